@@ -1,0 +1,5 @@
+"""The one error of this package that a user sees: it says what is wrong, where, and what to do."""
+
+
+class DataError(RuntimeError):
+    """Something is missing, damaged or refused; the message is one clear line."""
