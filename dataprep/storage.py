@@ -1,0 +1,295 @@
+"""Bytes at an address: a local path or `s3://bucket/prefix`, with the same few verbs and the same errors for both.
+
+Everything is written whole or not at all: a temporary name and a rename on disk, one put on S3. `create_exclusive` is
+the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). S3 settings come from
+the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION), so any S3 server will do.
+Timeouts are short and retries few: an endpoint that does not answer is said within seconds.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pyarrow as pa
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+from pyarrow import fs
+
+from dataprep.errors import DataError
+
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 30
+ATTEMPTS = 3
+_PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
+
+_MISSING = {"404", "NoSuchKey"}
+_EXISTS_ALREADY = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
+
+
+@dataclass(frozen=True, order=True)
+class FileEntry:
+    """One file of a listing: its address and its size in bytes."""
+
+    uri: str
+    size: int
+
+
+def is_s3(uri: str) -> bool:
+    return uri.startswith("s3://")
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri/part/part`; parts are relative and use '/'."""
+    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole content. Raises DataError where there is nothing to read."""
+    with explained(uri):
+        if is_s3(uri):
+            return _client().get_object(**_bucket_and_key(uri))["Body"].read()
+        return Path(uri).read_bytes()
+
+
+def write_whole(uri: str, data: bytes) -> None:
+    """Write or replace: a reader sees the old content or the new, never a part."""
+    with explained(uri):
+        if is_s3(uri):
+            _client().put_object(**_bucket_and_key(uri), Body=data)
+            return
+        with _temporary(Path(uri), data) as temporary:
+            os.replace(temporary, uri)
+
+
+def create_exclusive(uri: str, data: bytes) -> bool:
+    """Write only if nothing is there: True for the one caller who did, False for everybody else."""
+    with explained(uri):
+        if is_s3(uri):
+            return _put_if_absent(uri, data)
+        with _temporary(Path(uri), data) as temporary:
+            try:
+                os.link(temporary, uri)  # fails where the name exists, unlike a rename
+            except FileExistsError:
+                return False
+            return True
+
+
+def exists(uri: str) -> bool:
+    """Whether a file (not a directory) is at this address."""
+    if not is_s3(uri):
+        return Path(uri).is_file()
+    with explained(uri):
+        try:
+            _client().head_object(**_bucket_and_key(uri))
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return False
+            raise
+        return True
+
+
+def list_files(uri: str) -> list[FileEntry]:
+    """All files below `uri`, sorted by address; nothing there gives an empty list."""
+    with explained(uri):
+        return sorted(_list_s3(uri) if is_s3(uri) else _list_disk(Path(uri)))
+
+
+def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The address as pyarrow wants it, for reading parts of Parquet files; wrap its use in `explained`."""
+    if not is_s3(uri):
+        return fs.LocalFileSystem(), uri
+    with explained(uri):
+        return _arrow_s3(*_environment()), uri.removeprefix("s3://")
+
+
+def download_directory(uri: str, local: Path) -> Path:
+    """A local directory with the files of `uri`: copied to `local` from S3, the directory itself where it is local."""
+    if not is_s3(uri):
+        if not Path(uri).is_dir():
+            raise DataError(f"{uri}: there is no such directory.")
+        return Path(uri)
+    entries = list_files(uri)
+    if not entries:
+        raise DataError(f"{uri}: there is nothing at this address.")
+    for entry in entries:
+        target = local / entry.uri.removeprefix(uri.rstrip("/") + "/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        where = _bucket_and_key(entry.uri)
+        with explained(entry.uri):
+            _client().download_file(where["Bucket"], where["Key"], str(target))
+    return local
+
+
+def upload_directory(local: Path, uri: str) -> None:
+    """Copy every file below `local` to `uri`, each whole or not at all, in sorted order."""
+    if not is_s3(uri) and local.resolve() == Path(uri).resolve():
+        return
+    for entry in list_files(str(local)):
+        target = join(uri, os.path.relpath(entry.uri, local))
+        with explained(target):
+            if is_s3(uri):
+                where = _bucket_and_key(target)
+                _client().upload_file(entry.uri, where["Bucket"], where["Key"])
+                continue
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            temporary = f"{target}.{uuid.uuid4().hex}{_PARTIAL}"
+            shutil.copyfile(entry.uri, temporary)
+            os.replace(temporary, target)
+
+
+def check_reachable(uri: str) -> None:
+    """Ask before work starts: DataError in one line for a dead endpoint, a wrong credential or a missing bucket."""
+    with explained(uri):
+        if is_s3(uri):
+            _client().list_objects_v2(Bucket=_bucket_and_key(uri)["Bucket"], MaxKeys=1)
+        elif Path(uri).is_file():
+            raise DataError(f"{uri}: this is a file where a directory is needed.")
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn every failure of disk, botocore or pyarrow about `uri` into one clear line."""
+    try:
+        yield
+    except ClientError as error:
+        raise DataError(f"{uri}: {_client_message(error)}") from error
+    except NoCredentialsError as error:
+        raise DataError(f"{uri}: no S3 credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.") from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise DataError(
+            f"{uri}: the S3 server at {_endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
+        ) from error
+    except (BotoCoreError, boto3.exceptions.Boto3Error, pa.ArrowException) as error:
+        raise DataError(f"{uri}: {_first_line(error)}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{uri}: there is no such file.") from error
+    except OSError as error:
+        raise DataError(f"{uri}: {error.strerror or _first_line(error)}") from error
+
+
+@contextmanager
+def _temporary(target: Path, data: bytes) -> Iterator[Path]:
+    """A finished, synced file under a temporary name beside the target; gone afterwards."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_PARTIAL}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _put_if_absent(uri: str, data: bytes) -> bool:
+    try:
+        _client().put_object(**_bucket_and_key(uri), Body=data, IfNoneMatch="*")
+    except ClientError as error:
+        if _code(error) in _EXISTS_ALREADY:
+            return False
+        raise
+    return True
+
+
+def _list_disk(root: Path) -> Iterator[FileEntry]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.endswith(_PARTIAL):
+                yield FileEntry(path, os.path.getsize(path))
+
+
+def _list_s3(uri: str) -> Iterator[FileEntry]:
+    where = _bucket_and_key(uri)
+    prefix = where["Key"].rstrip("/") + "/" if where["Key"] else ""
+    for page in _client().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix):
+        for item in page.get("Contents", []):
+            if not item["Key"].endswith("/"):
+                yield FileEntry(f"s3://{where['Bucket']}/{item['Key']}", item["Size"])
+
+
+def _bucket_and_key(uri: str) -> dict[str, str]:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise DataError(f"{uri}: an S3 address needs a bucket: s3://bucket/prefix.")
+    return {"Bucket": bucket, "Key": key}
+
+
+def _environment() -> tuple[str | None, str | None, str | None, str]:
+    """(endpoint, access key, secret, region): the key of the client cache, so that a changed environment is seen."""
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    endpoint, key, secret = (os.environ.get(name) or None for name in names)
+    return endpoint, key, secret, os.environ.get("AWS_REGION") or "us-east-1"
+
+
+def _client() -> Any:
+    return _boto_client(*_environment())
+
+
+@lru_cache(maxsize=4)
+def _boto_client(endpoint: str | None, key: str | None, secret: str | None, region: str) -> Any:
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        # The newer default checksums are framed in a way that several S3 servers store as content.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name=region,
+        config=config,
+    )
+
+
+@lru_cache(maxsize=4)
+def _arrow_s3(endpoint: str | None, key: str | None, secret: str | None, region: str) -> fs.S3FileSystem:
+    address = urlsplit(endpoint or "https://")
+    return fs.S3FileSystem(
+        access_key=key,
+        secret_key=secret,
+        region=region,
+        scheme=address.scheme,
+        endpoint_override=address.netloc or None,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        request_timeout=READ_TIMEOUT_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+    )
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _client_message(error: ClientError) -> str:
+    code = _code(error)
+    if code in _MISSING:
+        return "there is no such file."
+    if code == "NoSuchBucket":
+        return "there is no such bucket. Create it, or check the name."
+    if code in _REFUSED:
+        return f"the S3 server at {_endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
+    return f"the S3 server at {_endpoint_name()} answered {code or 'an error'}: {_first_line(error)}"
+
+
+def _endpoint_name() -> str:
+    return _environment()[0] or "AWS"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
