@@ -2,7 +2,7 @@
 
 Everything is written whole or not at all: a temporary name and a rename on disk, one put on S3. `create_exclusive` is
 the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). S3 settings come from
-the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION), so any S3 server will do.
+the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION): any S3 server will do.
 Timeouts are short and retries few: an endpoint that does not answer is said within seconds.
 """
 
@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import boto3
 import pyarrow as pa
+from botocore import exceptions as aws
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
 from pyarrow import fs
 
 from dataprep.errors import DataError
@@ -90,7 +90,7 @@ def exists(uri: str) -> bool:
     with explained(uri):
         try:
             _client().head_object(**_bucket_and_key(uri))
-        except ClientError as error:
+        except aws.ClientError as error:
             if _code(error) in _MISSING:
                 return False
             raise
@@ -160,15 +160,15 @@ def explained(uri: str) -> Iterator[None]:
     """Turn every failure of disk, botocore or pyarrow about `uri` into one clear line."""
     try:
         yield
-    except ClientError as error:
+    except aws.ClientError as error:
         raise DataError(f"{uri}: {_client_message(error)}") from error
-    except NoCredentialsError as error:
+    except aws.NoCredentialsError as error:
         raise DataError(f"{uri}: no S3 credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.") from error
-    except (ConnectionError, HTTPClientError) as error:
+    except (aws.ConnectionError, aws.HTTPClientError) as error:
         raise DataError(
             f"{uri}: the S3 server at {_endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
         ) from error
-    except (BotoCoreError, boto3.exceptions.Boto3Error, pa.ArrowException) as error:
+    except (aws.BotoCoreError, boto3.exceptions.Boto3Error, pa.ArrowException) as error:
         raise DataError(f"{uri}: {_first_line(error)}") from error
     except FileNotFoundError as error:
         raise DataError(f"{uri}: there is no such file.") from error
@@ -194,7 +194,7 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
 def _put_if_absent(uri: str, data: bytes) -> bool:
     try:
         _client().put_object(**_bucket_and_key(uri), Body=data, IfNoneMatch="*")
-    except ClientError as error:
+    except aws.ClientError as error:
         if _code(error) in _EXISTS_ALREADY:
             return False
         raise
@@ -272,11 +272,11 @@ def _arrow_s3(endpoint: str | None, key: str | None, secret: str | None, region:
     )
 
 
-def _code(error: ClientError) -> str:
+def _code(error: aws.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _client_message(error: ClientError) -> str:
+def _client_message(error: aws.ClientError) -> str:
     code = _code(error)
     if code in _MISSING:
         return "there is no such file."
