@@ -37,10 +37,11 @@ _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"
 
 @dataclass(frozen=True, order=True)
 class FileEntry:
-    """One file of a listing: its address and its size in bytes."""
+    """One file of a listing: address, size in bytes, and a mark that changes when the content does."""
 
     uri: str
     size: int
+    version: str = ""  # modification time in ns on disk, ETag on S3
 
 
 def is_s3(uri: str) -> bool:
@@ -173,7 +174,7 @@ def explained(uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"{uri}: there is no such file.") from error
     except OSError as error:
-        raise DataError(f"{uri}: {error.strerror or _first_line(error)}") from error
+        raise DataError(f"{uri}: {error.strerror or _arrow_message(error)}") from error
 
 
 @contextmanager
@@ -206,7 +207,8 @@ def _list_disk(root: Path) -> Iterator[FileEntry]:
         for name in names:
             path = os.path.join(folder, name)
             if not name.endswith(_PARTIAL):
-                yield FileEntry(path, os.path.getsize(path))
+                status = os.stat(path)
+                yield FileEntry(path, status.st_size, str(status.st_mtime_ns))
 
 
 def _list_s3(uri: str) -> Iterator[FileEntry]:
@@ -215,7 +217,7 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
     for page in _client().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix):
         for item in page.get("Contents", []):
             if not item["Key"].endswith("/"):
-                yield FileEntry(f"s3://{where['Bucket']}/{item['Key']}", item["Size"])
+                yield FileEntry(f"s3://{where['Bucket']}/{item['Key']}", item["Size"], item["ETag"])
 
 
 def _bucket_and_key(uri: str) -> dict[str, str]:
@@ -285,6 +287,16 @@ def _client_message(error: aws.ClientError) -> str:
     if code in _REFUSED:
         return f"the S3 server at {_endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
     return f"the S3 server at {_endpoint_name()} answered {code or 'an error'}: {_first_line(error)}"
+
+
+def _arrow_message(error: OSError) -> str:
+    """pyarrow tells its S3 failures as plain OSErrors with the code in the text."""
+    text = _first_line(error)
+    if "ACCESS_DENIED" in text or "INVALID_ACCESS_KEY" in text or "SIGNATURE" in text:
+        return f"the S3 server at {_endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
+    if "NETWORK_CONNECTION" in text or "curlCode" in text:
+        return f"the S3 server at {_endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
+    return text
 
 
 def _endpoint_name() -> str:
