@@ -1,0 +1,93 @@
+"""The image codec: pictures to latents of 1/8 of their side and back, frozen during training.
+
+"tiny" ships with the repository (model/assets/tiny_codec.*); "sd-vae" is Stable Diffusion's autoencoder, whose file
+the user names. Latents leave already multiplied by the scaling factor, so that their spread is about 1.
+
+Shapes: B batch, H W picture (multiples of the downsampling), C latent channels.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+from torch import nn
+
+from model.config import CODECS, CodecConfig
+from model.errors import ModelError
+from model.weights import ASSETS, load_strictly, read_tensors
+
+
+class ImageCodec(nn.Module):
+    """A KL autoencoder of diffusers with its scaling factor."""
+
+    def __init__(self, config: CodecConfig, scaling_factor: float) -> None:
+        super().__init__()
+        self.config = config
+        self.scaling_factor = scaling_factor
+        levels = len(config.block_channels)
+        self.autoencoder = AutoencoderKL(
+            block_out_channels=config.block_channels,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            layers_per_block=config.layers_per_block,
+            latent_channels=config.latent_channels,
+            norm_num_groups=config.norm_groups,
+            mid_block_add_attention=config.mid_attention,
+            scaling_factor=scaling_factor,
+        )
+
+    def encode(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Scaled latents (B, C, H/8, W/8) of images (B, 3, H, W) in [-1, 1].
+
+        Without noise the posterior's mean; with noise (B, C, H/8, W/8) a sample of it, as the papers train.
+        """
+        posterior = self.autoencoder.encode(images).latent_dist
+        latents = posterior.mean if noise is None else posterior.mean + posterior.std * noise
+        return latents * self.scaling_factor
+
+    def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
+        """Images (B, 3, H, W) in [-1, 1] of scaled latents; clamp=False keeps gradients for training the codec."""
+        images = self.autoencoder.decode(latents / self.scaling_factor).sample
+        return images.clamp(-1, 1) if clamp else images
+
+
+def build_codec(codec: str, scaling_factor: float | None = None) -> ImageCodec:
+    """The codec of that id with fresh weights; scaling_factor where the id does not fix it (default 1)."""
+    if codec not in CODECS:
+        raise ModelError(f"there is no image codec {codec!r}; known: {', '.join(CODECS)}")
+    return ImageCodec(CODECS[codec], CODECS[codec].scaling_factor or scaling_factor or 1.0)
+
+
+def load_codec(codec: str, weights: Path | None = None) -> ImageCodec:
+    """The frozen codec of that id in evaluation mode, float32.
+
+    weights: a safetensors file in diffusers' or LDM's layout; "tiny" needs none. Raises ModelError when it is missing
+    or does not fit.
+    """
+    scaling_factor = None
+    if weights is None and codec == "tiny":
+        weights = ASSETS / "tiny_codec.safetensors"
+        scaling_factor = _stored_scaling_factor(weights.with_suffix(".json"))
+    model = build_codec(codec, scaling_factor)
+    if weights is None:
+        raise ModelError(f"the image codec {codec!r} needs its weights: name the safetensors file")
+    load_strictly(model.autoencoder, _diffusers_layout(read_tensors(weights), model), weights)
+    return model.eval().requires_grad_(False)
+
+
+def _stored_scaling_factor(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text())["scaling_factor"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: cannot read the codec's scaling_factor ({error})") from error
+
+
+def _diffusers_layout(tensors: dict[str, torch.Tensor], codec: ImageCodec) -> dict[str, torch.Tensor]:
+    """LDM's names (bare, or under first_stage_model.) become diffusers'; diffusers' own pass through."""
+    prefix = "first_stage_model."
+    bundled = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not bundled and any(name.startswith("encoder.down.") for name in tensors):
+        bundled = {prefix + name: tensor for name, tensor in tensors.items()}
+    return convert_ldm_vae_checkpoint(bundled, codec.autoencoder.config) if bundled else tensors

@@ -1,0 +1,91 @@
+"""The reference encoder: a CLIP vision transformer whose local tokens carry the colours of a reference picture.
+
+The picture is squashed to the encoder's square (aspect ratio is not kept), as the papers do. "tiny" ships with the
+repository; "ViT-H-14" is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
+
+Shapes: B batch, h w picture of any size, N local tokens, D output width.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import VisionTransformer
+from torch import nn
+
+from model.config import IMAGE_ENCODERS, ImageEncoderConfig
+from model.errors import ModelError
+from model.weights import ASSETS, load_strictly, read_tensors
+
+Tokens = Literal["local", "cls", "full"]
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def squash(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images (B, 3, h, w) to (B, 3, side, side): bicubic, antialiased where they shrink, corners aligned."""
+    return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=True, antialias=True)
+
+
+class ReferenceEncoder(nn.Module):
+    """CLIP image tower whose tokens all go through the final norm and the projection."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, config: ImageEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vit = VisionTransformer(
+            image_size=config.image_size,
+            patch_size=config.patch_size,
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+            mlp_ratio=4.0,
+            output_dim=config.output_width,
+            output_tokens=True,
+        )
+        self.register_buffer("mean", torch.tensor(_CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_CLIP_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor, tokens: Tokens = "local") -> torch.Tensor:
+        """See encode."""
+        return self.encode(images, tokens)
+
+    def encode(self, images: torch.Tensor, tokens: Tokens = "local") -> torch.Tensor:
+        """Tokens (B, N, D) of images (B, 3, h, w) in [-1, 1]; "cls": (B, 1, D); "full": class token first, N + 1."""
+        pixels = (squash(images, self.config.image_size) + 1) / 2
+        cls, local = self.vit((pixels - self.mean) / self.std)
+        if tokens == "cls":
+            return cls[:, None]
+        local = local @ self.vit.proj  # open_clip projects the class token only
+        return local if tokens == "local" else torch.cat([cls[:, None], local], dim=1)
+
+
+def build_image_encoder(encoder: str) -> ReferenceEncoder:
+    """The image encoder of that id with fresh weights."""
+    if encoder not in IMAGE_ENCODERS:
+        raise ModelError(f"there is no image encoder {encoder!r}; known: {', '.join(IMAGE_ENCODERS)}")
+    return ReferenceEncoder(IMAGE_ENCODERS[encoder])
+
+
+def load_image_encoder(encoder: str, weights: Path | None = None) -> ReferenceEncoder:
+    """The frozen encoder of that id in evaluation mode, float32.
+
+    weights: an OpenCLIP safetensors file (its text tower is ignored); "tiny" needs none. Raises ModelError when it is
+    missing or does not fit.
+    """
+    if weights is None and encoder == "tiny":
+        weights = ASSETS / "tiny_image_encoder.safetensors"
+    model = build_image_encoder(encoder)
+    if weights is None:
+        raise ModelError(f"the image encoder {encoder!r} needs its weights: name the OpenCLIP safetensors file")
+    prefix = "visual."
+    visual = {
+        name.removeprefix(prefix): tensor for name, tensor in read_tensors(weights).items() if name.startswith(prefix)
+    }
+    load_strictly(model.vit, visual, weights)
+    return model.eval().requires_grad_(False)

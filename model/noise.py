@@ -1,0 +1,94 @@
+"""The noise schedule and what training does with it: noised latents, noised references, targets and losses.
+
+Every random number (timestep, noise, drop decision) is handed in as a tensor: nothing here draws one.
+ColorizeDiffusion section 3.3, thesis section 5.4.
+
+Symbols: T = 1000 timesteps, abar_t = cumulative product of 1 - beta. Shapes: B batch; timesteps (B,).
+"""
+
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+PredictionType = Literal["eps", "v"]
+
+TIMESTEPS = 1000
+BETA_START, BETA_END = 0.00085, 0.012
+
+
+def betas() -> torch.Tensor:
+    """The "scaled linear" betas of Stable Diffusion, float64 (T,)."""
+    return torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64) ** 2
+
+
+@lru_cache(maxsize=8)
+def alphas_cumprod(device: torch.device | None = None) -> torch.Tensor:
+    """abar_t for t = 0..999, float64 (T,)."""
+    return torch.cumprod(1 - betas(), dim=0).to(device)
+
+
+def scales(timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sqrt(abar_t), sqrt(1 - abar_t)) of timesteps (B,), shaped to multiply `like` (B, ...)."""
+    abar = alphas_cumprod(like.device)[timesteps].view(-1, *[1] * (like.ndim - 1))
+    return abar.sqrt().to(like.dtype), (1 - abar).sqrt().to(like.dtype)
+
+
+def add_noise(clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    """x_t = sqrt(abar_t) x + sqrt(1 - abar_t) noise."""
+    signal, sigma = scales(timesteps, clean)
+    return signal * clean + sigma * noise
+
+
+def noisy_reference(
+    tokens: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor, flip_above: float | None = None
+) -> torch.Tensor:
+    """Reference tokens (B, N, D) noised with the sample's own timestep (paper Eq. 1, thesis Eq. 5.2).
+
+    flip_above=0.9 is what the released code does instead: from 0.9 T on it takes T - t - 1, so that the noisiest
+    latents see an almost clean reference.
+    """
+    if flip_above is not None:
+        timesteps = torch.where(timesteps >= flip_above * TIMESTEPS, TIMESTEPS - timesteps - 1, timesteps)
+    return add_noise(tokens, noise, timesteps)
+
+
+def drop(condition: torch.Tensor, keep: torch.Tensor, empty: float = 0.0) -> torch.Tensor:
+    """The condition (B, ...) where keep (B,) is set, else `empty`: 0 for reference tokens, -1 for sketches.
+
+    Reference tokens are dropped after they are noised, so that "no reference" is exactly zero.
+    """
+    return torch.where(keep.bool().view(-1, *[1] * (condition.ndim - 1)), condition, empty)
+
+
+def prediction_target(
+    latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, prediction_type: PredictionType
+) -> torch.Tensor:
+    """What the network learns to say: the noise (eps), or v = sqrt(abar_t) noise - sqrt(1 - abar_t) x."""
+    if prediction_type == "eps":
+        return noise
+    if prediction_type == "v":
+        signal, sigma = scales(timesteps, latents)
+        return signal * noise - sigma * latents
+    raise ValueError(f"prediction_type is {prediction_type!r}, not one of eps, v")
+
+
+def loss_per_sample(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of each sample, (B,), in float32."""
+    return F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+
+
+def sigmas(device: torch.device | None = None) -> torch.Tensor:
+    """sigma_t = sqrt((1 - abar_t) / abar_t) for t = 0..999, float64 (T,)."""
+    abar = alphas_cumprod(device)
+    return ((1 - abar) / abar).sqrt()
+
+
+def timestep_of_sigma(sigma: torch.Tensor) -> torch.Tensor:
+    """The fractional timestep (B,) of sigma (B,): linear interpolation in log sigma, held at both ends."""
+    table = sigmas(sigma.device).log()
+    log_sigma = sigma.double().log()
+    low = (torch.searchsorted(table, log_sigma, right=True) - 1).clamp(0, TIMESTEPS - 2)
+    share = ((log_sigma - table[low]) / (table[low + 1] - table[low])).clamp(0, 1)
+    return (low + share).to(sigma.dtype)
