@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 
 from model.config import CODECS, CodecConfig

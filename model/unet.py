@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from model.config import V1Config
@@ -119,7 +119,7 @@ class ColorizationUNet(UNet2DConditionModel):
 
     def __init__(self, config: V1Config) -> None:
         super().__init__(**_diffusers_config(config))
-        self.set_attn_processor(SteeredAttention())
+        self.set_attn_processor(SteeredAttention())  # type: ignore[arg-type]
         self._zero_initialise()
 
     def _zero_initialise(self) -> None:
@@ -165,7 +165,7 @@ class ColorizationUNet(UNet2DConditionModel):
         h = self.mid_block(h, emb, **attention)
 
         for block in self.up_blocks:
-            count = len(block.resnets)
+            count = len(block.resnets)  # type: ignore[arg-type]
             matching, skips = tuple(skips[-count:]), skips[:-count]
             size = skips[-1].shape[-2:] if skips else None
             h = block(h, matching, emb, upsample_size=size, **(attention if hasattr(block, "attentions") else {}))

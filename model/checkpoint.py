@@ -1,0 +1,114 @@
+"""A checkpoint is a directory that says what it is: config.json beside model.safetensors.
+
+Written whole or not at all (a temporary directory, then a rename). Loading trusts nothing but the metadata: family,
+the file's sha256 and every key are checked, and what does not fit is one clear ModelError.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from model.config import V1Config
+from model.errors import ModelError
+from model.noise import PredictionType
+from model.v1 import V1
+from model.weights import load_strictly, read_tensors, sha256
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class CheckpointMetadata:
+    """Where the weights come from and how they are meant to be used.
+
+    sketch_polarity "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from.
+    weights_sha256 and network (the sizes) are filled in when it is saved.
+    """
+
+    stage: str
+    size: str
+    scaling_factor: float
+    codec: str
+    image_encoder: str
+    code_version: str
+    family: str = "v1"
+    prediction_type: PredictionType = "eps"
+    sketch_polarity: str = "lines-positive"
+    parent: str | None = None
+    corpus_snapshot: int | None = None
+    corpus_digest: str | None = None
+    images_seen: int = 0
+    network: V1Config | None = None
+    weights_sha256: str = ""
+
+
+def save_checkpoint(directory: Path, model: V1, metadata: CheckpointMetadata) -> CheckpointMetadata:
+    """Write the checkpoint, replacing one that is there; returns the metadata as saved."""
+    directory = Path(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+    temporary.mkdir()
+    try:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, temporary / WEIGHTS)
+        metadata = replace(metadata, network=model.config, weights_sha256=sha256(temporary / WEIGHTS))
+        (temporary / CONFIG).write_text(json.dumps(asdict(metadata), indent=2) + "\n")
+        _move_into_place(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return metadata
+
+
+def _move_into_place(temporary: Path, directory: Path) -> None:
+    old = temporary.with_name(temporary.name + ".old")
+    if directory.exists():
+        os.rename(directory, old)  # a directory cannot be renamed onto another that holds files
+    os.rename(temporary, directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(directory: Path) -> tuple[V1, CheckpointMetadata]:
+    """The model in evaluation mode on the CPU, and its metadata; ModelError when anything does not fit."""
+    directory = Path(directory)
+    metadata = read_metadata(directory)
+    weights = directory / WEIGHTS
+    tensors = read_tensors(weights)
+    if (found := sha256(weights)) != metadata.weights_sha256:
+        raise ModelError(f"{weights}: damaged, its sha256 is {found[:12]}… and not {metadata.weights_sha256[:12]}…")
+    assert metadata.network is not None
+    model = V1(metadata.network)
+    load_strictly(model, tensors, weights)
+    return model.eval(), metadata
+
+
+def read_metadata(directory: Path) -> CheckpointMetadata:
+    """The metadata alone, checked; ModelError when the directory is no v1 checkpoint."""
+    path = Path(directory) / CONFIG
+    try:
+        stored = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ModelError(f"{directory}: not a checkpoint, {CONFIG} is missing") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+    family = stored.get("family") if isinstance(stored, dict) else None
+    if family != "v1":
+        raise ModelError(f"{directory}: a checkpoint of family {family!r}; a checkpoint of family 'v1' is needed")
+    try:
+        return CheckpointMetadata(**{**stored, "network": _network(stored["network"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its entries do not describe a v1 checkpoint ({error})") from error
+
+
+def _network(stored: dict[str, Any]) -> V1Config:
+    unknown = set(stored) - {entry.name for entry in fields(V1Config)}
+    if unknown:
+        raise ValueError(f"unknown network entries {', '.join(sorted(unknown))}")
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+    return V1Config(**values)

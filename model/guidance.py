@@ -1,0 +1,64 @@
+"""Classifier-free guidance on reference and sketch, and what a prediction says about the clean latents.
+
+Formulas only; `sampling.py` decides which branches run. Thesis section 3.3; the mean of two guidances is the released
+code's dual guidance. The prediction of a branch is named c (both conditions), u_r (no reference), u_s (no sketch).
+"""
+
+import torch
+
+from model.noise import TIMESTEPS, PredictionType
+
+
+def classifier_free(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
+    """u + s (c - u); with u_r this is reference guidance, with u_s sketch guidance."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+def dual_mean(
+    conditional: torch.Tensor,
+    no_reference: torch.Tensor,
+    no_sketch: torch.Tensor,
+    reference_scale: float,
+    sketch_scale: float,
+) -> torch.Tensor:
+    """Half the sum of both guidances (released code): each acts at half its scale."""
+    reference = classifier_free(conditional, no_reference, reference_scale)
+    return (reference + classifier_free(conditional, no_sketch, sketch_scale)) / 2
+
+
+def dual_sum(
+    conditional: torch.Tensor,
+    no_reference: torch.Tensor,
+    no_sketch: torch.Tensor,
+    reference_scale: float,
+    sketch_scale: float,
+) -> torch.Tensor:
+    """c + (s_r - 1)(c - u_r) + (s_s - 1)(c - u_s), the usual sum: each guidance acts at its full scale."""
+    reference = (reference_scale - 1) * (conditional - no_reference)
+    return conditional + reference + (sketch_scale - 1) * (conditional - no_sketch)
+
+
+DUAL_RULES = {"mean": dual_mean, "sum": dual_sum}
+
+
+def in_window(timestep: float, window: tuple[float, float]) -> bool:
+    """Whether the reference acts at this timestep: start <= 1 - t / (T - 1) <= end, 0 = pure noise, 1 = clean."""
+    start, end = window
+    return start <= 1 - timestep / (TIMESTEPS - 1) <= end
+
+
+def input_scale(sigma: torch.Tensor) -> torch.Tensor:
+    """1 / sqrt(sigma^2 + 1): from x + sigma noise to the variance-preserving input of the network."""
+    return (sigma**2 + 1).rsqrt()
+
+
+def denoised_from(
+    prediction: torch.Tensor, noised: torch.Tensor, sigma: torch.Tensor, prediction_type: PredictionType
+) -> torch.Tensor:
+    """The clean latents that a prediction for noised = x + sigma noise (B, ...) implies; sigma (B,)."""
+    sigma = sigma.view(-1, *[1] * (noised.ndim - 1))
+    if prediction_type == "eps":
+        return noised - sigma * prediction
+    if prediction_type == "v":
+        return noised / (sigma**2 + 1) - prediction * sigma * input_scale(sigma)
+    raise ValueError(f"prediction_type is {prediction_type!r}, not one of eps, v")

@@ -1,0 +1,100 @@
+"""A whole guided step against the released code, and the formulas by hand."""
+
+import pytest
+import torch
+
+from model.guidance import classifier_free, denoised_from, dual_mean, dual_sum, in_window, input_scale
+from model.noise import timestep_of_sigma
+from model.sampling import Conditions, SamplingSettings, guided, predict_branches
+from model.v1 import V1
+from tests.model.golden import assert_golden, golden
+
+Ruled = tuple[V1, dict[str, torch.Tensor]]
+DUAL = SamplingSettings(guidance_scale=4.0, sketch_guidance_scale=2.0)
+
+
+@pytest.fixture(scope="module")
+def numbers() -> dict[str, torch.Tensor]:
+    return golden("v1_guidance")[0]
+
+
+@pytest.fixture(scope="module")
+def conditions(ruled: Ruled, numbers: dict[str, torch.Tensor]) -> Conditions:
+    """Batch of 2 of one sketch and one reference, at sketch strength 0.8, from the image encoder's full tokens."""
+    with torch.no_grad():
+        sketch = numbers["sketch"].repeat(2, 1, 1, 1)
+        hints = ruled[0].encode_sketch(sketch, 0.8)
+        empty = ruled[0].encode_sketch(torch.full_like(sketch, -1), 0.8)
+    return Conditions(numbers["clip_full_tokens"][:, 1:].repeat(2, 1, 1), hints, empty)
+
+
+@torch.no_grad()
+def test_conditions_agree_with_the_released_code(conditions: Conditions, numbers: dict[str, torch.Tensor]) -> None:
+    assert_golden(conditions.context, numbers["context_cond"])
+    assert conditions.empty_hints is not None
+    for index in range(5):
+        assert_golden(conditions.hints[index], numbers[f"hint_cond_{index}"])
+        assert_golden(conditions.empty_hints[index], numbers[f"hint_uncond_sketch_{index}"])
+
+
+@torch.no_grad()
+def test_guided_steps_agree_with_the_released_code(
+    ruled: Ruled, conditions: Conditions, numbers: dict[str, torch.Tensor]
+) -> None:
+    sigma, x = numbers["sigma"], numbers["x"]
+    timesteps = timestep_of_sigma(sigma)
+    torch.testing.assert_close(timesteps, numbers["t_of_sigma"], rtol=1e-5, atol=1e-3)
+    latents = x * input_scale(sigma).view(-1, 1, 1, 1)
+    branches = predict_branches(ruled[0], latents, timesteps, conditions, DUAL)
+    assert branches.no_reference is not None
+    assert branches.no_sketch is not None
+    assert_golden(branches.conditional, numbers["raw_cond"])
+    assert_golden(branches.no_reference, numbers["raw_uncond_reference"])
+    assert_golden(branches.no_sketch, numbers["raw_uncond_sketch"])
+
+    assert_golden(denoised_from(guided(branches, DUAL), x, sigma, "eps"), numbers["denoised_dual"])
+    assert_golden(denoised_from(guided(branches, DUAL), x, sigma, "v"), numbers["denoised_dual_v"])
+    single = {"none": (1.0, 1.0), "reference": (4.0, 1.0), "sketch": (1.0, 2.0)}
+    for name, (reference_scale, sketch_scale) in single.items():
+        settings = SamplingSettings(guidance_scale=reference_scale, sketch_guidance_scale=sketch_scale)
+        prediction = guided(predict_branches(ruled[0], latents, timesteps, conditions, settings), settings)
+        assert_golden(denoised_from(prediction, x, sigma, "eps"), numbers[f"denoised_{name}"])
+
+
+@torch.no_grad()
+def test_the_guidance_window_closes_and_opens_again(
+    ruled: Ruled, conditions: Conditions, numbers: dict[str, torch.Tensor]
+) -> None:
+    """The released code overwrites its condition, so its window never opens again; ours gives the intact numbers."""
+    settings = SamplingSettings(guidance_scale=4.0, guidance_window=(0.2, 0.8))
+    for timestep, name in ((500, "inside_t500_fresh_dict"), (900, "outside_t900"), (500, "inside_t500_fresh_dict")):
+        branches = predict_branches(ruled[0], numbers["x"], torch.tensor(timestep), conditions, settings)
+        assert branches.no_reference is not None
+        assert_golden(torch.cat([branches.conditional, branches.no_reference]), numbers[f"window_{name}"])
+
+
+def test_guidance_formulas_by_hand() -> None:
+    c, u_r, u_s = torch.tensor([3.0]), torch.tensor([1.0]), torch.tensor([2.0])
+    assert classifier_free(c, u_r, 4).item() == 9
+    assert dual_mean(c, u_r, u_s, 4, 2).item() == 6.5  # (9 + 4) / 2
+    assert dual_sum(c, u_r, u_s, 4, 2).item() == 10  # 3 + 3 * 2 + 1 * 1
+    assert dual_sum(c, u_r, u_s, 1, 1).item() == dual_mean(c, u_r, u_s, 1, 1).item() == 3
+
+
+def test_denoised_recovers_the_clean_latents_from_a_perfect_prediction() -> None:
+    clean, noise, sigma = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2), torch.tensor([0.1, 1.0, 12.0])
+    s = sigma.view(-1, 1, 1, 1)
+    noised, scale = clean + s * noise, input_scale(s)
+    velocity = scale * noise - s * scale * clean  # sqrt(abar) = 1 / sqrt(s^2 + 1), sqrt(1 - abar) = s sqrt(abar)
+    torch.testing.assert_close(denoised_from(noise, noised, sigma, "eps"), clean, rtol=0, atol=1e-5)
+    torch.testing.assert_close(denoised_from(velocity, noised, sigma, "v"), clean, rtol=0, atol=1e-5)
+
+
+def test_the_window_runs_from_noise_to_clean() -> None:
+    assert [in_window(t, (0.0, 0.5)) for t in (999, 500, 400, 0)] == [True, True, False, False]
+
+
+def test_sketch_guidance_without_an_empty_sketch_is_refused(ruled: Ruled, conditions: Conditions) -> None:
+    with pytest.raises(ValueError, match="empty sketch"):
+        bare = Conditions(conditions.context, conditions.hints)
+        predict_branches(ruled[0], torch.zeros(2, 4, 16, 24), torch.tensor(1), bare, DUAL)
