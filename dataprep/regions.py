@@ -1,0 +1,226 @@
+"""Region maps of line art by trapped-ball filling, gaps closed and small regions merged (LineFiller; used by RASC).
+
+A ball that rolls inside the white of a drawing cannot leave through a gap narrower than itself, so the places it can
+reach are a region even where the line is broken. The published steps fill one region at a time over the whole picture.
+Here all regions of one radius that cannot hinder each other are filled at once, in waves, and merging works on the
+graph of touching regions: the same labels, pixel for pixel, in a small part of the time (see `_fill_balls`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Labels = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.uint8]  # 0 or 1
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+KEEP: dict[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "median": np.median}
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """The defaults are the original schedule; the 2024 fork keeps by "mean" at radius 2 and 1 (`FORK_SCHEDULE`)."""
+
+    threshold: int = 220  # grey above it is paper, the rest is line
+    schedule: tuple[tuple[int, str], ...] = ((3, "max"), (2, "all"), (1, "all"))  # ball radius, fills that are kept
+    max_fills: int = 1000  # of each radius
+    max_rest: int = 20_000  # regions no ball fits in
+    merge_sweeps: int = 10
+    thin: bool = False  # let regions grow over the lines until none is left
+    thin_sweeps: int = 100
+
+    def __post_init__(self) -> None:
+        wrong = [f"({radius}, {keep!r})" for radius, keep in self.schedule if radius < 1 or keep not in (*KEEP, "all")]
+        if wrong:
+            raise ValueError(f"schedule takes a radius of at least 1 and max, mean, median or all, not {wrong[0]}")
+        if not 0 < self.max_rest <= 60_000 - self.max_fills * len(self.schedule):
+            raise ValueError("max_rest and the fills of all radii together must stay below 60000 (16-bit labels)")
+
+
+FORK_SCHEDULE = ((3, "max"), (2, "mean"), (1, "mean"))
+
+
+def trapped_ball(line_art: npt.NDArray[np.uint8], settings: RegionSettings) -> npt.NDArray[np.uint16]:
+    """Region of every pixel: uint8 (H, W), black lines on white -> uint16 (H, W), 1..n without holes, 0 = line.
+
+    Ids rise in the order in which the published steps fill: what the large ball fills, then the smaller ones, then what
+    no ball fits in; within a radius by the first pixel, row by row, where the ball's centre fits.
+    """
+    free = (line_art > settings.threshold).astype(np.uint8)
+    labels = np.zeros(free.shape, np.int32)
+    for radius, keep in settings.schedule:
+        fills = _kept(_fill_balls(free, radius, settings.max_fills), keep)
+        _add(labels, free, fills)
+    _add(labels, free, _rest(free, settings.max_rest))
+    labels = _merge(labels, settings.merge_sweeps)
+    if settings.thin:
+        labels = _thin(labels, settings.thin_sweeps)
+    return _compact(labels).astype(np.uint16)
+
+
+# ---- filling ------------------------------------------------------------------------------------------------------
+
+
+def ball(radius: int) -> Flags:
+    """The elliptical kernel of size 2 radius + 1."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), dtype=np.uint8)
+
+
+def _fill_balls(free: Flags, radius: int, max_fills: int) -> Labels:
+    """The fills of one radius, labelled 1..n in the published order (by the first pixel where the ball's centre fits).
+
+    Published: take the first centre left, fill all that the ball sweeps from there, remove it, erode again. Removing a
+    fill takes centres only from components within two ball radii of it, so a component whose first pixel comes before
+    those of all components it touches in this sense is filled the same now or in its turn: all such fill at once.
+    """
+    kernel = ball(radius)
+    centres: Flags = cv2.erode(free, kernel).astype(np.uint8)
+    seed_of = np.zeros(free.shape, np.int32)  # 1 + index of the first centre of the fill over this pixel
+    while centres.any():
+        order, seeds = _components(centres)
+        fill = cv2.dilate(_unhindered(order, seeds.size, kernel), kernel).astype(np.int32)
+        filled = fill > 0
+        seed_of[filled] = seeds[fill[filled]]
+        centres[cv2.dilate(filled.view(np.uint8), kernel) > 0] = 0
+    labels = _compact(seed_of)
+    return np.where(labels <= max_fills, labels, 0)
+
+
+def _components(flags: Flags) -> tuple[npt.NDArray[np.float32], Labels]:
+    """4-connected components 1..n by their first pixel; for each label 1 + the index of that pixel (0 for label 0).
+
+    Labels are float32, exact to 2^24 components, since OpenCV has no 32-bit integer morphology.
+    """
+    count, labels = cv2.connectedComponents(flags, connectivity=4, ltype=cv2.CV_32S)
+    found = np.flatnonzero(flags)[::-1]
+    seeds = np.zeros(count, np.int32)
+    seeds[labels.ravel()[found]] = found + 1  # the last to write is the first pixel
+    order = np.argsort(seeds)
+    rank = np.empty(count, np.float32)
+    rank[order] = np.arange(count)
+    return rank[labels], seeds[order]
+
+
+def _unhindered(order: npt.NDArray[np.float32], count: int, kernel: Flags) -> npt.NDArray[np.float32]:
+    """Only the components that come before all components which their ball can meet; labels 0..count-1, 0 = none."""
+    lowest = np.where(order > 0, order, np.float32(count))
+    lowest = cv2.erode(cv2.erode(lowest, kernel), kernel)
+    keeps = np.arange(count, dtype=np.float32)
+    keeps[order[lowest < order].astype(np.int32)] = 0
+    return keeps[order.astype(np.int32)]
+
+
+def _compact(labels: Labels) -> Labels:
+    """The same regions under the names 1..n, in the same order; 0 stays 0."""
+    present = np.zeros(labels.max() + 1, np.int32)
+    present[labels.ravel()] = 1
+    present[0] = 0
+    return np.cumsum(present, dtype=np.int32)[labels]
+
+
+def _kept(fills: Labels, keep: str) -> Labels:
+    """Only the fills at least as large as the largest, mean or median one; "all" keeps every fill."""
+    sizes = np.bincount(fills.ravel())[1:]
+    if keep == "all" or not sizes.size:
+        return fills
+    large = np.concatenate([[False], sizes >= KEEP[keep](sizes)])
+    return np.where(large[fills], fills, 0)
+
+
+def _rest(free: Flags, most: int) -> Labels:
+    """The 4-connected regions of what no ball filled."""
+    labels = _components(free)[0].astype(np.int32)
+    return np.where(labels <= most, labels, 0)
+
+
+def _add(labels: Labels, free: Flags, fills: Labels) -> None:
+    """Put fills after the labels there are and take them from the free area, both in place."""
+    filled = fills > 0
+    labels[filled] = fills[filled] + labels.max()
+    free[filled] = 0
+
+
+# ---- merging ------------------------------------------------------------------------------------------------------
+
+
+def _merge(labels: Labels, sweeps: int) -> Labels:
+    """Give small regions to a neighbour until a sweep no longer changes the number of regions.
+
+    Within a sweep shapes are those at its start, but a region sees the names that earlier ones took: so a sweep only
+    renames, and needs just the graph of touching regions.
+    """
+    for _ in range(sweeps):
+        areas = np.bincount(labels.ravel())
+        names = _renamed(labels, areas)
+        labels = names[labels]
+        if np.unique(names[areas > 0]).size == np.count_nonzero(areas):
+            break
+    return labels
+
+
+def _renamed(labels: Labels, areas: npt.NDArray[np.intp]) -> Labels:
+    """One sweep: the new name of every label 0..n, decided in rising order of the old ones."""
+    names = np.arange(areas.size, dtype=np.int32)
+    touching = _touching(labels)
+    boxes = ndimage.find_objects(labels)
+    small = np.flatnonzero((areas > 0) & (areas < 500))
+    for region in small[small > 0].tolist():
+        area, neighbours = areas[region], {int(names[other]) for other in touching.get(region, ())} - {0}
+        if not neighbours:
+            names[region] = 0 if area < 5 else region
+        elif area < 50 or (area < 250 and len(neighbours) == 1) or _corners(labels, region, boxes) <= 5:
+            names[region] = min(neighbours)
+    return names
+
+
+def _touching(labels: Labels) -> dict[int, list[int]]:
+    """For each region the others that share a pixel edge with it; lines are nobody's neighbour."""
+    span, meetings = int(labels.max()) + 1, []
+    for one, other in ((labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])):
+        meet = (one != other) & (one > 0) & (other > 0)
+        first, second = one[meet].astype(np.int64), other[meet].astype(np.int64)
+        meetings += [first * span + second, second * span + first]
+    touching: dict[int, list[int]] = {}
+    for meeting in np.unique(np.concatenate(meetings)).tolist():
+        touching.setdefault(meeting // span, []).append(meeting % span)
+    return touching
+
+
+def _corners(labels: Labels, region: int, boxes: list[tuple[slice, slice]]) -> int:
+    """Vertices of the outer contour of a region, simplified to 2 % of its length."""
+    inside = (labels[boxes[region - 1]] == region).astype(np.uint8)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contour = contours[0]
+    return len(cv2.approxPolyDP(contour, 0.02 * cv2.arcLength(contour, True), True))
+
+
+# ---- thinning -----------------------------------------------------------------------------------------------------
+
+
+def _thin(labels: Labels, sweeps: int) -> Labels:
+    """Let each line pixel beside a region take the first region in the order left, up-left, up, … clockwise.
+
+    The published index test never looks at row and column 0; here they count like all others.
+    """
+    for _ in range(sweeps):
+        region = (labels > 0).astype(np.uint8)
+        border = (cv2.dilate(region, CROSS) - region).astype(bool)
+        if not border.any():
+            break
+        taken = np.zeros_like(labels)
+        for neighbour in _neighbours(labels):
+            np.copyto(taken, neighbour, where=taken == 0)
+        labels = np.where(border, taken, labels)
+    return labels
+
+
+def _neighbours(labels: Labels) -> Iterator[Labels]:
+    """The eight neighbours of every pixel, clockwise from the left; 0 beyond the border."""
+    height, width = labels.shape
+    padded = np.pad(labels, 1)
+    for down, right in ((0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1)):
+        yield padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]

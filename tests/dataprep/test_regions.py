@@ -1,0 +1,217 @@
+"""The plain implementation below follows the published steps one flood fill at a time; it is the independent truth."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from dataprep.lineart import XDoGSettings, xdog
+from dataprep.regions import FORK_SCHEDULE, RegionSettings, trapped_ball
+
+STORYBOOK = Path(__file__).parents[3] / "shared" / "data" / "storybook"
+DEFAULTS = RegionSettings()
+
+
+# ---- the published steps, plainly -----------------------------------------------------------------------------------
+
+
+def flood(area, seed):
+    """The 4-connected part of a 0/255 picture around (x, y)."""
+    mask = np.zeros((area.shape[0] + 2, area.shape[1] + 2), np.uint8)
+    cv2.floodFill(area.copy(), mask, seed, 128, 0, 0, 4 | cv2.FLOODFILL_MASK_ONLY | (255 << 8))
+    return mask[1:-1, 1:-1]
+
+
+def first_pixel(area):
+    rows, columns = np.nonzero(area)
+    return (int(columns[0]), int(rows[0])) if len(rows) else None
+
+
+def plain_fill(free, radius, rounds=1000):
+    kernel, fills = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2), []
+    for _ in range(rounds):
+        seed = first_pixel(cv2.erode(free, kernel))
+        if seed is None:
+            break
+        part = flood(free, seed)
+        shrunk = 255 - cv2.dilate(255 - part, kernel)
+        grown = cv2.dilate(flood(shrunk, seed), kernel)
+        fills.append(grown > 0)
+        free = np.where(grown > 0, 0, free).astype(np.uint8)
+    return fills
+
+
+def plain_merge(labels, sweeps=10):
+    for _ in range(sweeps):
+        before = labels.copy()
+        for region in np.unique(before):
+            if region == 0:
+                continue
+            inside = (before == region).astype(np.uint8)
+            ring = (cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) - inside).astype(bool)
+            area, neighbours = int(inside.sum()), [i for i in np.unique(labels[ring]) if i != 0]
+            contour = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0][0]
+            corners = len(cv2.approxPolyDP(contour, 0.02 * cv2.arcLength(contour, True), True))
+            target = neighbours[0] if neighbours else (0 if area < 5 else region)
+            if corners == 1 or (2 <= corners <= 5 and area < 500) or (area < 250 and len(neighbours) == 1) or area < 50:
+                labels[inside > 0] = target
+        if np.unique(labels).size == np.unique(before).size:
+            break
+    return labels
+
+
+def plain_trapped_ball(line_art, schedule=DEFAULTS.schedule):
+    free = np.where(line_art > 220, 255, 0).astype(np.uint8)
+    labels, regions = np.zeros(free.shape, np.int32), []
+    for radius, keep in schedule:
+        fills = plain_fill(free, radius)
+        least = {"max": max, "mean": np.mean, "all": lambda _: 0}[keep]([f.sum() for f in fills] or [0])
+        for fill in [f for f in fills if f.sum() >= least]:
+            regions.append(fill)
+            free[fill] = 0
+    while (seed := first_pixel(free)) is not None:
+        regions.append(flood(free, seed) > 0)
+        free[regions[-1]] = 0
+    for number, region in enumerate(regions, 1):
+        labels[region] = number
+    return plain_merge(labels)
+
+
+# ---- drawings -------------------------------------------------------------------------------------------------------
+
+
+def drawing(seed, size=96, thickness=1):
+    """Circles and lines with gaps."""
+    rng = np.random.default_rng(seed)
+    page = np.full((size, size + 13), 255, np.uint8)
+    for _ in range(7):
+        x, y, r = (int(v) for v in rng.integers(8, size - 8, 3))
+        start = int(rng.integers(0, 360))
+        cv2.ellipse(page, (x, y), (r // 2 + 3, r // 3 + 3), start, 0, int(rng.integers(300, 360)), 0, thickness)
+        a, b = rng.integers(0, size, (2, 2)).tolist()
+        cv2.line(page, a, b, 0, thickness)
+    return page
+
+
+def noisy_line_art(seed, size=96):
+    """XDoG of flat shapes with paper grain: crumbs everywhere."""
+    rng = np.random.default_rng(seed)
+    page = np.full((size, size), 230, np.uint8)
+    for _ in range(6):
+        x, y, r = (int(v) for v in rng.integers(8, size - 8, 3))
+        cv2.circle(page, (x, y), r // 3 + 2, int(rng.integers(0, 255)), -1)
+    grain = rng.normal(0, 3, page.shape)
+    return xdog(np.clip(page + grain, 0, 255).astype(np.uint8), XDoGSettings(sigma=0.9))
+
+
+def agreement(ours, plain):
+    """Adjusted Rand index over pixels that either map calls a region."""
+    scored = (ours > 0) | (plain > 0)
+    return adjusted_rand_score(plain[scored], ours[scored])
+
+
+DRAWINGS = [
+    *(drawing(seed) for seed in range(6)),
+    *(drawing(seed, thickness=3) for seed in range(6, 8)),
+    *(noisy_line_art(seed) for seed in range(4)),
+]
+
+
+@pytest.mark.parametrize("line_art", DRAWINGS, ids=range(len(DRAWINGS)))
+def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art):
+    plain = plain_trapped_ball(line_art)
+    ours = trapped_ball(line_art, DEFAULTS)
+    assert agreement(ours, plain) == 1.0
+    np.testing.assert_array_equal(np.unique(plain, return_inverse=True)[1].reshape(plain.shape), ours)
+
+
+def test_the_schedule_of_the_fork_is_followed_too():
+    line_art = noisy_line_art(9)
+    plain = plain_trapped_ball(line_art, FORK_SCHEDULE)
+    ours = trapped_ball(line_art, RegionSettings(schedule=FORK_SCHEDULE))
+    assert agreement(ours, plain) == 1.0
+
+
+@pytest.mark.skipif(not STORYBOOK.is_dir(), reason="the storybook pictures are not beside this checkout")
+def test_regions_of_a_real_picture_are_those_of_the_published_steps():
+    with (STORYBOOK / "index.csv").open() as lines:
+        name = next(csv.DictReader(lines))["file"]
+    picture = cv2.imread(str(next(STORYBOOK.rglob(Path(name).name))), cv2.IMREAD_GRAYSCALE)
+    line_art = xdog(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA), XDoGSettings(sigma=0.6))
+    assert agreement(trapped_ball(line_art, DEFAULTS), plain_trapped_ball(line_art)) >= 0.98
+
+
+# ---- properties -----------------------------------------------------------------------------------------------------
+
+
+def boxes(gap=0):
+    """Two rooms of 30 x 40 side by side; a gap in the wall between them."""
+    page = np.full((40, 61), 255, np.uint8)
+    page[:, 30] = 0
+    page[18 : 18 + gap, 30] = 255
+    return page
+
+
+def test_a_gap_narrower_than_the_ball_does_not_join_two_rooms():
+    labels = trapped_ball(boxes(gap=4), DEFAULTS)
+    assert labels[20, 5] != labels[20, 55]
+    assert labels[20, 5] > 0
+    assert labels[20, 55] > 0
+
+
+def test_a_gap_wider_than_the_ball_joins_them():
+    labels = trapped_ball(boxes(gap=8), DEFAULTS)
+    assert labels[20, 5] == labels[20, 55] > 0
+
+
+def test_ids_have_no_holes_and_zero_is_the_line():
+    line_art = noisy_line_art(5)
+    labels = trapped_ball(line_art, DEFAULTS)
+    assert labels.dtype == np.uint16
+    assert set(np.unique(labels)) == set(range(int(labels.max()) + 1))
+    assert (labels[line_art <= 220] == 0).all()
+
+
+def test_the_largest_region_of_the_largest_ball_is_number_one():
+    page = boxes()
+    page[:, 25:30] = 0
+    assert trapped_ball(page, DEFAULTS)[0, 60] == 1
+    assert trapped_ball(page, DEFAULTS)[0, 0] == 2
+
+
+@pytest.mark.parametrize(("level", "region"), [(255, 1), (221, 1), (220, 0), (0, 0)])
+def test_pages_of_one_grey_are_all_paper_or_all_line(level, region):
+    assert (trapped_ball(np.full((20, 30), level, np.uint8), DEFAULTS) == region).all()
+
+
+def test_at_most_so_many_fills_of_each_radius_are_taken_in_their_order():
+    page = np.full((21, 90), 255, np.uint8)
+    page[:, 20::21] = 0
+    settings = RegionSettings(schedule=((3, "all"),), max_fills=2, max_rest=1, merge_sweeps=0)
+    labels = trapped_ball(page, settings)
+    # Two rooms by the ball, one of what is left, and the others stay unfilled.
+    assert [int(labels[10, x]) for x in (10, 31, 52, 73, 87)] == [1, 2, 3, 0, 0]
+
+
+def test_thinning_leaves_no_line_and_keeps_the_regions():
+    line_art = drawing(3, thickness=3)
+    thick = trapped_ball(line_art, DEFAULTS)
+    thin = trapped_ball(line_art, RegionSettings(thin=True))
+    assert (thin > 0).all()
+    np.testing.assert_array_equal(thin[thick > 0], thick[thick > 0])
+
+
+def test_thinning_takes_the_left_neighbour_first():
+    thin = trapped_ball(boxes(), RegionSettings(thin=True))
+    assert (thin[:, 30] == thin[:, 29]).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"schedule": ((0, "all"),)}, {"schedule": ((1, "most"),)}, {"max_rest": 60_000}, {"max_rest": 0}]
+)
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RegionSettings(**wrong)
