@@ -1,0 +1,22 @@
+"""Finds the checkpoint behind an address: a checkpoint directory, or the output of a training run that holds one."""
+
+import tempfile
+from pathlib import Path
+
+from dataprep.storage import download_directory, exists, join
+from pipelines.errors import PipelineError
+
+CHECKPOINT = "checkpoint"
+
+
+def checkpoint_uri(uri: str) -> str:
+    """The checkpoint directory at `uri` or below it. Raises PipelineError where there is none."""
+    for candidate in (uri, join(uri, CHECKPOINT)):
+        if exists(join(candidate, "config.json")):
+            return candidate
+    raise PipelineError(f"{uri} holds no checkpoint: expected config.json there or in {join(uri, CHECKPOINT)}")
+
+
+def fetch_checkpoint(uri: str) -> Path:
+    """A local directory with the checkpoint of `uri`; a remote one is copied to a temporary directory first."""
+    return download_directory(checkpoint_uri(uri), Path(tempfile.mkdtemp(prefix="irodori-checkpoint-")))

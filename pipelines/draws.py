@@ -1,0 +1,62 @@
+"""The random numbers of one training sample: a pure function of (seed, ordinal), never of rank or world size.
+
+So one worker or sixteen, a run that was killed and one that was not, draw the same timestep, noise and drops for the
+same sample (DESIGN section 5).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dataprep.randomness import generator
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What training draws for a batch of B samples: latents noise (B, C, h, w), token noise (B, N, D), posterior noise
+    (B, C, h, w), timesteps (B,) int64, and which conditions are kept (B,) in {0, 1}."""
+
+    timesteps: torch.Tensor
+    noise: torch.Tensor
+    posterior_noise: torch.Tensor
+    token_noise: torch.Tensor
+    keep_reference: torch.Tensor
+    keep_sketch: torch.Tensor
+
+
+def draw(
+    seed: int,
+    ordinals: Sequence[int],
+    latent_shape: tuple[int, int, int],
+    token_shape: tuple[int, int],
+    reference_drop: float,
+    sketch_drop: float,
+    timesteps: int = 1000,
+) -> Draws:
+    """The draws of the samples `ordinals`."""
+    samples = [_one(seed, ordinal, latent_shape, token_shape, timesteps) for ordinal in ordinals]
+    times, noises, posteriors, tokens, chances = zip(*samples, strict=True)
+    chance = np.stack(chances)
+    return Draws(
+        timesteps=torch.tensor(times, dtype=torch.int64),
+        noise=torch.from_numpy(np.stack(noises)),
+        posterior_noise=torch.from_numpy(np.stack(posteriors)),
+        token_noise=torch.from_numpy(np.stack(tokens)),
+        keep_reference=torch.from_numpy((chance[:, 0] >= reference_drop).astype(np.float32)),
+        keep_sketch=torch.from_numpy((chance[:, 1] >= sketch_drop).astype(np.float32)),
+    )
+
+
+def _one(
+    seed: int, ordinal: int, latent_shape: tuple[int, ...], token_shape: tuple[int, ...], timesteps: int
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = generator(seed, ordinal, "diffusion")
+    return (
+        int(rng.integers(timesteps)),
+        rng.standard_normal(latent_shape, dtype=np.float32),
+        rng.standard_normal(latent_shape, dtype=np.float32),
+        rng.standard_normal(token_shape, dtype=np.float32),
+        rng.random(2),
+    )

@@ -1,0 +1,124 @@
+"""Overrides of settings by hand: `--set key=value` and YAML files, checked against the settings class.
+
+A wrong key is answered with the nearest valid ones before any work starts. Nested settings are reached by dotted keys
+(`filters.min_side=64`).
+"""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+Settings = TypeVar("Settings")
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or does not fit; the message names the nearest valid ones."""
+
+
+def nearest(word: str, choices: Iterable[str], count: int = 3) -> str:
+    """The choices closest to `word`, or all of them where none is close, as one phrase for a message."""
+    valid = sorted(choices)
+    close = difflib.get_close_matches(word, valid, n=count, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"valid are: {', '.join(valid)}"
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """`["a=1", "b.c=x"]` as a mapping. Raises SettingsError for an item without `=`."""
+    parsed = {}
+    for assignment in assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key.strip():
+            raise SettingsError(f"--set {assignment!r} is not of the form key=value")
+        parsed[key.strip()] = value.strip()
+    return parsed
+
+
+def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """A copy of the frozen dataclass `settings` with `values` (dotted keys; strings are converted to the field's type).
+
+    Raises SettingsError for an unknown key (naming the nearest ones) or a value of the wrong type.
+    """
+    for key, value in values.items():
+        settings = _set(settings, key, key.split("."), value)
+    return settings
+
+
+def read_overrides(path: str) -> dict[str, Any]:
+    """The overrides of a YAML file: a mapping of keys to values, nested mappings are flattened to dotted keys."""
+    document = yaml.safe_load(Path(path).read_text())
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} must hold a mapping of settings, not {type(document).__name__}")
+    return _flatten(document)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One line for each key in which two flat mappings differ: `key: old -> new`."""
+    keys = sorted(before.keys() | after.keys())
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
+
+
+def _flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _set(settings: Any, full_key: str, path: list[str], value: Any) -> Any:
+    names = [field.name for field in fields(settings)]
+    if path[0] not in names:
+        raise SettingsError(f"there is no setting {full_key!r}: {nearest(path[0], names)}")
+    current = getattr(settings, path[0])
+    if len(path) > 1:
+        if not is_dataclass(current):
+            raise SettingsError(f"setting {path[0]!r} has no parts, so {full_key!r} does not exist")
+        return replace(settings, **{path[0]: _set(current, full_key, path[1:], value)})
+    if is_dataclass(current):
+        inner = ", ".join(f"{path[0]}.{field.name}" for field in fields(current))
+        raise SettingsError(f"{full_key!r} is a group of settings; set one of: {inner}")
+    expected = get_type_hints(type(settings))[path[0]]
+    return _replace(settings, full_key, path[0], _convert(full_key, value, expected))
+
+
+def _replace(settings: Any, full_key: str, name: str, value: Any) -> Any:
+    """`replace`, so that the class's own checks speak with the key in front."""
+    try:
+        return replace(settings, **{name: value})
+    except ValueError as error:
+        raise SettingsError(f"{full_key}={value}: {error}") from error
+
+
+def _convert(key: str, value: Any, expected: Any) -> Any:
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, types.UnionType):
+        if value in (None, "none", "null", ""):
+            return None
+        return _convert(key, value, next(kind for kind in arguments if kind is not type(None)))
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        kinds = [arguments[0]] * len(parts) if len(arguments) == 2 and arguments[1] is Ellipsis else list(arguments)
+        if len(kinds) != len(parts):
+            raise SettingsError(f"{key}={value} needs {len(kinds)} values separated by commas")
+        return tuple(_convert(key, part, kind) for part, kind in zip(parts, kinds, strict=True))
+    if expected is bool:
+        return _boolean(key, value)
+    try:
+        return int(float(value)) if expected is int and float(value).is_integer() else expected(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{key}={value} is not {_kind(expected)}") from error
+
+
+def _boolean(key: str, value: Any) -> bool:
+    spellings = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in spellings:
+        raise SettingsError(f"{key}={value} is not true or false")
+    return spellings[str(value).lower()]
+
+
+def _kind(expected: Any) -> str:
+    return {int: "a whole number", float: "a number"}.get(expected, f"of type {getattr(expected, '__name__', expected)}")

@@ -1,0 +1,87 @@
+"""What a stage of the `v1` family computes: its networks, how a batch is conditioned, and its loss.
+
+ColorizeDiffusion section 3.3 (Eq. 1) and thesis 5.4 (Eqs. 5.2 and 5.3): the noisy stage adds the sample's own diffusion
+noise to the reference tokens, the refinement does not; references and sketches are dropped for guidance.
+
+Shapes: B batch, C h w latents, N D reference tokens.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from model.checkpoint import load_checkpoint
+from model.codec import load_codec
+from model.config import CODECS, IMAGE_ENCODERS, V1_SIZES
+from model.image_encoder import load_image_encoder
+from model.noise import add_noise, drop, loss_per_sample, noisy_reference, prediction_target
+from model.v1 import V1
+from pipelines.recipes import StageRecipe
+from pipelines.train_data import Batch, stage_seed
+
+Denoiser = Callable[..., torch.Tensor]
+NO_SKETCH = -1.0
+
+
+class Conditioned(NamedTuple):
+    """A batch as the network takes it."""
+
+    noised: torch.Tensor
+    timesteps: torch.Tensor
+    sketch: torch.Tensor
+    context: torch.Tensor
+    target: torch.Tensor
+
+
+class V1Stage:
+    """The trained network and the frozen ones around it, on one device."""
+
+    def __init__(self, recipe: StageRecipe, parent: Path | None, device: torch.device) -> None:
+        torch.manual_seed(stage_seed(recipe))
+        self.recipe, self.device = recipe, device
+        self.config = V1_SIZES[recipe.model_size]
+        self.model = (load_checkpoint(parent)[0] if parent else V1(self.config)).to(device).train()
+        self.codec = load_codec(self.config.codec).to(device)
+        self.image_encoder = load_image_encoder(self.config.image_encoder).to(device)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of the recipe's pictures."""
+        down = CODECS[self.config.codec].downsampling
+        return self.config.latent_channels, self.recipe.height // down, self.recipe.width // down
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """(N, D) of a reference's tokens."""
+        return IMAGE_ENCODERS[self.config.image_encoder].local_tokens, self.config.context_width
+
+    @property
+    def reference_size(self) -> int:
+        """Side of the square that the image encoder sees, in pixels."""
+        return IMAGE_ENCODERS[self.config.image_encoder].image_size
+
+    @torch.no_grad()
+    def condition(self, batch: Batch, *, training: bool = True) -> Conditioned:
+        """Latents, context and target of a batch; `training` False conditions fully and cleanly, for validation."""
+        draws, recipe = batch.draws, self.recipe
+        timesteps, noise = draws.timesteps.to(self.device), draws.noise.to(self.device)
+        posterior_noise = draws.posterior_noise.to(self.device) if training else None
+        latents = self.codec.encode(batch.color.to(self.device), posterior_noise)
+        context = self.image_encoder.encode(batch.reference.to(self.device))
+        sketch = batch.sketch.to(self.device)
+        if training:
+            if recipe.noisy_reference:
+                flip = recipe.flip_above or None
+                context = noisy_reference(context, timesteps, draws.token_noise.to(self.device), flip)
+            context = drop(context, draws.keep_reference.to(self.device))
+            sketch = drop(sketch, draws.keep_sketch.to(self.device), NO_SKETCH)
+        target = prediction_target(latents, noise, timesteps, "eps")
+        return Conditioned(add_noise(latents, noise, timesteps), timesteps, sketch, context, target)
+
+    def losses(self, denoiser: Denoiser, conditioned: Conditioned, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Mean squared error of each sample, (B,), through `denoiser` (the network or the engine around it)."""
+        noised, timesteps, sketch, context, target = conditioned
+        prediction = denoiser(noised.to(dtype), timesteps, sketch.to(dtype), context.to(dtype))
+        return loss_per_sample(prediction, target)

@@ -1,0 +1,283 @@
+"""Trains one stage on Ray Train: checks everything that can be known before, runs the workers, keeps what they made.
+
+An output directory holds `recipe.json` (what was asked), `samples/` (fixed pairs over time), `ray/` (resumable state),
+`history.jsonl`, `checkpoint/` and `lineage.json`. To resume is to run the same command again; another recipe into the
+same output is refused with the difference shown.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from dataprep.corpus import open_snapshot
+from dataprep.storage import (
+    arrow_filesystem,
+    check_reachable,
+    create_exclusive,
+    exists,
+    is_s3,
+    join,
+    read_bytes,
+    upload_directory,
+    write_whole,
+)
+from model.checkpoint import read_metadata
+from pipelines import lineage
+from pipelines.checkpoints import CHECKPOINT, checkpoint_uri, fetch_checkpoint
+from pipelines.errors import PipelineError
+from pipelines.progress import Progress, ProgressSink, silent
+from pipelines.ray_session import ray_session
+from pipelines.recipes import StageRecipe, with_length
+from pipelines.settings import SettingsError, differences
+from pipelines.train_data import Shares
+from pipelines.train_worker import TrainJob, train_worker
+from pipelines.versions import code_version
+
+MAX_FAILURES = 3
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """A stage that is ready to start: the resolved recipe, its inputs and how the batch is dealt out."""
+
+    recipe: StageRecipe
+    corpus: str
+    snapshot: int
+    digest: str
+    rows: dict[str, int]
+    out: str
+    parent: str | None
+    shares: Shares
+
+    def document(self) -> dict[str, Any]:
+        """What decides the result, as saved in recipe.json; workers are not part of it, they change nothing."""
+        inputs = {"corpus_digest": self.digest, "parent_weights": parent_weights(self.parent)}
+        return self.recipe.flat() | inputs
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a stage left behind."""
+
+    out: str
+    checkpoint: str
+    images_seen: int
+    loss: float
+    resumed_from: int
+    already_complete: bool
+
+
+def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, workers: int) -> TrainPlan:
+    """Resolve and check a stage before anything starts.
+
+    Raises SettingsError for a call that cannot work, PipelineError, DataError or ModelError for what is missing or
+    refused: no corpus, no rows, a parent of the wrong kind, an output that holds another recipe.
+    """
+    check_reachable(out)
+    snapshot = open_snapshot(corpus)
+    rows = snapshot.rows
+    for split in ("train", "validation"):
+        if not rows.get(split):
+            raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
+    recipe = with_length(recipe, rows["train"])
+    parent = _checked_parent(recipe, parent)
+    try:
+        shares = Shares.of(recipe, workers)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    plan = TrainPlan(recipe, corpus, snapshot.number, snapshot.digest, rows, out, parent, shares)
+    _refuse_another_recipe(plan)
+    return plan
+
+
+def train_stage(
+    plan: TrainPlan,
+    *,
+    log_file: Path,
+    progress: ProgressSink = silent,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+) -> TrainReport:
+    """Run `plan` to its end, from where an earlier run of the same plan stopped; returns what it left."""
+    if exists(join(plan.out, "lineage.json")):
+        return _report(plan, resumed_from=plan.recipe.images, already_complete=True)
+    document = json.dumps(plan.document(), indent=2).encode()
+    create_exclusive(join(plan.out, "recipe.json"), document)
+    resumed_from = -1
+    workers = plan.shares.workers
+    with ray_session(log_file, num_cpus=None if address else workers + 2, address=address):
+        with lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run:
+
+            def listen(record: dict[str, Any]) -> None:
+                nonlocal resumed_from
+                resumed_from = record["images_seen"] if resumed_from < 0 else resumed_from
+                run.log_metrics(record, record["images_seen"])
+                _show(plan, record, progress)
+
+            with _watcher(listen) as watcher:
+                result = _fit(plan, watcher)
+            _keep(plan, result, document)
+            run.finish(plan_node(plan), _inputs(plan))
+    return _report(plan, max(resumed_from - plan.recipe.batch_size, 0), already_complete=False)
+
+
+def plan_node(plan: TrainPlan) -> lineage.Node:
+    """This stage's checkpoint in the chain of lineage."""
+    name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {plan.recipe.images:,} images)"
+    return lineage.Node(id=join(plan.out, CHECKPOINT), kind="checkpoint", name=name)
+
+
+def parent_weights(parent: str | None) -> str | None:
+    """The sha256 of a parent checkpoint's weights."""
+    return read_metadata(fetch_checkpoint(parent)).weights_sha256 if parent else None
+
+
+def _checked_parent(recipe: StageRecipe, parent: str | None) -> str | None:
+    if recipe.parent_stage is None:
+        if parent is not None:
+            raise SettingsError(f"{recipe.stage} starts fresh and takes no --from")
+        return None
+    if parent is None:
+        raise SettingsError(f"{recipe.stage} continues {recipe.parent_stage}: give its output with --from")
+    metadata = read_metadata(fetch_checkpoint(parent))
+    found = (metadata.family, metadata.stage, metadata.size)
+    wanted = (recipe.family, recipe.parent_stage, recipe.model_size)
+    if found != wanted:
+        raise PipelineError(
+            f"{parent} is a {' '.join(found)} checkpoint; {recipe.stage} at this size continues {' '.join(wanted)}"
+        )
+    return checkpoint_uri(parent)
+
+
+def _refuse_another_recipe(plan: TrainPlan) -> None:
+    recorded = join(plan.out, "recipe.json")
+    if not exists(recorded):
+        return
+    changes = differences(json.loads(read_bytes(recorded)), json.loads(json.dumps(plan.document())))
+    if changes:
+        raise PipelineError(
+            f"{plan.out} holds a run of another recipe ({'; '.join(changes)}); choose another --out or the same recipe"
+        )
+
+
+def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
+    filesystem, path = arrow_filesystem(plan.out)
+    job = TrainJob(
+        plan.recipe, plan.corpus, plan.snapshot, plan.digest, plan.out, plan.parent, code_version(), watcher
+    )
+    on_gpu = ray.cluster_resources().get("GPU", 0) >= plan.shares.workers
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=plan.shares.workers, use_gpu=on_gpu),
+        run_config=RunConfig(
+            # The same name at the same place is how Ray Train finds the newest checkpoint of a killed run.
+            name="ray",
+            storage_path=path if is_s3(plan.out) else str(Path(path).resolve()),
+            storage_filesystem=filesystem if is_s3(plan.out) else None,
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    try:
+        return trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise PipelineError(f"training {plan.recipe.stage} failed: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of the innermost failure of a worker: what went wrong, without the stack."""
+    failures = getattr(error, "worker_failures", {})
+    lines = [line for failure in failures.values() for line in str(failure).strip().splitlines()[-1:]]
+    return lines[0] if lines else str(error).strip().splitlines()[-1]
+
+
+def _keep(plan: TrainPlan, result: ray.train.Result, document: bytes) -> None:
+    """Copy the final model and history out of Ray's state; the recipe is written again, beside what it made."""
+    if result.checkpoint is None:
+        raise PipelineError(f"training {plan.recipe.stage} ended without a checkpoint")
+    with result.checkpoint.as_directory() as folder:
+        upload_directory(Path(folder) / "model", join(plan.out, CHECKPOINT))
+        write_whole(join(plan.out, "history.jsonl"), Path(folder, "history.jsonl").read_bytes())
+    write_whole(join(plan.out, CHECKPOINT, "recipe.json"), document)
+
+
+def read_history(out: str) -> list[dict[str, Any]]:
+    """One record for each step of a finished stage, and one for each validation."""
+    return [json.loads(line) for line in read_bytes(join(out, "history.jsonl")).decode().splitlines()]
+
+
+def _report(plan: TrainPlan, resumed_from: int, already_complete: bool) -> TrainReport:
+    last = [record for record in read_history(plan.out) if "loss" in record][-1]
+    checkpoint = join(plan.out, CHECKPOINT)
+    return TrainReport(plan.out, checkpoint, last["images_seen"], last["loss"], resumed_from, already_complete)
+
+
+def _inputs(plan: TrainPlan) -> list[lineage.Input]:
+    inputs = [lineage.Input("corpus", plan.corpus, plan.snapshot, plan.digest)]
+    if plan.parent:
+        inputs.append(lineage.Input("checkpoint", plan.parent))
+    return inputs
+
+
+def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> None:
+    if "loss" not in record:
+        return
+    note = f"loss {record['loss']:.4f}, waits for data {record['data_wait_share']:.0%}"
+    progress(
+        Progress(
+            plan.recipe.stage,
+            record["images_seen"],
+            plan.recipe.images,
+            "images",
+            record["images_per_second"],
+            note,
+        )
+    )
+
+
+@ray.remote(num_cpus=0)
+class _Watcher:
+    """Holds what rank 0 said until the driver asks for it."""
+
+    def __init__(self) -> None:
+        self._records: list[dict[str, Any]] = []
+
+    def post(self, record: dict[str, Any]) -> None:
+        self._records.append(record)
+
+    def take(self) -> list[dict[str, Any]]:
+        records, self._records = self._records, []
+        return records
+
+
+@contextmanager
+def _watcher(listen: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
+    """A watcher actor, and a thread here that hands its records to `listen` until the block ends."""
+    actor, ended = _Watcher.remote(), threading.Event()
+
+    def poll() -> None:
+        finished = False
+        while not finished:
+            finished = ended.wait(POLL_S)
+            for record in ray.get(actor.take.remote()):
+                listen(record)
+
+    thread = threading.Thread(target=poll, name="watcher", daemon=True)
+    thread.start()
+    try:
+        yield actor
+    finally:
+        ended.set()
+        thread.join(timeout=30)
+        ray.kill(actor)

@@ -1,0 +1,233 @@
+"""The training loop that every stage shares, as one Ray Train worker runs it.
+
+Progress and intervals are counted in images. A checkpoint holds the exported weights, AdamW's state by parameter name
+and the history so far, so that a restart (of a worker or of the driver, on any number of workers) goes on at the exact
+sample and ends with the history of an undisturbed run.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+import ray.train
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+
+from dataprep.reader import CorpusReader
+from dataprep.storage import join
+from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from model.v1 import V1
+from pipelines import zero
+from pipelines.checkpoints import fetch_checkpoint
+from pipelines.recipes import StageRecipe
+from pipelines.stages import V1Stage
+from pipelines.train_data import Feeder, Shares, columns
+from pipelines.train_watch import sample_fixed_pairs, validation_losses
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What every worker is told. `watcher` is the actor that the driver listens to."""
+
+    recipe: StageRecipe
+    corpus: str
+    snapshot: int
+    digest: str
+    out: str
+    parent: str | None
+    code_version: str
+    watcher: Any
+
+
+@dataclass
+class Position:
+    """Where a run is: images seen, and one record for each step so far."""
+
+    images_seen: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Entry point of a Ray Train worker; `settings` holds the TrainJob under `job`."""
+    job: TrainJob = settings["job"]
+    recipe, context = job.recipe, ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    torch.set_num_threads(max(1, (psutil.cpu_count() or 1) // workers))
+
+    parent = fetch_checkpoint(job.parent) if job.parent else None
+    stage = V1Stage(recipe, parent, device)
+    shares = Shares.of(recipe, workers)
+    engine = zero.start_engine(
+        stage.model,
+        micro_batch=shares.micro_batch,
+        accumulation=shares.accumulation,
+        optimizer={
+            "lr": recipe.learning_rate,
+            "betas": (recipe.beta1, recipe.beta2),
+            "weight_decay": recipe.weight_decay,
+            "gradient_clip": recipe.gradient_clip,
+        },
+        bf16=recipe.precision == "bf16",
+    )
+    position = _resume(engine)
+    reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot)
+    with _feeder(reader, stage, shares, rank, position.images_seen) as feeder:
+        _loop(job, stage, engine, feeder, shares, position, rank)
+
+
+def learning_rate(recipe: StageRecipe, images_seen: int) -> float:
+    """Linear warm-up over `warmup_images`, constant, linear decay to a tenth over the last `decay_images`."""
+    rate = recipe.learning_rate
+    if images_seen < recipe.warmup_images:
+        return rate * (images_seen + recipe.batch_size) / (recipe.warmup_images + recipe.batch_size)
+    left = recipe.images - images_seen
+    if left < recipe.decay_images:
+        return rate * max(0.1, left / recipe.decay_images)
+    return rate
+
+
+def _loop(
+    job: TrainJob, stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares, position: Position, rank: int
+) -> None:
+    recipe = job.recipe
+    if position.images_seen == 0:
+        _watch(job, stage, position, rank)
+    while position.images_seen < recipe.images:
+        started, waited = time.perf_counter(), feeder.waited_s
+        zero.set_learning_rate(engine, learning_rate(recipe, position.images_seen))
+        loss = _step(stage, engine, feeder, shares)
+        position.images_seen += recipe.batch_size
+        took = time.perf_counter() - started
+        record = {
+            "images_seen": position.images_seen,
+            "loss": loss,
+            "learning_rate": engine.optimizer.param_groups[0]["lr"],
+            "gradient_norm": float(engine.get_global_grad_norm()),
+        }
+        position.history.append(record)
+        _post(job, rank, record | _performance(recipe, took, feeder.waited_s - waited, stage.device))
+        _watch(job, stage, position, rank)
+        if _due(recipe.checkpoint_images, recipe, position.images_seen):
+            _checkpoint(job, stage, engine, position, rank)
+
+
+def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> float:
+    """One optimizer step; returns the mean loss over the whole global batch."""
+    total = torch.zeros((), device=stage.device)
+    dtype = torch.bfloat16 if stage.recipe.precision == "bf16" else torch.float32
+    for _ in range(shares.accumulation):
+        loss = stage.losses(engine, stage.condition(feeder.next()), dtype).mean()
+        engine.backward(loss)
+        engine.step()
+        total += loss.detach()
+    return _mean_over_ranks(total / shares.accumulation)
+
+
+def _watch(job: TrainJob, stage: V1Stage, position: Position, rank: int) -> None:
+    """At its intervals: sample the fixed pairs (rank 0) and measure the validation loss (every rank its part)."""
+    recipe, seen = job.recipe, position.images_seen
+    if _due(recipe.sample_images, recipe, seen) and rank == 0:
+        sample_fixed_pairs(stage, job.corpus, job.snapshot, join(job.out, "samples"), seen)
+    if _due(recipe.validate_images, recipe, seen):
+        bands = validation_losses(stage, job.corpus, job.snapshot, rank, dist.get_world_size())
+        record = {"images_seen": seen} | bands
+        position.history.append(record)
+        _post(job, rank, record)
+
+
+def _due(interval: int, recipe: StageRecipe, images_seen: int) -> bool:
+    """Whether the step that ended at `images_seen` crossed a multiple of `interval`, or was the first or last."""
+    if images_seen in (0, recipe.images):
+        return True
+    return images_seen // interval > (images_seen - recipe.batch_size) // interval
+
+
+def _checkpoint(job: TrainJob, stage: V1Stage, engine: Any, position: Position, rank: int) -> None:
+    weights, state = zero.masters(engine), zero.optimizer_state(engine)
+    metrics = {"images_seen": position.images_seen}
+    if rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        exported = V1(stage.config)
+        exported.load_state_dict(weights)
+        save_checkpoint(Path(folder) / "model", exported, metadata(job, stage, position.images_seen))
+        save_file(state, Path(folder) / "optimizer.safetensors")
+        Path(folder, "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in position.history))
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+    _post(job, rank, {"images_seen": position.images_seen, "checkpoint": True})
+
+
+def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetadata:
+    """What a checkpoint says of itself."""
+    return CheckpointMetadata(
+        stage=job.recipe.stage,
+        size=job.recipe.model_size,
+        scaling_factor=stage.codec.scaling_factor,
+        codec=stage.config.codec,
+        image_encoder=stage.config.image_encoder,
+        parent=job.parent,
+        corpus_snapshot=job.snapshot,
+        corpus_digest=job.digest,
+        code_version=job.code_version,
+        images_seen=images_seen,
+    )
+
+
+def _resume(engine: Any) -> Position:
+    """The position and state of the newest checkpoint of this run, or a fresh start."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return Position()
+    with checkpoint.as_directory() as folder:
+        model, found = load_checkpoint(Path(folder) / "model")
+        zero.restore(engine, model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"))
+        history = [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
+    return Position(found.images_seen, history)
+
+
+@contextmanager
+def _feeder(reader: CorpusReader, stage: V1Stage, shares: Shares, rank: int, images_seen: int) -> Iterator[Feeder]:
+    feeder = Feeder(
+        reader,
+        stage.recipe,
+        shares,
+        rank,
+        images_seen,
+        reference_size=stage.reference_size,
+        latent_shape=stage.latent_shape,
+        token_shape=stage.token_shape,
+    )
+    try:
+        yield feeder
+    finally:
+        feeder.close()
+
+
+def _mean_over_ranks(value: torch.Tensor) -> float:
+    dist.all_reduce(value)
+    return value.item() / dist.get_world_size()
+
+
+def _performance(recipe: StageRecipe, took_s: float, waited_s: float, device: torch.device) -> dict[str, float]:
+    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else psutil.Process().memory_info().rss
+    return {
+        "images_per_second": recipe.batch_size / took_s,
+        "data_wait_share": waited_s / took_s,
+        "memory_gib": memory / 2**30,
+    }
+
+
+def _post(job: TrainJob, rank: int, record: dict[str, Any]) -> None:
+    """Tell the driver; a no-op off rank 0. The answer is not awaited, so the loop never waits for its audience."""
+    if rank == 0:
+        job.watcher.post.remote(record)
