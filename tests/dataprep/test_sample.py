@@ -86,6 +86,14 @@ def test_windows_move_over_the_whole_picture_and_scales_span_one_to_the_maximum(
     assert np.max(starts, axis=0)[1] >= 9
 
 
+def test_every_place_of_the_window_occurs_and_none_is_preferred():
+    row, counts = make_row(48, 84), np.zeros(21, int)
+    for ordinal in range(1000):
+        counts[from_model_image(training_sample(row, PLAIN, generator(6, ordinal, "augment")).color)[0, 0, 0]] += 1
+    assert counts.sum() == 1000
+    assert abs(counts - 1000 / 21).max() < 4 * np.sqrt(1000 / 21)
+
+
 def test_the_reference_is_the_whole_picture_squashed():
     row = make_row()
     sample = training_sample(row, SETTINGS, generator(3, 0, "augment"))
