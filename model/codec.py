@@ -55,26 +55,31 @@ class ImageCodec(nn.Module):
 
 def build_codec(codec: str, scaling_factor: float | None = None) -> ImageCodec:
     """The codec of that id with fresh weights; scaling_factor where the id does not fix it (default 1)."""
-    if codec not in CODECS:
-        raise ModelError(f"there is no image codec {codec!r}; known: {', '.join(CODECS)}")
+    _check_known(codec)
     return ImageCodec(CODECS[codec], CODECS[codec].scaling_factor or scaling_factor or 1.0)
 
 
 def load_codec(codec: str, weights: Path | None = None) -> ImageCodec:
     """The frozen codec of that id in evaluation mode, float32.
 
-    weights: a safetensors file in diffusers' or LDM's layout; "tiny" needs none. Raises ModelError when it is missing
-    or does not fit.
+    weights: a safetensors file in diffusers' or LDM's layout; "tiny" needs none. Where the id fixes no scaling factor
+    it is read from the JSON of the same name beside the weights. Raises ModelError when something is missing or does
+    not fit.
     """
-    scaling_factor = None
+    _check_known(codec)
     if weights is None and codec == "tiny":
         weights = ASSETS / "tiny_codec.safetensors"
-        scaling_factor = _stored_scaling_factor(weights.with_suffix(".json"))
-    model = build_codec(codec, scaling_factor)
     if weights is None:
         raise ModelError(f"the image codec {codec!r} needs its weights: name the safetensors file")
+    fixed = CODECS[codec].scaling_factor
+    model = build_codec(codec, fixed or _stored_scaling_factor(weights.with_suffix(".json")))
     load_strictly(model.autoencoder, _diffusers_layout(read_tensors(weights), model), weights)
     return model.eval().requires_grad_(False)
+
+
+def _check_known(codec: str) -> None:
+    if codec not in CODECS:
+        raise ModelError(f"there is no image codec {codec!r}; known: {', '.join(CODECS)}")
 
 
 def _stored_scaling_factor(path: Path) -> float:

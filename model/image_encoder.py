@@ -67,9 +67,13 @@ class ReferenceEncoder(nn.Module):
 
 def build_image_encoder(encoder: str) -> ReferenceEncoder:
     """The image encoder of that id with fresh weights."""
+    _check_known(encoder)
+    return ReferenceEncoder(IMAGE_ENCODERS[encoder])
+
+
+def _check_known(encoder: str) -> None:
     if encoder not in IMAGE_ENCODERS:
         raise ModelError(f"there is no image encoder {encoder!r}; known: {', '.join(IMAGE_ENCODERS)}")
-    return ReferenceEncoder(IMAGE_ENCODERS[encoder])
 
 
 def load_image_encoder(encoder: str, weights: Path | None = None) -> ReferenceEncoder:
@@ -78,14 +82,15 @@ def load_image_encoder(encoder: str, weights: Path | None = None) -> ReferenceEn
     weights: an OpenCLIP safetensors file (its text tower is ignored); "tiny" needs none. Raises ModelError when it is
     missing or does not fit.
     """
+    _check_known(encoder)
     if weights is None and encoder == "tiny":
         weights = ASSETS / "tiny_image_encoder.safetensors"
-    model = build_image_encoder(encoder)
     if weights is None:
         raise ModelError(f"the image encoder {encoder!r} needs its weights: name the OpenCLIP safetensors file")
     prefix = "visual."
     visual = {
         name.removeprefix(prefix): tensor for name, tensor in read_tensors(weights).items() if name.startswith(prefix)
     }
+    model = build_image_encoder(encoder)
     load_strictly(model.vit, visual, weights)
     return model.eval().requires_grad_(False)

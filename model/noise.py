@@ -20,7 +20,7 @@ BETA_START, BETA_END = 0.00085, 0.012
 
 def betas() -> torch.Tensor:
     """The "scaled linear" betas of Stable Diffusion, float64 (T,)."""
-    return torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64) ** 2
+    return torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64, device="cpu") ** 2
 
 
 @lru_cache(maxsize=8)

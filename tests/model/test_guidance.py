@@ -95,6 +95,6 @@ def test_the_window_runs_from_noise_to_clean() -> None:
 
 
 def test_sketch_guidance_without_an_empty_sketch_is_refused(ruled: Ruled, conditions: Conditions) -> None:
+    bare = Conditions(conditions.context, conditions.hints)
     with pytest.raises(ValueError, match="empty sketch"):
-        bare = Conditions(conditions.context, conditions.hints)
         predict_branches(ruled[0], torch.zeros(2, 4, 16, 24), torch.tensor(1), bare, DUAL)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def hints_of(tensors: dict[str, torch.Tensor]) -> Hints:
 
 
 @torch.no_grad()
-def run(ruled: Ruled, tensors: dict[str, torch.Tensor], context: torch.Tensor, **options: object) -> torch.Tensor:
+def run(ruled: Ruled, tensors: dict[str, torch.Tensor], context: torch.Tensor, **options: Any) -> torch.Tensor:
     return ruled[0].denoise(tensors["x"], tensors["t"], hints_of(tensors), context, **options)
 
 
@@ -123,8 +124,7 @@ def test_an_untrained_sketch_encoder_changes_nothing(ruled: Ruled) -> None:
 def test_every_parameter_of_v1_receives_a_gradient(ruled: Ruled) -> None:
     model = V1(ruled[0].config)
     model.load_state_dict(ruled[0].state_dict())
-    model(
-        torch.randn(2, 4, 8, 8), torch.tensor([1, 900]), torch.randn(2, 3, 64, 64), torch.randn(2, 6, 64)
-    ).sum().backward()
+    latents, sketch, context = torch.randn(2, 4, 8, 8), torch.randn(2, 3, 64, 64), torch.randn(2, 6, 64)
+    model(latents, torch.tensor([1, 900]), sketch, context).sum().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert not without

@@ -1,0 +1,102 @@
+"""A checkpoint comes back exactly, and anything foreign or damaged is one clear error."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.checkpoint import CONFIG, WEIGHTS, CheckpointMetadata, load_checkpoint, read_metadata, save_checkpoint
+from model.errors import ModelError
+from model.v1 import V1
+from model.weights import sha256
+
+Ruled = tuple[V1, dict[str, torch.Tensor]]
+METADATA = CheckpointMetadata(
+    stage="v1.noisy", size="tiny", scaling_factor=0.5, codec="tiny", image_encoder="tiny", code_version="abc1234"
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path, ruled: Ruled) -> Path:
+    save_checkpoint(tmp_path / "checkpoint", ruled[0], METADATA)
+    return tmp_path / "checkpoint"
+
+
+def rewrite(directory: Path, **changes: object) -> None:
+    stored = json.loads((directory / CONFIG).read_text())
+    (directory / CONFIG).write_text(json.dumps({**stored, **changes}))
+
+
+def test_round_trip(saved: Path, ruled: Ruled) -> None:
+    model, metadata = load_checkpoint(saved)
+    assert metadata.network == ruled[0].config == model.config
+    assert metadata == CheckpointMetadata(
+        **{**METADATA.__dict__, "network": ruled[0].config, "weights_sha256": sha256(saved / WEIGHTS)}
+    )
+    assert not model.training
+    for name, tensor in ruled[0].state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor)
+
+
+def test_saving_again_replaces_and_leaves_nothing_beside(saved: Path, ruled: Ruled) -> None:
+    again = save_checkpoint(saved, ruled[0], CheckpointMetadata(**{**METADATA.__dict__, "images_seen": 64}))
+    assert read_metadata(saved) == again
+    assert again.images_seen == 64
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(saved: Path, ruled: Ruled) -> None:
+    unwritable = CheckpointMetadata(**{**METADATA.__dict__, "parent": object()})
+    with pytest.raises(TypeError):
+        save_checkpoint(saved, ruled[0], unwritable)
+    assert load_checkpoint(saved)[1].parent is None
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
+
+
+def test_another_family_is_refused(saved: Path) -> None:
+    rewrite(saved, family="rasc")
+    with pytest.raises(ModelError, match=r"family 'rasc'.*'v1' is needed"):
+        load_checkpoint(saved)
+
+
+def test_a_folder_without_metadata_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"not a checkpoint, config.json is missing"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"family": "v1"}', '{"family": "v1", "network": {"depth": 3}}'])
+def test_metadata_that_make_no_sense_are_refused(saved: Path, text: str) -> None:
+    (saved / CONFIG).write_text(text)
+    with pytest.raises(ModelError, match="checkpoint"):
+        load_checkpoint(saved)
+
+
+def test_one_flipped_bit_is_found(saved: Path) -> None:
+    data = bytearray((saved / WEIGHTS).read_bytes())
+    data[-1] ^= 1
+    (saved / WEIGHTS).write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        load_checkpoint(saved)
+
+
+def test_a_file_cut_short_is_refused(saved: Path) -> None:
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:5000])
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
+        load_checkpoint(saved)
+
+
+def test_a_missing_weight_file_is_named(saved: Path) -> None:
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=r"model.safetensors: the weight file is missing"):
+        load_checkpoint(saved)
+
+
+def test_every_unmatched_key_is_listed(saved: Path) -> None:
+    tensors = load_file(saved / WEIGHTS)
+    tensors["unet.extra"] = tensors.pop("unet.conv_out.bias")
+    save_file(tensors, saved / WEIGHTS)
+    rewrite(saved, weights_sha256=sha256(saved / WEIGHTS))
+    with pytest.raises(ModelError, match=r"missing: unet.conv_out.bias; unknown: unet.extra"):
+        load_checkpoint(saved)

@@ -1,0 +1,84 @@
+"""The codec's arithmetic, its published size, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model import codec as codec_module
+from model.codec import ImageCodec, build_codec, load_codec
+from model.config import CODECS
+from model.errors import ModelError
+
+OFFICIAL = Path(__file__).parents[3] / "shared" / "spec" / "keys" / "v1.txt"
+
+
+@torch.no_grad()
+def test_latents_are_an_eighth_and_scaled(codec: ImageCodec) -> None:
+    images = torch.rand(2, 3, 64, 40) * 2 - 1
+    latents = codec.encode(images)
+    assert latents.shape == (2, 4, 8, 5)
+    posterior = codec.autoencoder.encode(images).latent_dist
+    torch.testing.assert_close(latents, posterior.mean * 0.5)
+    noise = torch.randn_like(latents)
+    torch.testing.assert_close(codec.encode(images, noise), (posterior.mean + posterior.std * noise) * 0.5)
+
+
+@torch.no_grad()
+def test_decode_undoes_the_scale_and_stays_in_range(codec: ImageCodec) -> None:
+    latents = torch.randn(1, 4, 4, 4)
+    open_range = codec.decode(latents, clamp=False)
+    torch.testing.assert_close(open_range, codec.autoencoder.decode(latents / 0.5).sample)
+    assert torch.equal(codec.decode(latents), open_range.clamp(-1, 1))
+
+
+def test_the_tiny_codec_fits_its_three_megabytes() -> None:
+    assert sum(parameter.numel() for parameter in build_codec("tiny").parameters()) * 2 < 3_000_000
+
+
+@pytest.mark.skipif(not OFFICIAL.exists(), reason="the list of official keys is not beside this checkout")
+def test_the_released_autoencoder_names_load_into_sd_vae() -> None:
+    lines = [line.split("\t") for line in OFFICIAL.read_text().splitlines() if line.startswith("first_stage_model.")]
+    with torch.device("meta"):
+        codec = build_codec("sd-vae")
+        official = {key: torch.empty(json.loads(shape)) for key, shape, _ in lines}
+    assert sum(tensor.numel() for tensor in official.values()) == 83_653_863
+    ours = codec_module._diffusers_layout(official, codec)
+    expected = codec.autoencoder.state_dict()
+    assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in expected.items()}
+
+
+def test_weights_in_half_precision_load_as_float32(
+    tmp_path: Path, codec: ImageCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = {name: tensor.half() for name, tensor in codec.autoencoder.state_dict().items()}
+    save_file(half, tmp_path / "tiny_codec.safetensors")
+    (tmp_path / "tiny_codec.json").write_text('{"scaling_factor": 0.75}')
+    monkeypatch.setattr(codec_module, "ASSETS", tmp_path)
+    loaded = load_codec("tiny")
+    assert loaded.scaling_factor == 0.75
+    assert not loaded.training
+    for name, tensor in loaded.autoencoder.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, half[name].float())
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec_module, "ASSETS", tmp_path)
+    with pytest.raises(ModelError, match="tiny_codec"):
+        load_codec("tiny")
+    with pytest.raises(ModelError, match="'sd-vae' needs its weights"):
+        load_codec("sd-vae")
+    with pytest.raises(ModelError, match=r"absent.safetensors: the weight file is missing"):
+        load_codec("sd-vae", tmp_path / "absent.safetensors")
+    with pytest.raises(ModelError, match="known: tiny, sd-vae"):
+        load_codec("pixels")
+
+
+def test_downsampling_follows_the_number_of_levels() -> None:
+    assert CODECS["tiny"].downsampling == CODECS["sd-vae"].downsampling == 8
+    assert replace(CODECS["tiny"], block_channels=(16, 32)).downsampling == 2

@@ -1,0 +1,97 @@
+"""From sketch and reference to a picture: seeds, batches, sizes, no reference, and the checkpoint's own words."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model.checkpoint import CheckpointMetadata
+from model.codec import ImageCodec
+from model.config import V1_SIZES
+from model.errors import ModelError
+from model.image_encoder import ReferenceEncoder
+from model.pipeline import ColorizationPipeline
+from model.sampling import SamplingSettings
+from model.v1 import V1
+
+# diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+METADATA = CheckpointMetadata(
+    stage="v1.noisy", size="tiny", scaling_factor=0.5, codec="tiny", image_encoder="tiny", code_version="abc1234"
+)
+
+
+@pytest.fixture(scope="module")
+def pipeline(codec: ImageCodec, image_encoder: ReferenceEncoder) -> ColorizationPipeline:
+    torch.manual_seed(5)
+    model = V1(V1_SIZES["tiny"]).eval()
+    for parameter in model.parameters():  # zero layers would hide the conditions
+        if not parameter.abs().max() > 0:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return ColorizationPipeline(model, codec, image_encoder, METADATA)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(6)
+    sketches = torch.where(torch.rand(3, 1, 64, 48, generator=generator) < 0.1, 1.0, -1.0).expand(-1, 3, -1, -1)
+    return sketches, torch.rand(3, 3, 50, 70, generator=generator) * 2 - 1
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference in units of 1/255 of the range."""
+    return float((a - b).abs().max()) / 2 * 255
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m_karras", "euler_a"])
+def test_a_seed_gives_the_same_picture_alone_or_in_a_batch(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], sampler: str
+) -> None:
+    sketches, references = pictures
+    settings = SamplingSettings(sampler=sampler, steps=4)
+    together = pipeline(sketches, references, [7, 8, 9], settings=settings)
+    assert together.shape == sketches.shape
+    assert together.abs().max() <= 1
+    alone = pipeline(sketches[1:2], references[1:2], [8], settings=settings)
+    assert apart(alone, together[1:2]) <= 2
+    assert apart(pipeline(sketches[1:2], references[1:2], [9], settings=settings), alone) > 2
+
+
+def test_reference_sketch_and_guidance_each_change_the_picture(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    sketches, references = pictures[0][:1], pictures[1][:1]
+    base = pipeline(sketches, references, [1], steps=2)
+    others = {
+        "reference": pipeline(sketches, pictures[1][1:2], [1], steps=2),
+        "sketch": pipeline(pictures[0][1:2], references, [1], steps=2),
+        "guidance": pipeline(sketches, references, [1], steps=2, guidance_scale=1.0),
+        "sketch guidance": pipeline(sketches, references, [1], 2, settings=SamplingSettings(sketch_guidance_scale=3)),
+        "sketch strength": pipeline(sketches, references, [1], 2, settings=SamplingSettings(sketch_strength=0.5)),
+        "reference strength": pipeline(sketches, references, [1], 2, settings=SamplingSettings(reference_strength=0.5)),
+    }
+    for name, other in others.items():
+        assert apart(other, base) > 0.01, name
+
+
+def test_without_a_reference_the_guidance_scale_means_nothing(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    sketches = pictures[0][:2]
+    plain = pipeline(sketches, None, [1, 2], steps=2, guidance_scale=1.0)
+    assert torch.equal(plain, pipeline(sketches, None, [1, 2], steps=2, guidance_scale=7.0))
+
+
+def test_sizes_and_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipeline) -> None:
+    with pytest.raises(ModelError, match="50x64 pixels: both sides must be multiples of 8"):
+        pipeline(torch.zeros(1, 3, 64, 50), None, [1])
+    with pytest.raises(ModelError, match=r"2 sketches need as many seeds \(1\)"):
+        pipeline(torch.zeros(2, 3, 64, 64), None, [1])
+    with pytest.raises(ModelError, match=r"references \(1\)"):
+        pipeline(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), [1, 2])
+
+
+def test_a_codec_of_another_scale_is_refused(codec: ImageCodec, image_encoder: ReferenceEncoder) -> None:
+    with pytest.raises(ModelError, match="it is another codec"):
+        ColorizationPipeline(V1(V1_SIZES["tiny"]), codec, image_encoder, replace(METADATA, scaling_factor=0.18215))
