@@ -201,7 +201,7 @@ def _sample(
 ) -> Sample:
     """`offset` (down, right) in [0, 1) places the window in what the rescaled picture leaves free."""
     rgb = decode(row["color"]).rgb
-    gray = cv2.cvtColor(decode(row[f"sketch_{style}"]).rgb, cv2.COLOR_RGB2GRAY)
+    gray = np.asarray(cv2.cvtColor(decode(row[f"sketch_{style}"]).rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     width, height = cover_size(rgb, settings.width, settings.height, rescale)
     down, right = height - settings.height, width - settings.width
     window = Window(
