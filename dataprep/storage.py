@@ -207,7 +207,7 @@ def _list_disk(root: Path) -> Iterator[FileEntry]:
         for name in names:
             path = os.path.join(folder, name)
             if not name.endswith(_PARTIAL):
-                status = os.stat(path)
+                status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a dead link is listed too
                 yield FileEntry(path, status.st_size, str(status.st_mtime_ns))
 
 

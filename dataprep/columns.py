@@ -1,0 +1,132 @@
+"""One column of one shard as one Parquet file: made in memory, written whole, and described by hashes.
+
+Row groups hold 16 rows, so that a reader that wants one picture reads 16 and not 256; each file has a page index.
+Pictures are compressed already and stored as they are; `row` and `id` are text and take zstd.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataprep import storage
+from dataprep.digest import cells_digest, row_hash, value_hash
+from dataprep.errors import DataError
+from dataprep.schema import file_schema
+
+ROW_GROUP_ROWS = 16
+
+
+@dataclass(frozen=True)
+class ColumnFile:
+    """What a snapshot says of one file; the fields of schema.FILE_SCHEMA. `path` is relative to the corpus."""
+
+    shard: str
+    split: str
+    column: str
+    fingerprint: str
+    path: str
+    rows: int
+    failed: int
+    bytes: int
+    sha256: str
+    cells: str
+
+
+class ColumnWriter:
+    """Takes cells in row order and gives the bytes of a Parquet file; holds one row group of values at a time."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self._schema = file_schema(column)
+        self._buffer = io.BytesIO()
+        self._pending: list[dict[str, Any]] = []
+        compression = {name: "none" if name == column else "zstd" for name in _leaves(self._schema)}
+        self._writer = pq.ParquetWriter(
+            self._buffer,
+            self._schema,
+            compression=compression,
+            use_dictionary=False,
+            write_page_index=True,
+            write_statistics=[name for name in compression if name != column],
+            store_schema=False,
+        )
+
+    def add(self, row_id: str, value: bytes | None, error: str | None = None) -> None:
+        self.add_row({"id": row_id, self.column: value, "error": error})
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        self._pending.append(row)
+        if len(self._pending) == ROW_GROUP_ROWS:
+            self._flush()
+
+    def finish(self) -> bytes:
+        self._flush()
+        self._writer.close()
+        return self._buffer.getvalue()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._writer.write_table(pa.Table.from_pylist(self._pending, self._schema), row_group_size=ROW_GROUP_ROWS)
+            self._pending = []
+
+
+def read_rows(data: bytes, column: str) -> Iterator[dict[str, Any]]:
+    """The rows of a column file, one row group in memory at a time. Raises DataError for another schema."""
+    with storage.explained(f"a {column} file"):
+        file = pq.ParquetFile(pa.BufferReader(data))
+        expected = file_schema(column)
+        if file.schema_arrow.names != expected.names or file.schema_arrow.types != expected.types:
+            raise DataError(f"the schema is {file.schema_arrow.names}, not that of column {column}.")
+        for batch in file.iter_batches(ROW_GROUP_ROWS):
+            yield from batch.to_pylist()
+
+
+def describe(path: str, split: str, shard: str, column: str, fingerprint: str, data: bytes) -> ColumnFile:
+    """Read a column file whole and say what it holds. Raises DataError where it cannot be read."""
+    cells: list[tuple[str, bytes]] = []
+    failed = 0
+    for row in read_rows(data, column):
+        error = row.get("error")
+        failed += error is not None
+        cell = row_hash(row) if column == "row" else value_hash(row[column], failed=error is not None)
+        cells.append((row["id"], cell))
+    return ColumnFile(
+        shard=shard,
+        split=split,
+        column=column,
+        fingerprint=fingerprint,
+        path=path,
+        rows=len(cells),
+        failed=failed,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        cells=cells_digest(column, fingerprint, cells),
+    )
+
+
+def write_table(table: pa.Table) -> bytes:
+    """Any other table of the corpus (scan parts, rejects, indexes) as Parquet bytes."""
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def read_table(uri: str, schema: pa.Schema) -> pa.Table:
+    """A whole table of the corpus. Raises DataError where it is missing, damaged or has another schema."""
+    data = storage.read_bytes(uri)
+    with storage.explained(uri):
+        table = pq.read_table(pa.BufferReader(data))
+        if table.schema.names != schema.names:
+            raise DataError(f"{uri}: the columns are {table.schema.names}, not {schema.names}. Is it another version?")
+        return table.cast(schema)
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The Parquet names of the columns: a list's values have a longer one."""
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

@@ -1,0 +1,19 @@
+"""The corpus on disk or on S3, as everybody but its builder sees it: open a snapshot, ask what it holds, check it."""
+
+from typing import Any
+
+from dataprep.snapshot import Snapshot, open_snapshot
+from dataprep.verify import verify
+
+__all__ = ["Snapshot", "info", "open_snapshot", "verify"]
+
+
+def info(uri: str, number: int | None = None) -> dict[str, Any]:
+    """What a snapshot (the newest by default) holds, JSON-able. Raises DataError where there is none.
+
+    snapshot, digest; rows: split -> count; rejects: reason -> count; failures: column -> rows without a value;
+    operators: column -> fingerprint; bytes of its files; sources.
+    """
+    document = open_snapshot(uri, number).document
+    facts = {name: document[name] for name in ("snapshot", "digest", "rows", "rejects", "failures", "bytes", "sources")}
+    return facts | {"operators": {column: known["fingerprint"] for column, known in document["operators"].items()}}

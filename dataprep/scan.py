@@ -1,0 +1,117 @@
+"""The first look at a source item: what it is, and whether it becomes a row.
+
+What the scan learns is kept under the item's key, which changes when the item or the bytes behind it change; so a
+second build reads only what is new. A picture that cannot be used is a record with a reason, never an exception.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from dataprep import storage
+from dataprep.errors import DataError
+from dataprep.filters import FilterSettings, reject_reason
+from dataprep.identity import content_id, phash, pixel_hash
+from dataprep.operators import short_hash
+from dataprep.pictures import UnreadablePicture, decode
+from dataprep.sources import SourceData, SourceItem, list_items, read_item
+
+VERSION = 1  # raise when decoding, hashing or filtering gives another result
+NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something could not be done, in one line."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class ListedItem:
+    """A source item under the key that changes with it."""
+
+    key: str
+    item: SourceItem
+
+
+def attempt(work: Callable[[], Result]) -> Result | Failure:
+    """The one place where the failure of one picture is caught, whatever it is: it must never stop a build."""
+    try:
+        return work()
+    except Exception as error:  # decoders and operators of many libraries: no common class below this one
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Failure(line if isinstance(error, DataError) else f"{type(error).__name__}: {line}")
+
+
+def scan_fingerprint(settings: FilterSettings) -> str:
+    """Changes with whatever changes a scan record; the distance of near duplicates is judged later, in the plan."""
+    judged_here = {name: value for name, value in asdict(settings).items() if name != "phash_distance"}
+    return short_hash([VERSION, judged_here])
+
+
+def list_source(source: str) -> Iterator[ListedItem]:
+    """The items of a source in its own order, each with its key."""
+    versions = {entry.uri: f"{entry.size}:{entry.version}" for entry in storage.list_files(source)}
+    for item in list_items(source):
+        yield ListedItem(item_key(item, versions), item)
+
+
+def item_key(item: SourceItem, versions: Mapping[str, str]) -> str:
+    """32 hex digits of the item and the versions of the files behind it; an assembled item lives in its `detail`."""
+    behind = [versions.get(uri, "") for uri in (item.uri, item.sketch_uri) if uri]
+    return hashlib.sha256(json.dumps([asdict(item), behind], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:
+    """The record of one item (schema.SCAN_SCHEMA). Raises DataError only where the whole store is out of reach."""
+    item = listed.item
+    record: dict[str, Any] = {
+        "item": listed.key,
+        "uri": item.uri,
+        "group": item.group,
+        "tags": list(item.tags),
+        "sketch_uri": item.sketch_uri,
+        "kind": item.kind,
+        "detail": item.detail,
+    }
+    data = attempt(lambda: read_item(item))
+    if isinstance(data, Failure):
+        storage.check_reachable(item.uri) if storage.is_s3(item.uri) else None
+        return record | {"reason": NOT_READ, "message": data.message}
+    record |= {"id": content_id(data.data), "assembly": data.assembly}
+    record["sketch_id"] = None if data.drawn_sketch is None else content_id(data.drawn_sketch)
+    judged = attempt(lambda: _judge(data, settings))
+    return record | (judged if isinstance(judged, dict) else {"reason": "unreadable", "message": judged.message})
+
+
+def item_of(record: Mapping[str, Any]) -> SourceItem:
+    """The source item that a scan record was made from."""
+    return SourceItem(
+        uri=record["uri"],
+        group=record["group"],
+        tags=tuple(record["tags"]),
+        sketch_uri=record["sketch_uri"],
+        kind=record["kind"],
+        detail=record["detail"],
+    )
+
+
+def part_name(listed: Iterable[ListedItem]) -> str:
+    """The name of the scan part that holds these items."""
+    return short_hash([entry.key for entry in listed])
+
+
+def _judge(data: SourceData, settings: FilterSettings) -> dict[str, Any]:
+    try:
+        picture = decode(data.data)
+    except UnreadablePicture as error:
+        return {"reason": "unreadable", "message": str(error)}
+    height, width = picture.rgb.shape[:2]
+    reason = reject_reason(picture, settings)
+    seen = {"width": width, "height": height, "pixel_hash": pixel_hash(picture.rgb), "phash": phash(picture.rgb)}
+    return seen | {"reason": reason, "message": f"{width}x{height}" if reason else None}

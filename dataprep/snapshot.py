@@ -1,0 +1,170 @@
+"""Snapshots: the immutable, numbered states of a corpus, each committed by the last and only exclusive write.
+
+    data/<split>/<shard>/<column>-<fingerprint>.parquet   one column of one shard
+    rejects/<hash>.parquet                                what was dropped, with the reason
+    scan/<fingerprint>/<part>.parquet                     what is known of each source item (a cache; may be deleted)
+    snapshots/<n>.json                                    the state: digest, counts, operators, sources, its tables
+    snapshots/<n>-files-<hash>.parquet, <n>-index-<hash>.parquet
+
+The tables carry their content's hash in the name, so that two builds that race for one number never overwrite each
+other's; whoever creates `<n>.json` has won, and everything it names lies there already.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dataprep import storage
+from dataprep.columns import ColumnFile, read_table, write_table
+from dataprep.digest import corpus_digest, rejects_digest
+from dataprep.errors import DataError
+from dataprep.schema import FILE_SCHEMA, INDEX_SCHEMA, REJECT_SCHEMA
+
+FORMAT = 1
+TABLES = {"files": FILE_SCHEMA, "index": INDEX_SCHEMA, "rejects": REJECT_SCHEMA}
+_SNAPSHOT_NAME = re.compile(r"/(\d+)\.json$")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One state of the corpus at `uri`; its tables are read when asked for."""
+
+    uri: str
+    number: int
+    document: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return str(self.document["digest"])
+
+    def table(self, name: str) -> pa.Table:
+        """`files`, `index` or `rejects`, as in dataprep.schema. Raises DataError where it is missing or damaged."""
+        return read_table(storage.join(self.uri, self.document["tables"][name]["path"]), TABLES[name])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a build has made and wants to commit: the three tables and the facts that go into the document."""
+
+    files: Sequence[ColumnFile]
+    index: pa.Table
+    rejects: pa.Table
+    operators: Mapping[str, Mapping[str, Any]]  # column -> description with its fingerprint
+    sources: Sequence[str]
+    recipe: Mapping[str, Any]
+
+    def digest(self) -> str:
+        refused = zip(self.rejects["id"].to_pylist(), self.rejects["reason"].to_pylist(), strict=True)
+        counts = {"rows": len(self.index), "rejects": len(self.rejects), "columns": len(self.operators)}
+        return corpus_digest((file.cells for file in self.files), rejects_digest(refused), counts)
+
+
+def column_path(split: str, shard: str, column: str, fingerprint: str) -> str:
+    """Where a column of a shard lies, relative to the corpus."""
+    return f"data/{split}/{shard}/{column}-{fingerprint}.parquet"
+
+
+def snapshot_numbers(uri: str) -> list[int]:
+    """The numbers of the committed snapshots, rising."""
+    names = (_SNAPSHOT_NAME.search(entry.uri) for entry in storage.list_files(storage.join(uri, "snapshots")))
+    return sorted(int(name.group(1)) for name in names if name)
+
+
+def newest_snapshot(uri: str) -> Snapshot | None:
+    """The state to build on, or None where nothing was committed yet."""
+    numbers = snapshot_numbers(uri)
+    return open_snapshot(uri, numbers[-1]) if numbers else None
+
+
+def open_snapshot(uri: str, number: int | None = None) -> Snapshot:
+    """Snapshot `number`, or the newest. Raises DataError where there is none or its document is damaged."""
+    numbers = snapshot_numbers(uri)
+    if not numbers:
+        raise DataError(f"{uri}: there is no corpus here. Build one: irodori corpus build --source ... --out {uri}")
+    number = numbers[-1] if number is None else number
+    if number not in numbers:
+        raise DataError(f"{uri}: there is no snapshot {number}; there are {_ranges(numbers)}.")
+    path = storage.join(uri, f"snapshots/{number}.json")
+    try:
+        document = json.loads(storage.read_bytes(path))
+        known = document["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: the snapshot is damaged ({error}). Delete it to go back to the one before."
+        ) from error
+    if known != FORMAT:
+        raise DataError(f"{path}: format {known} is not {FORMAT}, the one this version reads.")
+    return Snapshot(uri, number, document)
+
+
+def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snapshot, bool]:
+    """Make the next snapshot; (snapshot, whether it is new). Unchanged contents are the earlier snapshot.
+
+    Raises DataError where another build has committed something else meanwhile.
+    """
+    digest = contents.digest()
+    if earlier is not None and earlier.digest == digest:
+        return earlier, False
+    number = earlier.number + 1 if earlier else 1
+    document = _document(uri, number, digest, contents)
+    written = storage.create_exclusive(
+        storage.join(uri, f"snapshots/{number}.json"), json.dumps(document, indent=2, sort_keys=True).encode()
+    )
+    if written:
+        return Snapshot(uri, number, document), True
+    other = open_snapshot(uri, number)
+    if other.digest == digest:
+        return other, False
+    raise DataError(
+        f"{uri}: another build committed snapshot {number} while this one ran, and it holds something else. "
+        "Nothing of it was changed; run this build again to go on from there."
+    )
+
+
+def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[str, Any]:
+    ordered = sorted(contents.files, key=lambda file: file.path)
+    files = pa.Table.from_pylist([asdict(file) for file in ordered], FILE_SCHEMA)
+    failed: Counter[str] = Counter()
+    for file in ordered:
+        failed[file.column] += file.failed
+    return {
+        "format": FORMAT,
+        "snapshot": number,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "digest": digest,
+        "rows": _counts(contents.index["split"].to_pylist()),
+        "rejects": _counts(contents.rejects["reason"].to_pylist()),
+        "failures": {column: count for column, count in failed.items() if count},
+        "operators": {column: dict(facts) for column, facts in contents.operators.items()},
+        "bytes": sum(file.bytes for file in ordered),
+        "sources": list(contents.sources),
+        "recipe": dict(contents.recipe),
+        "tables": {
+            "files": _write_table(uri, f"snapshots/{number}-files", files),
+            "index": _write_table(uri, f"snapshots/{number}-index", contents.index),
+            "rejects": _write_table(uri, "rejects/", contents.rejects),
+        },
+    }
+
+
+def _write_table(uri: str, stem: str, table: pa.Table) -> dict[str, Any]:
+    data = write_table(table)
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = f"{stem}{'' if stem.endswith('/') else '-'}{sha256[:12]}.parquet"
+    storage.write_whole(storage.join(uri, path), data)
+    return {"path": path, "rows": len(table), "bytes": len(data), "sha256": sha256}
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"only {numbers[0]}"
