@@ -39,7 +39,7 @@ class RowInput:
 
 @dataclass(frozen=True)
 class Operator:
-    """A versioned step that derives `column`; `compute` gives encoded bytes, or None where the row has no such thing."""
+    """A versioned step that derives `column`; `compute` gives encoded bytes, or None where the row has none."""
 
     column: str
     name: str
@@ -68,7 +68,7 @@ def short_hash(value: Any) -> str:
 
 @dataclass(frozen=True)
 class CorpusRecipe:
-    """Everything that decides what a corpus holds, but for its sources. `xdog.sigma` is drawn for each row by `seed`."""
+    """Everything that decides what a corpus holds, but for its sources. `seed` draws `xdog.sigma` for each row."""
 
     filters: FilterSettings = field(default_factory=FilterSettings)
     xdog: XDoGSettings = field(default_factory=XDoGSettings)
@@ -98,19 +98,14 @@ def operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
         "sketch_xdog", "xdog-rasc", 1, _XDoG(recipe.xdog, recipe.seed), sigma_drawn | {"seed": recipe.seed}
     )
     drawn = Operator("sketch_drawn", "drawn", 1, _drawn_sketch)
+    settings = asdict(recipe.regions)
+    regions = Operator("region_map", "trapped-ball", 1, _RegionMap(recipe.regions), settings, inputs=(drawn, line_art))
     return (
         Operator("color", "source-or-png", 1, _color),
         line_art,
         drawn,
         Operator("mask", "alpha", 1, _mask),
-        Operator(
-            "region_map",
-            "trapped-ball",
-            1,
-            _RegionMap(recipe.regions),
-            asdict(recipe.regions),
-            inputs=(drawn, line_art),
-        ),
+        regions,
     )
 
 

@@ -6,7 +6,7 @@ plans have equal names. Shards of an earlier snapshot stay as they are while all
 adding pictures adds shards, and removing a picture re-plans the rows of its shard only.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np

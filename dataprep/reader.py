@@ -80,7 +80,7 @@ class CorpusReader:
         return len(self.ids)
 
     def row(self, i: int) -> dict[str, Any]:
-        """Row `i`: what the `row` column knows (id, group, tags, assembly, source, ...) and each column's bytes or None."""
+        """Row `i`: what the `row` column knows (id, group, tags, assembly, ...) and each column's bytes or None."""
         group, offset = divmod(int(self._positions[i]), ROW_GROUP_ROWS)
         row: dict[str, Any] = {}
         for column in ("row", *self.columns):

@@ -6,8 +6,10 @@ second build reads only what is new. A picture that cannot be used is a record w
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from posixpath import dirname
 from typing import Any, TypeVar
 
 from dataprep import storage
@@ -57,14 +59,15 @@ def scan_fingerprint(settings: FilterSettings) -> str:
 def list_source(source: str) -> Iterator[ListedItem]:
     """The items of a source in its own order, each with its key."""
     versions = {entry.uri: f"{entry.size}:{entry.version}" for entry in storage.list_files(source)}
+    beside = lru_cache(maxsize=8)(
+        lambda folder: [f"{uri}:{versions[uri]}" for uri in versions if dirname(uri) == folder]
+    )
     for item in list_items(source):
-        yield ListedItem(item_key(item, versions), item)
-
-
-def item_key(item: SourceItem, versions: Mapping[str, str]) -> str:
-    """32 hex digits of the item and the versions of the files behind it; an assembled item lives in its `detail`."""
-    behind = [versions.get(uri, "") for uri in (item.uri, item.sketch_uri) if uri]
-    return hashlib.sha256(json.dumps([asdict(item), behind], sort_keys=True).encode()).hexdigest()[:32]
+        # A picture lies in its files; an assembled one in its detail and the template files of its folder.
+        files = [versions.get(uri, "") for uri in (item.uri, item.sketch_uri) if uri]
+        yield ListedItem(
+            _key(item, files if item.kind == "file" else beside(dirname(item.uri.partition("#")[0]))), item
+        )
 
 
 def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:
@@ -104,6 +107,11 @@ def item_of(record: Mapping[str, Any]) -> SourceItem:
 def part_name(listed: Iterable[ListedItem]) -> str:
     """The name of the scan part that holds these items."""
     return short_hash([entry.key for entry in listed])
+
+
+def _key(item: SourceItem, behind: Sequence[str]) -> str:
+    """32 hex digits of an item and of the versions of the files behind it."""
+    return hashlib.sha256(json.dumps([asdict(item), behind], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _judge(data: SourceData, settings: FilterSettings) -> dict[str, Any]:

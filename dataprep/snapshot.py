@@ -96,9 +96,7 @@ def open_snapshot(uri: str, number: int | None = None) -> Snapshot:
         document = json.loads(storage.read_bytes(path))
         known = document["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: the snapshot is damaged ({error}). Delete it to go back to the one before."
-        ) from error
+        raise DataError(f"{path}: damaged ({error}). Deleting it brings back the snapshot before.") from error
     if known != FORMAT:
         raise DataError(f"{path}: format {known} is not {FORMAT}, the one this version reads.")
     return Snapshot(uri, number, document)

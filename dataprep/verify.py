@@ -106,9 +106,9 @@ def _digest_damages(snapshot: Snapshot) -> list[str]:
     counts = {"rows": len(snapshot.table("index")), "rejects": len(rejects)}
     counts |= {"columns": len(snapshot.document["operators"])}
     digest = corpus_digest(snapshot.table("files")["cells"].to_pylist(), rejects_digest(refused), counts)
-    return (
-        [] if digest == snapshot.digest else [f"snapshots/{snapshot.number}.json: the digest is not that of its files"]
-    )
+    if digest == snapshot.digest:
+        return []
+    return [f"snapshots/{snapshot.number}.json: its digest is not that of its files"]
 
 
 def _named(path: str, error: DataError) -> str:
