@@ -1,0 +1,123 @@
+"""The page in a real Chromium: sliders, keyboard, enlarged view, copy, phone width, and no request to anywhere."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.report import render_report
+from tests.eval.sample_report import sample_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"),
+]
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --force-prefers-reduced-motion --window-size=1280,900"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser: Any, tmp_path: Path) -> Any:
+    file = tmp_path / "report.html"
+    file.write_text(render_report(sample_report()), encoding="utf-8")
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(file.as_uri())
+    return browser
+
+
+def find(page: Any, selector: str) -> Any:
+    return page.find_element("css selector", selector)
+
+
+def covered(page: Any) -> str:
+    """The part of the first slider's upper picture that is cut away."""
+    return page.execute_script("return getComputedStyle(document.querySelector('.compare .over')).clipPath")
+
+
+def source(page: Any, selector: str) -> str:
+    return find(page, selector).get_attribute("src")
+
+
+def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page):
+    find(page, ".comparison figcaption button:last-child").click()
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requests = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert [url for url in requests if not url.startswith("data:")] == [page.current_url]
+    assert page.get_log("browser") == []
+
+
+def test_every_picture_is_decoded(page):
+    widths = page.execute_script(
+        "return [...document.querySelectorAll('.zoom img, .compare img')].map(i => i.naturalWidth)"
+    )
+    assert set(widths) == {128}
+
+
+def test_the_slider_follows_the_mouse_and_the_keyboard(page):
+    slider = find(page, ".compare input")
+    before = covered(page)
+    webdriver.ActionChains(page).move_to_element_with_offset(slider, 60, 0).click().perform()
+    clicked = covered(page)
+    assert clicked != before
+    slider.send_keys("\ue010")  # End
+    assert slider.get_attribute("value") == "100"
+    assert covered(page) != clicked
+    assert slider.get_attribute("aria-valuetext") == "100 % result"
+
+
+def test_the_slider_can_lay_the_sketch_over_the_result(page):
+    assert source(page, ".compare .under") == source(page, '[data-kind="truth"] img')
+    find(page, ".comparison figcaption button:last-child").click()
+    assert source(page, ".compare .over") == source(page, '[data-kind="sketch"] img')
+    assert source(page, ".compare .under") == source(page, '[data-kind="result"] img')
+    assert find(page, ".compare .left").text == "sketch"
+
+
+def test_a_picture_enlarges_and_escape_closes_it(page):
+    find(page, '[data-kind="result"]').send_keys("\ue007")  # Enter
+    dialog = find(page, "#large")
+    assert dialog.is_displayed()
+    assert source(page, "#large img") == source(page, '[data-kind="result"] img')
+    assert dialog.find_element("css selector", "img").size["width"] > 400
+    webdriver.ActionChains(page).send_keys("\ue00c").perform()
+    assert not dialog.is_displayed()
+
+
+def test_the_copy_button_answers(page):
+    find(page, ".pair summary").click()
+    find(page, ".pair .copy").click()
+    assert page.execute_async_script("setTimeout(() => arguments[0](document.getElementById('said').textContent), 200)")
+
+
+@pytest.mark.parametrize("width", [360, 400, 768, 1280])
+def test_the_page_never_scrolls_sideways(page, width):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700},
+    )
+    try:
+        page.refresh()
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
