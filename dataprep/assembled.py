@@ -127,10 +127,19 @@ def coloring(template: Template, index: int, seed: int) -> Assembly:
     return Assembly(template.style, reference, tuple(sorted(colors.items())))
 
 
+def shown_regions(assembly: Assembly) -> frozenset[str]:
+    """Names of REGIONS whose colour this drawing shows: what a reference can tell, and so what a score may ask for.
+
+    A bald head tells no hair colour, and `adventurer` wears no clothes. "other" is never among them: it mixes fixed
+    colours with accessories.
+    """
+    return frozenset(set(_HOLE.findall(template_svg(assembly))) & set(REGIONS))
+
+
 def color_tags(assembly: Assembly) -> tuple[str, ...]:
     """Tags such as "hair-color:pink" for the colours that the drawing shows."""
-    used = set(_HOLE.findall(template_svg(assembly)))
-    return tuple(f"{name}-color:{nearest_name(value)}" for name, value in assembly.colors if name in used)
+    shown = set(_HOLE.findall(template_svg(assembly)))
+    return tuple(f"{name}-color:{nearest_name(value)}" for name, value in assembly.colors if name in shown)
 
 
 def parse_templates(data: bytes, where: str) -> list[Template]:

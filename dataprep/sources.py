@@ -76,11 +76,9 @@ def read_item(item: SourceItem) -> SourceData:
 
 
 def _relative(uri: str, source_uri: str) -> str:
-    return (
-        uri.removeprefix(source_uri.rstrip("/") + "/")
-        if is_s3(uri)
-        else Path(os.path.relpath(uri, source_uri)).as_posix()
-    )
+    if is_s3(uri):
+        return uri.removeprefix(source_uri.rstrip("/") + "/")
+    return Path(os.path.relpath(uri, source_uri)).as_posix()
 
 
 def _ruled_folders(listed: dict[str, str]) -> dict[str, str]:
