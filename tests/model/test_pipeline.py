@@ -1,11 +1,13 @@
 """From sketch and reference to a picture: seeds, batches, sizes, no reference, and the checkpoint's own words."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from model.checkpoint import CheckpointMetadata
+from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.codec import ImageCodec
 from model.config import V1_SIZES
 from model.errors import ModelError
@@ -90,6 +92,23 @@ def test_sizes_and_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipe
         pipeline(torch.zeros(2, 3, 64, 64), None, [1])
     with pytest.raises(ModelError, match=r"references \(1\)"):
         pipeline(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), [1, 2])
+
+
+def test_a_pipeline_from_its_checkpoint_gives_the_same_picture(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "checkpoint", pipeline.model, METADATA)
+    save_file(pipeline.codec.autoencoder.state_dict(), tmp_path / "codec.safetensors")
+    (tmp_path / "codec.json").write_text('{"scaling_factor": 0.5}')
+    visual = {f"visual.{name}": tensor for name, tensor in pipeline.image_encoder.vit.state_dict().items()}
+    save_file(visual, tmp_path / "clip.safetensors")
+    loaded = ColorizationPipeline.from_checkpoint(
+        tmp_path / "checkpoint",
+        codec_weights=tmp_path / "codec.safetensors",
+        image_encoder_weights=tmp_path / "clip.safetensors",
+    )
+    sketches, references = pictures[0][:1], pictures[1][:1]
+    assert torch.equal(loaded(sketches, references, [1], steps=2), pipeline(sketches, references, [1], steps=2))
 
 
 def test_a_codec_of_another_scale_is_refused(codec: ImageCodec, image_encoder: ReferenceEncoder) -> None:

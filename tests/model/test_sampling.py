@@ -6,7 +6,6 @@ from torch import nn
 
 from model.noise import alphas_cumprod
 from model.sampling import SAMPLERS, Conditions, SamplingSettings, sample
-from model.v1 import V1
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -50,9 +49,7 @@ def test_a_perfect_denoiser_is_followed_to_the_clean_latents(sampler: str, predi
 
 
 @pytest.mark.parametrize("sampler", ["euler_a", "dpmpp_2m_sde_karras"])
-def test_samplers_that_add_noise_repeat_with_the_seed_and_refuse_to_go_without(
-    sampler: str, ruled: tuple[V1, dict[str, torch.Tensor]]
-) -> None:
+def test_samplers_that_add_noise_repeat_with_the_seed_and_refuse_to_go_without(sampler: str) -> None:
     class Vague(nn.Module):
         def denoise(self, latents: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
             return latents / 2
@@ -61,6 +58,21 @@ def test_samplers_that_add_noise_repeat_with_the_seed_and_refuse_to_go_without(
     assert not torch.allclose(draw(sampler, Vague()), draw(sampler, Vague(), seed=4))
     with pytest.raises(ValueError, match="one generator per sample"):
         sample(Vague(), CONDITIONS, torch.zeros(2, 4, 4, 4), "eps", SamplingSettings(sampler=sampler))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_network_first_sees_noise_of_unit_spread(sampler: str) -> None:
+    seen: list[float] = []
+
+    class Watcher(nn.Module):
+        def denoise(self, latents: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+            seen.append(float(latents.std()))
+            return latents
+
+    settings = SamplingSettings(sampler=sampler, steps=4, guidance_scale=1.0)
+    noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(1))
+    sample(Watcher(), CONDITIONS, noise, "eps", settings, [torch.Generator()] * 2)  # type: ignore[arg-type]
+    assert seen[0] == pytest.approx(1, abs=0.02)
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
