@@ -9,7 +9,7 @@ from markupsafe import Markup
 Point = tuple[float, float]
 
 WIDTH, HEIGHT = 560, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 24, 44
 MOST_POINTS = 240
 
 
@@ -58,7 +58,7 @@ def line_chart(points: Sequence[Point], title: str, x_label: str, y_label: str) 
     parts += [_y_tick(place((x_low, tick))[1], tick) for tick in nice_ticks(y_low, y_high)]
     parts += [_x_tick(place((tick, y_low))[0], tick) for tick in nice_ticks(x_low, x_high)]
     parts += [_polyline("measured", map(place, shown)), _polyline("mean", map(place, smooth(shown)))]
-    parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "middle", x_label), _text(LEFT - 8, TOP, "end", y_label)]
+    parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "middle", x_label), _text(LEFT - 8, 11, "end", y_label)]
     return Markup("").join([*parts, Markup("</svg>")])
 
 
