@@ -28,6 +28,7 @@ CONFIG = "config.json"
 class CheckpointMetadata:
     """Where the weights come from and how they are meant to be used.
 
+    width and height: the size in pixels that it was trained at, which is also the default to colour at.
     sketch_polarity "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from.
     weights_sha256 and network (the sizes) are filled in when it is saved.
     """
@@ -45,6 +46,8 @@ class CheckpointMetadata:
     corpus_snapshot: int | None = None
     corpus_digest: str | None = None
     images_seen: int = 0
+    width: int = 512
+    height: int = 512
     network: V1Config | None = None
     weights_sha256: str = ""
 

@@ -10,8 +10,10 @@ import json
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
 from model.config import CODECS, CodecConfig
@@ -27,7 +29,10 @@ class ImageCodec(nn.Module):
         self.config = config
         self.scaling_factor = scaling_factor
         levels = len(config.block_channels)
+        folded = 3 * config.pixel_unshuffle**2
         self.autoencoder = AutoencoderKL(
+            in_channels=folded,
+            out_channels=folded,
             block_out_channels=config.block_channels,
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
@@ -38,18 +43,23 @@ class ImageCodec(nn.Module):
             scaling_factor=scaling_factor,
         )
 
+    def posterior(self, images: torch.Tensor) -> DiagonalGaussianDistribution:
+        """The distribution of unscaled latents for images (B, 3, H, W) in [-1, 1]."""
+        return self.autoencoder.encode(F.pixel_unshuffle(images, self.config.pixel_unshuffle)).latent_dist
+
     def encode(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled latents (B, C, H/8, W/8) of images (B, 3, H, W) in [-1, 1].
 
         Without noise the posterior's mean; with noise (B, C, H/8, W/8) a sample of it, as the papers train.
         """
-        posterior = self.autoencoder.encode(images).latent_dist
+        posterior = self.posterior(images)
         latents = posterior.mean if noise is None else posterior.mean + posterior.std * noise
         return latents * self.scaling_factor
 
     def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
         """Images (B, 3, H, W) in [-1, 1] of scaled latents; clamp=False keeps gradients for training the codec."""
-        images = self.autoencoder.decode(latents / self.scaling_factor).sample
+        folded = self.autoencoder.decode(latents / self.scaling_factor).sample
+        images = F.pixel_shuffle(folded, self.config.pixel_unshuffle)
         return images.clamp(-1, 1) if clamp else images
 
 

@@ -24,6 +24,7 @@ class V1Config:
     norm_groups: int = 32
     latent_channels: int = 4
     sketch_channels: int = 3
+    stem_widths: tuple[int, ...] = (16, 16, 32, 32, 96, 96, 256)  # of the sketch encoder, thesis Table 5.2
 
     def __post_init__(self) -> None:
         if self.model_channels % self.norm_groups or self.model_channels % self.head_width:
@@ -39,14 +40,27 @@ class V1Config:
 
 
 V1_SIZES = {
-    "tiny": V1Config(model_channels=32, head_width=32, context_width=128, codec="tiny", image_encoder="tiny"),
+    "tiny": V1Config(
+        model_channels=32,
+        head_width=32,
+        context_width=128,
+        codec="tiny",
+        image_encoder="tiny",
+        channel_multipliers=(1, 2, 2, 2),
+        latent_channels=8,
+        stem_widths=(8, 8, 16, 16, 32, 32, 64),
+    ),
     "base": V1Config(model_channels=320, head_width=64, context_width=1024, codec="sd-vae", image_encoder="ViT-H-14"),
 }
 
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """A KL autoencoder with downsampling 2 ** (levels - 1); scaling_factor None = stored beside the weights."""
+    """A KL autoencoder; scaling_factor None = stored beside the weights.
+
+    pixel_unshuffle folds squares of so many pixels a side into channels before the first convolution and unfolds them
+    after the last: the tiny size then spends nothing on full-resolution layers, the dearest ones on a CPU.
+    """
 
     block_channels: tuple[int, ...]
     layers_per_block: int
@@ -54,15 +68,24 @@ class CodecConfig:
     mid_attention: bool
     scaling_factor: float | None
     latent_channels: int = 4
+    pixel_unshuffle: int = 1
 
     @property
     def downsampling(self) -> int:
         """Pixels per latent, along each side."""
-        return int(2 ** (len(self.block_channels) - 1))
+        return int(self.pixel_unshuffle * 2 ** (len(self.block_channels) - 1))
 
 
 CODECS = {
-    "tiny": CodecConfig((16, 32, 64, 64), layers_per_block=1, norm_groups=8, mid_attention=False, scaling_factor=None),
+    "tiny": CodecConfig(
+        (64, 88),
+        layers_per_block=1,
+        norm_groups=8,
+        mid_attention=False,
+        scaling_factor=None,
+        latent_channels=8,
+        pixel_unshuffle=4,
+    ),
     "sd-vae": CodecConfig(
         (128, 256, 512, 512), layers_per_block=2, norm_groups=32, mid_attention=True, scaling_factor=0.18215
     ),

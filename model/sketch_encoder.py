@@ -13,7 +13,7 @@ from torch import nn
 
 from model.config import V1Config
 
-_STEM = ((16, 1), (16, 1), (32, 2), (32, 1), (96, 2), (96, 1), (256, 2))  # (channels, stride), thesis Table 5.2
+_STEM_STRIDES = (1, 1, 2, 1, 2, 1, 2)  # thesis Table 5.2
 
 
 def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -27,12 +27,12 @@ def _zero_conv1(channels: int) -> nn.Conv2d:
     return conv
 
 
-def _stem(inputs: int, outputs: int) -> nn.Sequential:
+def _stem(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
     # The paper marks the last convolution as zero-initialised too; the released code does not, and two zero layers
     # in a row would never receive a gradient.
-    widths = ((inputs, 1), *_STEM, (outputs, 1))
+    convolutions = ((inputs, 1), *zip(widths, _STEM_STRIDES, strict=True), (outputs, 1))
     layers: list[nn.Module] = []
-    for (before, _), (after, stride) in pairwise(widths):
+    for (before, _), (after, stride) in pairwise(convolutions):
         layers += [_conv3(before, after, stride), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -45,7 +45,7 @@ class SketchEncoder(nn.Module):
         first, *_ = channels = config.channels
         widths = [first, *channels]
         strides = [2] * (len(channels) - 1) + [1]
-        self.stem = _stem(config.sketch_channels, first)
+        self.stem = _stem(config.sketch_channels, config.stem_widths, first)
         self.stem_hint = _zero_conv1(first)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.SiLU(), _conv3(before, after, stride), nn.SiLU(), _conv3(after, after))

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Read by Ray when it is imported or started, and by the processes that it starts.
 QUIET = {
@@ -46,7 +47,8 @@ def ray_session(log_file: str | Path, num_cpus: int | None = None, address: str 
         with _redirected(log.fileno()):
             _start(num_cpus, address, log_path)
         handler = _log_to(log_path)
-        logs = Path(ray._private.worker._global_node.get_logs_dir_path()) if address is None else None
+        node = ray._private.worker._global_node  # there is no public way to the folder of the session's logs
+        logs = Path(node.get_logs_dir_path()) if node is not None and address is None else None
         try:
             yield
         finally:
@@ -71,7 +73,11 @@ def _check_answers(address: str) -> None:
 def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
     if address is not None:
         _check_answers(address)
-    local = {"num_cpus": num_cpus, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    local: dict[str, Any] = {
+        "num_cpus": num_cpus,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
     try:
         ray.init(
             address=address or "local",

@@ -17,7 +17,7 @@ import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from dataprep.corpus import open_snapshot
+from dataprep.snapshot import open_snapshot
 from dataprep.storage import (
     arrow_filesystem,
     check_reachable,
@@ -84,7 +84,7 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
     """
     check_reachable(out)
     snapshot = open_snapshot(corpus)
-    rows = snapshot.rows
+    rows = snapshot.document["rows"]
     for split in ("train", "validation"):
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")

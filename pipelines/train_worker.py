@@ -180,6 +180,8 @@ def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetad
         corpus_digest=job.digest,
         code_version=job.code_version,
         images_seen=images_seen,
+        width=job.recipe.width,
+        height=job.recipe.height,
     )
 
 

@@ -2,18 +2,18 @@
 
 import subprocess
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
+
+VERSION = "0.1.0"
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """For example `0.1.0+1a2b3c4` or `0.1.0+1a2b3c4.dirty`; without git, the package version alone."""
-    version = metadata.version("irodori")
     commit = _git("rev-parse", "--short", "HEAD")
     if commit is None:
-        return version
-    return f"{version}+{commit}" + (".dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return VERSION
+    return f"{VERSION}+{commit}" + (".dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,0 +1,109 @@
+"""What a person sees while work runs: one line that says which stage, how far and how fast; engines talk to a file.
+
+Progress goes to stderr, results to stdout, so that `--json` leaves one document on stdout and nothing else. While work
+runs, file descriptors 1 and 2 belong to the log file: what Ray, DeepSpeed or a C++ library prints never reaches the
+person, and nothing is lost.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.progress import Progress
+
+LINES_EVERY_S = 5.0
+REDRAW_EVERY_S = 0.2
+BAR = 24
+
+
+class Console:
+    """Prints progress to `err` and results to `out`; a terminal gets a bar that redraws, a pipe gets lines."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self.out, self.err = out, err
+        self._interactive = err.isatty()
+        self._stage, self._stage_started, self._printed = "", 0.0, 0.0
+        self._open_line = False
+
+    def progress(self, news: Progress) -> None:
+        """Show where a stage is; called often, prints seldom."""
+        now = time.monotonic()
+        fresh = news.stage != self._stage
+        if fresh:
+            self.finish_line()
+            self._stage, self._stage_started = news.stage, now
+        finished = news.done >= news.total
+        wait = REDRAW_EVERY_S if self._interactive else LINES_EVERY_S
+        if not (fresh or finished or now - self._printed >= wait):
+            return
+        self._printed = now
+        self._print(self._line(news, now - self._stage_started))
+        if finished:
+            self.finish_line()
+
+    def say(self, text: str = "") -> None:
+        """A sentence on stderr."""
+        self.finish_line()
+        print(text, file=self.err, flush=True)
+
+    def result(self, text: str) -> None:
+        """A result on stdout."""
+        self.finish_line()
+        print(text, file=self.out, flush=True)
+
+    def finish_line(self) -> None:
+        """End a line that was being redrawn."""
+        if self._open_line:
+            print(file=self.err, flush=True)
+            self._open_line = False
+
+    def _line(self, news: Progress, elapsed_s: float) -> str:
+        share = min(1.0, news.done / news.total) if news.total else 1.0
+        bar = "█" * round(BAR * share) + "░" * (BAR - round(BAR * share))
+        rate = news.rate if news.rate is not None else (news.done / elapsed_s if elapsed_s > 1 and news.done else None)
+        parts = [f"{news.stage:<28} {bar} {share:>4.0%}  {news.done:,}/{news.total:,} {news.unit}"]
+        if rate:
+            parts.append(f"{rate:,.1f}/s")
+            if 0 < news.done < news.total:
+                parts.append(f"{_duration((news.total - news.done) / rate)} left")
+        return ", ".join([*parts, *([news.note] if news.note else [])])
+
+    def _print(self, line: str) -> None:
+        if self._interactive:
+            width = os.get_terminal_size(self.err.fileno()).columns
+            print(f"\r\x1b[2K{line[: width - 1]}", end="", file=self.err, flush=True)
+            self._open_line = True
+        else:
+            print(line, file=self.err, flush=True)
+
+
+@contextmanager
+def engines_log_to(path: Path) -> Iterator[Console]:
+    """A Console on the real stdout and stderr, while everything else that prints goes to the file `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with (
+        path.open("ab", buffering=0) as log,
+        open(saved[1], "w", encoding="utf-8") as out,
+        open(saved[2], "w", encoding="utf-8") as err,
+    ):
+        try:
+            for descriptor in saved:
+                os.dup2(log.fileno(), descriptor)
+            yield Console(out, err)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, original in saved.items():
+                os.dup2(original, descriptor)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,100 @@
+"""The whole main job on the shipped pictures, small but real: corpus, two training stages, evaluation, one report.
+
+Each step is the same function that its own command runs; the demo only chooses sizes that end within ten minutes on two
+CPU cores. Running it again goes on where it stopped.
+"""
+
+import os
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dataprep.operators import CORPUS_RECIPES
+from model.sampling import SamplingSettings
+from pipelines.build import build_corpus
+from pipelines.checkpoints import CHECKPOINT
+from pipelines.demo_report import write_report
+from pipelines.errors import PipelineError
+from pipelines.evaluate import evaluate, plan_evaluation
+from pipelines.pictures import SHIPPED_SOURCES
+from pipelines.progress import ProgressSink, silent
+from pipelines.ray_session import ray_session
+from pipelines.recipes import stage_recipe
+from pipelines.train import plan_stage, train_stage
+
+DEMO = "demo"
+WORKERS = 2
+SAMPLING = SamplingSettings(steps=20, guidance_scale=2.0)
+
+# (protocol, pairs): enough to tell something, few enough to wait for.
+PROTOCOLS = (("known-answer", 100), ("deformed-reference", 64), ("random-reference", 64))
+
+
+def demo_checkpoint(root: str = DEMO) -> str:
+    """The model that a demo left in the working directory. Raises PipelineError where there is none."""
+    path = os.path.join(root, "refine", CHECKPOINT)
+    if not os.path.isdir(path):
+        raise PipelineError(f"no --checkpoint given and no {path}: run `irodori demo`, or name a checkpoint")
+    return path
+
+
+def run_demo(
+    out: str, *, log_file: Path, progress: ProgressSink = silent, say: Callable[[str], None] = lambda _: None
+) -> str:
+    """Run everything into the local directory `out`; returns the closing words: where to look and how."""
+    started = time.monotonic()
+    store = f"sqlite:///{os.path.join(out, 'mlflow.db')}"
+    corpus, noisy, refine = (os.path.join(out, name) for name in ("corpus", "noisy", "refine"))
+    with ray_session(log_file, num_cpus=max(WORKERS + 2, psutil.cpu_count() or 1)):
+        say("1/5  corpus: line art, masks and regions of the shipped pictures")
+        report = build_corpus(
+            list(SHIPPED_SOURCES),
+            corpus,
+            CORPUS_RECIPES["demo"],
+            progress=progress,
+            log_file=log_file,
+            tracking_uri=store,
+        )
+        say(report.summary())
+        say("2/5  training v1.noisy, then v1.refine from it (ColorizeDiffusion, tiny size)")
+        for stage, output, parent in (("v1.noisy", noisy, None), ("v1.refine", refine, noisy)):
+            plan = plan_stage(stage_recipe(stage, "tiny"), corpus, output, parent, WORKERS)
+            train_stage(plan, log_file=log_file, progress=progress, tracking_uri=store)
+        say("3/5  colorizing and scoring validation sketches")
+        documents = {}
+        for protocol, pairs in PROTOCOLS:
+            output = os.path.join(out, "evaluation", protocol)
+            evaluation = plan_evaluation(refine, corpus, protocol, output, sampling=SAMPLING, limit=pairs)
+            documents[protocol] = evaluate(evaluation, log_file=log_file, progress=progress, tracking_uri=store)
+    say("4/5  lineage and report")
+    page = write_report(out, documents, {"v1.noisy": noisy, "v1.refine": refine}, corpus)
+    say(f"5/5  done in {(time.monotonic() - started) / 60:.1f} minutes")
+    return _closing_words(out, page, corpus, refine, store, documents)
+
+
+def _closing_words(
+    out: str, page: str, corpus: str, refine: str, store: str, documents: dict[str, dict[str, Any]]
+) -> str:
+    known = documents["known-answer"]["scores"]
+    score = os.path.join(out, "evaluation", "known-answer")
+    quoted = {name: shlex.quote(value) for name, value in (("page", page), ("corpus", corpus), ("refine", refine))}
+    return "\n".join(
+        [
+            f"Results that took the colours of their own reference: {known['known_answer_share']:.0%} (chance is 50 %).",
+            "Where to look:",
+            f"  report      {page}",
+            f"              open it:  xdg-open {quoted['page']}",
+            f"  corpus      {corpus}",
+            f"              open it:  irodori corpus info {quoted['corpus']}",
+            f"  checkpoint  {os.path.join(refine, CHECKPOINT)}",
+            f"              use it:   irodori colorize --checkpoint {quoted['refine']}"
+            " --sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
+            f"  MLflow      {store}",
+            f"              open it:  mlflow ui --backend-store-uri {shlex.quote(store)}",
+            f"  lineage     from the score back to the pictures:  irodori lineage {shlex.quote(score)}",
+        ]
+    )
