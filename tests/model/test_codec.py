@@ -20,8 +20,10 @@ OFFICIAL = Path(__file__).parents[3] / "shared" / "spec" / "keys" / "v1.txt"
 def test_latents_are_an_eighth_and_scaled(codec: ImageCodec) -> None:
     images = torch.rand(2, 3, 64, 40) * 2 - 1
     latents = codec.encode(images)
-    assert latents.shape == (2, 4, 8, 5)
-    posterior = codec.autoencoder.encode(images).latent_dist
+    assert latents.shape == (2, 8, 8, 5)
+    # Folding by hand: every 4x4 square of a channel becomes 16 channels in reading order.
+    folded = images.reshape(2, 3, 16, 4, 10, 4).permute(0, 1, 3, 5, 2, 4).reshape(2, 48, 16, 10)
+    posterior = codec.autoencoder.encode(folded).latent_dist
     torch.testing.assert_close(latents, posterior.mean * 0.5)
     noise = torch.randn_like(latents)
     torch.testing.assert_close(codec.encode(images, noise), (posterior.mean + posterior.std * noise) * 0.5)
@@ -29,9 +31,11 @@ def test_latents_are_an_eighth_and_scaled(codec: ImageCodec) -> None:
 
 @torch.no_grad()
 def test_decode_undoes_the_scale_and_stays_in_range(codec: ImageCodec) -> None:
-    latents = torch.randn(1, 4, 4, 4)
+    latents = torch.randn(1, 8, 4, 4)
     open_range = codec.decode(latents, clamp=False)
-    torch.testing.assert_close(open_range, codec.autoencoder.decode(latents / 0.5).sample)
+    folded = codec.autoencoder.decode(latents / 0.5).sample
+    unfolded = folded.reshape(1, 3, 4, 4, 8, 8).permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 32, 32)
+    torch.testing.assert_close(open_range, unfolded)
     assert torch.equal(codec.decode(latents), open_range.clamp(-1, 1))
 
 
@@ -81,4 +85,4 @@ def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_downsampling_follows_the_number_of_levels() -> None:
     assert CODECS["tiny"].downsampling == CODECS["sd-vae"].downsampling == 8
-    assert replace(CODECS["tiny"], block_channels=(16, 32)).downsampling == 2
+    assert replace(CODECS["tiny"], block_channels=(16, 32), pixel_unshuffle=1).downsampling == 2

@@ -29,8 +29,8 @@ def test_hints_halve_from_an_eighth_and_the_last_two_share_a_size() -> None:
         (32, 8, 16),
         (32, 4, 8),
         (64, 2, 4),
-        (128, 1, 2),
-        (128, 1, 2),
+        (64, 1, 2),
+        (64, 1, 2),
     ]
 
 
