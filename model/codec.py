@@ -21,8 +21,17 @@ from model.errors import ModelError
 from model.weights import ASSETS, load_strictly, read_tensors
 
 
+class LinearPath(nn.Module):
+    """Squares of pixels to latents and back, linearly: (B, 3, H, W) <-> (B, C, H/8, W/8)."""
+
+    def __init__(self, side: int, latent_channels: int) -> None:
+        super().__init__()
+        self.analysis = nn.Conv2d(3, latent_channels, side, stride=side)
+        self.synthesis = nn.ConvTranspose2d(latent_channels, 3, side, stride=side)
+
+
 class ImageCodec(nn.Module):
-    """A KL autoencoder of diffusers with its scaling factor."""
+    """A KL autoencoder of diffusers with its scaling factor, and the linear path where the config has one."""
 
     def __init__(self, config: CodecConfig, scaling_factor: float) -> None:
         super().__init__()
@@ -42,10 +51,15 @@ class ImageCodec(nn.Module):
             mid_block_add_attention=config.mid_attention,
             scaling_factor=scaling_factor,
         )
+        self.linear = LinearPath(config.downsampling, config.latent_channels) if config.linear_path else None
 
     def posterior(self, images: torch.Tensor) -> DiagonalGaussianDistribution:
         """The distribution of unscaled latents for images (B, 3, H, W) in [-1, 1]."""
-        return self.autoencoder.encode(F.pixel_unshuffle(images, self.config.pixel_unshuffle)).latent_dist
+        posterior = self.autoencoder.encode(F.pixel_unshuffle(images, self.config.pixel_unshuffle)).latent_dist
+        if self.linear is None:
+            return posterior
+        mean = posterior.mean + self.linear.analysis(images)
+        return DiagonalGaussianDistribution(torch.cat([mean, posterior.logvar], dim=1))
 
     def encode(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled latents (B, C, H/8, W/8) of images (B, 3, H, W) in [-1, 1].
@@ -58,8 +72,10 @@ class ImageCodec(nn.Module):
 
     def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
         """Images (B, 3, H, W) in [-1, 1] of scaled latents; clamp=False keeps gradients for training the codec."""
-        folded = self.autoencoder.decode(latents / self.scaling_factor).sample
-        images = F.pixel_shuffle(folded, self.config.pixel_unshuffle)
+        latents = latents / self.scaling_factor
+        images = F.pixel_shuffle(self.autoencoder.decode(latents).sample, self.config.pixel_unshuffle)
+        if self.linear is not None:
+            images = images + self.linear.synthesis(latents)
         return images.clamp(-1, 1) if clamp else images
 
 
@@ -83,7 +99,7 @@ def load_codec(codec: str, weights: Path | None = None) -> ImageCodec:
         raise ModelError(f"the image codec {codec!r} needs its weights: name the safetensors file")
     fixed = CODECS[codec].scaling_factor
     model = build_codec(codec, fixed or _stored_scaling_factor(weights.with_suffix(".json")))
-    load_strictly(model.autoencoder, _diffusers_layout(read_tensors(weights), model), weights)
+    load_strictly(model, _our_layout(read_tensors(weights), model), weights)
     return model.eval().requires_grad_(False)
 
 
@@ -99,10 +115,13 @@ def _stored_scaling_factor(path: Path) -> float:
         raise ModelError(f"{path}: cannot read the codec's scaling_factor ({error})") from error
 
 
-def _diffusers_layout(tensors: dict[str, torch.Tensor], codec: ImageCodec) -> dict[str, torch.Tensor]:
-    """LDM's names (bare, or under first_stage_model.) become diffusers'; diffusers' own pass through."""
+def _our_layout(tensors: dict[str, torch.Tensor], codec: ImageCodec) -> dict[str, torch.Tensor]:
+    """LDM's names (bare, or under first_stage_model.) and diffusers' become ours; our own pass through."""
     prefix = "first_stage_model."
     bundled = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if not bundled and any(name.startswith("encoder.down.") for name in tensors):
         bundled = {prefix + name: tensor for name, tensor in tensors.items()}
-    return convert_ldm_vae_checkpoint(bundled, codec.autoencoder.config) if bundled else tensors
+    if bundled:
+        tensors = convert_ldm_vae_checkpoint(bundled, codec.autoencoder.config)
+    ours = any(name.startswith("autoencoder.") for name in tensors)
+    return tensors if ours else {f"autoencoder.{name}": tensor for name, tensor in tensors.items()}

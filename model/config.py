@@ -60,6 +60,8 @@ class CodecConfig:
 
     pixel_unshuffle folds squares of so many pixels a side into channels before the first convolution and unfolds them
     after the last: the tiny size then spends nothing on full-resolution layers, the dearest ones on a CPU.
+    linear_path adds a linear map of each square of pixels to its latent, and back, beside the networks: started at the
+    principal components of pictures it carries most of them, so that a few minutes teach the networks the rest.
     """
 
     block_channels: tuple[int, ...]
@@ -69,6 +71,7 @@ class CodecConfig:
     scaling_factor: float | None
     latent_channels: int = 4
     pixel_unshuffle: int = 1
+    linear_path: bool = False
 
     @property
     def downsampling(self) -> int:
@@ -85,6 +88,7 @@ CODECS = {
         scaling_factor=None,
         latent_channels=8,
         pixel_unshuffle=4,
+        linear_path=True,
     ),
     "sd-vae": CodecConfig(
         (128, 256, 512, 512), layers_per_block=2, norm_groups=32, mid_attention=True, scaling_factor=0.18215

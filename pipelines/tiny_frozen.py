@@ -35,6 +35,7 @@ SIDE = 160
 CROP = 128
 PARTS = ("hair", "skin", "clothes", "eyes", "background")
 UNSCORED = 255
+START_LOGVAR = -6.0  # a posterior that is sure of itself: 5 % of the latents' spread
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def gather(split: str) -> Pool:
 
 
 def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) -> ImageCodec:
-    """L1 on pixels and on their gradients with a light KL term; then the scaling factor that gives latents of spread 1."""
+    """Squared and absolute error, error of gradients (lines), a light KL term; then the scaling factor that gives latents of spread 1."""
     codec = build_codec("tiny")
+    _start_at_principal_components(codec, pool)
     optimizer = torch.optim.AdamW(codec.parameters(), lr=rate, weight_decay=1e-4)
     for step, share in _clock("codec", minutes):
         for group in optimizer.param_groups:
@@ -84,7 +86,8 @@ def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) 
         posterior = codec.posterior(images)
         decoded = codec.decode(posterior.sample(), clamp=False)
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
-        loss = F.l1_loss(decoded, images) + 0.5 * _gradient_loss(decoded, images) + 1e-4 * divergence
+        pixels = 2 * F.mse_loss(decoded, images) + 0.25 * F.l1_loss(decoded, images)
+        loss = pixels + 0.1 * _gradient_loss(decoded, images) + 1e-5 * divergence
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -96,6 +99,28 @@ def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) 
         spread = torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
     codec.scaling_factor = 1.0 / float(spread.std())
     return codec
+
+
+def _start_at_principal_components(codec: ImageCodec, pool: Pool) -> None:
+    """The linear path becomes the whitened principal components of squares of pixels; the networks begin by adding 0."""
+    assert codec.linear is not None
+    side, latents = codec.config.downsampling, codec.config.latent_channels
+    squares = torch.cat([F.unfold(_crops(pool, 32, 2_000_000 + i), side, stride=side) for i in range(16)])
+    values = squares.transpose(1, 2).reshape(-1, 3 * side * side)
+    mean = values.mean(0)
+    directions, variances, _ = torch.linalg.svd(torch.cov((values - mean).T))
+    basis, spread = directions[:, :latents], variances[:latents].sqrt()
+    linear, autoencoder = codec.linear, codec.autoencoder
+    with torch.no_grad():
+        linear.analysis.weight.copy_((basis / spread).T.reshape(linear.analysis.weight.shape))
+        linear.analysis.bias.copy_(-(mean @ (basis / spread)))
+        linear.synthesis.weight.copy_((basis * spread).T.reshape(linear.synthesis.weight.shape))
+        # One bias for each colour: the mean square itself is nearly flat.
+        linear.synthesis.bias.copy_(mean.reshape(3, -1).mean(1))
+        for last in (autoencoder.quant_conv, autoencoder.decoder.conv_out):
+            last.weight.mul_(0.01)
+            last.bias.zero_()
+        autoencoder.quant_conv.bias[latents:] = START_LOGVAR
 
 
 class Heads(nn.Module):
@@ -120,7 +145,9 @@ def train_image_encoder(pool: Pool, minutes: float, batch: int = 32, rate: float
             group["lr"] = rate * min(1.0, (step + 1) / 200) * (1 - share) + 1e-6
         chosen, images, classes = _views(pool, batch, step, config.image_size)
         tokens = encoder.encode(images)
-        loss = _token_loss(heads, tokens, images, classes, pool.colors[chosen], pool.assembled[chosen], config.patch_size)
+        loss = _token_loss(
+            heads, tokens, images, classes, pool.colors[chosen], pool.assembled[chosen], config.patch_size
+        )
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -245,7 +272,7 @@ def main() -> None:
         save_file(_half(encoder.vit, "visual."), Path(ASSETS) / "tiny_image_encoder.safetensors")
     if arguments.codec_minutes:
         codec = train_codec(training, arguments.codec_minutes)
-        save_file(_half(codec.autoencoder), Path(ASSETS) / "tiny_codec.safetensors")
+        save_file(_half(codec), Path(ASSETS) / "tiny_codec.safetensors")
         facts = {"scaling_factor": codec.scaling_factor, "held_out_psnr_db": round(codec_psnr(codec, held_out), 2)}
         (Path(ASSETS) / "tiny_codec.json").write_text(json.dumps(facts, indent=2) + "\n")
         print(facts, flush=True)

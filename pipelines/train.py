@@ -171,9 +171,7 @@ def _refuse_another_recipe(plan: TrainPlan) -> None:
 
 def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
     filesystem, path = arrow_filesystem(plan.out)
-    job = TrainJob(
-        plan.recipe, plan.corpus, plan.snapshot, plan.digest, plan.out, plan.parent, code_version(), watcher
-    )
+    job = TrainJob(plan.recipe, plan.corpus, plan.snapshot, plan.digest, plan.out, plan.parent, code_version(), watcher)
     on_gpu = ray.cluster_resources().get("GPU", 0) >= plan.shares.workers
     trainer = TorchTrainer(
         train_worker,

@@ -92,7 +92,9 @@ def validation_losses(stage: V1Stage, corpus: str, snapshot: int, rank: int, wor
 def _losses_by_band(stage: V1Stage, sample: Sample, index: int) -> torch.Tensor:
     """The losses (bands,) of one sample at one fixed timestep in each band."""
     sketch, color, reference = stack([sample] * len(BANDS))
-    draws = draw(FIXED_SEED, [index * len(BANDS) + band for band in range(len(BANDS))], stage.latent_shape, (1, 1), 0, 0)
+    draws = draw(
+        FIXED_SEED, [index * len(BANDS) + band for band in range(len(BANDS))], stage.latent_shape, (1, 1), 0, 0
+    )
     rng = generator(FIXED_SEED, index, "bands")
     draws.timesteps.copy_(torch.tensor([int(rng.integers(low, high)) for low, high in BANDS]))
     conditioned = stage.condition(Batch(sketch, color, reference, draws), training=False)
