@@ -1,6 +1,7 @@
 """What must hold of the project as a whole: who imports whom, what is committed, and that its cluster file is valid."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_the_cluster_file_is_valid_against_rays_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     import ray.autoscaler
 
-    schema = yaml.safe_load((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
+    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     cluster = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())
     jsonschema.validate(cluster, schema)
     kinds = cluster["available_node_types"]
