@@ -75,13 +75,13 @@ class ColumnWriter:
             self._pending = []
 
 
-def read_rows(data: bytes, column: str) -> Iterator[dict[str, Any]]:
-    """The rows of a column file, one row group in memory at a time. Raises DataError for another schema."""
-    with storage.explained(f"a {column} file"):
+def read_rows(data: bytes, column: str, path: str) -> Iterator[dict[str, Any]]:
+    """The rows of a column file, one row group in memory at a time. Raises DataError where it is not such a file."""
+    with storage.explained(path):
         file = pq.ParquetFile(pa.BufferReader(data))
         expected = file_schema(column)
         if file.schema_arrow.names != expected.names or file.schema_arrow.types != expected.types:
-            raise DataError(f"the schema is {file.schema_arrow.names}, not that of column {column}.")
+            raise DataError(f"{path}: the schema is {file.schema_arrow.names}, not that of column {column}.")
         for batch in file.iter_batches(ROW_GROUP_ROWS):
             yield from batch.to_pylist()
 
@@ -90,7 +90,7 @@ def describe(path: str, split: str, shard: str, column: str, fingerprint: str, d
     """Read a column file whole and say what it holds. Raises DataError where it cannot be read."""
     cells: list[tuple[str, bytes]] = []
     failed = 0
-    for row in read_rows(data, column):
+    for row in read_rows(data, column, path):
         error = row.get("error")
         failed += error is not None
         cell = row_hash(row) if column == "row" else value_hash(row[column], failed=error is not None)

@@ -59,15 +59,17 @@ def scan_fingerprint(settings: FilterSettings) -> str:
 def list_source(source: str) -> Iterator[ListedItem]:
     """The items of a source in its own order, each with its key."""
     versions = {entry.uri: f"{entry.size}:{entry.version}" for entry in storage.list_files(source)}
-    beside = lru_cache(maxsize=8)(
-        lambda folder: [f"{uri}:{versions[uri]}" for uri in versions if dirname(uri) == folder]
-    )
+
+    @lru_cache(maxsize=8)
+    def below(folder: str) -> list[str]:
+        return [f"{uri}:{version}" for uri, version in versions.items() if uri.startswith(folder + "/")]
+
     for item in list_items(source):
-        # A picture lies in its files; an assembled one in its detail and the template files of its folder.
-        files = [versions.get(uri, "") for uri in (item.uri, item.sketch_uri) if uri]
-        yield ListedItem(
-            _key(item, files if item.kind == "file" else beside(dirname(item.uri.partition("#")[0]))), item
-        )
+        if item.kind == "file":
+            behind = [versions.get(uri, "") for uri in (item.uri, item.sketch_uri) if uri]
+        else:  # an assembled picture lies in its detail and in the template files below its folder
+            behind = below(dirname(item.uri.partition("#")[0]))
+        yield ListedItem(_key(item, behind), item)
 
 
 def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Snapshots: the immutable, numbered states of a corpus, each committed by the last and only exclusive write.
 
     data/<split>/<shard>/<column>-<fingerprint>.parquet   one column of one shard
+    data/<split>/<shard>/row-<fingerprint>-<hash>.parquet what is known of its pictures (groups and tags may change)
     rejects/<hash>.parquet                                what was dropped, with the reason
     scan/<fingerprint>/<part>.parquet                     what is known of each source item (a cache; may be deleted)
     snapshots/<n>.json                                    the state: digest, counts, operators, sources, its tables

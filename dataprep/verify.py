@@ -76,7 +76,7 @@ def _content_damages(file: dict[str, Any], data: bytes, ids: list[str], sizes: S
     found = describe(file["path"], file["split"], file["shard"], file["column"], file["fingerprint"], data)
     if (found.rows, found.failed, found.cells) != (file["rows"], file["failed"], file["cells"]):
         yield f"{file['path']}: its cells are not those that the snapshot counts"
-    rows = read_rows(data, file["column"])
+    rows = read_rows(data, file["column"], file["path"])
     for position, row in enumerate(rows):
         if position >= len(ids) or row["id"] != ids[position]:
             yield f"{file['path']}: row {position} is {row['id']}, out of line with the snapshot's index"

@@ -1,0 +1,167 @@
+"""The two pieces of work of a corpus build, and the one place where they meet Ray Data.
+
+A task is one part of the scan or one shard: small enough for one block, named before it starts, and written whole. So
+a task that is repeated, on any worker, after any crash, ends with the same files.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from dataprep import storage
+from dataprep.columns import ColumnFile, ColumnWriter, describe, read_rows, write_table
+from dataprep.errors import DataError
+from dataprep.filters import FilterSettings
+from dataprep.identity import content_id
+from dataprep.operators import CorpusRecipe, Operator, RowInput, operators
+from dataprep.pictures import decode
+from dataprep.scan import Failure, ListedItem, attempt, item_of, part_name, scan
+from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
+from dataprep.sources import SourceItem, read_item
+
+Task = dict[str, Any]  # JSON-able
+Work = Callable[[Task], Task]
+Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """A shard of which some columns are not described by a snapshot yet."""
+
+    out: str
+    split: str
+    shard: str
+    rows: Sequence[Mapping[str, Any]]  # scan records with their split
+    files: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below `out`), all columns
+    described: Sequence[str]  # columns whose file the newest snapshot vouches for
+    found: Sequence[str]  # columns whose file exists, but nobody vouches for it
+
+
+def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+    """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here."""
+    import ray
+    from ray.data import DataContext
+
+    if not tasks:
+        return
+    DataContext.get_current().raise_original_map_exception = True
+    blocks = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
+    results = blocks.map_batches(partial(_run_block, work), batch_size=None, num_cpus=1)
+    try:
+        for row in results.iter_rows():
+            yield json.loads(row["result"])
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, DataError):
+            raise DataError(str(error.cause).splitlines()[0]) from error  # Ray adds lines of its own
+        raise
+
+
+def in_process(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+    """The same without Ray, one task after another: for a notebook, or to tell the work from its engine."""
+    return map(work, tasks)
+
+
+def _run_block(work: Work, block: dict[str, Any]) -> dict[str, Any]:
+    cv2.setNumThreads(1)  # the task has one CPU
+    return {"result": np.array([json.dumps(work(json.loads(task))) for task in block["task"]], dtype=object)}
+
+
+# ---- scan ---------------------------------------------------------------------------------------------------------
+
+
+def scan_task(items: Sequence[ListedItem], folder: str) -> Task:
+    """The task that scans `items` into one part below `folder`."""
+    return {"folder": folder, "items": [[listed.key, asdict(listed.item)] for listed in items]}
+
+
+def scan_part(task: Task, settings: FilterSettings) -> Task:
+    """Scan the task's items and write the part; gives its address and the number of pictures."""
+    items = [ListedItem(key, _item(fields)) for key, fields in task["items"]]
+    records = [scan(listed, settings) for listed in items]
+    uri = storage.join(task["folder"], f"{part_name(items)}.parquet")
+    storage.write_whole(uri, write_table(pa.Table.from_pylist(records, SCAN_SCHEMA)))
+    return {"uri": uri, "pictures": len(items)}
+
+
+def _item(fields: dict[str, Any]) -> SourceItem:
+    return SourceItem(**(fields | {"tags": tuple(fields["tags"])}))
+
+
+# ---- columns ------------------------------------------------------------------------------------------------------
+
+
+def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
+    """Make what is missing of a shard, describe what is there; gives `files` (ColumnFile fields) and `computed`."""
+    work = ShardWork(**task)
+    present = {column: data for column in work.found if (data := _sound(work, column)) is not None}
+    missing = [column for column in work.files if column not in present and column not in work.described]
+    made = _compute(work, [operator for operator in operators(recipe) if operator.column in missing])
+    if "row" in missing:
+        made["row"] = _row_file(work.rows)
+    for column, data in made.items():
+        storage.write_whole(_uri(work, column), data)
+    files = [asdict(_describe(work, column, data)) for column, data in (present | made).items()]
+    return {"files": files, "computed": missing, "rows": len(work.rows)}
+
+
+def _compute(work: ShardWork, wanted: Sequence[Operator]) -> dict[str, bytes]:
+    """The files of the wanted columns, row by row, so that one picture at a time is in memory."""
+    if not wanted:
+        return {}
+    writers = {operator.column: ColumnWriter(operator.column) for operator in wanted}
+    upstream = {needed.column for operator in wanted for needed in operator.inputs} - writers.keys()
+    stored = {column: _stored(work, column) for column in upstream}
+    for record in work.rows:
+        row = _row_input(record)
+        cells: dict[str, bytes | None] = {column: values[row.id] for column, values in stored.items()}
+        for operator in wanted:
+            seen = RowInput(row.id, row.data, row.picture, row.drawn_sketch, row.mask, cells)
+            value = attempt(partial(operator.compute, seen))
+            error = value.message if isinstance(value, Failure) else None
+            cells[operator.column] = None if isinstance(value, Failure) else value
+            writers[operator.column].add(row.id, cells[operator.column], error)
+    return {column: writer.finish() for column, writer in writers.items()}
+
+
+def _row_input(record: Mapping[str, Any]) -> RowInput:
+    data = read_item(item_of(record))
+    if content_id(data.data) != record["id"]:
+        raise DataError(f"{record['uri']}: the file changed while the corpus was built. Run the build again.")
+    return RowInput(record["id"], data.data, decode(data.data), data.drawn_sketch, data.mask)
+
+
+def _row_file(records: Sequence[Mapping[str, Any]]) -> bytes:
+    writer = ColumnWriter("row")
+    for record in records:
+        known = {name: record.get(name) for name in ROW_SCHEMA.names}
+        writer.add_row(known | {"source": record["uri"]})
+    return writer.finish()
+
+
+def _stored(work: ShardWork, column: str) -> dict[str, bytes | None]:
+    """The values of a column that is made already, by id."""
+    uri = _uri(work, column)
+    return {row["id"]: row[column] for row in read_rows(storage.read_bytes(uri), column, uri)}
+
+
+def _sound(work: ShardWork, column: str) -> bytes | None:
+    """The bytes of a file that an earlier, unfinished build left, if they are a whole file of this very shard."""
+    uri = _uri(work, column)
+    data = storage.read_bytes(uri)
+    ids = attempt(lambda: [row["id"] for row in read_rows(data, column, uri)])
+    return data if ids == [row["id"] for row in work.rows] else None
+
+
+def _describe(work: ShardWork, column: str, data: bytes) -> ColumnFile:
+    fingerprint, path = work.files[column]
+    return describe(path, work.split, work.shard, column, fingerprint, data)
+
+
+def _uri(work: ShardWork, column: str) -> str:
+    return storage.join(work.out, work.files[column][1])

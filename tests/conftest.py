@@ -1,0 +1,41 @@
+"""What tests of several packages share: one Ray and one S3 server for the whole run, started when first asked for."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pipelines.s3_server import s3_environment, s3_server
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def s3_settings() -> Iterator[None]:
+    """The S3 settings of the run in the environment; set before Ray starts, since its workers inherit them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def ray_engine(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray with two CPUs, shared by all tests marked `ray`."""
+    from pipelines.ray_session import ray_session
+
+    with ray_session(tmp_path_factory.mktemp("ray") / "ray.log", num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_bucket(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a bucket on a SeaweedFS server, shared by all tests marked `s3`."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def s3_prefix(s3_bucket: str) -> str:
+    """An address below the bucket that no other test uses."""
+    return f"{s3_bucket}/test-{next(_numbers)}"
