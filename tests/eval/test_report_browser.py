@@ -93,6 +93,7 @@ def test_the_slider_can_lay_the_sketch_over_the_result(page):
     assert source(page, ".compare .over") == source(page, '[data-kind="sketch"] img')
     assert source(page, ".compare .under") == source(page, '[data-kind="result"] img')
     assert find(page, ".compare .left").text == "sketch"
+    assert find(page, ".compare input").get_attribute("aria-valuetext") == "50 % sketch"
 
 
 def test_a_picture_enlarges_and_escape_closes_it(page):
