@@ -184,9 +184,7 @@ def evaluate(
         seed=seed,
     )
     with _engines(out, "evaluate") as (console, log_file):
-        document = run(
-            plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
-        )
+        document = run(plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address)
         console.result(json.dumps(document, indent=2) if json_ else _plain(document))
 
 
@@ -330,5 +328,3 @@ def _plain(document: dict[str, Any], indent: str = "") -> str:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
             lines.append(f"{indent}{key:<{width}}  {shown if shown is not None else 'not scored'}")
     return "\n".join(lines)
-
-

@@ -6,7 +6,6 @@ from the sources leaves the next snapshot (its files stay for the earlier ones).
 """
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from dataprep.plan import Plan
 from dataprep.snapshot import Contents, Snapshot, commit, newest_snapshot
 from pipelines import build_phases as phases
 from pipelines import lineage
+from pipelines.addresses import absolute
 from pipelines.build_tasks import Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
@@ -108,6 +108,7 @@ def build_corpus(
         return plan_build(sources, out, recipe, limit, progress)
     from pipelines.ray_session import ray_session
 
+    out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
     with (
         ray_session(log_file, num_cpus=workers, address=address),
@@ -125,7 +126,7 @@ def plan_build(
     sources: Sequence[str], out: str, recipe: CorpusRecipe, limit: int | None, progress: ProgressSink = silent
 ) -> DryRun:
     """What `run_build` would do; reads listings and earlier results only, and starts no engine."""
-    out, sources = _absolute(out), [_absolute(source) for source in sources]
+    out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
     items = phases.list_sources(sources, limit, progress)
     known = phases.known_records(out, recipe)
@@ -147,7 +148,7 @@ def run_build(
     engine: Engine = over_ray,
 ) -> BuildReport:
     """The build itself, on the Ray that runs or on another engine."""
-    out, sources = _absolute(out), [_absolute(source) for source in sources]  # workers have folders of their own
+    out, sources = absolute(out), [absolute(source) for source in sources]  # workers have folders of their own
     clock = _Stopwatch()
     storage.check_reachable(out)
     earlier = newest_snapshot(out)
@@ -186,10 +187,6 @@ def _contents(files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], r
 
 def _counted(snapshot: Snapshot) -> dict[str, Any]:
     return {name: snapshot.document[name] for name in ("rows", "rejects", "failures")}
-
-
-def _absolute(uri: str) -> str:
-    return uri if storage.is_s3(uri) else os.path.abspath(uri)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

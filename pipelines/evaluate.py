@@ -30,6 +30,7 @@ from eval.protocols import Pair, deformed_reference, known_answer, random_refere
 from model.checkpoint import CheckpointMetadata, read_metadata
 from model.sampling import SamplingSettings
 from pipelines import lineage
+from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
@@ -84,8 +85,9 @@ def plan_evaluation(
     """
     if protocol not in PROTOCOLS:
         raise SettingsError(f"there is no protocol {protocol!r}: {nearest(protocol, PROTOCOLS)}")
+    corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
-    checkpoint = checkpoint_uri(checkpoint)
+    checkpoint = checkpoint_uri(absolute(checkpoint))
     metadata = read_metadata(fetch_checkpoint(checkpoint))
     snapshot = open_snapshot(corpus)
     columns = ("color", *sorted(column for column in snapshot.document["operators"] if column.startswith("sketch_")))

@@ -118,7 +118,9 @@ class PairScorer:
         if self.job.protocol == "known-answer":
             other = unit([item.other_truth for item in prepared if item.other_truth is not None])
             classes = torch.from_numpy(np.stack([item.classes for item in prepared if item.classes is not None]))
-            determined = torch.from_numpy(np.stack([item.determined for item in prepared if item.determined is not None]))
+            determined = torch.from_numpy(
+                np.stack([item.determined for item in prepared if item.determined is not None])
+            )
             columns["nearer"] = nearer_to_own(result, truth, other, determined).tolist()
             regions = region_psnr(result, truth, classes, assembled.REGIONS)
             columns |= {f"psnr_{name}": values.tolist() for name, values in regions.items()}

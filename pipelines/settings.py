@@ -121,4 +121,6 @@ def _boolean(key: str, value: Any) -> bool:
 
 
 def _kind(expected: Any) -> str:
-    return {int: "a whole number", float: "a number"}.get(expected, f"of type {getattr(expected, '__name__', expected)}")
+    return {int: "a whole number", float: "a number"}.get(
+        expected, f"of type {getattr(expected, '__name__', expected)}"
+    )

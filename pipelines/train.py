@@ -31,6 +31,7 @@ from dataprep.storage import (
 )
 from model.checkpoint import read_metadata
 from pipelines import lineage
+from pipelines.addresses import absolute
 from pipelines.checkpoints import CHECKPOINT, checkpoint_uri, fetch_checkpoint
 from pipelines.errors import PipelineError
 from pipelines.progress import Progress, ProgressSink, silent
@@ -82,6 +83,7 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
     Raises SettingsError for a call that cannot work, PipelineError, DataError or ModelError for what is missing or
     refused: no corpus, no rows, a parent of the wrong kind, an output that holds another recipe.
     """
+    corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
     snapshot = open_snapshot(corpus)
     rows = snapshot.document["rows"]
@@ -89,7 +91,7 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
     recipe = with_length(recipe, rows["train"])
-    parent = _checked_parent(recipe, parent)
+    parent = _checked_parent(recipe, absolute(parent) if parent else None)
     try:
         shares = Shares.of(recipe, workers)
     except ValueError as error:

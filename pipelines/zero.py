@@ -14,7 +14,9 @@ from torch import nn
 STATES = ("exp_avg", "exp_avg_sq")
 
 
-def start_engine(module: nn.Module, *, micro_batch: int, accumulation: int, optimizer: dict[str, Any], bf16: bool) -> Any:
+def start_engine(
+    module: nn.Module, *, micro_batch: int, accumulation: int, optimizer: dict[str, Any], bf16: bool
+) -> Any:
     """A DeepSpeed engine over the trainable parameters of `module`; torch.distributed must be initialised.
 
     `optimizer` holds AdamW's `lr`, `betas`, `weight_decay` and the `gradient_clip` (0 = off). torch's AdamW is used, so
