@@ -1,6 +1,7 @@
 """Reads a whole snapshot again and names every file that is not what it was: hash, schema, rows, ids, pictures, sizes.
 
-The snapshot's own tables come first, since everything else is judged by them. One damaged file never hides another.
+The snapshot's own tables come first, since everything else is judged by them; then every file, so that one damage does
+not hide another.
 """
 
 import hashlib
@@ -20,10 +21,11 @@ Sizes = dict[str, tuple[int, int]]  # id -> (height, width)
 def verify(uri: str, number: int | None = None) -> list[str]:
     """One line for each damage, naming the file; empty for a sound snapshot. Raises DataError where there is none."""
     snapshot = open_snapshot(uri, number)
-    damages = [line for name in TABLES for line in _table_damages(snapshot, name)]
-    if damages:
-        return damages
-    damages = [line for shard in _shards(snapshot) for line in _shard_damages(snapshot, *shard)]
+    tables = {name: list(_table_damages(snapshot, name)) for name in TABLES}
+    damages = [line for lines in tables.values() for line in lines]
+    if tables["files"] or tables["index"]:
+        return damages  # nothing to judge the other files by
+    damages += [line for shard in _shards(snapshot) for line in _shard_damages(snapshot, *shard)]
     return damages + ([] if damages else _digest_damages(snapshot))
 
 
@@ -31,8 +33,10 @@ def _table_damages(snapshot: Snapshot, name: str) -> Iterator[str]:
     facts = snapshot.document["tables"][name]
     try:
         data = storage.read_bytes(storage.join(snapshot.uri, facts["path"]))
-        yield from _hash_damages(facts, data)
-        snapshot.table(name)
+        changed = list(_hash_damages(facts, data))
+        yield from changed
+        if not changed:
+            snapshot.table(name)
     except DataError as error:
         yield _named(facts["path"], error)
 

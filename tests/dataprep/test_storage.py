@@ -1,0 +1,155 @@
+"""The same verbs, and the same errors in one line, on disk and on a real S3 server."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dataprep import storage
+from dataprep.errors import DataError
+
+
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.s3)])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store") if request.param == "disk" else request.getfixturevalue("s3_prefix")
+
+
+def test_what_is_written_is_read(base: str) -> None:
+    uri = storage.join(base, "a", "b.bin")
+    storage.write_whole(uri, b"first")
+    storage.write_whole(uri, b"second")
+    assert storage.read_bytes(uri) == b"second"
+    filesystem, path = storage.arrow_filesystem(uri)
+    assert filesystem.open_input_file(path).read() == b"second"
+
+
+def test_a_missing_file_is_named(base: str) -> None:
+    uri = storage.join(base, "nothing")
+    assert not storage.exists(uri)
+    with pytest.raises(DataError, match=r"nothing: there is no such file"):
+        storage.read_bytes(uri)
+
+
+def test_a_listing_is_recursive_sorted_and_tells_when_content_changes(base: str) -> None:
+    assert storage.list_files(base) == []
+    for name in ("b/2", "a/1", "c"):
+        storage.write_whole(storage.join(base, name), name.encode())
+    before = storage.list_files(base)
+    assert [entry.uri for entry in before] == [storage.join(base, name) for name in ("a/1", "b/2", "c")]
+    assert [entry.size for entry in before] == [3, 3, 1]
+    storage.write_whole(storage.join(base, "c"), b"d")
+    after = storage.list_files(base)
+    assert after[:2] == before[:2]
+    assert after[2].version != before[2].version
+
+
+def test_a_listing_of_one_folder_leaves_out_its_namesakes(base: str) -> None:
+    storage.write_whole(storage.join(base, "part/1"), b"")
+    storage.write_whole(storage.join(base, "part-2/1"), b"")
+    assert [entry.uri for entry in storage.list_files(storage.join(base, "part"))] == [storage.join(base, "part/1")]
+
+
+def test_of_many_exclusive_writers_exactly_one_wins(base: str) -> None:
+    uri = storage.join(base, "prize")
+    won: list[int] = []
+
+    def write(writer: int) -> None:
+        if storage.create_exclusive(uri, str(writer).encode()):
+            won.append(writer)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert storage.read_bytes(uri) == str(won[0]).encode()
+
+
+def test_a_directory_goes_there_and_back(base: str, tmp_path: Path) -> None:
+    local = tmp_path / "local"
+    (local / "deep").mkdir(parents=True)
+    (local / "deep" / "file").write_bytes(b"x" * 1000)
+    (local / "top").write_bytes(b"y")
+    storage.upload_directory(local, base)
+    back = storage.download_directory(base, tmp_path / "back")
+    assert (back / "deep" / "file").read_bytes() == b"x" * 1000
+    assert (back / "top").read_bytes() == b"y"
+
+
+def test_nothing_unfinished_is_left_or_listed(tmp_path: Path) -> None:
+    storage.write_whole(str(tmp_path / "a"), b"a")
+    storage.create_exclusive(str(tmp_path / "a"), b"b")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    (tmp_path / ".b.0123.partial").write_bytes(b"half")
+    assert [Path(entry.uri).name for entry in storage.list_files(str(tmp_path))] == ["a"]
+
+
+def test_a_write_that_cannot_be_done_leaves_nothing_behind_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="folder: Is a directory"):
+        storage.write_whole(str(tmp_path / "folder"), b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such directory"):
+        storage.download_directory(str(tmp_path / "nowhere"), tmp_path)
+
+
+def test_an_s3_address_needs_a_bucket() -> None:
+    with pytest.raises(DataError, match="needs a bucket"):
+        storage.check_reachable("s3:///prefix")
+
+
+def _wrong_key(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
+
+
+def _wrong_secret(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+
+
+def _closed_port(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_wrong_key, "refuses these credentials"),
+        (_wrong_secret, "refuses these cred"),
+        (_closed_port, "does not answer"),
+    ],
+)
+@pytest.mark.parametrize("use", [storage.check_reachable, storage.list_files, storage.read_bytes])
+def test_a_store_out_of_reach_is_explained_in_one_line(
+    s3_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+    use: Callable[[str], object],
+) -> None:
+    spoil(monkeypatch)
+    with pytest.raises(DataError, match=message) as caught:
+        use(s3_prefix)
+    assert "\n" not in str(caught.value)
+    assert "irodori-secret" not in str(caught.value)
+
+
+@pytest.mark.s3
+def test_a_missing_bucket_is_named(s3_bucket: str) -> None:
+    with pytest.raises(DataError, match="there is no such bucket"):
+        storage.check_reachable(f"{s3_bucket}-of-nobody/prefix")
+
+
+@pytest.mark.s3
+def test_missing_credentials_are_asked_for(s3_prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(DataError, match="Set AWS_ACCESS_KEY_ID"):
+        storage.check_reachable(s3_prefix)
