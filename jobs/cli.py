@@ -269,7 +269,7 @@ def _keep_story() -> Path:
 
 
 def _wrong_call(error: Any) -> int:
-    """A call that typer refused: its first line and where help is; no arguments at all have printed the help already."""
+    """A call that typer refused: its first line and where help is; a call without arguments has printed the help."""
     message = error.format_message().strip()
     usage = error.ctx.command_path if getattr(error, "ctx", None) else "irodori"
     return _fail(2, f"{message.splitlines()[0]} (see: {usage} --help)") if message else 2
@@ -277,7 +277,7 @@ def _wrong_call(error: Any) -> int:
 
 @contextmanager
 def _engines(out: str, command: str) -> Iterator[tuple[Console, Path]]:
-    """A console, and the file that takes what the engines print: beside a local output, else in the working directory."""
+    """A console, and the file for what the engines print: beside a local output, else in the working directory."""
     folder = Path("irodori-logs") if out.startswith("s3://") else _folder_of(out)
     log_file = folder / f"{command}.log"
     with engines_log_to(log_file) as console:

@@ -84,7 +84,7 @@ def _closing_words(
     quoted = {name: shlex.quote(value) for name, value in (("page", page), ("corpus", corpus), ("refine", refine))}
     return "\n".join(
         [
-            f"Results that took the colours of their own reference: {known['known_answer_share']:.0%} (chance is 50 %).",
+            f"Results in the colours of their own reference: {known['known_answer_share']:.0%} (chance is 50 %).",
             "Where to look:",
             f"  report      {page}",
             f"              open it:  xdg-open {quoted['page']}",

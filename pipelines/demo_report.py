@@ -219,7 +219,8 @@ def _commands(out: str, corpus: str, stages: Mapping[str, str]) -> Pairs:
         ),
         (
             "colour your own drawing",
-            f"irodori colorize --checkpoint {shlex.quote(last)} --sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
+            f"irodori colorize --checkpoint {shlex.quote(last)} --sketch SKETCH.png --reference PICTURE.png "
+            "--out RESULT.png",
         ),
         ("the runs in MLflow", f"mlflow ui --backend-store-uri sqlite:///{shlex.quote(join(out, 'mlflow.db'))}"),
     )

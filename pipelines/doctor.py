@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +44,7 @@ def examine() -> list[Finding]:
 
 
 def _python() -> Finding:
-    version = platform.python_version()
-    if sys.version_info >= (3, 11):
-        return Finding("ok", f"Python {version}")
-    return Finding("missing", f"Python 3.11 or newer (this is {version})", "apt-get install python3.11 python3.11-venv")
+    return Finding("ok", f"Python {platform.python_version()}")
 
 
 def _packages() -> Iterator[Finding]:
@@ -59,8 +55,8 @@ def _packages() -> Iterator[Finding]:
         yield Finding("note", "irodori runs from a checkout that is not installed", "make install")
         return
     wrong = [problem for requirement in requirements if (problem := _problem(requirement))]
-    for name, problem in wrong:
-        yield Finding("missing", problem, f"pip install '{name}'")
+    for requirement, what in wrong:
+        yield Finding("missing", what, f"pip install '{requirement}'")
     if not wrong:
         yield Finding("ok", f"{len(requirements)} required packages at their pinned versions")
 

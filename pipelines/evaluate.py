@@ -58,6 +58,7 @@ class EvaluatePlan:
     pairs: tuple[Pair, ...]
     sampling: SamplingSettings
     seed: int
+    without_reference: bool = False
 
 
 @dataclass
@@ -108,19 +109,21 @@ def evaluate(
 ) -> dict[str, Any]:
     """Run `plan`; returns the document that is also written as scores.json."""
     params = {"protocol": plan.protocol, "pairs": len(plan.pairs), **asdict(plan.sampling)}
-    with ray_session(log_file, address=address):
-        with lineage.run("evaluation", plan.protocol, plan.out, tracking_uri, params) as run:
-            rows = _run_pairs(plan, progress)
-            scores = _score(plan.protocol, rows)
-            document = _document(plan, scores)
-            _save(plan, rows, document)
-            run.log_metrics(scores.values)
-            node = lineage.Node(plan.out, "evaluation", f"{plan.protocol} ({len(plan.pairs)} pairs)")
-            inputs = [
-                lineage.Input("checkpoint", plan.checkpoint),
-                lineage.Input("corpus", plan.corpus, plan.snapshot, plan.digest),
-            ]
-            run.finish(node, inputs)
+    with (
+        ray_session(log_file, address=address),
+        lineage.run("evaluation", plan.protocol, plan.out, tracking_uri, params) as run,
+    ):
+        rows = _run_pairs(plan, progress)
+        scores = _score(plan.protocol, rows)
+        document = _document(plan, scores)
+        _save(plan, rows, document)
+        run.log_metrics(scores.values)
+        node = lineage.Node(plan.out, "evaluation", f"{plan.protocol} ({len(plan.pairs)} pairs)")
+        inputs = [
+            lineage.Input("checkpoint", plan.checkpoint),
+            lineage.Input("corpus", plan.corpus, plan.snapshot, plan.digest),
+        ]
+        run.finish(node, inputs)
     return document
 
 
@@ -146,7 +149,16 @@ def _run_pairs(plan: EvaluatePlan, progress: ProgressSink) -> list[dict[str, Any
     batches = [list(range(start, min(start + BATCH, len(plan.pairs)))) for start in range(0, len(plan.pairs), BATCH)]
     count = max(1, min(gpus or int(ray.cluster_resources().get("CPU", 1)), len(batches)))
     threads = max(1, (psutil.cpu_count() or 1) // count)
-    job = ScoreJob(plan.protocol, plan.checkpoint, plan.corpus, plan.snapshot, plan.columns, plan.sampling, threads)
+    job = ScoreJob(
+        protocol=plan.protocol,
+        checkpoint=plan.checkpoint,
+        corpus=plan.corpus,
+        snapshot=plan.snapshot,
+        columns=plan.columns,
+        sampling=plan.sampling,
+        threads=threads,
+        without_reference=plan.without_reference,
+    )
     actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(PairScorer)
     pool = ray.util.ActorPool([actor.remote(job) for _ in range(count)])
 
@@ -221,6 +233,7 @@ def _document(plan: EvaluatePlan, scores: Scores) -> dict[str, Any]:
         "height": plan.metadata.height,
         "sampling": asdict(plan.sampling),
         "seed": plan.seed,
+        "without_reference": plan.without_reference,
         "image_codec": plan.metadata.codec,
         "image_encoder": plan.metadata.image_encoder,
         "code_version": code_version(),

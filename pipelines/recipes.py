@@ -73,7 +73,7 @@ class StageRecipe:
 
 
 # What every tiny stage changes: a small learning problem wants a larger rate, a smaller batch and no bf16.
-TINY = {
+TINY: dict[str, Any] = {
     "model_size": "tiny",
     "batch_size": 16,
     "micro_batch": 8,
@@ -121,6 +121,6 @@ def stage_recipe(stage: str, model_size: str = "tiny") -> StageRecipe:
 
 
 def with_length(recipe: StageRecipe, rows: int) -> StageRecipe:
-    """The recipe with `images` filled in: whole batches that cover `epochs` of `rows`, or `images` rounded up to one."""
+    """The recipe with `images` filled in: whole batches that cover `epochs` of `rows`, or the `images` asked for."""
     wanted = recipe.images or round(recipe.epochs * rows)
     return replace(recipe, images=-(-wanted // recipe.batch_size) * recipe.batch_size)

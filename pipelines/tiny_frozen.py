@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from dataprep.sample import cover_size, resize_color
 from dataprep.sources import list_items, read_item
 from dataprep.split import assign_split
 from model.codec import ImageCodec, build_codec
-from model.image_encoder import build_image_encoder
+from model.image_encoder import ReferenceEncoder, build_image_encoder
 from model.weights import ASSETS
 from pipelines.pictures import SHIPPED_SOURCES
 
@@ -75,7 +76,7 @@ def gather(split: str) -> Pool:
 
 
 def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) -> ImageCodec:
-    """Squared and absolute error, error of gradients (lines), a light KL term; then the scaling factor that gives latents of spread 1."""
+    """Squared and absolute error, error of gradients (lines), a light KL term; then latents are scaled to spread 1."""
     codec = build_codec("tiny")
     _start_at_principal_components(codec, pool)
     optimizer = torch.optim.AdamW(codec.parameters(), lr=rate, weight_decay=1e-4)
@@ -102,7 +103,7 @@ def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) 
 
 
 def _start_at_principal_components(codec: ImageCodec, pool: Pool) -> None:
-    """The linear path becomes the whitened principal components of squares of pixels; the networks begin by adding 0."""
+    """The linear path becomes the whitened principal components of squares of pixels; the networks add almost 0."""
     assert codec.linear is not None
     side, latents = codec.config.downsampling, codec.config.latent_channels
     squares = torch.cat([F.unfold(_crops(pool, 32, 2_000_000 + i), side, stride=side) for i in range(16)])
@@ -113,10 +114,10 @@ def _start_at_principal_components(codec: ImageCodec, pool: Pool) -> None:
     linear, autoencoder = codec.linear, codec.autoencoder
     with torch.no_grad():
         linear.analysis.weight.copy_((basis / spread).T.reshape(linear.analysis.weight.shape))
-        linear.analysis.bias.copy_(-(mean @ (basis / spread)))
+        linear.analysis.bias = nn.Parameter(-(mean @ (basis / spread)))
         linear.synthesis.weight.copy_((basis * spread).T.reshape(linear.synthesis.weight.shape))
         # One bias for each colour: the mean square itself is nearly flat.
-        linear.synthesis.bias.copy_(mean.reshape(3, -1).mean(1))
+        linear.synthesis.bias = nn.Parameter(mean.reshape(3, -1).mean(1))
         for last in (autoencoder.quant_conv, autoencoder.decoder.conv_out):
             last.weight.mul_(0.01)
             last.bias.zero_()
@@ -133,7 +134,7 @@ class Heads(nn.Module):
         self.colors = nn.Linear(width, 3 * len(PARTS))
 
 
-def train_image_encoder(pool: Pool, minutes: float, batch: int = 32, rate: float = 1e-3) -> nn.Module:
+def train_image_encoder(pool: Pool, minutes: float, batch: int = 32, rate: float = 1e-3) -> ReferenceEncoder:
     """The vision transformer, whose projection is scaled at the end so that tokens have spread 1, as noise has."""
     encoder = build_image_encoder("tiny")
     config = encoder.config
@@ -157,7 +158,7 @@ def train_image_encoder(pool: Pool, minutes: float, batch: int = 32, rate: float
     encoder.eval()
     with torch.no_grad():
         tokens = encoder.encode(_views(pool, 64, 999_999, config.image_size)[1])
-        assert encoder.vit.proj is not None
+        assert isinstance(encoder.vit.proj, nn.Parameter)
         encoder.vit.proj.div_(tokens.std())
     return encoder
 
@@ -252,7 +253,7 @@ def _part_colors(assembly: Assembly | None) -> np.ndarray:
     return np.array([[int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)] for code in hexes], dtype=np.float32)
 
 
-def _half(module: nn.Module, prefix: str = "") -> dict[str, torch.Tensor]:
+def _half(module: Any, prefix: str = "") -> dict[str, torch.Tensor]:
     return {prefix + name: tensor.half().contiguous() for name, tensor in module.state_dict().items()}
 
 

@@ -116,19 +116,21 @@ def train_stage(
     create_exclusive(join(plan.out, "recipe.json"), document)
     resumed_from = -1
     workers = plan.shares.workers
-    with ray_session(log_file, num_cpus=None if address else workers + 2, address=address):
-        with lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run:
+    with (
+        ray_session(log_file, num_cpus=None if address else workers + 2, address=address),
+        lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run,
+    ):
 
-            def listen(record: dict[str, Any]) -> None:
-                nonlocal resumed_from
-                resumed_from = record["images_seen"] if resumed_from < 0 else resumed_from
-                run.log_metrics(record, record["images_seen"])
-                _show(plan, record, progress)
+        def listen(record: dict[str, Any]) -> None:
+            nonlocal resumed_from
+            resumed_from = record["images_seen"] if resumed_from < 0 else resumed_from
+            run.log_metrics(record, record["images_seen"])
+            _show(plan, record, progress)
 
-            with _watcher(listen) as watcher:
-                result = _fit(plan, watcher)
-            _keep(plan, result, document)
-            run.finish(plan_node(plan), _inputs(plan))
+        with _watcher(listen) as watcher:
+            result = _fit(plan, watcher)
+        _keep(plan, result, document)
+        run.finish(plan_node(plan), _inputs(plan))
     return _report(plan, max(resumed_from - plan.recipe.batch_size, 0), already_complete=False)
 
 
@@ -246,7 +248,6 @@ def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> No
     )
 
 
-@ray.remote(num_cpus=0)
 class _Watcher:
     """Holds what rank 0 said until the driver asks for it."""
 
@@ -264,7 +265,8 @@ class _Watcher:
 @contextmanager
 def _watcher(listen: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
     """A watcher actor, and a thread here that hands its records to `listen` until the block ends."""
-    actor, ended = _Watcher.remote(), threading.Event()
+    actor: Any = ray.remote(num_cpus=0)(_Watcher).remote()
+    ended = threading.Event()
 
     def poll() -> None:
         finished = False

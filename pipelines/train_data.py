@@ -89,7 +89,7 @@ def stack(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 class Feeder:
-    """The micro-batches of one rank from `images_seen` on, `ahead` of them in preparation; `waited_s` counts waiting."""
+    """The micro-batches of one rank from `images_seen` on, some of them in preparation; `waited_s` counts waiting."""
 
     def __init__(
         self,

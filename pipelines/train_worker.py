@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import ray
 import ray.train
+import ray.train.torch
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
