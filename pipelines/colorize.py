@@ -21,6 +21,7 @@ from model.pipeline import ColorizationPipeline
 from model.sampling import SamplingSettings
 from pipelines.checkpoints import fetch_checkpoint
 from pipelines.errors import PipelineError
+from pipelines.frozen import open_pipeline
 from pipelines.progress import Progress, ProgressSink, silent
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
@@ -92,7 +93,7 @@ def colorize(
     progress: ProgressSink = silent,
 ) -> Iterator[str]:
     """Make the pictures of `jobs` one by one, and yield where each went. The resolution defaults to the training's."""
-    pipeline = ColorizationPipeline.from_checkpoint(fetch_checkpoint(checkpoint))
+    pipeline = open_pipeline(fetch_checkpoint(checkpoint))
     width, height = resolution or (pipeline.metadata.width, pipeline.metadata.height)
     for done, job in enumerate(jobs):
         progress(Progress("colorize", done, len(jobs), "pictures", note=Path(job.out).name))

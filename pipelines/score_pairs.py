@@ -29,9 +29,9 @@ from eval.features import FeatureNetwork, load_efficientnet_lite0
 from eval.known_answer import nearer_to_own
 from eval.metrics import ms_ssim, psnr, region_psnr
 from eval.protocols import Pair
-from model.pipeline import ColorizationPipeline
 from model.sampling import SamplingSettings
 from pipelines.checkpoints import fetch_checkpoint
+from pipelines.frozen import open_pipeline
 
 PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
 
@@ -70,7 +70,7 @@ class PairScorer:
     def __init__(self, job: ScoreJob) -> None:
         torch.set_num_threads(job.threads)
         self.job = job
-        self.pipeline = ColorizationPipeline.from_checkpoint(fetch_checkpoint(job.checkpoint))
+        self.pipeline = open_pipeline(fetch_checkpoint(job.checkpoint), _device())
         metadata = self.pipeline.metadata
         self.settings = SampleSettings(
             width=metadata.width,
@@ -174,6 +174,11 @@ class PairScorer:
 def _within(classes: np.ndarray, regions: Collection[str]) -> np.ndarray:
     """Where `classes` (H, W) is one of the named regions."""
     return np.isin(classes, [assembled.REGIONS.index(region) for region in regions])
+
+
+def _device() -> torch.device:
+    """The GPU that Ray gave this worker, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def json_assembly(row: dict[str, Any]) -> assembled.Assembly:

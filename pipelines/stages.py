@@ -18,6 +18,7 @@ from model.config import CODECS, IMAGE_ENCODERS, V1_SIZES
 from model.image_encoder import load_image_encoder
 from model.noise import add_noise, drop, loss_per_sample, noisy_reference, prediction_target
 from model.v1 import V1
+from pipelines.frozen import weights_file
 from pipelines.recipes import StageRecipe
 from pipelines.train_data import Batch, stage_seed
 
@@ -43,8 +44,9 @@ class V1Stage:
         self.recipe, self.device = recipe, device
         self.config = V1_SIZES[recipe.model_size]
         self.model = (load_checkpoint(parent)[0] if parent else V1(self.config)).to(device).train()
-        self.codec = load_codec(self.config.codec).to(device)
-        self.image_encoder = load_image_encoder(self.config.image_encoder).to(device)
+        self.codec = load_codec(self.config.codec, weights_file(self.config.codec)).to(device)
+        encoder = self.config.image_encoder
+        self.image_encoder = load_image_encoder(encoder, weights_file(encoder)).to(device)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

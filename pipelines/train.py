@@ -30,10 +30,12 @@ from dataprep.storage import (
     write_whole,
 )
 from model.checkpoint import read_metadata
+from model.config import V1_SIZES
 from pipelines import lineage
 from pipelines.addresses import absolute
 from pipelines.checkpoints import CHECKPOINT, checkpoint_uri, fetch_checkpoint
 from pipelines.errors import PipelineError
+from pipelines.frozen import weights_file
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
 from pipelines.recipes import StageRecipe, with_length
@@ -91,6 +93,7 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
     recipe = with_length(recipe, rows["train"])
+    _check_frozen_weights(recipe)
     parent = _checked_parent(recipe, absolute(parent) if parent else None)
     try:
         shares = Shares.of(recipe, workers)
@@ -160,6 +163,12 @@ def _checked_parent(recipe: StageRecipe, parent: str | None) -> str | None:
             f"{parent} is a {' '.join(found)} checkpoint; {recipe.stage} at this size continues {' '.join(wanted)}"
         )
     return checkpoint_uri(parent)
+
+
+def _check_frozen_weights(recipe: StageRecipe) -> None:
+    config = V1_SIZES[recipe.model_size]
+    for network in (config.codec, config.image_encoder):
+        weights_file(network)
 
 
 def _refuse_another_recipe(plan: TrainPlan) -> None:
