@@ -15,7 +15,7 @@ from dataprep.corpus import open_snapshot, verify
 from dataprep.errors import DataError
 from dataprep.reader import CorpusReader
 from pipelines.build import run_build
-from pipelines.build_tasks import Task, Work, in_process
+from pipelines.build_tasks import Engine, Task, Work, in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 
@@ -130,12 +130,23 @@ def test_a_source_file_that_changes_in_mid_build_stops_it_with_its_name(source: 
 
 def test_a_source_file_that_cannot_be_read_is_a_reject_and_is_tried_again(source: Path, tmp_path: Path) -> None:
     shutil.copytree(source, tmp_path / "source")
-    (tmp_path / "source" / "dead-link.png").symlink_to(tmp_path / "nowhere.png")
-    report = run_build([str(tmp_path / "source")], str(tmp_path / "out"), SMALL, engine=in_process)
-    assert report.rejects == {"not-read": 1}
-    shutil.copy(source / "p0001.png", tmp_path / "nowhere.png")
-    report = run_build([str(tmp_path / "source")], str(tmp_path / "out"), SMALL, engine=in_process)
-    assert report.rejects == {"duplicate-file": 1}
+    victim, away, out = tmp_path / "source" / "p0005.png", tmp_path / "away.png", str(tmp_path / "out")
+
+    def without_victim(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+        victim.rename(away)
+        yield from [work(task) for task in tasks]
+        away.rename(victim)  # as it was, to the nanosecond
+
+    report = run_build([str(victim.parent)], out, SMALL, engine=_once(without_victim))
+    assert (report.rejects, sum(report.rows.values())) == ({"not-read": 1}, 59)
+    report = run_build([str(victim.parent)], out, SMALL, engine=in_process)
+    assert (report.rejects, report.pictures_read, sum(report.rows.values())) == ({}, 1, 60)
+
+
+def _once(first: Engine) -> Engine:
+    """`first` for the first phase, then undisturbed work."""
+    engines = iter([first])
+    return lambda work, tasks: next(engines, in_process)(work, tasks)
 
 
 def test_two_builds_at_once_one_wins_and_the_other_says_so(source: Path, tmp_path: Path) -> None:
