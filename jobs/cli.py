@@ -7,17 +7,20 @@ inside the commands, so that help and wrong calls answer at once.
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from dataprep.errors import DataError
 from eval.errors import EvalError
-from jobs.console import Console, engines_log_to
+from jobs.console import Console, engines_log_to, silence
 from model.errors import ModelError
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest, override, parse_assignments, read_overrides
@@ -28,13 +31,24 @@ if TYPE_CHECKING:
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)
 
+
+class NamingGroup(TyperGroup):
+    """A group that answers an unknown command with the nearest valid ones, or with all where none is near."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise SettingsError(f"there is no command {args[0]!r}: {nearest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=NamingGroup,
     help="Reference-based sketch colorization at scale: build a corpus, train, colorize, evaluate.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-corpus_app = typer.Typer(help="Build, inspect and verify a corpus.", no_args_is_help=True)
+corpus_app = typer.Typer(cls=NamingGroup, help="Build, inspect and verify a corpus.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one setting of the recipe.")]
@@ -61,10 +75,12 @@ def corpus_build(
 ) -> None:
     """Build or extend a corpus from pictures; only what is missing is computed."""
     from dataprep.operators import CORPUS_RECIPES
-    from pipelines.build import build_corpus
 
     resolved = override(_named_or_file(recipe, CORPUS_RECIPES), parse_assignments(set_))
-    with _engines(out, "corpus-build") as (console, log_file):
+    from pipelines.build import build_corpus
+
+    folder = None if dry_run else _log_folder(out)
+    with _engines(folder, "corpus-build") as (console, log_file):
         report = build_corpus(
             source,
             out,
@@ -113,16 +129,14 @@ def train(
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
     """Train one stage; run the same command again to resume."""
-    from pipelines.recipes import stage_recipe
-
-    recipe: StageRecipe = override(stage_recipe(stage, model_size), parse_assignments(set_))
+    recipe = _stage_recipe(stage, model_size, from_, workers, set_)
     from pipelines.train import plan_stage, train_stage
 
     plan = plan_stage(recipe, corpus, out, from_, workers)
     if dry_run:
         print(json.dumps(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)}, indent=2))
         return
-    with _engines(out, "train") as (console, log_file):
+    with _engines(_log_folder(out), "train") as (console, log_file):
         report = train_stage(
             plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
         )
@@ -145,14 +159,15 @@ def colorize(
 ) -> None:
     """Colour sketches after reference pictures."""
     size = _resolution(resolution)
-    from pipelines.colorize import colorize as make
-    from pipelines.colorize import find_pictures, plan_jobs
-    from pipelines.demo import demo_checkpoint
+    from pipelines.colorize_jobs import find_pictures, folder_of, plan_jobs
 
     jobs = plan_jobs(find_pictures(sketch), find_pictures(reference), out, seed)
-    settings = _sampling(steps, guidance_scale)
-    with _engines(out, "colorize") as (console, _):
-        for made in make(jobs, checkpoint or demo_checkpoint(), size, settings, console.progress):
+    from pipelines.colorize import colorize as make
+    from pipelines.demo import demo_checkpoint
+
+    model = checkpoint or demo_checkpoint()
+    with _engines(_log_folder(folder_of(out)), "colorize") as (console, _):
+        for made in make(jobs, model, size, _sampling(steps, guidance_scale), console.progress):
             console.result(made)
 
 
@@ -171,6 +186,9 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """Score a checkpoint by a protocol."""
+    from pipelines.recipes import check_protocol
+
+    check_protocol(protocol)
     from pipelines.evaluate import evaluate as run
     from pipelines.evaluate import plan_evaluation
 
@@ -183,7 +201,7 @@ def evaluate(
         limit=limit,
         seed=seed,
     )
-    with _engines(out, "evaluate") as (console, log_file):
+    with _engines(_log_folder(out), "evaluate") as (console, log_file):
         document = run(plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address)
         console.result(json.dumps(document, indent=2) if json_ else _plain(document))
 
@@ -227,7 +245,7 @@ def demo(
     """The whole main job on the shipped pictures: corpus, training, evaluation, report."""
     from pipelines.demo import run_demo
 
-    with _engines(out, "demo") as (console, log_file):
+    with _engines(_log_folder(out), "demo") as (console, log_file):
         console.say(f"The demo writes to {out}; engine logs go to {log_file}")
         console.result(run_demo(out, log_file=log_file, progress=console.progress, say=console.say))
 
@@ -240,9 +258,11 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code."""
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return code
     except typer.exceptions.TyperException as error:
-        return _wrong_call(error)
+        return _wrong_call(error, arguments)
     except SettingsError as error:
         return _fail(2, str(error))
     except REFUSED as error:
@@ -250,8 +270,10 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _fail(130, "stopped; the same command goes on from here")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        silence(sys.stdout)  # whoever read the output has seen enough
         return 0
+    except OSError as error:
+        return _fail(1, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
         return _fail(1, f"unexpected {type(error).__name__}: {error} (the whole story is in {_keep_story()})")
 
@@ -263,30 +285,50 @@ def _fail(code: int, message: str) -> int:
 
 def _keep_story() -> Path:
     """Write the traceback where the person can send it from, instead of into their face."""
-    path = Path("irodori-crash.log").resolve()
-    path.write_text(traceback.format_exc())
-    return path
+    with tempfile.NamedTemporaryFile("w", prefix="irodori-crash-", suffix=".log", delete=False) as file:
+        file.write(traceback.format_exc())
+    return Path(file.name)
 
 
-def _wrong_call(error: Any) -> int:
-    """A call that typer refused: its first line and where help is; a call without arguments has printed the help."""
+def _wrong_call(error: Any, arguments: list[str]) -> int:
+    """A call that typer refused: what is wrong, and where help is; a call without arguments has printed the help."""
     message = error.format_message().strip()
-    usage = error.ctx.command_path if getattr(error, "ctx", None) else "irodori"
-    return _fail(2, f"{message.splitlines()[0]} (see: {usage} --help)") if message else 2
+    if not message:
+        return 2
+    context = getattr(error, "ctx", None)
+    if context is not None and hasattr(error, "possibilities"):  # an unknown option
+        options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        message = f"there is no option {error.option_name}: {nearest(error.option_name, [*options, '--help'])}"
+    words = takewhile(lambda word: not word.startswith("-"), arguments)
+    usage = context.command_path if context else " ".join(["irodori", *words])
+    return _fail(2, f"{message.splitlines()[0]} (see: {usage} --help)")
 
 
 @contextmanager
-def _engines(out: str, command: str) -> Iterator[tuple[Console, Path]]:
-    """A console, and the file for what the engines print: beside a local output, else in the working directory."""
-    folder = Path("irodori-logs") if out.startswith("s3://") else _folder_of(out)
+def _engines(folder: Path | None, command: str) -> Iterator[tuple[Console, Path]]:
+    """A console, and the file in `folder` that takes what the engines print; None for work that starts no engine."""
+    if folder is None:
+        yield Console(sys.stdout, sys.stderr), Path(os.devnull)
+        return
     log_file = folder / f"{command}.log"
     with engines_log_to(log_file) as console:
         yield console, log_file
 
 
-def _folder_of(out: str) -> Path:
-    """The directory `out`, or that of the file `out`."""
-    return Path(out).parent if Path(out).suffix else Path(out)
+def _log_folder(out: str) -> Path:
+    """Logs lie beside a local output, and in the working directory for one on S3."""
+    return Path("irodori-logs") if out.startswith("s3://") else Path(out)
+
+
+def _stage_recipe(stage: str, model_size: str, parent: str | None, workers: int, changes: list[str]) -> "StageRecipe":
+    """The resolved recipe of a call that can work; everything that is wrong with the call alone is told here."""
+    from pipelines.recipes import check_parent_given, configured, stage_recipe
+    from pipelines.shares import Shares
+
+    recipe = configured(stage_recipe(stage, model_size), parse_assignments(changes))
+    check_parent_given(recipe, parent)
+    Shares.of(recipe, workers)
+    return recipe
 
 
 def _named_or_file(recipe: str, known: dict[str, Any]) -> Any:

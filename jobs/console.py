@@ -48,17 +48,17 @@ class Console:
     def say(self, text: str = "") -> None:
         """A sentence on stderr."""
         self.finish_line()
-        print(text, file=self.err, flush=True)
+        _write(self.err, text)
 
     def result(self, text: str) -> None:
         """A result on stdout."""
         self.finish_line()
-        print(text, file=self.out, flush=True)
+        _write(self.out, text)
 
     def finish_line(self) -> None:
         """End a line that was being redrawn."""
         if self._open_line:
-            print(file=self.err, flush=True)
+            _write(self.err, "")
             self._open_line = False
 
     def _line(self, news: Progress, elapsed_s: float) -> str:
@@ -75,10 +75,10 @@ class Console:
     def _print(self, line: str) -> None:
         if self._interactive:
             width = os.get_terminal_size(self.err.fileno()).columns
-            print(f"\r\x1b[2K{line[: width - 1]}", end="", file=self.err, flush=True)
+            _write(self.err, f"\r\x1b[2K{line[: width - 1]}", end="")
             self._open_line = True
         else:
-            print(line, file=self.err, flush=True)
+            _write(self.err, line)
 
 
 @contextmanager
@@ -102,6 +102,21 @@ def engines_log_to(path: Path) -> Iterator[Console]:
             sys.stderr.flush()
             for descriptor, original in saved.items():
                 os.dup2(original, descriptor)
+
+
+def silence(stream: TextIO) -> None:
+    """Whatever goes to `stream` from now on, its buffer too, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _write(stream: TextIO, text: str, end: str = "\n") -> None:
+    """Print; work goes on where nobody reads any more, since what it makes is on disk."""
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except BrokenPipeError:
+        silence(stream)
 
 
 def _duration(seconds: float) -> str:

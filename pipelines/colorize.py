@@ -1,4 +1,4 @@
-"""Colours the sketches in files after the references in files, every sketch with every reference.
+"""Colours the sketches in files after the references in files.
 
 A user's sketch keeps its aspect ratio: it is fitted into the resolution, padded with paper to the network's multiple,
 and the result is cropped back. The same function scores a validation sketch, so a picture of an evaluation is made
@@ -6,7 +6,6 @@ again by the command that its report prints.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,73 +15,13 @@ import torch
 from dataprep.errors import DataError
 from dataprep.pictures import decode, encode_png
 from dataprep.sample import SampleSettings, fit_picture, from_model_image, model_reference, model_sketch
-from dataprep.storage import is_s3, join, list_files, read_bytes, write_whole
+from dataprep.storage import read_bytes, write_whole
 from model.pipeline import ColorizationPipeline
 from model.sampling import SamplingSettings
 from pipelines.checkpoints import fetch_checkpoint
-from pipelines.errors import PipelineError
+from pipelines.colorize_jobs import ColorizeJob
 from pipelines.frozen import open_pipeline
 from pipelines.progress import Progress, ProgressSink, silent
-
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
-
-
-@dataclass(frozen=True)
-class ColorizeJob:
-    """One picture to make, and where it goes."""
-
-    sketch: str
-    reference: str
-    out: str
-    seed: int
-
-
-def find_pictures(addresses: Sequence[str]) -> list[str]:
-    """The picture files among `addresses` and directly in the directories among them, sorted within each.
-
-    Raises PipelineError for an address that holds none.
-    """
-    found: list[str] = []
-    for address in addresses:
-        files = _files(address)
-        if not files:
-            raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)})")
-        found += files
-    return found
-
-
-def _files(address: str) -> list[str]:
-    if not is_s3(address) and Path(address).is_file():
-        return [address]
-    if is_s3(address) and address.lower().endswith(PICTURE_ENDINGS):
-        return [address]
-    return [entry.uri for entry in list_files(address) if entry.uri.lower().endswith(PICTURE_ENDINGS)]
-
-
-def plan_jobs(sketches: Sequence[str], references: Sequence[str], out: str, seed: int) -> list[ColorizeJob]:
-    """Every sketch with every reference. One picture may go to a file; more need a directory."""
-    single = len(sketches) == len(references) == 1
-    if single and out.lower().endswith(".png"):
-        return [ColorizeJob(sketches[0], references[0], out, seed)]
-    if out.lower().endswith(PICTURE_ENDINGS):
-        hint = "a .png file" if single else f"a directory for {len(sketches) * len(references)} pictures"
-        raise PipelineError(f"--out {out}: give {hint}")
-    pairs = [(sketch, reference) for sketch in sketches for reference in references]
-    names = _unique([f"{Path(sketch).stem}--{Path(reference).stem}" for sketch, reference in pairs])
-    return [
-        ColorizeJob(sketch, reference, join(out, f"{name}.png"), seed)
-        for (sketch, reference), name in zip(pairs, names, strict=True)
-    ]
-
-
-def _unique(names: list[str]) -> list[str]:
-    """The same names, numbered where they repeat, so that no picture overwrites another."""
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return result
 
 
 def colorize(

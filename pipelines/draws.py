@@ -53,10 +53,12 @@ def _one(
     seed: int, ordinal: int, latent_shape: tuple[int, ...], token_shape: tuple[int, ...], timesteps: int
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rng = generator(seed, ordinal, "diffusion")
+    # Timestep and drops come first, so that they are the same at every picture size.
+    timestep, chances = int(rng.integers(timesteps)), rng.random(2)
     return (
-        int(rng.integers(timesteps)),
+        timestep,
         rng.standard_normal(latent_shape, dtype=np.float32),
         rng.standard_normal(latent_shape, dtype=np.float32),
         rng.standard_normal(token_shape, dtype=np.float32),
-        rng.random(2),
+        chances,
     )

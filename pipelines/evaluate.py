@@ -34,8 +34,8 @@ from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
-from pipelines.score_pairs import PROTOCOLS, PairScorer, ScoreJob, assembly_groups
-from pipelines.settings import SettingsError, nearest
+from pipelines.recipes import check_protocol
+from pipelines.score_pairs import PairScorer, ScoreJob, assembly_groups
 from pipelines.versions import code_version
 
 SHOWN_PAIRS = 12
@@ -84,8 +84,7 @@ def plan_evaluation(
 
     Raises SettingsError for an unknown protocol, DataError, ModelError or EvalError for what is missing.
     """
-    if protocol not in PROTOCOLS:
-        raise SettingsError(f"there is no protocol {protocol!r}: {nearest(protocol, PROTOCOLS)}")
+    check_protocol(protocol)
     corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
     checkpoint = checkpoint_uri(absolute(checkpoint))

@@ -3,13 +3,27 @@
 ColorizeDiffusion (paper 002) sections 3.3 and 4.1, thesis 5.4: AdamW at a constant 1e-5, global batch 256, five epochs
 of noisy training with 10 % of the references dropped, then two epochs of refinement with 50 % of the references and
 10 % of the sketches dropped. The border crop of the sketch is thesis 3.2. The tiny column is ours: it makes the same
-code learn something within minutes on two CPU cores.
+code learn something within minutes on two CPU cores. The names of the evaluation protocols stand here too.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipelines.settings import SettingsError, nearest
+from pipelines.settings import SettingsError, nearest, override
+
+PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
+MANY = 2**62
+# The values that each setting may take, ends included; a rate or a length of nothing is an epsilon.
+RANGES = {
+    "batch_size micro_batch checkpoint_images sample_images validate_images": (1, MANY),
+    "images warmup_images decay_images weight_decay gradient_clip seed": (0, MANY),
+    "epochs learning_rate": (1e-12, MANY),
+    "reference_drop sketch_drop flip_above": (0.0, 1.0),
+    "beta1 beta2": (0.0, 1 - 1e-12),
+    "rescale_max": (1.0, 8.0),
+    "sketch_crop_max": (0.0, 0.49),
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +73,14 @@ class StageRecipe:
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
-        if self.width % 8 or self.height % 8:
+        if min(self.width, self.height) < 8 or self.width % 8 or self.height % 8:
             raise ValueError("width and height must be multiples of 8, the codec's reduction")
-        for name in ("reference_drop", "sketch_drop"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is a probability between 0 and 1")
-        if self.batch_size < 1 or self.micro_batch < 1:
-            raise ValueError("batch_size and micro_batch are at least 1")
+        if not self.styles:
+            raise ValueError("styles must name at least one sketch style")
+        for names, (low, high) in RANGES.items():
+            for name in names.split():
+                if not low <= getattr(self, name) <= high:
+                    raise ValueError(f"{name} must be {f'from {low} to {high}' if high < MANY else f'at least {low}'}")
 
     def flat(self) -> dict[str, Any]:
         """The recipe as a JSON-able mapping."""
@@ -120,7 +135,29 @@ def stage_recipe(stage: str, model_size: str = "tiny") -> StageRecipe:
     return STAGES[stage][model_size]
 
 
+def configured(recipe: StageRecipe, values: Mapping[str, Any]) -> StageRecipe:
+    """The recipe with settings changed. Raises SettingsError, also for what only STAGE and --model-size decide."""
+    for name in ("stage", "family", "model_size", "parent_stage"):
+        if name in values:
+            raise SettingsError(f"{name} is no setting: it follows from the stage and the model size of the call")
+    return override(recipe, values)
+
+
+def check_parent_given(recipe: StageRecipe, parent: str | None) -> None:
+    """Raises SettingsError where a stage that continues another has no parent, or one that starts fresh has one."""
+    if recipe.parent_stage is None and parent is not None:
+        raise SettingsError(f"{recipe.stage} starts fresh and takes no --from")
+    if recipe.parent_stage is not None and parent is None:
+        raise SettingsError(f"{recipe.stage} continues {recipe.parent_stage}: give its output with --from")
+
+
 def with_length(recipe: StageRecipe, rows: int) -> StageRecipe:
     """The recipe with `images` filled in: whole batches that cover `epochs` of `rows`, or the `images` asked for."""
     wanted = recipe.images or round(recipe.epochs * rows)
     return replace(recipe, images=-(-wanted // recipe.batch_size) * recipe.batch_size)
+
+
+def check_protocol(protocol: str) -> None:
+    """Raises SettingsError that names the nearest valid protocols."""
+    if protocol not in PROTOCOLS:
+        raise SettingsError(f"there is no protocol {protocol!r}: {nearest(protocol, PROTOCOLS)}")

@@ -33,8 +33,6 @@ from model.sampling import SamplingSettings
 from pipelines.checkpoints import fetch_checkpoint
 from pipelines.frozen import open_pipeline
 
-PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
-
 
 @dataclass(frozen=True)
 class ScoreJob:

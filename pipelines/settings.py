@@ -49,8 +49,14 @@ def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def read_overrides(path: str) -> dict[str, Any]:
-    """The overrides of a YAML file: a mapping of keys to values, nested mappings are flattened to dotted keys."""
-    document = yaml.safe_load(Path(path).read_text())
+    """The overrides of a YAML file: a mapping of keys to values, nested mappings are flattened to dotted keys.
+
+    Raises SettingsError where the file holds something else.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path} must hold a mapping of settings, not {type(document).__name__}")
     return _flatten(document)
@@ -77,7 +83,7 @@ def _set(settings: Any, full_key: str, path: list[str], value: Any) -> Any:
     if len(path) > 1:
         if not is_dataclass(current):
             raise SettingsError(f"setting {path[0]!r} has no parts, so {full_key!r} does not exist")
-        return replace(settings, **{path[0]: _set(current, full_key, path[1:], value)})
+        return _replace(settings, full_key, path[0], _set(current, full_key, path[1:], value))
     if is_dataclass(current):
         inner = ", ".join(f"{path[0]}.{field.name}" for field in fields(current))
         raise SettingsError(f"{full_key!r} is a group of settings; set one of: {inner}")
@@ -90,27 +96,46 @@ def _replace(settings: Any, full_key: str, name: str, value: Any) -> Any:
     try:
         return replace(settings, **{name: value})
     except ValueError as error:
-        raise SettingsError(f"{full_key}={value}: {error}") from error
+        raise SettingsError(f"{full_key}: {error}") from error
 
 
 def _convert(key: str, value: Any, expected: Any) -> Any:
     origin, arguments = get_origin(expected), get_args(expected)
     if origin in (Union, types.UnionType):
-        if value in (None, "none", "null", ""):
+        if value is None or str(value).lower() in ("none", "null", ""):
             return None
         return _convert(key, value, next(kind for kind in arguments if kind is not type(None)))
     if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else list(value)
-        kinds = [arguments[0]] * len(parts) if len(arguments) == 2 and arguments[1] is Ellipsis else list(arguments)
-        if len(kinds) != len(parts):
-            raise SettingsError(f"{key}={value} needs {len(kinds)} values separated by commas")
-        return tuple(_convert(key, part, kind) for part, kind in zip(parts, kinds, strict=True))
+        return _tuple(key, value, arguments)
     if expected is bool:
         return _boolean(key, value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SettingsError(f"{key}={value} is not {_kind(expected)}")
     try:
-        return int(float(value)) if expected is int and float(value).is_integer() else expected(value)
-    except (TypeError, ValueError) as error:
+        return _whole(value) if expected is int else expected(value)
+    except ValueError as error:
         raise SettingsError(f"{key}={value} is not {_kind(expected)}") from error
+
+
+def _tuple(key: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(value, str | list | tuple):
+        value = [value]
+    parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(parts)
+    if len(kinds) != len(parts):
+        raise SettingsError(f"{key}={value} needs {len(kinds)} values separated by commas")
+    return tuple(_convert(key, part, kind) for part, kind in zip(parts, kinds, strict=True))
+
+
+def _whole(value: str | int | float) -> int:
+    """12, "12", 12.0 and "1.2e1" are the whole number 12; ValueError for 12.5."""
+    try:
+        return int(value) if isinstance(value, str | int) else int(str(value))
+    except ValueError:
+        if not float(value).is_integer():
+            raise
+        return int(float(value))
 
 
 def _boolean(key: str, value: Any) -> bool:
@@ -121,6 +146,4 @@ def _boolean(key: str, value: Any) -> bool:
 
 
 def _kind(expected: Any) -> str:
-    return {int: "a whole number", float: "a number"}.get(
-        expected, f"of type {getattr(expected, '__name__', expected)}"
-    )
+    return {int: "a whole number", float: "a number", str: "text"}[expected]

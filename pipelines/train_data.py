@@ -19,6 +19,7 @@ from dataprep.reader import CorpusReader, SamplePlan
 from dataprep.sample import Sample, SampleSettings, training_sample
 from pipelines.draws import Draws, draw
 from pipelines.recipes import StageRecipe
+from pipelines.shares import Shares as Shares
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,6 @@ class Batch:
     color: torch.Tensor
     reference: torch.Tensor
     draws: Draws
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How a global batch is dealt out: `micro_batch` x `accumulation` samples to each of `workers`."""
-
-    workers: int
-    micro_batch: int
-    accumulation: int
-
-    @classmethod
-    def of(cls, recipe: StageRecipe, workers: int) -> "Shares":
-        """Raises ValueError where the batch cannot be dealt out in equal whole parts."""
-        if recipe.batch_size % workers:
-            raise ValueError(f"batch_size={recipe.batch_size} cannot be dealt out equally to {workers} workers")
-        share = recipe.batch_size // workers
-        micro = min(recipe.micro_batch, share)
-        if share % micro:
-            raise ValueError(f"a worker's {share} samples a step are not a multiple of micro_batch={micro}")
-        return cls(workers, micro, share // micro)
-
-    def ordinals(self, images_seen: int, rank: int) -> list[list[int]]:
-        """The sample ordinals of `rank` in the step that starts at `images_seen`, one list for each micro-batch."""
-        start = images_seen + rank * self.micro_batch * self.accumulation
-        return [
-            list(range(start + part * self.micro_batch, start + (part + 1) * self.micro_batch))
-            for part in range(self.accumulation)
-        ]
 
 
 def stage_seed(recipe: StageRecipe) -> int:
