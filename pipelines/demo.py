@@ -8,6 +8,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,19 @@ DEMO = "demo"
 WORKERS = 2
 SAMPLING = SamplingSettings(steps=20, guidance_scale=2.0)
 
-# (protocol, pairs): enough to tell something, few enough to wait for.
-PROTOCOLS = (("known-answer", 100), ("deformed-reference", 64), ("random-reference", 64))
+
+@dataclass(frozen=True)
+class DemoSizes:
+    """How much the demo does; the defaults end within ten minutes on two cores.
+
+    `images` 0 keeps the recipe's own length. `pairs` are enough to tell something and few enough to wait for.
+    """
+
+    sources: tuple[str, ...] = SHIPPED_SOURCES
+    limit: int | None = None
+    noisy_images: int = 0
+    refine_images: int = 0
+    pairs: tuple[tuple[str, int], ...] = (("known-answer", 100), ("deformed-reference", 64), ("random-reference", 64))
 
 
 def demo_checkpoint(root: str = DEMO) -> str:
@@ -43,7 +55,12 @@ def demo_checkpoint(root: str = DEMO) -> str:
 
 
 def run_demo(
-    out: str, *, log_file: Path, progress: ProgressSink = silent, say: Callable[[str], None] = lambda _: None
+    out: str,
+    *,
+    log_file: Path,
+    progress: ProgressSink = silent,
+    say: Callable[[str], None] = lambda _: None,
+    sizes: DemoSizes = DemoSizes(),
 ) -> str:
     """Run everything into the local directory `out`; returns the closing words: where to look and how."""
     started = time.monotonic()
@@ -52,21 +69,24 @@ def run_demo(
     with ray_session(log_file, num_cpus=max(WORKERS + 2, psutil.cpu_count() or 1)):
         say("1/5  corpus: line art, masks and regions of the shipped pictures")
         report = build_corpus(
-            list(SHIPPED_SOURCES),
+            list(sizes.sources),
             corpus,
             CORPUS_RECIPES["demo"],
+            limit=sizes.limit,
             progress=progress,
             log_file=log_file,
             tracking_uri=store,
         )
         say(report.summary())
         say("2/5  training v1.noisy, then v1.refine from it (ColorizeDiffusion, tiny size)")
-        for stage, output, parent in (("v1.noisy", noisy, None), ("v1.refine", refine, noisy)):
-            plan = plan_stage(stage_recipe(stage, "tiny"), corpus, output, parent, WORKERS)
+        stages = (("v1.noisy", noisy, None, sizes.noisy_images), ("v1.refine", refine, noisy, sizes.refine_images))
+        for stage, output, parent, images in stages:
+            recipe = stage_recipe(stage, "tiny")
+            plan = plan_stage(replace(recipe, images=images or recipe.images), corpus, output, parent, WORKERS)
             train_stage(plan, log_file=log_file, progress=progress, tracking_uri=store)
         say("3/5  colorizing and scoring validation sketches")
         documents = {}
-        for protocol, pairs in PROTOCOLS:
+        for protocol, pairs in sizes.pairs:
             output = os.path.join(out, "evaluation", protocol)
             evaluation = plan_evaluation(refine, corpus, protocol, output, sampling=SAMPLING, limit=pairs)
             documents[protocol] = evaluate(evaluation, log_file=log_file, progress=progress, tracking_uri=store)

@@ -1,0 +1,24 @@
+"""Runs the real command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def irodori(
+    *arguments: str, cwd: Path | None = None, code: int = 0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`irodori ARGUMENTS...`; fails the test where the exit code is another than `code`, or a traceback is shown."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("irodori")), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | (env or {}),
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == code, f"exit code {done.returncode}, not {code}: {done.stderr[-2000:]}"
+    assert "Traceback" not in done.stderr
+    return done
