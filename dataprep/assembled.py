@@ -98,14 +98,32 @@ def render(assembly: Assembly, size: int) -> np.ndarray:
 
 def line_art(assembly: Assembly, size: int) -> np.ndarray:
     """uint8 (size, size): the same drawing with white fills; 0 = ink, 255 = paper. Does not depend on the colours."""
-    white = _FIXED.sub(r"\1#fff", template_svg(assembly))
-    return _rgb(_painted(white, dict.fromkeys(COLOR_NAMES, "#ffffff"), size))[..., 0]
+    return _line_art(template_svg(assembly), size)
 
 
 def mask(assembly: Assembly, size: int) -> np.ndarray:
-    """uint8 (size, size): 255 = foreground, the alpha of the drawing without its background."""
-    foreground = _BACKGROUND.sub("", template_svg(assembly))
-    return svg.rasterize(_painted(foreground, dict(assembly.colors), size))[..., 3]
+    """uint8 (size, size): 255 = foreground, the alpha of the drawing without its background, whatever its colours."""
+    return _mask(template_svg(assembly), size)
+
+
+# The same drawing comes in many colourings, and rasterizing is most of what reading one costs.
+@lru_cache(maxsize=512)
+def _line_art(template: str, size: int) -> np.ndarray:
+    white = _FIXED.sub(r"\1#fff", template)
+    return _shared(_rgb(_painted(white, dict.fromkeys(COLOR_NAMES, "#ffffff"), size))[..., 0])
+
+
+@lru_cache(maxsize=512)
+def _mask(template: str, size: int) -> np.ndarray:
+    foreground = _BACKGROUND.sub("", template)
+    return _shared(svg.rasterize(_painted(foreground, dict.fromkeys(COLOR_NAMES, "#ffffff"), size))[..., 3])
+
+
+def _shared(picture: np.ndarray) -> np.ndarray:
+    """A copy that nobody can change, since every caller gets the same one."""
+    picture = np.ascontiguousarray(picture)
+    picture.setflags(write=False)
+    return picture
 
 
 def region_classes(assembly: Assembly, size: int) -> np.ndarray:

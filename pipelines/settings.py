@@ -96,7 +96,7 @@ def _replace(settings: Any, full_key: str, name: str, value: Any) -> Any:
     try:
         return replace(settings, **{name: value})
     except ValueError as error:
-        raise SettingsError(f"{full_key}: {error}") from error
+        raise SettingsError(f"{full_key} cannot be set so: {error}") from error
 
 
 def _convert(key: str, value: Any, expected: Any) -> Any:
