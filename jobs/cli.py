@@ -129,7 +129,10 @@ def train(
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
     """Train one stage; run the same command again to resume."""
+    from pipelines.addresses import check_buckets
+
     recipe = _stage_recipe(stage, model_size, from_, workers, set_)
+    check_buckets(corpus, out, from_)
     from pipelines.train import plan_stage, train_stage
 
     plan = plan_stage(recipe, corpus, out, from_, workers)
@@ -159,8 +162,10 @@ def colorize(
 ) -> None:
     """Colour sketches after reference pictures."""
     size = _resolution(resolution)
+    from pipelines.addresses import check_buckets
     from pipelines.colorize_jobs import find_pictures, folder_of, plan_jobs
 
+    check_buckets(*sketch, *reference, checkpoint, out)
     jobs = plan_jobs(find_pictures(sketch), find_pictures(reference), out, seed)
     from pipelines.colorize import colorize as make
     from pipelines.demo import demo_checkpoint
@@ -186,9 +191,11 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """Score a checkpoint by a protocol."""
+    from pipelines.addresses import check_buckets
     from pipelines.recipes import check_protocol
 
     check_protocol(protocol)
+    check_buckets(checkpoint, corpus, out)
     from pipelines.evaluate import evaluate as run
     from pipelines.evaluate import plan_evaluation
 

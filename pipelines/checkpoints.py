@@ -1,9 +1,11 @@
 """Finds the checkpoint behind an address: a checkpoint directory, or the output of a training run that holds one."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
-from dataprep.storage import download_directory, exists, join
+from dataprep.storage import download_directory, exists, is_s3, join
 from pipelines.errors import PipelineError
 
 CHECKPOINT = "checkpoint"
@@ -18,5 +20,10 @@ def checkpoint_uri(uri: str) -> str:
 
 
 def fetch_checkpoint(uri: str) -> Path:
-    """A local directory with the checkpoint of `uri`; a remote one is copied to a temporary directory first."""
-    return download_directory(checkpoint_uri(uri), Path(tempfile.mkdtemp(prefix="irodori-checkpoint-")))
+    """A local directory with the checkpoint of `uri`; a remote one is copied, until Python ends."""
+    found = checkpoint_uri(uri)
+    if not is_s3(found):
+        return Path(found)
+    local = tempfile.mkdtemp(prefix="irodori-checkpoint-")
+    atexit.register(shutil.rmtree, local, ignore_errors=True)
+    return download_directory(found, Path(local))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dataprep.storage import check_reachable, is_s3, join, list_files
+from dataprep.storage import is_s3, join, list_files
 from pipelines.errors import PipelineError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
@@ -53,10 +53,8 @@ def _files(address: str) -> list[str]:
 def plan_jobs(sketches: Sequence[str], references: Sequence[str], out: str, seed: int) -> list[ColorizeJob]:
     """Every sketch with every reference. One picture may go to a .png file; more need a directory.
 
-    Raises PipelineError for an `out` that cannot take them, DataError for a bucket that does not answer.
+    Raises PipelineError for an `out` that cannot take them.
     """
-    if is_s3(out):
-        check_reachable(out)
     single = len(sketches) == len(references) == 1
     if single and is_png(out):
         return [ColorizeJob(sketches[0], references[0], out, seed)]

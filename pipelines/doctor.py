@@ -4,13 +4,13 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from packaging.requirements import Requirement
 
 from dataprep.errors import DataError
 from dataprep.storage import check_reachable
@@ -58,19 +58,22 @@ def _packages() -> Iterator[Finding]:
     for requirement, what in wrong:
         yield Finding("missing", what, f"pip install '{requirement}'")
     if not wrong:
-        yield Finding("ok", f"{len(requirements)} required packages at their pinned versions")
+        count = sum("extra ==" not in requirement for requirement in requirements)
+        yield Finding("ok", f"{count} required packages at their pinned versions")
 
 
-def _problem(requirement: str) -> tuple[str, str] | None:
-    if "extra ==" in requirement:
+def _problem(text: str) -> tuple[str, str] | None:
+    """A requirement that is not met, and how; a local version such as 2.15.0+cpu meets ==2.15.0."""
+    requirement = Requirement(text)
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return None
-    name = re.split(r"[\[<>=!~; ]", requirement)[0]
-    pinned = requirement.partition("==")[2].split(";")[0].strip()
     try:
-        found = importlib.metadata.version(name)
+        found = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
-        return requirement, f"package {name} is not installed"
-    return (requirement, f"package {name} is {found}, not {pinned}") if pinned and found != pinned else None
+        return text, f"package {requirement.name} is not installed"
+    if requirement.specifier.contains(found, prereleases=True):
+        return None
+    return text, f"package {requirement.name} is {found}, not {requirement.specifier}"
 
 
 def _room() -> Iterator[Finding]:

@@ -8,6 +8,7 @@ variable MLFLOW_TRACKING_URI names another.
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,16 +100,18 @@ def read_document(uri: str) -> dict[str, Any]:
 
 def find_chain(uri_or_run: str, tracking_uri: str | None = None) -> Chain:
     """The chain of an output (an address) or of an MLflow run (its id)."""
-    if _looks_like_run(uri_or_run):
-        import mlflow
-
-        mlflow.set_tracking_uri(tracking_uri_of(tracking_uri))
-        try:
-            found = mlflow.get_run(uri_or_run)
-            return Chain.of(mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/{LINEAGE}")["chain"])
-        except mlflow.exceptions.MlflowException as error:
-            raise PipelineError(f"run {uri_or_run}: {str(error).splitlines()[0]}") from error
-    return Chain.of(read_document(uri_or_run)["chain"])
+    if not _looks_like_run(uri_or_run):
+        return Chain.of(read_document(uri_or_run)["chain"])
+    store = tracking_uri_of(tracking_uri)
+    database = _database(store)
+    if database is not None and not database.is_file():
+        raise PipelineError(f"there is no MLflow store {store}; name the one that holds the run with --tracking-uri")
+    mlflow = _mlflow(store)
+    try:
+        found = mlflow.get_run(uri_or_run)
+        return Chain.of(mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/{LINEAGE}")["chain"])
+    except mlflow.exceptions.MlflowException as error:
+        raise PipelineError(f"run {uri_or_run} in {store}: {_first_line(error)}") from error
 
 
 def _looks_like_run(text: str) -> bool:
@@ -155,27 +158,24 @@ class Run:
 
 @contextmanager
 def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[str, Any]) -> Iterator[Run]:
-    """An MLflow run for the work whose output is `out`; an unfinished run of the same output is continued.
+    """An MLflow run for the work whose output is `out`; one of the same output and parameters that did not finish, is
+    continued.
 
     The run ends as FINISHED, or FAILED where the block raises.
     """
-    import logging
-
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    import mlflow
-
     store = tracking_uri_of(tracking_uri)
+    mlflow = _mlflow(store)
+    given = {key: str(value) for key, value in params.items()}
     try:
         client = mlflow.MlflowClient(store)
         experiment = _experiment(client, store)
-        run_id = _unfinished(client, experiment, out)
-    except mlflow.exceptions.MlflowException as error:
-        raise PipelineError(f"the MLflow store {store} cannot be used: {str(error).splitlines()[0]}") from error
+        run_id = _unfinished(client, experiment, out, given)
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise PipelineError(f"the MLflow store {store} cannot be used: {_first_line(error)}") from error
     if run_id is None:
         tags = {"irodori.kind": kind, "irodori.output": out, "irodori.code_version": code_version()}
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        for key, value in params.items():
-            client.log_param(run_id, key, value)
+        client.log_batch(run_id, params=[mlflow.entities.Param(key, value) for key, value in given.items()])
     current = Run(client, run_id, store, out)
     try:
         yield current
@@ -185,11 +185,26 @@ def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[s
     client.set_terminated(run_id, "FINISHED")
 
 
-def _unfinished(client: Any, experiment: str, out: str) -> str | None:
-    """The run of this output that was killed before it could say so."""
-    wanted = f"tags.`irodori.output` = '{out}' and attributes.status = 'RUNNING'"
-    found = client.search_runs([experiment], wanted, max_results=1)
-    return found[0].info.run_id if found else None
+def _mlflow(store: str) -> Any:
+    """MLflow, quiet, and quick to say that a server does not answer (its own retries take minutes)."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    import mlflow
+
+    for noisy in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(store)
+    return mlflow
+
+
+def _unfinished(client: Any, experiment: str, out: str, params: dict[str, str]) -> str | None:
+    """The run of this output with the same parameters that was killed or failed; it is running again from now on."""
+    # Compared here and not in the filter, whose quoting knows no way to write a quote.
+    for found in client.search_runs([experiment], "attributes.status != 'FINISHED'"):
+        if found.data.tags.get("irodori.output") == out and found.data.params == params:
+            client.update_run(found.info.run_id, status="RUNNING")
+            return found.info.run_id
+    return None
 
 
 def _experiment(client: Any, store: str) -> str:
@@ -198,11 +213,20 @@ def _experiment(client: Any, store: str) -> str:
     if found is not None:
         return found.experiment_id
     location = None
-    if store.startswith("sqlite:///"):
-        database = Path(store.removeprefix("sqlite:///")).resolve()
+    database = _database(store)
+    if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         location = database.with_suffix("").as_posix() + "-artifacts"
     return client.create_experiment(EXPERIMENT, artifact_location=location)
+
+
+def _database(store: str) -> Path | None:
+    """The file of a SQLite store."""
+    return Path(store.removeprefix("sqlite:///")).resolve() if store.startswith("sqlite:///") else None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _dataset(item: Input) -> Any:
