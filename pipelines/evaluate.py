@@ -32,6 +32,7 @@ from model.sampling import SamplingSettings
 from pipelines import lineage
 from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.errors import PipelineError
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
 from pipelines.recipes import check_protocol
@@ -91,7 +92,11 @@ def plan_evaluation(
     metadata = read_metadata(fetch_checkpoint(checkpoint))
     snapshot = open_snapshot(corpus)
     columns = ("color", *sorted(column for column in snapshot.document["operators"] if column.startswith("sketch_")))
-    reader = CorpusReader(corpus, "validation", columns, snapshot.number)
+    reader = CorpusReader(corpus, "validation", (), snapshot.number)
+    if protocol == "known-answer" and metadata.width != metadata.height:
+        raise PipelineError(
+            f"known-answer draws square pictures; {checkpoint} was trained at {metadata.width}x{metadata.height}"
+        )
     pairs = tuple(_pairs(protocol, reader, seed, limit))
     return EvaluatePlan(
         protocol, checkpoint, metadata, corpus, snapshot.number, snapshot.digest, columns, out, pairs, sampling, seed
@@ -134,7 +139,7 @@ def read_results(out: str) -> list[dict[str, Any]]:
 def _pairs(protocol: str, reader: CorpusReader, seed: int, limit: int | None) -> Sequence[Pair]:
     if protocol == "known-answer":
         count = limit if limit is not None else KNOWN_ANSWER_PAIRS
-        return known_answer(assembly_groups(reader), seed, max(2, count + count % 2))
+        return known_answer(assembly_groups(reader), seed, max(2, count - count % 2))
     if protocol == "random-reference":
         groups = {row["id"]: row["group"] for row in (reader.row(i) for i in range(len(reader)))}
         return random_reference(reader.ids, reader.ids, seed, groups)[:limit]
@@ -166,10 +171,18 @@ def _run_pairs(plan: EvaluatePlan, progress: ProgressSink) -> list[dict[str, Any
 
     rows: list[dict[str, Any]] = []
     progress(Progress(f"evaluate {plan.protocol}", 0, len(plan.pairs), "pairs", note="loading the model"))
-    for part in pool.map(submit, batches):
-        rows += part
-        progress(Progress(f"evaluate {plan.protocol}", len(rows), len(plan.pairs), "pairs"))
+    try:
+        for part in pool.map(submit, batches):
+            rows += part
+            progress(Progress(f"evaluate {plan.protocol}", len(rows), len(plan.pairs), "pairs"))
+    except ray.exceptions.RayError as error:
+        raise PipelineError(f"evaluation by {plan.protocol} failed: {_last_line(error)}") from error
     return rows
+
+
+def _last_line(error: BaseException) -> str:
+    """What went wrong in a worker, without the stack that Ray puts in front."""
+    return str(error).strip().splitlines()[-1].strip()
 
 
 def _score(protocol: str, rows: Sequence[dict[str, Any]]) -> Scores:
@@ -216,10 +229,11 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _document(plan: EvaluatePlan, scores: Scores) -> dict[str, Any]:
+    infinite = {name: "a result equals its truth" for name, value in scores.values.items() if value == math.inf}
     return {
         "protocol": plan.protocol,
         "scores": {name: _finite(value) for name, value in scores.values.items()},
-        "reasons": scores.reasons,
+        "reasons": infinite | scores.reasons,
         "samples": len(plan.pairs),
         "feature_network": scores.feature_network,
         "checkpoint": plan.checkpoint,

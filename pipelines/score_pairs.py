@@ -126,7 +126,8 @@ class PairScorer:
 
     def _prepare(self, pair: Pair) -> Prepared:
         row, reference_row = self._row(pair.sketch_id), self._row(pair.reference_id)
-        style = next(style for style in self.settings.styles if row.get(f"sketch_{style}") is not None)
+        styles = self.settings.styles
+        style = next((style for style in styles if row.get(f"sketch_{style}") is not None), styles[0])
         sample = evaluation_sample(row, self.settings, style)
         original = from_model_image(sample.color)
         reference_rgb = decode(reference_row["color"]).rgb

@@ -41,7 +41,7 @@ from pipelines.ray_session import ray_session
 from pipelines.recipes import StageRecipe, with_length
 from pipelines.settings import SettingsError, differences
 from pipelines.train_data import Shares
-from pipelines.train_worker import TrainJob, train_worker
+from pipelines.train_job import TrainJob, Watcher, train_worker
 from pipelines.versions import code_version
 
 MAX_FAILURES = 3
@@ -257,24 +257,10 @@ def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> No
     )
 
 
-class _Watcher:
-    """Holds what rank 0 said until the driver asks for it."""
-
-    def __init__(self) -> None:
-        self._records: list[dict[str, Any]] = []
-
-    def post(self, record: dict[str, Any]) -> None:
-        self._records.append(record)
-
-    def take(self) -> list[dict[str, Any]]:
-        records, self._records = self._records, []
-        return records
-
-
 @contextmanager
 def _watcher(listen: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
     """A watcher actor, and a thread here that hands its records to `listen` until the block ends."""
-    actor: Any = ray.remote(num_cpus=0)(_Watcher).remote()
+    actor: Any = ray.remote(num_cpus=0)(Watcher).remote()
     ended = threading.Event()
 
     def poll() -> None:

@@ -31,21 +31,8 @@ from pipelines.checkpoints import fetch_checkpoint
 from pipelines.recipes import StageRecipe
 from pipelines.stages import V1Stage
 from pipelines.train_data import Feeder, Shares, columns
+from pipelines.train_job import TrainJob
 from pipelines.train_watch import sample_fixed_pairs, validation_losses
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """What every worker is told. `watcher` is the actor that the driver listens to."""
-
-    recipe: StageRecipe
-    corpus: str
-    snapshot: int
-    digest: str
-    out: str
-    parent: str | None
-    code_version: str
-    watcher: Any
 
 
 @dataclass
@@ -56,9 +43,8 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def train_worker(settings: dict[str, Any]) -> None:
-    """Entry point of a Ray Train worker; `settings` holds the TrainJob under `job`."""
-    job: TrainJob = settings["job"]
+def run_worker(job: TrainJob) -> None:
+    """What one worker does from its start to the end of the stage."""
     recipe, context = job.recipe, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
