@@ -98,7 +98,7 @@ def test_a_pipeline_from_its_checkpoint_gives_the_same_picture(
     pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path / "checkpoint", pipeline.model, METADATA)
-    save_file(pipeline.codec.autoencoder.state_dict(), tmp_path / "codec.safetensors")
+    save_file(pipeline.codec.state_dict(), tmp_path / "codec.safetensors")
     (tmp_path / "codec.json").write_text('{"scaling_factor": 0.5}')
     visual = {f"visual.{name}": tensor for name, tensor in pipeline.image_encoder.vit.state_dict().items()}
     save_file(visual, tmp_path / "clip.safetensors")
