@@ -31,7 +31,7 @@ from pipelines.ray_session import ray_session
 from pipelines.recipes import stage_recipe
 from pipelines.train import plan_stage, train_stage
 
-REFINE_SHARE = 1 / 3
+REFINE_SHARE = 1 / 2
 
 
 def main() -> None:

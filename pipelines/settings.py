@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -107,6 +107,10 @@ def _convert(key: str, value: Any, expected: Any) -> Any:
         return _convert(key, value, next(kind for kind in arguments if kind is not type(None)))
     if origin is tuple:
         return _tuple(key, value, arguments)
+    if origin is Literal:
+        if value not in arguments:
+            raise SettingsError(f"{key}={value}: {nearest(str(value), arguments)}")
+        return value
     if expected is bool:
         return _boolean(key, value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):

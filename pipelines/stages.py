@@ -79,7 +79,7 @@ class V1Stage:
                 context = noisy_reference(context, timesteps, draws.token_noise.to(self.device), flip)
             context = drop(context, draws.keep_reference.to(self.device))
             sketch = drop(sketch, draws.keep_sketch.to(self.device), NO_SKETCH)
-        target = prediction_target(latents, noise, timesteps, "eps")
+        target = prediction_target(latents, noise, timesteps, recipe.prediction_type)
         return Conditioned(add_noise(latents, noise, timesteps), timesteps, sketch, context, target)
 
     def losses(self, denoiser: Denoiser, conditioned: Conditioned, dtype: torch.dtype = torch.float32) -> torch.Tensor:

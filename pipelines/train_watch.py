@@ -109,6 +109,7 @@ def _pipeline(stage: V1Stage) -> ColorizationPipeline:
         scaling_factor=stage.codec.scaling_factor,
         codec=stage.config.codec,
         image_encoder=stage.config.image_encoder,
+        prediction_type=stage.recipe.prediction_type,
         code_version="in training",
     )
     return ColorizationPipeline(stage.model, stage.codec, stage.image_encoder, metadata)
