@@ -1,0 +1,122 @@
+"""The recipes are the papers' numbers; the tiny column changes what it says it changes; nonsense is refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipelines.recipes import (
+    STAGES,
+    TINY,
+    check_parent_given,
+    check_protocol,
+    configured,
+    stage_recipe,
+    with_length,
+)
+from pipelines.settings import SettingsError
+
+EVERY = [recipe for sizes in STAGES.values() for recipe in sizes.values()]
+
+
+def test_the_base_size_is_trained_as_published() -> None:
+    """ColorizeDiffusion 3.3 and 4.1; thesis 3.2 and 5.4."""
+    for recipe in (STAGES["v1.noisy"]["base"], STAGES["v1.refine"]["base"]):
+        assert (recipe.learning_rate, recipe.beta1, recipe.beta2, recipe.batch_size) == (1e-5, 0.9, 0.999, 256)
+        assert (recipe.warmup_images, recipe.decay_images, recipe.flip_above) == (0, 0, 0.0)
+        assert (recipe.rescale_max, recipe.sketch_crop_max, recipe.precision) == (1.3, 0.15, "bf16")
+
+
+@pytest.mark.parametrize("size", ["base", "tiny"])
+def test_conditions_and_drop_rates_are_the_papers_at_every_size(size: str) -> None:
+    noisy, refine = STAGES["v1.noisy"][size], STAGES["v1.refine"][size]
+    assert (noisy.noisy_reference, noisy.reference_drop, noisy.sketch_drop) == (True, 0.1, 0.0)
+    assert (refine.noisy_reference, refine.reference_drop, refine.sketch_drop) == (False, 0.5, 0.1)
+    assert (noisy.parent_stage, refine.parent_stage) == (None, "v1.noisy")
+
+
+def test_epochs_are_five_and_two() -> None:
+    assert [STAGES[stage]["base"].epochs for stage in ("v1.noisy", "v1.refine")] == [5, 2]
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_the_tiny_size_changes_its_column_and_its_length_only(stage: str) -> None:
+    base, tiny = STAGES[stage]["base"].flat(), STAGES[stage]["tiny"].flat()
+    assert {key for key in base if base[key] != tiny[key]} <= TINY.keys() | {"images", "epochs", "decay_images"}
+
+
+@pytest.mark.parametrize("recipe", EVERY, ids=lambda recipe: f"{recipe.stage}-{recipe.model_size}")
+def test_a_recipe_is_json_and_says_its_own_name(recipe: Any) -> None:
+    assert stage_recipe(recipe.stage, recipe.model_size) == recipe
+    assert json.loads(json.dumps(recipe.flat()))["styles"] == ["drawn", "xdog"]
+
+
+@pytest.mark.parametrize(("rows", "images"), [(1000, 5120), (256, 1280), (1, 256), (1024, 5120)])
+def test_epochs_become_whole_batches_that_cover_them(rows: int, images: int) -> None:
+    assert with_length(stage_recipe("v1.noisy", "base"), rows).images == images
+
+
+def test_a_length_in_images_is_rounded_up_to_whole_batches() -> None:
+    assert with_length(replace(stage_recipe("v1.noisy"), images=33), 1000).images == 48
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "fp16"},
+        {"width": 100},
+        {"width": 0},
+        {"height": -8},
+        {"reference_drop": 1.5},
+        {"sketch_drop": -0.1},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"batch_size": 0},
+        {"micro_batch": 0},
+        {"checkpoint_images": 0},
+        {"beta2": 1.0},
+        {"images": -1},
+        {"rescale_max": 0.5},
+        {"sketch_crop_max": 0.5},
+        {"styles": ()},
+        {"seed": -1},
+    ],
+    ids=str,
+)
+def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any]) -> None:
+    name = next(iter(change))
+    with pytest.raises(ValueError, match=name):
+        replace(stage_recipe("v1.noisy"), **change)
+
+
+@pytest.mark.parametrize(
+    ("stage", "size", "told"),
+    [("v1.nosy", "tiny", "v1.noisy"), ("v2.backbone", "tiny", "v1.refine"), ("v1.noisy", "large", "base, tiny")],
+)
+def test_an_unknown_stage_or_size_names_the_valid_ones(stage: str, size: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        stage_recipe(stage, size)
+
+
+def test_settings_change_a_recipe_but_not_what_it_is() -> None:
+    recipe = stage_recipe("v1.noisy")
+    assert configured(recipe, {"seed": "4"}) == replace(recipe, seed=4)
+    for name in ("stage", "family", "model_size", "parent_stage"):
+        with pytest.raises(SettingsError, match=name):
+            configured(recipe, {name: "other"})
+
+
+def test_a_stage_that_continues_another_needs_a_parent_and_the_first_takes_none() -> None:
+    check_parent_given(stage_recipe("v1.noisy"), None)
+    check_parent_given(stage_recipe("v1.refine"), "runs/noisy")
+    with pytest.raises(SettingsError, match="--from"):
+        check_parent_given(stage_recipe("v1.refine"), None)
+    with pytest.raises(SettingsError, match="--from"):
+        check_parent_given(stage_recipe("v1.noisy"), "runs/noisy")
+
+
+def test_an_unknown_protocol_names_the_nearest() -> None:
+    check_protocol("known-answer")
+    with pytest.raises(SettingsError, match="known-answer"):
+        check_protocol("known-answers")
