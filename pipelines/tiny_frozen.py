@@ -97,9 +97,33 @@ def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) 
             print(f"codec step {step} loss {loss.item():.4f} psnr {_psnr(decoded, images):.2f}", flush=True)
     codec.eval()
     with torch.no_grad():
-        spread = torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
-    codec.scaling_factor = 1.0 / float(spread.std())
+        latents = torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
+        _weigh_channels(codec, latents)
+        latents = torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
+    codec.scaling_factor = 1.0 / float(latents.std())
     return codec
+
+
+def _weigh_channels(codec: ImageCodec, latents: torch.Tensor) -> None:
+    """Give each latent channel a spread that grows with the root of what it moves in the picture.
+
+    Equal spreads would make a diffusion model spend most of its loss on fine detail, which the sketch decides anyway;
+    with these the few channels that carry colour are the last to drown in noise and the first to be learned. What goes
+    in is undone on the way out, so pictures through the codec stay what they are.
+    """
+    assert codec.linear is not None
+    channels = codec.config.latent_channels
+    moved = codec.linear.synthesis.weight.flatten(1).norm(dim=1) * latents.std((0, 2, 3))
+    factor = moved.sqrt() / latents.std((0, 2, 3))
+    networks, linear = codec.autoencoder, codec.linear
+    with torch.no_grad():
+        for layer in (linear.analysis, networks.quant_conv):
+            layer.weight[:channels] *= factor[:, None, None, None]
+            assert layer.bias is not None
+            layer.bias[:channels] *= factor
+        networks.quant_conv.bias[channels:] += 2 * factor.log()
+        linear.synthesis.weight /= factor[:, None, None, None]
+        networks.post_quant_conv.weight /= factor[None, :, None, None]
 
 
 def _start_at_principal_components(codec: ImageCodec, pool: Pool) -> None:
