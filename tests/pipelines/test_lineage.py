@@ -1,0 +1,176 @@
+"""The chain from a score back to the pictures: beside every output, and in MLflow alone. On SQLite, as by default."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run as StoredRun
+
+from pipelines import lineage
+from pipelines.errors import PipelineError
+
+DIGEST = "d" * 64
+
+
+@dataclass(frozen=True)
+class Work:
+    """A corpus, a stage made of it and a score of that stage, each with its run."""
+
+    folder: Path
+    store: str
+    corpus: str
+    checkpoint: str
+    score: str
+
+    def run_of(self, output: str) -> StoredRun:
+        document = json.loads(Path(output, lineage.LINEAGE).read_text())
+        return mlflow.MlflowClient(self.store).get_run(document["run_id"])
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    folder = tmp_path_factory.mktemp("it's here")
+    store = f"sqlite:///{folder / 'runs.db'}"
+    corpus, stage, score = (str(folder / name) for name in ("corpus", "stage", "score"))
+    checkpoint = f"{stage}/checkpoint"
+    with lineage.run("corpus", "corpus build", corpus, store, {"seed": 0}) as run:
+        run.log_metrics({"rows": 12, "note": "no number", "nothing": None})
+        run.finish(lineage.Node(corpus, "corpus", "snapshot 3"), [], ["/pictures/a", "s3://bucket/b"])
+    read = lineage.Input("corpus", corpus, 3, DIGEST)
+    with lineage.run("train", "v1.noisy", stage, store, {"seed": 0}) as run:
+        run.log_metrics({"loss": 0.5}, step=16)
+        run.log_metrics({"loss": 0.25}, step=32)
+        run.finish(lineage.Node(checkpoint, "checkpoint", "v1.noisy"), [read])
+    with lineage.run("evaluation", "known-answer", score, store, {"seed": 0}) as run:
+        run.finish(lineage.Node(score, "evaluation", "known-answer"), [lineage.Input("checkpoint", checkpoint), read])
+    return Work(folder, store, corpus, checkpoint, score)
+
+
+def edges_of(work: Work) -> set[tuple[str, str]]:
+    return {
+        ("/pictures/a", work.corpus),
+        ("s3://bucket/b", work.corpus),
+        (work.corpus, work.checkpoint),
+        (work.corpus, work.score),
+        (work.checkpoint, work.score),
+    }
+
+
+def test_the_chain_of_a_score_reaches_the_sources_by_address(work: Work) -> None:
+    chain = lineage.find_chain(work.score)
+    assert set(chain.edges) == edges_of(work)
+    assert [node.kind for node in chain.nodes] == ["source", "source", "corpus", "checkpoint", "evaluation"]
+    assert len({node.id for node in chain.nodes}) == len(chain.nodes)
+
+
+def test_the_chain_of_a_run_is_the_same_without_the_files_beside_the_output(work: Work) -> None:
+    run_id = work.run_of(work.score).info.run_id
+    assert lineage.find_chain(run_id, work.store) == lineage.find_chain(work.score)
+
+
+def test_a_checkpoint_below_its_run_has_the_chain_of_the_run(work: Work) -> None:
+    chain = lineage.find_chain(work.checkpoint)
+    assert chain.nodes[-1] == lineage.Node(work.checkpoint, "checkpoint", "v1.noisy")
+
+
+def test_a_chain_survives_its_document() -> None:
+    chain = lineage.Chain((lineage.Node("a", "source", "A"), lineage.Node("b", "corpus", "B")), (("a", "b"),))
+    assert lineage.Chain.of(json.loads(json.dumps(chain.document()))) == chain
+    assert chain.document()["edges"] == [{"from": "a", "to": "b"}]
+
+
+def test_each_run_is_finished_and_names_its_parents(work: Work) -> None:
+    corpus, stage, score = (work.run_of(output) for output in (work.corpus, Path(work.checkpoint).parent, work.score))
+    assert {run.info.status for run in (corpus, stage, score)} == {"FINISHED"}
+    assert score.data.tags["irodori.parent.checkpoint"] == stage.info.run_id
+    assert score.data.tags["irodori.parent.corpus"] == corpus.info.run_id
+    assert stage.data.tags["irodori.code_version"].startswith("0.")
+
+
+def test_the_corpus_is_a_dataset_of_metadata_with_the_snapshots_digest(work: Work) -> None:
+    (used,) = work.run_of(str(Path(work.checkpoint).parent)).inputs.dataset_inputs
+    assert DIGEST.startswith(used.dataset.digest)
+    assert json.loads(used.dataset.profile) == {"snapshot": 3, "digest": DIGEST}
+    assert json.loads(used.dataset.source) == {"uri": work.corpus, "snapshot": 3}
+    assert used.dataset.schema is None
+
+
+def test_metrics_are_numbers_at_the_images_seen(work: Work) -> None:
+    assert work.run_of(work.corpus).data.metrics == {"rows": 12}
+    run_id = work.run_of(str(Path(work.checkpoint).parent)).info.run_id
+    history = mlflow.MlflowClient(work.store).get_metric_history(run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(16, 0.5), (32, 0.25)]
+
+
+def fail(run_ids: list[str], work: Work, out: str, params: dict[str, int]) -> None:
+    with lineage.run("train", "x", out, work.store, params) as run:
+        run_ids.append(run.run_id)
+        raise RuntimeError("lost")
+
+
+def failing(work: Work, out: str, params: dict[str, int]) -> str:
+    """Work that fails; the id of its run."""
+    run_ids: list[str] = []
+    with pytest.raises(RuntimeError, match="lost"):
+        fail(run_ids, work, out, params)
+    return run_ids[0]
+
+
+def test_work_that_fails_is_a_failed_run_and_goes_on_as_the_same(work: Work) -> None:
+    client, out = mlflow.MlflowClient(work.store), str(work.folder / "fails")
+    failed = failing(work, out, {"seed": 1})
+    assert client.get_run(failed).info.status == "FAILED"
+    with lineage.run("train", "x", out, work.store, {"seed": 1}) as run:
+        assert run.run_id == failed
+        assert client.get_run(failed).info.status == "RUNNING"
+    assert client.get_run(failed).info.status == "FINISHED"
+
+
+def test_a_killed_run_goes_on_as_the_same(work: Work) -> None:
+    out = str(work.folder / "killed")
+    killed = lineage.run("train", "x", out, work.store, {"seed": 1})
+    first = killed.__enter__().run_id  # and never ended, as after SIGKILL
+    with lineage.run("train", "x", out, work.store, {"seed": 1}) as run:
+        assert run.run_id == first
+
+
+def test_finished_work_other_parameters_and_other_outputs_are_runs_of_their_own(work: Work) -> None:
+    out = str(work.folder / "own")
+    ids = {failing(work, out, {"seed": 1}), failing(work, out, {"seed": 2}), failing(work, f"{out}2", {"seed": 1})}
+    for _ in range(2):
+        with lineage.run("train", "x", f"{out}3", work.store, {"seed": 1}) as run:
+            ids.add(run.run_id)
+    assert len(ids) == 5
+
+
+@pytest.mark.parametrize("store", ["sqlite:////proc/nowhere/x.db", "what://is/this", "http://127.0.0.1:9"])
+def test_a_store_that_cannot_be_used_is_said_in_one_line(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(PipelineError, match="cannot be used") as refused, lineage.run("k", "n", "out", store, {}):
+        pass
+    assert store in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_output_without_a_chain_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"no lineage\.json"):
+        lineage.find_chain(str(tmp_path))
+
+
+def test_an_unknown_run_is_refused_and_makes_no_store(work: Work, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="not found"):
+        lineage.find_chain("0" * 32, work.store)
+    absent = tmp_path / "absent.db"
+    with pytest.raises(PipelineError, match="no MLflow store"):
+        lineage.find_chain("0" * 32, f"sqlite:///{absent}")
+    assert not absent.exists()
+
+
+def test_the_store_is_the_given_one_else_the_environments_else_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert lineage.tracking_uri_of(None) == "sqlite:///irodori.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
+    assert lineage.tracking_uri_of(None) == "http://server"
+    assert lineage.tracking_uri_of("sqlite:///other.db") == "sqlite:///other.db"
