@@ -69,13 +69,14 @@ class TrainPlan:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a stage left behind."""
+    """What a stage left behind; `restarts` counts how often lost workers were replaced."""
 
     out: str
     checkpoint: str
     images_seen: int
     loss: float
     resumed_from: int
+    restarts: int
     already_complete: bool
 
 
@@ -88,6 +89,7 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
     corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
     snapshot = open_snapshot(corpus)
+    lineage.read_document(corpus)  # needed at the end, so found missing before the work
     rows = snapshot.document["rows"]
     for split in ("train", "validation"):
         if not rows.get(split):
@@ -113,11 +115,11 @@ def train_stage(
     address: str | None = None,
 ) -> TrainReport:
     """Run `plan` to its end, from where an earlier run of the same plan stopped; returns what it left."""
-    if exists(join(plan.out, "lineage.json")):
-        return _report(plan, resumed_from=plan.recipe.images, already_complete=True)
+    if exists(join(plan.out, lineage.LINEAGE)):
+        return _report(plan, [plan.recipe.images], already_complete=True)
     document = json.dumps(plan.document(), indent=2).encode()
     create_exclusive(join(plan.out, "recipe.json"), document)
-    resumed_from = -1
+    starts: list[int] = []  # images seen at each start of the workers: the first one, and one for each loss of a worker
     workers = plan.shares.workers
     with (
         ray_session(log_file, num_cpus=None if address else workers + 2, address=address),
@@ -125,8 +127,7 @@ def train_stage(
     ):
 
         def listen(record: dict[str, Any]) -> None:
-            nonlocal resumed_from
-            resumed_from = record["images_seen"] if resumed_from < 0 else resumed_from
+            starts.extend([record["images_seen"]] if "start" in record else [])
             run.log_metrics(record, record["images_seen"])
             _show(plan, record, progress)
 
@@ -134,7 +135,7 @@ def train_stage(
             result = _fit(plan, watcher)
         _keep(plan, result, document)
         run.finish(plan_node(plan), _inputs(plan))
-    return _report(plan, max(resumed_from - plan.recipe.batch_size, 0), already_complete=False)
+    return _report(plan, starts, already_complete=False)
 
 
 def plan_node(plan: TrainPlan) -> lineage.Node:
@@ -162,6 +163,11 @@ def _checked_parent(recipe: StageRecipe, parent: str | None) -> str | None:
         raise PipelineError(
             f"{parent} is a {' '.join(found)} checkpoint; {recipe.stage} at this size continues {' '.join(wanted)}"
         )
+    if metadata.prediction_type != recipe.prediction_type:
+        raise PipelineError(
+            f"{parent} predicts {metadata.prediction_type}, the recipe {recipe.prediction_type}; "
+            f"give --set prediction_type={metadata.prediction_type}"
+        )
     return checkpoint_uri(parent)
 
 
@@ -174,6 +180,8 @@ def _check_frozen_weights(recipe: StageRecipe) -> None:
 def _refuse_another_recipe(plan: TrainPlan) -> None:
     recorded = join(plan.out, "recipe.json")
     if not exists(recorded):
+        if exists(join(plan.out, lineage.LINEAGE)):
+            raise PipelineError(f"{plan.out} holds no training run but another result; choose another --out")
         return
     changes = differences(json.loads(read_bytes(recorded)), json.loads(json.dumps(plan.document())))
     if changes:
@@ -228,10 +236,17 @@ def read_history(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read_bytes(join(out, "history.jsonl")).decode().splitlines()]
 
 
-def _report(plan: TrainPlan, resumed_from: int, already_complete: bool) -> TrainReport:
+def _report(plan: TrainPlan, starts: list[int], already_complete: bool) -> TrainReport:
     last = [record for record in read_history(plan.out) if "loss" in record][-1]
-    checkpoint = join(plan.out, CHECKPOINT)
-    return TrainReport(plan.out, checkpoint, last["images_seen"], last["loss"], resumed_from, already_complete)
+    return TrainReport(
+        out=plan.out,
+        checkpoint=join(plan.out, CHECKPOINT),
+        images_seen=last["images_seen"],
+        loss=last["loss"],
+        resumed_from=starts[0] if starts else 0,
+        restarts=max(len(starts) - 1, 0),
+        already_complete=already_complete,
+    )
 
 
 def _inputs(plan: TrainPlan) -> list[lineage.Input]:
@@ -242,19 +257,14 @@ def _inputs(plan: TrainPlan) -> list[lineage.Input]:
 
 
 def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> None:
-    if "loss" not in record:
+    if "loss" in record:
+        note = f"loss {record['loss']:.4f}, waits for data {record['data_wait_share']:.0%}"
+    elif "start" in record and record["images_seen"]:
+        note = f"goes on from {record['images_seen']:,} images"
+    else:
         return
-    note = f"loss {record['loss']:.4f}, waits for data {record['data_wait_share']:.0%}"
-    progress(
-        Progress(
-            plan.recipe.stage,
-            record["images_seen"],
-            plan.recipe.images,
-            "images",
-            record["images_per_second"],
-            note,
-        )
-    )
+    rate = record.get("images_per_second")
+    progress(Progress(plan.recipe.stage, record["images_seen"], plan.recipe.images, "images", rate, note))
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def run_worker(job: TrainJob) -> None:
         bf16=recipe.precision == "bf16",
     )
     position = _resume(engine)
+    _post(job, rank, {"images_seen": position.images_seen, "start": True})
     reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot)
     with _feeder(reader, stage, shares, rank, position.images_seen) as feeder:
         _loop(job, stage, engine, feeder, shares, position, rank)
@@ -166,6 +167,7 @@ def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetad
         corpus_snapshot=job.snapshot,
         corpus_digest=job.digest,
         code_version=job.code_version,
+        prediction_type=job.recipe.prediction_type,
         images_seen=images_seen,
         width=job.recipe.width,
         height=job.recipe.height,
