@@ -90,14 +90,15 @@ class StageRecipe:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
-# What every tiny stage changes: a small learning problem wants a larger rate, a smaller batch and no bf16. It
+# What every tiny stage changes: a small learning problem wants many small steps (a batch of 8 learns
+# twice as much from an image as one of 16), a larger rate and no bf16. It
 # predicts v, whose answer at high noise is the picture itself: colours come right after thousands of images.
 TINY: dict[str, Any] = {
     "model_size": "tiny",
-    "batch_size": 16,
-    "micro_batch": 8,
-    "learning_rate": 1e-3,
-    "warmup_images": 800,
+    "batch_size": 8,
+    "micro_batch": 4,
+    "learning_rate": 2e-3,
+    "warmup_images": 400,
     "gradient_clip": 1.0,
     "precision": "fp32",
     "prediction_type": "v",
