@@ -58,7 +58,7 @@ def test_epochs_become_whole_batches_that_cover_them(rows: int, images: int) -> 
 
 
 def test_a_length_in_images_is_rounded_up_to_whole_batches() -> None:
-    assert with_length(replace(stage_recipe("v1.noisy"), images=33), 1000).images == 48
+    assert with_length(replace(stage_recipe("v1.noisy"), images=33, batch_size=16), 1000).images == 48
 
 
 @pytest.mark.parametrize(
