@@ -182,7 +182,8 @@ def _run_pairs(plan: EvaluatePlan, progress: ProgressSink) -> list[dict[str, Any
 
 def _last_line(error: BaseException) -> str:
     """What went wrong in a worker, without the stack that Ray puts in front."""
-    return str(error).strip().splitlines()[-1].strip()
+    cause = getattr(error, "cause", None)
+    return str(cause).strip().splitlines()[0] if cause else str(error).strip().splitlines()[-1].strip()
 
 
 def _score(protocol: str, rows: Sequence[dict[str, Any]]) -> Scores:

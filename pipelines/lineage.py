@@ -36,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Input:
-    """What a piece of work read: the address of an output that has a lineage of its own."""
+    """What a piece of work read: the address of a corpus or checkpoint, in most cases with a lineage of its own."""
 
     kind: str
     uri: str
@@ -77,12 +77,16 @@ def tracking_uri_of(given: str | None) -> str:
 
 
 def chain_of(node: Node, inputs: list[Input], sources: list[str]) -> Chain:
-    """The chain that ends in `node`: the chains of its inputs, and a node for each source."""
+    """The chain that ends in `node`: the chains of its inputs, and a node for each source.
+
+    An input that was made elsewhere has no chain; it is a node of its own.
+    """
     chain = EMPTY
     for source in sources:
         chain = chain.joined(Chain((Node(source, "source", Path(source).name or source),), ((source, node.id),)))
     for item in inputs:
-        upstream = Chain.of(read_document(item.uri)["chain"])
+        document = _document_of(item)
+        upstream = Chain.of(document["chain"]) if document else Chain((_lone(item),), ())
         chain = chain.joined(upstream).joined(Chain((), ((upstream.nodes[-1].id, node.id),)))
     return chain.joined(Chain((node,), ()))
 
@@ -96,6 +100,18 @@ def read_document(uri: str) -> dict[str, Any]:
         if candidate and exists(join(candidate, LINEAGE)):
             return json.loads(read_bytes(join(candidate, LINEAGE)))
     raise PipelineError(f"{uri} has no {LINEAGE}: it is no output of irodori, or its work did not finish")
+
+
+def _document_of(item: Input) -> dict[str, Any] | None:
+    """The document of what was read, or None for what was made elsewhere: there the chain begins."""
+    try:
+        return read_document(item.uri)
+    except PipelineError:
+        return None
+
+
+def _lone(item: Input) -> Node:
+    return Node(item.uri, item.kind, Path(item.uri).name)
 
 
 def find_chain(uri_or_run: str, tracking_uri: str | None = None) -> Chain:
@@ -146,9 +162,8 @@ class Run:
 
     def _log_input(self, item: Input) -> None:
         """A corpus becomes a metadata-only dataset; any upstream run becomes a parent tag."""
-        upstream = read_document(item.uri).get("run_id")
-        if upstream:
-            self._client.set_tag(self.run_id, f"irodori.parent.{item.kind}", upstream)
+        if upstream := _document_of(item):
+            self._client.set_tag(self.run_id, f"irodori.parent.{item.kind}", upstream["run_id"])
         if item.digest is not None:
             from mlflow.entities import DatasetInput, InputTag
 

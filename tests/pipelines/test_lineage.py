@@ -174,3 +174,12 @@ def test_the_store_is_the_given_one_else_the_environments_else_sqlite(monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
     assert lineage.tracking_uri_of(None) == "http://server"
     assert lineage.tracking_uri_of("sqlite:///other.db") == "sqlite:///other.db"
+
+
+def test_what_was_made_elsewhere_begins_the_chain(work: Work) -> None:
+    foreign, out = "s3-less/published", str(work.folder / "of-foreign")
+    with lineage.run("evaluation", "self", out, work.store, {}) as run:
+        run.finish(lineage.Node(out, "evaluation", "self"), [lineage.Input("checkpoint", foreign)])
+    chain = lineage.find_chain(out)
+    assert chain.nodes[0] == lineage.Node(foreign, "checkpoint", "published")
+    assert chain.edges == ((foreign, out),)
