@@ -279,6 +279,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         silence(sys.stdout)  # whoever read the output has seen enough
         return 0
+    except ImportError as error:
+        return _fail(1, f"{error}: run `irodori doctor` to see what is missing and how to mend it")
     except OSError as error:
         return _fail(1, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:

@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
+import model
 from dataprep.errors import DataError
 from dataprep.storage import check_reachable
-from model.weights import ASSETS
 from pipelines.pictures import PICTURES
 
+ASSETS = Path(model.__file__).parent / "assets"
 NEEDED_DISK_GIB = 5
 NEEDED_MEMORY_GIB = 6
 
@@ -83,6 +84,7 @@ def _room() -> Iterator[Finding]:
     yield Finding(
         "ok" if enough else "missing",
         f"{memory:.0f} GiB of memory" + ("" if enough else f" (the demo needs {NEEDED_MEMORY_GIB})"),
+        "" if enough else "close other programs, or use a larger machine",
     )
     free = shutil.disk_usage(".").free / 2**30
     yield Finding(
@@ -93,6 +95,8 @@ def _room() -> Iterator[Finding]:
 
 
 def _accelerator() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        return Finding("note", "no torch, so no GPU can be asked for")
     import torch
 
     if torch.cuda.is_available():
@@ -107,7 +111,7 @@ def _compiler() -> Finding:
 
 
 def _shipped() -> Iterator[Finding]:
-    expected = [Path(ASSETS) / "tiny_codec.safetensors", Path(ASSETS) / "tiny_image_encoder.safetensors", PICTURES]
+    expected = [ASSETS / "tiny_codec.safetensors", ASSETS / "tiny_image_encoder.safetensors", PICTURES]
     gone = [str(path) for path in expected if not path.exists()]
     if gone:
         yield Finding("missing", f"shipped files: {', '.join(gone)}", "git checkout -- model/assets dataprep/assets")
@@ -129,5 +133,5 @@ def _object_store() -> Finding:
     try:
         check_reachable(f"s3://{bucket}")
     except DataError as error:
-        return Finding("missing", str(error))
+        return Finding("missing", str(error), "export AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
     return Finding("ok", f"S3 bucket {bucket} at {endpoint or 'AWS'} answers")
