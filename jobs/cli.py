@@ -112,7 +112,7 @@ def corpus_verify(uri: str) -> None:
     damages = verify(uri)
     if damages:
         raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
-    print(f"{uri}: every file is whole.")
+    _tell(f"{uri}: every file is whole.")
 
 
 @app.command()
@@ -137,7 +137,7 @@ def train(
 
     plan = plan_stage(recipe, corpus, out, from_, workers)
     if dry_run:
-        print(json.dumps(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)}, indent=2))
+        _tell(json.dumps(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)}, indent=2))
         return
     with _engines(_log_folder(out), "train") as (console, log_file):
         report = train_stage(
@@ -224,12 +224,12 @@ def lineage(
 
     chain = find_chain(uri_or_run, tracking_uri)
     if json_:
-        print(json.dumps(chain.document(), indent=2))
+        _tell(json.dumps(chain.document(), indent=2))
         return
     names = {node.id: f"{node.kind:<11} {node.name}  {node.id}" for node in chain.nodes}
     for node in reversed(chain.nodes):
         made_from = [names[start].split("  ")[0] for start, end in chain.edges if end == node.id]
-        print(names[node.id] + (f"\n            made from: {'; '.join(made_from)}" if made_from else ""))
+        _tell(names[node.id] + (f"\n            made from: {'; '.join(made_from)}" if made_from else ""))
 
 
 @app.command()
@@ -240,7 +240,7 @@ def doctor() -> None:
     findings = examine()
     for finding in findings:
         mark = {"ok": "ok      ", "missing": "MISSING ", "note": "note    "}[finding.state]
-        print(f"{mark} {finding.what}" + (f"\n         mend: {finding.mend}" if finding.mend else ""))
+        _tell(f"{mark} {finding.what}" + (f"\n         mend: {finding.mend}" if finding.mend else ""))
     if any(finding.state == "missing" for finding in findings):
         raise PipelineError("something that irodori needs is missing; the lines above say how to mend it")
 
@@ -265,7 +265,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code."""
     try:
-        code = int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="irodori", standalone_mode=False) or 0)
         sys.stdout.flush()
         return code
     except typer.exceptions.TyperException as error:
@@ -290,6 +290,11 @@ def run(arguments: list[str]) -> int:
 def _fail(code: int, message: str) -> int:
     print(f"irodori: {message}", file=sys.stderr)
     return code
+
+
+def _tell(text: str) -> None:
+    """A result on stdout."""
+    Console(sys.stdout, sys.stderr).result(text)
 
 
 def _keep_story() -> Path:
@@ -365,7 +370,7 @@ def _sampling(steps: int, guidance_scale: float) -> "SamplingSettings":
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:
-    print(json.dumps(document, indent=2) if as_json else _plain(document))
+    _tell(json.dumps(document, indent=2) if as_json else _plain(document))
 
 
 def _plain(document: dict[str, Any], indent: str = "") -> str:

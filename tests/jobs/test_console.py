@@ -1,4 +1,4 @@
-"""What a person sees: which stage, how far, how fast, on one line. Engines never get through; work outlives its reader."""
+"""What a person sees: which stage, how far, how fast, on one line. Engines stay out; work outlives readers."""
 
 import io
 import os
