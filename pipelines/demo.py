@@ -42,7 +42,7 @@ class DemoSizes:
 
     sources: tuple[str, ...] = SHIPPED_SOURCES
     limit: int | None = None
-    noisy_images: int = 4_000
+    noisy_images: int = 3_000
     refine_images: int = 5_000
     pairs: tuple[tuple[str, int], ...] = (("known-answer", 64), ("deformed-reference", 32), ("random-reference", 16))
 
