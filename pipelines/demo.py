@@ -18,7 +18,7 @@ from dataprep.operators import CORPUS_RECIPES
 from model.sampling import SamplingSettings
 from pipelines.build import build_corpus
 from pipelines.checkpoints import CHECKPOINT
-from pipelines.demo_report import write_report
+from pipelines.demo_report import program, write_report
 from pipelines.errors import PipelineError
 from pipelines.evaluate import evaluate, plan_evaluation
 from pipelines.pictures import SHIPPED_SOURCES
@@ -101,6 +101,7 @@ def _closing_words(
     out: str, page: str, corpus: str, refine: str, store: str, documents: dict[str, dict[str, Any]]
 ) -> str:
     known = documents["known-answer"]["scores"]
+    irodori, mlflow = program("irodori"), program("mlflow")
     score = os.path.join(out, "evaluation", "known-answer")
     quoted = {name: shlex.quote(value) for name, value in (("page", page), ("corpus", corpus), ("refine", refine))}
     return "\n".join(
@@ -110,12 +111,12 @@ def _closing_words(
             f"  report      {page}",
             f"              open it:  xdg-open {quoted['page']}",
             f"  corpus      {corpus}",
-            f"              open it:  irodori corpus info {quoted['corpus']}",
+            f"              open it:  {irodori} corpus info {quoted['corpus']}",
             f"  checkpoint  {os.path.join(refine, CHECKPOINT)}",
-            f"              use it:   irodori colorize --checkpoint {quoted['refine']}"
+            f"              use it:   {irodori} colorize --checkpoint {quoted['refine']}"
             " --sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
             f"  MLflow      {store}",
-            f"              open it:  mlflow ui --backend-store-uri {shlex.quote(store)}",
-            f"  lineage     from the score back to the pictures:  irodori lineage {shlex.quote(score)}",
+            f"              open it:  {mlflow} ui --backend-store-uri {shlex.quote(store)}",
+            f"  lineage     from the score back to the pictures:  {irodori} lineage {shlex.quote(score)}",
         ]
     )

@@ -3,6 +3,8 @@
 import json
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,11 @@ def write_report(out: str, evaluations: Mapping[str, dict[str, Any]], stages: Ma
     return path
 
 
+def program(name: str) -> str:
+    """How a person starts `irodori` or `mlflow` here: by name where it is on the path, else beside this Python."""
+    return name if shutil.which(name) else shlex.quote(os.path.relpath(Path(sys.executable).with_name(name)))
+
+
 def replay_command(evaluation: str, number: int, document: Mapping[str, Any], seed: int) -> str:
     """The command that makes result `number` of an evaluation again, pixel for pixel on the same machine."""
     picture = join(evaluation, "pictures", f"{number:02d}")
@@ -94,7 +101,9 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
         "--guidance-scale": str(document["sampling"]["guidance_scale"]),
         "--out": f"replay-{number:02d}.png",
     }
-    return "irodori colorize " + " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
+    return f"{program('irodori')} colorize " + " ".join(
+        f"{name} {shlex.quote(value)}" for name, value in arguments.items()
+    )
 
 
 def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:
@@ -211,16 +220,20 @@ def _pairs(recipe_json: str) -> Pairs:
 
 def _commands(out: str, corpus: str, stages: Mapping[str, str]) -> Pairs:
     last = list(stages.values())[-1]
+    irodori = program("irodori")
     return (
-        ("the corpus", f"irodori corpus info {shlex.quote(corpus)}"),
+        ("the corpus", f"{irodori} corpus info {shlex.quote(corpus)}"),
         (
             "the chain from the score to the pictures",
-            f"irodori lineage {shlex.quote(join(out, 'evaluation/known-answer'))}",
+            f"{irodori} lineage {shlex.quote(join(out, 'evaluation/known-answer'))}",
         ),
         (
             "colour your own drawing",
-            f"irodori colorize --checkpoint {shlex.quote(last)} --sketch SKETCH.png --reference PICTURE.png "
+            f"{irodori} colorize --checkpoint {shlex.quote(last)} --sketch SKETCH.png --reference PICTURE.png "
             "--out RESULT.png",
         ),
-        ("the runs in MLflow", f"mlflow ui --backend-store-uri sqlite:///{shlex.quote(join(out, 'mlflow.db'))}"),
+        (
+            "the runs in MLflow",
+            f"{program('mlflow')} ui --backend-store-uri sqlite:///{shlex.quote(join(out, 'mlflow.db'))}",
+        ),
     )
