@@ -85,7 +85,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     result = []
     for name in names:
         candidate, number = name, 1
-        while candidate in taken or (number > 1 and candidate in names):
+        while candidate in taken:
             number += 1
             candidate = f"{name}-{number}"
         taken.add(candidate)

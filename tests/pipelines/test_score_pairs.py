@@ -142,15 +142,24 @@ def test_a_result_that_is_the_answer_is_nearer_to_it_in_every_region(
 def test_regions_that_a_reference_does_not_show_are_not_scored(
     corpus: str, checkpoint: str, reader: CorpusReader
 ) -> None:
+    """`adventurer` wears no clothes, so it cannot tell in what colour those of `open-peeps` should be."""
     score = scorer(corpus, checkpoint, "known-answer")
-    for b in ids(reader)[1:6]:
-        pair = Pair(ids(reader)[0], b, 0, ids(reader)[6])
-        prepared = score._prepare(pair)
-        drawing, own = (assembled.from_json(reader.row(reader.ids.index(i))["assembly"]) for i in (pair.sketch_id, b))
-        shown = assembled.shown_regions(drawing) & assembled.shown_regions(own)
+    styles: dict[str, list[str]] = {}
+    for i, row_id in enumerate(reader.ids):
+        styles.setdefault(assembled.from_json(reader.row(i)["assembly"]).style, []).append(row_id)
+    dressed, bare = styles["open-peeps"], styles["adventurer"]
+    asked = {}
+    for reference, other in ((dressed[1], bare[0]), (bare[0], dressed[1])):
+        prepared = score._prepare(Pair(dressed[0], reference, 0, other))
         assert prepared.classes is not None
-        found = {assembled.REGIONS[index] for index in np.unique(prepared.classes) if index != assembled.NOT_SCORED}
-        assert found <= shown
+        assert prepared.determined is not None
+        asked[reference] = {assembled.REGIONS[i] for i in np.unique(prepared.classes) if i != assembled.NOT_SCORED}
+        clothes = assembled.region_classes(
+            assembled.from_json(reader.row(reader.ids.index(dressed[0]))["assembly"]), SIDE
+        ) == assembled.REGIONS.index("clothes")
+        assert clothes.any()
+        assert not prepared.determined[clothes].any()
+    assert asked[dressed[1]] - asked[bare[0]] == {"clothes"}
 
 
 def test_without_a_reference_it_has_no_influence(corpus: str, checkpoint: str, reader: CorpusReader) -> None:
