@@ -6,6 +6,7 @@ from the sources leaves the next snapshot (its files stay for the earlier ones).
 """
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from dataprep import storage
 from dataprep.columns import ColumnFile
+from dataprep.errors import DataError
 from dataprep.operators import CORPUS_RECIPES, CorpusRecipe
 from dataprep.plan import Plan
 from dataprep.snapshot import Contents, Snapshot, commit, newest_snapshot
@@ -110,6 +112,8 @@ def build_corpus(
 
     out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
+    for source in sources:
+        _check_there(source)
     with (
         ray_session(log_file, num_cpus=workers, address=address),
         lineage.run("corpus", "corpus build", out, tracking_uri, _flat(asdict(recipe))) as run,
@@ -178,6 +182,14 @@ def run_build(
         computed={column: count for column, count in computed.items() if count},
         seconds=clock.seconds,
     )
+
+
+def _check_there(source: str) -> None:
+    """Before an engine starts: a source that is not there can be told at once."""
+    if storage.is_s3(source):
+        storage.check_reachable(source)
+    elif not os.path.exists(source):
+        raise DataError(f"{source}: there is no such file or directory.")
 
 
 def _contents(files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: CorpusRecipe) -> Contents:
