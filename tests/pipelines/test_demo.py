@@ -15,6 +15,7 @@ from pipelines.lineage import find_chain
 from pipelines.pictures import PICTURES
 from tests.jobs.command import irodori
 
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "it's here"
