@@ -18,13 +18,22 @@ Hints = tuple[torch.Tensor, ...]
 
 
 class V1(nn.Module):
-    """The trained part of the system; codec and image encoder are frozen and stay outside."""
+    """The trained part of the system; codec and image encoder are frozen and stay outside.
+
+    The network computes in the precision of its weights, whatever it is given; predictions come back in that of the
+    latents, so that samplers and losses stay in fp32 around bf16 weights.
+    """
 
     def __init__(self, config: V1Config) -> None:
         super().__init__()
         self.config = config
         self.unet = ColorizationUNet(config)
         self.sketch_encoder = SketchEncoder(config)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return next(self.parameters()).dtype
 
     def forward(
         self,
@@ -43,7 +52,7 @@ class V1(nn.Module):
 
     def encode_sketch(self, sketch: torch.Tensor, strength: float = 1.0) -> Hints:
         """The five hints of a sketch (B, 3, H, W), times strength; needed once per picture."""
-        return tuple(hint * strength for hint in self.sketch_encoder(sketch))
+        return tuple(hint * strength for hint in self.sketch_encoder(sketch.to(self.dtype)))
 
     def denoise(
         self,
@@ -56,4 +65,8 @@ class V1(nn.Module):
         split: SplitReference | None = None,
     ) -> torch.Tensor:
         """As forward, from ready hints."""
-        return self.unet(latents, timesteps, context, hints, reference_strength=reference_strength, split=split)
+        dtype = self.dtype
+        prediction = self.unet(
+            latents.to(dtype), timesteps, context.to(dtype), hints, reference_strength=reference_strength, split=split
+        )
+        return prediction.to(latents.dtype)

@@ -82,8 +82,7 @@ class V1Stage:
         target = prediction_target(latents, noise, timesteps, recipe.prediction_type)
         return Conditioned(add_noise(latents, noise, timesteps), timesteps, sketch, context, target)
 
-    def losses(self, denoiser: Denoiser, conditioned: Conditioned, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    def losses(self, denoiser: Denoiser, conditioned: Conditioned) -> torch.Tensor:
         """Mean squared error of each sample, (B,), through `denoiser` (the network or the engine around it)."""
         noised, timesteps, sketch, context, target = conditioned
-        prediction = denoiser(noised.to(dtype), timesteps, sketch.to(dtype), context.to(dtype))
-        return loss_per_sample(prediction, target)
+        return loss_per_sample(denoiser(noised, timesteps, sketch, context), target)

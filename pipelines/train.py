@@ -89,7 +89,6 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
     corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
     snapshot = open_snapshot(corpus)
-    lineage.read_document(corpus)  # needed at the end, so found missing before the work
     rows = snapshot.document["rows"]
     for split in ("train", "validation"):
         if not rows.get(split):

@@ -98,8 +98,7 @@ def _losses_by_band(stage: V1Stage, sample: Sample, index: int) -> torch.Tensor:
     rng = generator(FIXED_SEED, index, "bands")
     draws.timesteps.copy_(torch.tensor([int(rng.integers(low, high)) for low, high in BANDS]))
     conditioned = stage.condition(Batch(sketch, color, reference, draws), training=False)
-    dtype = next(stage.model.parameters()).dtype
-    return stage.losses(stage.model, conditioned, dtype)
+    return stage.losses(stage.model, conditioned)
 
 
 def _pipeline(stage: V1Stage) -> ColorizationPipeline:

@@ -111,9 +111,8 @@ def _loop(
 def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> float:
     """One optimizer step; returns the mean loss over the whole global batch."""
     total = torch.zeros((), device=stage.device)
-    dtype = torch.bfloat16 if stage.recipe.precision == "bf16" else torch.float32
     for _ in range(shares.accumulation):
-        loss = stage.losses(engine, stage.condition(feeder.next()), dtype).mean()
+        loss = stage.losses(engine, stage.condition(feeder.next())).mean()
         engine.backward(loss)
         engine.step()
         total += loss.detach()

@@ -1,0 +1,21 @@
+"""What the training drills share: one tiny corpus, and one undisturbed run that the disturbed ones are held against."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.train_helpers import Bench, make_bench
+
+
+@pytest.fixture(scope="session")
+def bench(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A corpus of 16 drawings, of which a quarter is held out."""
+    return make_bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(bench: Bench) -> Path:
+    """The output of `v1.noisy` on two workers, 64 images, from start to end."""
+    out = bench.folder / "undisturbed"
+    bench.train(out)
+    return out

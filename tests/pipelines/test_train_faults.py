@@ -1,0 +1,106 @@
+"""What training survives: the loss of a worker and of the driver. It ends as if nothing had happened."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.progress import Progress
+from pipelines.train import read_history
+from tests.jobs.command import irodori
+from tests.pipelines.train_helpers import Bench, alive, checkpointed, losses, training_workers, wait_for
+
+pytestmark = pytest.mark.ray
+
+TOLERANCE = 1e-5
+
+
+def test_a_killed_worker_is_replaced_and_the_run_ends_as_an_undisturbed_one(
+    bench: Bench, undisturbed: Path, tmp_path: Path
+) -> None:
+    out, news = tmp_path / "out", list[Progress]()
+    with _assassin(out):
+        report = bench.train(out, progress=news.append)
+    assert read_history(str(out)) == read_history(str(undisturbed))
+    assert (report.restarts, report.resumed_from) == (1, 0)
+    assert any(item.note.startswith("goes on from ") for item in news)
+
+
+def test_a_killed_driver_resumes_by_the_same_command(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _kill_driver(bench.arguments(out), out)
+    assert not (out / "lineage.json").exists()
+    done = irodori(*bench.arguments(out), cwd=tmp_path)
+    assert "done (resumed from " in done.stdout
+    assert read_history(str(out)) == read_history(str(undisturbed))
+
+
+@pytest.mark.slow
+def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _kill_driver(bench.arguments(out, workers=1), out)
+    report = bench.train(out, workers=2)
+    assert 0 < report.resumed_from < 64
+    assert losses(out) == pytest.approx(losses(undisturbed), rel=0, abs=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_place(
+    bench: Bench, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    (out / "lineage.json").unlink()
+    (out / "history.jsonl").unlink()
+    shutil.rmtree(out / "checkpoint")
+    report = bench.train(out)
+    assert (report.resumed_from, report.restarts) == (64, 0)
+    assert read_history(str(out)) == read_history(str(undisturbed))
+    assert (out / "checkpoint" / "model.safetensors").exists()
+
+
+@contextmanager
+def _assassin(out: Path) -> Iterator[None]:
+    """Kills one training worker of this process's Ray once the run in `out` has a checkpoint."""
+    killed: list[int] = []
+
+    def strike() -> None:
+        wait_for(lambda: checkpointed(out))
+        victim = training_workers(os.getpid())[-1]
+        victim.kill()
+        killed.append(victim.pid)
+
+    thread = threading.Thread(target=strike, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+    assert killed, "the run ended before a worker could be killed"
+
+
+def _kill_driver(arguments: list[str], out: Path) -> None:
+    """SIGKILL the driver once its run has a checkpoint; its workers must die of it, or they would write on.
+
+    Ray's two agents outlive it by a minute without touching anything; they are ended here.
+    """
+    command = [str(Path(sys.executable).with_name("irodori")), *arguments]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(lambda: checkpointed(out) or driver.poll() is not None)
+        assert driver.poll() is None, "the run ended before its driver could be killed"
+        family, workers = psutil.Process(driver.pid).children(recursive=True), training_workers(driver.pid)
+        assert workers
+    finally:
+        driver.kill()
+        driver.wait()
+    try:
+        wait_for(lambda: not alive(workers), timeout_s=30)
+    finally:
+        for orphan in alive(family):
+            orphan.kill()
