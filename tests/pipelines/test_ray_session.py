@@ -1,22 +1,37 @@
 """A session is quiet, leaves a running Ray alone, and says within seconds when a cluster is not there."""
 
-import time
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.errors import PipelineError
 from pipelines.ray_session import ray_session
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_cluster_that_does_not_answer_is_said_within_seconds(tmp_path: Path) -> None:
-    started = time.monotonic()
-    with (
-        pytest.raises(PipelineError, match=r"cluster at 127\.0\.0\.1:1 does not answer"),
-        ray_session(tmp_path / "log", address="127.0.0.1:1"),
-    ):
+    # In a process of its own: a Ray that other tests started here would be used as it is.
+    program = """
+import time
+from pipelines.errors import PipelineError
+from pipelines.ray_session import ray_session
+started = time.monotonic()
+try:
+    with ray_session("log", address="127.0.0.1:1"):
         pass
-    assert time.monotonic() - started < 6
+except PipelineError as error:
+    print(error, "|", time.monotonic() - started)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    message, seconds = done.stdout.rsplit("|", 1)
+    assert "cluster at 127.0.0.1:1 does not answer" in message
+    assert float(seconds) < 6
 
 
 @pytest.mark.ray
