@@ -6,6 +6,7 @@ same output is refused with the difference shown.
 """
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,7 +192,17 @@ def _refuse_another_recipe(plan: TrainPlan) -> None:
 
 def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
     filesystem, path = arrow_filesystem(plan.out)
-    job = TrainJob(plan.recipe, plan.corpus, plan.snapshot, plan.digest, plan.out, plan.parent, code_version(), watcher)
+    job = TrainJob(
+        recipe=plan.recipe,
+        corpus=plan.corpus,
+        snapshot=plan.snapshot,
+        digest=plan.digest,
+        out=plan.out,
+        parent=plan.parent,
+        code_version=code_version(),
+        watcher=watcher,
+        threads=int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
+    )
     on_gpu = ray.cluster_resources().get("GPU", 0) >= plan.shares.workers
     trainer = TorchTrainer(
         train_worker,

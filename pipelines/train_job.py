@@ -12,7 +12,10 @@ from pipelines.recipes import StageRecipe
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What every worker is told. `watcher` is the actor that the driver listens to."""
+    """What every worker is told. `watcher` is the actor that the driver listens to.
+
+    `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a machine's cores among its workers.
+    """
 
     recipe: StageRecipe
     corpus: str
@@ -22,6 +25,7 @@ class TrainJob:
     parent: str | None
     code_version: str
     watcher: Any
+    threads: int | None = None
 
 
 def train_worker(settings: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def run_worker(job: TrainJob) -> None:
     recipe, context = job.recipe, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    torch.set_num_threads(max(1, (psutil.cpu_count() or 1) // workers))
+    torch.set_num_threads(job.threads or max(1, (psutil.cpu_count() or 1) // workers))
 
     parent = fetch_checkpoint(job.parent) if job.parent else None
     stage = V1Stage(recipe, parent, device)
