@@ -38,7 +38,7 @@ def main() -> None:
     """Build, train, score; prints the table and writes learning.json and learning.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="runs/learning")
-    parser.add_argument("--images", type=int, default=48_000, help="training images of both stages together")
+    parser.add_argument("--images", type=int, default=32_000, help="training images of both stages together")
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance-scale", type=float, default=2.0)
