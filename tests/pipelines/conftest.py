@@ -9,7 +9,7 @@ from tests.pipelines.train_helpers import Bench, make_bench
 
 @pytest.fixture(scope="session")
 def bench(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A corpus of 16 drawings, of which a quarter is held out."""
+    """A corpus of 12 drawings to train on and 4 held out."""
     return make_bench(tmp_path_factory.mktemp("bench"))
 
 

@@ -3,20 +3,22 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from dataprep.assembled import shipped_templates
+from dataprep.assembled import Template, shipped_templates
 from dataprep.operators import CORPUS_RECIPES
+from dataprep.split import assign_split
 from pipelines.build import build_corpus
 from pipelines.progress import ProgressSink, silent
 from pipelines.recipes import StageRecipe, stage_recipe
 from pipelines.train import TrainPlan, TrainReport, plan_stage, read_history, train_stage
 
 BATCH = 8
+HELD_OUT = 0.25
 QUICK: dict[str, Any] = {
     "images": 8 * BATCH,
     "batch_size": BATCH,
@@ -60,18 +62,23 @@ class Bench:
         return ["train", stage, *places, "--workers", str(workers), *settings]
 
 
-def make_bench(folder: Path, drawings: int = 16) -> Bench:
-    """`drawings` assembled pictures of as many templates, built into a corpus with rows in both splits."""
+def make_bench(folder: Path, train: int = 12, validation: int = 4) -> Bench:
+    """A corpus of assembled pictures, each of another template, with so many rows in each split."""
     source = folder / "pictures"
     source.mkdir(parents=True)
-    chosen = list(shipped_templates().values())[:drawings]
-    lines = [json.dumps({"id": t.id, "style": t.style, "tags": t.tags, "svg": t.svg}) for t in chosen]
+    lines = [json.dumps(asdict(template)) for template in _chosen("train", train) + _chosen("validation", validation)]
     (source / "some.jsonl").write_text("\n".join(lines))
-    (source / "assembled.json").write_text(json.dumps({"templates": ["some.jsonl"], "colorings": 1, "size": 96}))
-    recipe = replace(CORPUS_RECIPES["demo"], validation_share=0.25)
+    (source / "assembled.json").write_text(json.dumps({"templates": ["some.jsonl"], "colorings": 1, "size": 128}))
+    recipe = replace(CORPUS_RECIPES["demo"], validation_share=HELD_OUT)
     bench = Bench(str(folder / "corpus"), f"sqlite:///{folder / 'mlflow.db'}", folder)
     build_corpus([str(source)], bench.corpus, recipe, log_file=folder / "build.log", tracking_uri=bench.store)
     return bench
+
+
+def _chosen(split: str, count: int) -> list[Template]:
+    """The first templates whose pictures fall into that split."""
+    templates = shipped_templates().values()
+    return [t for t in templates if assign_split(f"{t.style}-{t.id}", HELD_OUT) == split][:count]
 
 
 def quick_recipe(stage: str = "v1.noisy", **changes: Any) -> StageRecipe:
