@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.buckets import BucketSettings
 from dataprep.errors import DataError
 from dataprep.filters import FilterSettings
 from dataprep.lineart import XDoGSettings, draw_sigma, xdog
@@ -73,6 +74,7 @@ class CorpusRecipe:
     filters: FilterSettings = field(default_factory=FilterSettings)
     xdog: XDoGSettings = field(default_factory=XDoGSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
+    buckets: BucketSettings = field(default_factory=BucketSettings)
     validation_share: float = 0.05
     shard_rows: int = 256
     seed: int = 0

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataprep.buckets import assign_buckets
 from dataprep.filters import near_duplicates
 from dataprep.operators import CorpusRecipe, short_hash
 from dataprep.schema import INDEX_SCHEMA, REJECT_SCHEMA
@@ -45,7 +46,7 @@ class Plan:
         for entry in self.shards:
             rows = list(entry.rows)
             shard[rows], position[rows] = entry.name, np.arange(len(rows))
-        columns = {name: self.rows[name] for name in ("id", "split", "sketch_id")}
+        columns = {name: self.rows[name] for name in ("id", "split", "bucket", "sketch_id")}
         columns |= {"shard": pa.array(shard, pa.string()), "position": pa.array(position)}
         return pa.table([columns[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA)
 
@@ -64,6 +65,8 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
         for group, row_id in zip(rows["group"].to_pylist(), rows["id"].to_pylist(), strict=True)
     ]
     rows = rows.append_column("split", pa.array(splits, pa.string()))
+    buckets = assign_buckets(rows["width"].to_numpy(), rows["height"].to_numpy(), recipe.buckets)
+    rows = rows.append_column("bucket", pa.array(buckets, pa.string()))
     duplicates = _rejects(usable.filter(pa.array(~is_kept)), reason[~is_kept], usable["id"].take(kept_row[~is_kept]))
     plain = records.filter(refused)
     rejects = pa.concat_tables([_rejects(plain, plain["reason"], plain["message"]), duplicates])

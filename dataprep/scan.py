@@ -80,7 +80,11 @@ def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:
         "uri": item.uri,
         "group": item.group,
         "tags": list(item.tags),
+        "rating": item.rating,
+        "score": item.score,
+        "caption": item.caption,
         "sketch_uri": item.sketch_uri,
+        "mask_uri": item.mask_uri,
         "kind": item.kind,
         "detail": item.detail,
     }
@@ -100,7 +104,11 @@ def item_of(record: Mapping[str, Any]) -> SourceItem:
         uri=record["uri"],
         group=record["group"],
         tags=tuple(record["tags"]),
+        rating=record["rating"],
+        score=record["score"],
+        caption=record["caption"],
         sketch_uri=record["sketch_uri"],
+        mask_uri=record["mask_uri"],
         kind=record["kind"],
         detail=record["detail"],
     )

@@ -21,8 +21,10 @@ ROW_SCHEMA = pa.schema(
         pa.field("pixel_hash", pa.string(), nullable=False),
         pa.field("phash", pa.uint64(), nullable=False),
         pa.field("tags", STRINGS, nullable=False),
-        pa.field("rating", pa.string()),
+        pa.field("rating", pa.string()),  # as the source says it: g, s, q or e on Danbooru
+        pa.field("score", pa.float32()),  # what the source's visitors gave it
         pa.field("caption", pa.string()),
+        pa.field("bucket", pa.string(), nullable=False),  # WxH of dataprep.buckets
         pa.field("assembly", pa.string()),  # JSON of dataprep.assembled.Assembly
     ]
 )
@@ -34,7 +36,11 @@ SCAN_SCHEMA = pa.schema(
         pa.field("uri", pa.string(), nullable=False),
         pa.field("group", pa.string()),
         pa.field("tags", STRINGS, nullable=False),
+        pa.field("rating", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("caption", pa.string()),
         pa.field("sketch_uri", pa.string()),
+        pa.field("mask_uri", pa.string()),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("id", pa.string()),
@@ -81,6 +87,7 @@ INDEX_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("shard", pa.string(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),
+        pa.field("bucket", pa.string(), nullable=False),
         pa.field("sketch_id", pa.string()),
     ]
 )

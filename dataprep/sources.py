@@ -43,6 +43,10 @@ class SourceItem:
     sketch_uri: str | None = None
     kind: Literal["file", "assembled"] = "file"
     detail: str = ""
+    rating: str | None = None
+    score: float | None = None
+    caption: str | None = None
+    mask_uri: str | None = None
 
 
 @dataclass(frozen=True)

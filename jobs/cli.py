@@ -5,40 +5,29 @@ inside the commands, so that help and wrong calls answer at once.
 """
 
 import json
-import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from dataprep.errors import DataError
 from eval.errors import EvalError
-from jobs.console import Console, engines_log_to, silence
+from jobs.console import silence
+from jobs.corpus import app as corpus_app
+from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, Workers, engines, log_folder, plain, tell
 from model.errors import ModelError
 from pipelines.errors import PipelineError
-from pipelines.settings import SettingsError, nearest, override, parse_assignments, read_overrides
+from pipelines.settings import SettingsError, nearest, parse_assignments
 
 if TYPE_CHECKING:
     from model.sampling import SamplingSettings
     from pipelines.recipes import StageRecipe
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)
-
-
-class NamingGroup(TyperGroup):
-    """A group that answers an unknown command with the nearest valid ones, or with all where none is near."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise SettingsError(f"there is no command {args[0]!r}: {nearest(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -48,71 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-corpus_app = typer.Typer(cls=NamingGroup, help="Build, inspect and verify a corpus.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
-
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one setting of the recipe.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
-Workers = Annotated[int, typer.Option(min=1, help="Training workers (one for each GPU, or CPU processes).")]
-Address = Annotated[str | None, typer.Option(help="A Ray cluster to run on; without it, this machine.")]
-Tracking = Annotated[
-    str | None, typer.Option(help="The MLflow store; default MLFLOW_TRACKING_URI, else irodori.db here (SQLite).")
-]
-
-
-@corpus_app.command("build")
-def corpus_build(
-    source: Annotated[list[str], typer.Option(help="A folder of pictures, or an s3:// prefix; may be repeated.")],
-    out: Annotated[str, typer.Option(help="Where the corpus is or will be.")],
-    recipe: Annotated[str, typer.Option(help="The name of a recipe, or a YAML file of settings.")] = "plain",
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N pictures of the sources.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="CPUs to use; all by default.")] = None,
-    address: Address = None,
-    tracking_uri: Tracking = None,
-    dry_run: DryRun = False,
-    set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
-) -> None:
-    """Build or extend a corpus from pictures; only what is missing is computed."""
-    from dataprep.operators import CORPUS_RECIPES
-
-    resolved = override(_named_or_file(recipe, CORPUS_RECIPES), parse_assignments(set_))
-    from pipelines.build import build_corpus
-
-    folder = None if dry_run else _log_folder(out)
-    with _engines(folder, "corpus-build") as (console, log_file):
-        report = build_corpus(
-            source,
-            out,
-            resolved,
-            limit=limit,
-            dry_run=dry_run,
-            progress=console.progress,
-            log_file=log_file,
-            workers=workers,
-            address=address,
-            tracking_uri=tracking_uri,
-        )
-        console.result(report.summary())
-
-
-@corpus_app.command("info")
-def corpus_info(uri: str, json_: Json = False) -> None:
-    """Snapshot, digest, rows, rejects, operators and bytes of a corpus."""
-    from dataprep.corpus import info
-
-    _show(info(uri), json_)
-
-
-@corpus_app.command("verify")
-def corpus_verify(uri: str) -> None:
-    """Read every file again: hashes, schema, alignment, pictures. Exit 1 names what is damaged."""
-    from dataprep.verify import verify
-
-    damages = verify(uri)
-    if damages:
-        raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
-    _tell(f"{uri}: every file is whole.")
 
 
 @app.command()
@@ -137,9 +62,9 @@ def train(
 
     plan = plan_stage(recipe, corpus, out, from_, workers)
     if dry_run:
-        _tell(json.dumps(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)}, indent=2))
+        tell(json.dumps(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)}, indent=2))
         return
-    with _engines(_log_folder(out), "train") as (console, log_file):
+    with engines(log_folder(out), "train") as (console, log_file):
         report = train_stage(
             plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
         )
@@ -171,7 +96,7 @@ def colorize(
     from pipelines.demo import demo_checkpoint
 
     model = checkpoint or demo_checkpoint()
-    with _engines(_log_folder(folder_of(out)), "colorize") as (console, _):
+    with engines(log_folder(folder_of(out)), "colorize") as (console, _):
         for made in make(jobs, model, size, _sampling(steps, guidance_scale), console.progress):
             console.result(made)
 
@@ -208,9 +133,9 @@ def evaluate(
         limit=limit,
         seed=seed,
     )
-    with _engines(_log_folder(out), "evaluate") as (console, log_file):
+    with engines(log_folder(out), "evaluate") as (console, log_file):
         document = run(plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address)
-        console.result(json.dumps(document, indent=2) if json_ else _plain(document))
+        console.result(json.dumps(document, indent=2) if json_ else plain(document))
 
 
 @app.command()
@@ -224,12 +149,12 @@ def lineage(
 
     chain = find_chain(uri_or_run, tracking_uri)
     if json_:
-        _tell(json.dumps(chain.document(), indent=2))
+        tell(json.dumps(chain.document(), indent=2))
         return
     names = {node.id: f"{node.kind:<11} {node.name}  {node.id}" for node in chain.nodes}
     for node in reversed(chain.nodes):
         made_from = [names[start].split("  ")[0] for start, end in chain.edges if end == node.id]
-        _tell(names[node.id] + (f"\n            made from: {'; '.join(made_from)}" if made_from else ""))
+        tell(names[node.id] + (f"\n            made from: {'; '.join(made_from)}" if made_from else ""))
 
 
 @app.command()
@@ -240,7 +165,7 @@ def doctor() -> None:
     findings = examine()
     for finding in findings:
         mark = {"ok": "ok      ", "missing": "MISSING ", "note": "note    "}[finding.state]
-        _tell(f"{mark} {finding.what}" + (f"\n         mend: {finding.mend}" if finding.mend else ""))
+        tell(f"{mark} {finding.what}" + (f"\n         mend: {finding.mend}" if finding.mend else ""))
     if any(finding.state == "missing" for finding in findings):
         raise PipelineError("something that irodori needs is missing; the lines above say how to mend it")
 
@@ -252,7 +177,7 @@ def demo(
     """The whole main job on the shipped pictures: corpus, training, evaluation, report."""
     from pipelines.demo import run_demo
 
-    with _engines(_log_folder(out), "demo") as (console, log_file):
+    with engines(log_folder(out), "demo") as (console, log_file):
         console.say(f"The demo writes to {out}; engine logs go to {log_file}")
         console.result(run_demo(out, log_file=log_file, progress=console.progress, say=console.say))
 
@@ -292,11 +217,6 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
-def _tell(text: str) -> None:
-    """A result on stdout."""
-    Console(sys.stdout, sys.stderr).result(text)
-
-
 def _keep_story() -> Path:
     """Write the traceback where the person can send it from, instead of into their face."""
     with tempfile.NamedTemporaryFile("w", prefix="irodori-crash-", suffix=".log", delete=False) as file:
@@ -318,22 +238,6 @@ def _wrong_call(error: Any, arguments: list[str]) -> int:
     return _fail(2, f"{message.splitlines()[0]} (see: {usage} --help)")
 
 
-@contextmanager
-def _engines(folder: Path | None, command: str) -> Iterator[tuple[Console, Path]]:
-    """A console, and the file in `folder` that takes what the engines print; None for work that starts no engine."""
-    if folder is None:
-        yield Console(sys.stdout, sys.stderr), Path(os.devnull)
-        return
-    log_file = folder / f"{command}.log"
-    with engines_log_to(log_file) as console:
-        yield console, log_file
-
-
-def _log_folder(out: str) -> Path:
-    """Logs lie beside a local output, and in the working directory for one on S3."""
-    return Path("irodori-logs") if out.startswith("s3://") else Path(out)
-
-
 def _stage_recipe(stage: str, model_size: str, parent: str | None, workers: int, changes: list[str]) -> "StageRecipe":
     """The resolved recipe of a call that can work; everything that is wrong with the call alone is told here."""
     from pipelines.recipes import check_parent_given, configured, stage_recipe
@@ -343,15 +247,6 @@ def _stage_recipe(stage: str, model_size: str, parent: str | None, workers: int,
     check_parent_given(recipe, parent)
     Shares.of(recipe, workers)
     return recipe
-
-
-def _named_or_file(recipe: str, known: dict[str, Any]) -> Any:
-    if recipe in known:
-        return known[recipe]
-    if Path(recipe).is_file():
-        values = read_overrides(recipe)
-        return override(_named_or_file(str(values.pop("base", "plain")), known), values)
-    raise SettingsError(f"there is no recipe {recipe!r} and no such file: {nearest(recipe, known)}")
 
 
 def _resolution(text: str) -> tuple[int, int] | None:
@@ -367,20 +262,3 @@ def _sampling(steps: int, guidance_scale: float) -> "SamplingSettings":
     from model.sampling import SamplingSettings
 
     return SamplingSettings(steps=steps, guidance_scale=guidance_scale)
-
-
-def _show(document: dict[str, Any], as_json: bool) -> None:
-    _tell(json.dumps(document, indent=2) if as_json else _plain(document))
-
-
-def _plain(document: dict[str, Any], indent: str = "") -> str:
-    """A document as aligned lines for a person."""
-    width = max((len(key) for key in document), default=0)
-    lines = []
-    for key, value in document.items():
-        if isinstance(value, dict) and value:
-            lines += [f"{indent}{key}", _plain(value, indent + "  ")]
-        else:
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-            lines.append(f"{indent}{key:<{width}}  {shown if shown is not None else 'not scored'}")
-    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""The commands `irodori corpus ...`."""
+
+from typing import Annotated
+
+import typer
+
+from dataprep.errors import DataError
+from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, engines, log_folder, named_or_file, show, tell
+from pipelines.settings import override, parse_assignments
+
+app = typer.Typer(cls=NamingGroup, help="Build, inspect and verify a corpus.", no_args_is_help=True)
+
+
+@app.command("build")
+def corpus_build(
+    source: Annotated[list[str], typer.Option(help="A folder of pictures, or an s3:// prefix; may be repeated.")],
+    out: Annotated[str, typer.Option(help="Where the corpus is or will be.")],
+    recipe: Annotated[str, typer.Option(help="The name of a recipe, or a YAML file of settings.")] = "plain",
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N pictures of the sources.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="CPUs to use; all by default.")] = None,
+    address: Address = None,
+    tracking_uri: Tracking = None,
+    dry_run: DryRun = False,
+    set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
+) -> None:
+    """Build or extend a corpus from pictures; only what is missing is computed."""
+    from dataprep.operators import CORPUS_RECIPES
+
+    resolved = override(named_or_file(recipe, CORPUS_RECIPES), parse_assignments(set_))
+    from pipelines.build import build_corpus
+
+    folder = None if dry_run else log_folder(out)
+    with engines(folder, "corpus-build") as (console, log_file):
+        report = build_corpus(
+            source,
+            out,
+            resolved,
+            limit=limit,
+            dry_run=dry_run,
+            progress=console.progress,
+            log_file=log_file,
+            workers=workers,
+            address=address,
+            tracking_uri=tracking_uri,
+        )
+        console.result(report.summary())
+
+
+@app.command("info")
+def corpus_info(uri: str, json_: Json = False) -> None:
+    """Snapshot, digest, rows, rejects, operators and bytes of a corpus."""
+    from dataprep.corpus import info
+
+    show(info(uri), json_)
+
+
+@app.command("verify")
+def corpus_verify(uri: str) -> None:
+    """Read every file again: hashes, schema, alignment, pictures. Exit 1 names what is damaged."""
+    from dataprep.verify import verify
+
+    damages = verify(uri)
+    if damages:
+        raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
+    tell(f"{uri}: every file is whole.")
