@@ -6,7 +6,7 @@ Pictures are compressed already and stored as they are; `row` and `id` are text 
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from dataprep.errors import DataError
 from dataprep.schema import file_schema
 
 ROW_GROUP_ROWS = 16
+BATCH_ROWS = 65_536  # of a table that is read a piece at a time
+_OTHER_VERSION = "Is it another version?"
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,19 @@ def read_table(uri: str, schema: pa.Schema) -> pa.Table:
     with storage.explained(uri):
         table = pq.read_table(pa.BufferReader(data))
         if table.schema.names != schema.names:
-            raise DataError(f"{uri}: the columns are {table.schema.names}, not {schema.names}. Is it another version?")
+            raise DataError(f"{uri}: the columns are {table.schema.names}, not {schema.names}. {_OTHER_VERSION}")
         return table.cast(schema)
+
+
+def read_batches(uri: str, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a table of the corpus, a piece at a time, in its order. Raises DataError as `read_table` does."""
+    filesystem, path = storage.arrow_filesystem(uri)
+    with storage.explained(uri), pq.ParquetFile(path, filesystem=filesystem) as file:
+        if file.schema_arrow.names != schema.names:
+            raise DataError(f"{uri}: the columns are {file.schema_arrow.names}, not {schema.names}. {_OTHER_VERSION}")
+        wanted = pa.schema([schema.field(name) for name in columns])
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+            yield batch.select(columns).cast(wanted)
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

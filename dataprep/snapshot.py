@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataprep import storage
-from dataprep.columns import ColumnFile, read_table, write_table
+from dataprep.columns import ColumnFile, read_batches, read_table, write_table
 from dataprep.digest import corpus_digest, rejects_digest
 from dataprep.errors import DataError
 from dataprep.schema import FILE_SCHEMA, INDEX_SCHEMA, REJECT_SCHEMA
@@ -47,7 +47,14 @@ class Snapshot:
 
     def table(self, name: str) -> pa.Table:
         """`files`, `index` or `rejects`, as in dataprep.schema. Raises DataError where it is missing or damaged."""
-        return read_table(storage.join(self.uri, self.document["tables"][name]["path"]), TABLES[name])
+        return read_table(self._address(name), TABLES[name])
+
+    def batches(self, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of a table, a piece at a time, in its order: for tables with as many lines as there are rows."""
+        return read_batches(self._address(name), TABLES[name], columns)
+
+    def _address(self, name: str) -> str:
+        return storage.join(self.uri, self.document["tables"][name]["path"])
 
 
 @dataclass(frozen=True)
