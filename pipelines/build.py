@@ -164,7 +164,7 @@ def run_build(
     columns = phases.plan_columns(plan, out, recipe, earlier)
     clock.lap("plan")
     files, computed = list(columns.described), Counter[str]()
-    for file, is_new in phases.fill_columns(columns, recipe, progress, engine):
+    for file, is_new in phases.fill_columns(columns, plan.rows, out, recipe, progress, engine):
         files.append(file)
         computed[file.column] += is_new
     clock.lap("columns")

@@ -1,6 +1,7 @@
 """The phases of a corpus build: list, scan, plan, columns. Each looks first at what is there and does only the rest."""
 
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,8 +19,9 @@ from dataprep.scan import NOT_READ, ListedItem, list_source, scan_fingerprint
 from dataprep.scan import VERSION as SCAN_VERSION
 from dataprep.schema import FILE_SCHEMA, ROW_SCHEMA, SCAN_SCHEMA
 from dataprep.snapshot import Snapshot, column_path
-from pipelines.build_tasks import Engine, ShardWork, make_columns, scan_part, scan_task
+from pipelines.build_tasks import Engine, ShardWork, Task, make_columns, scan_part, scan_task
 from pipelines.progress import Progress, ProgressSink
+from pipelines.task_tables import write_groups
 
 SCAN_PART_MIN, SCAN_PART_MAX = 32, 1024  # pictures of one scan task; large sources get large parts
 
@@ -37,7 +39,7 @@ class ColumnPlan:
     """What the plan's shards need: files that the newest snapshot vouches for, and work on the other shards."""
 
     described: tuple[ColumnFile, ...]
-    work: tuple[ShardWork, ...]
+    work: tuple["OpenShard", ...]
 
     def missing(self) -> dict[str, int]:
         """Column -> shards in which its file does not exist."""
@@ -46,6 +48,16 @@ class ColumnPlan:
             for column in shard.files.keys() - {*shard.described, *shard.found}:
                 counts[column] = counts.get(column, 0) + 1
         return counts
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """A shard of the plan of which some columns are not described by a snapshot yet; as in build_tasks.ShardWork."""
+
+    shard: Shard
+    files: Mapping[str, tuple[str, str]]
+    described: Sequence[str]
+    found: Sequence[str]
 
 
 def row_operator(recipe: CorpusRecipe) -> Operator:
@@ -115,7 +127,7 @@ def plan_columns(plan: Plan, out: str, recipe: CorpusRecipe, earlier: Snapshot |
     vouched = _vouched_files(out, earlier, on_disk)
     fingerprints = {operator.column: operator.describe()["fingerprint"] for operator in all_operators(recipe)}
     described: list[ColumnFile] = []
-    work: list[ShardWork] = []
+    work: list[OpenShard] = []
     for shard in plan.shards:
         rows = plan.rows.take(list(shard.rows)).to_pylist()
         paths = {column: (mark, _path(shard, column, mark, rows)) for column, mark in fingerprints.items()}
@@ -124,7 +136,7 @@ def plan_columns(plan: Plan, out: str, recipe: CorpusRecipe, earlier: Snapshot |
         if len(done) < len(paths):
             open_columns = [column for column in paths if column not in done]
             found = [column for column in open_columns if storage.join(out, paths[column][1]) in on_disk]
-            work.append(ShardWork(out, shard.split, shard.name, rows, paths, list(done), found))
+            work.append(OpenShard(shard, paths, list(done), found))
     return ColumnPlan(tuple(described), tuple(work))
 
 
@@ -133,19 +145,46 @@ def all_operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
 
 
 def fill_columns(
-    plan: ColumnPlan, recipe: CorpusRecipe, progress: ProgressSink, engine: Engine
+    plan: ColumnPlan,
+    rows: pa.Table,
+    out: str,
+    recipe: CorpusRecipe,
+    progress: ProgressSink,
+    engine: Engine,
 ) -> Iterator[tuple[ColumnFile, bool]]:
     """Make and describe what is missing; each file of the worked shards, and whether this build computed it."""
-    total, done = sum(len(shard.rows) for shard in plan.work), 0
+    total, done = sum(len(needs.shard.rows) for needs in plan.work), 0
     files, computed = len(plan.described), 0
     clock = _Clock("make columns", total, "pictures", "", progress)
-    for result in engine(partial(make_columns, recipe=recipe), [asdict(shard) for shard in plan.work]):
+    for result in engine(partial(make_columns, recipe=recipe), _shard_tasks(plan.work, rows, out)):
         done += result["rows"]
         files += len(result["files"])
         computed += len(result["computed"])
         clock.tell(done, f"reused {files - computed} of {files} shard columns" if computed < files else "")
         for fields in result["files"]:
             yield ColumnFile(**fields), fields["column"] in result["computed"]
+
+
+def _shard_tasks(work: Sequence[OpenShard], rows: pa.Table, out: str) -> list[Task]:
+    """Write the rows of the shards where their tasks find them."""
+    folder = storage.join(out, "plan", uuid.uuid4().hex)
+    groups = write_groups(folder, (rows.take(list(needs.shard.rows)) for needs in work))
+    return [
+        asdict(
+            ShardWork(
+                out=out,
+                split=needs.shard.split,
+                shard=needs.shard.name,
+                table=table,
+                group=group,
+                size=len(needs.shard.rows),
+                files=needs.files,
+                described=needs.described,
+                found=needs.found,
+            )
+        )
+        for needs, (table, group) in zip(work, groups, strict=True)
+    ]
 
 
 def _scan_folder(out: str, recipe: CorpusRecipe) -> str:

@@ -24,6 +24,7 @@ from dataprep.pictures import decode
 from dataprep.scan import Failure, ListedItem, attempt, item_of, part_name, scan
 from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
 from dataprep.sources import SourceItem, read_item
+from pipelines.task_tables import read_group
 
 Task = dict[str, Any]  # JSON-able
 Work = Callable[[Task], Task]
@@ -32,15 +33,22 @@ Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results a
 
 @dataclass(frozen=True)
 class ShardWork:
-    """A shard of which some columns are not described by a snapshot yet."""
+    """A shard of which some columns are not described by a snapshot yet: a reference, its rows lie in a table."""
 
     out: str
     split: str
     shard: str
-    rows: Sequence[Mapping[str, Any]]  # scan records with their split
+    table: str  # address of the table that holds its rows
+    group: int  # their row group there
+    size: int  # rows
     files: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below `out`), all columns
     described: Sequence[str]  # columns whose file the newest snapshot vouches for
     found: Sequence[str]  # columns whose file exists, but nobody vouches for it
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its scan records with split and bucket, in id order. Raises DataError where the table is gone."""
+        rows: list[dict[str, Any]] = read_group(self.table, self.group).to_pylist()
+        return rows
 
 
 def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
@@ -99,25 +107,27 @@ def _item(fields: dict[str, Any]) -> SourceItem:
 def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     """Make what is missing of a shard, describe what is there; gives `files` (ColumnFile fields) and `computed`."""
     work = ShardWork(**task)
-    present = {column: data for column in work.found if (data := _sound(work, column)) is not None}
+    rows = work.rows()
+    ids = [row["id"] for row in rows]
+    present = {column: data for column in work.found if (data := _sound(work, column, ids)) is not None}
     missing = [column for column in work.files if column not in present and column not in work.described]
-    made = _compute(work, [operator for operator in operators(recipe) if operator.column in missing])
+    made = _compute(work, rows, [operator for operator in operators(recipe) if operator.column in missing])
     if "row" in missing:
-        made["row"] = _row_file(work.rows)
+        made["row"] = _row_file(rows)
     for column, data in made.items():
         storage.write_whole(_uri(work, column), data)
     files = [asdict(_describe(work, column, data)) for column, data in (present | made).items()]
-    return {"files": files, "computed": missing, "rows": len(work.rows)}
+    return {"files": files, "computed": missing, "rows": len(rows)}
 
 
-def _compute(work: ShardWork, wanted: Sequence[Operator]) -> dict[str, bytes]:
+def _compute(work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Operator]) -> dict[str, bytes]:
     """The files of the wanted columns, row by row, so that one picture at a time is in memory."""
     if not wanted:
         return {}
     writers = {operator.column: ColumnWriter(operator.column) for operator in wanted}
     upstream = {needed.column for operator in wanted for needed in operator.inputs} - writers.keys()
     stored = {column: _stored(work, column) for column in upstream}
-    for record in work.rows:
+    for record in rows:
         row = _row_input(record)
         cells: dict[str, bytes | None] = {column: values[row.id] for column, values in stored.items()}
         for operator in wanted:
@@ -150,12 +160,12 @@ def _stored(work: ShardWork, column: str) -> dict[str, bytes | None]:
     return {row["id"]: row[column] for row in read_rows(storage.read_bytes(uri), column, uri)}
 
 
-def _sound(work: ShardWork, column: str) -> bytes | None:
+def _sound(work: ShardWork, column: str, expected: Sequence[str]) -> bytes | None:
     """The bytes of a file that an earlier, unfinished build left, if they are a whole file of this very shard."""
     uri = _uri(work, column)
     data = storage.read_bytes(uri)
     ids = attempt(lambda: [row["id"] for row in read_rows(data, column, uri)])
-    return data if ids == [row["id"] for row in work.rows] else None
+    return data if ids == expected else None
 
 
 def _describe(work: ShardWork, column: str, data: bytes) -> ColumnFile:
