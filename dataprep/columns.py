@@ -6,6 +6,9 @@ Pictures are compressed already and stored as they are; `row` and `id` are text 
 
 import hashlib
 import io
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +23,7 @@ from dataprep.schema import file_schema
 
 ROW_GROUP_ROWS = 16
 BATCH_ROWS = 65_536  # of a table that is read a piece at a time
+_REASON = re.compile(r"[a-z]+(-[a-z]+)*")
 _OTHER_VERSION = "Is it another version?"
 
 
@@ -34,6 +38,7 @@ class ColumnFile:
     path: str
     rows: int
     failed: int
+    reasons: str
     bytes: int
     sha256: str
     cells: str
@@ -88,13 +93,20 @@ def read_rows(data: bytes, column: str, path: str) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
+def failure_reason(error: str) -> str:
+    """The reason of an `error` cell, "<reason>: message" (timeout, out-of-memory, wrong-size ...), or "error"."""
+    reason, colon, _ = error.partition(": ")
+    return reason if colon and _REASON.fullmatch(reason) else "error"
+
+
 def describe(path: str, split: str, shard: str, column: str, fingerprint: str, data: bytes) -> ColumnFile:
     """Read a column file whole and say what it holds. Raises DataError where it cannot be read."""
     cells: list[tuple[str, bytes]] = []
-    failed = 0
+    reasons: Counter[str] = Counter()
     for row in read_rows(data, column, path):
         error = row.get("error")
-        failed += error is not None
+        if error is not None:
+            reasons[failure_reason(error)] += 1
         cell = row_hash(row) if column == "row" else value_hash(row[column], failed=error is not None)
         cells.append((row["id"], cell))
     return ColumnFile(
@@ -104,7 +116,8 @@ def describe(path: str, split: str, shard: str, column: str, fingerprint: str, d
         fingerprint=fingerprint,
         path=path,
         rows=len(cells),
-        failed=failed,
+        failed=reasons.total(),
+        reasons=json.dumps(reasons, sort_keys=True),
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         cells=cells_digest(column, fingerprint, cells),

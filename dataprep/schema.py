@@ -74,6 +74,7 @@ FILE_SCHEMA = pa.schema(
         pa.field("path", pa.string(), nullable=False),
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("failed", pa.int64(), nullable=False),  # rows whose value could not be computed
+        pa.field("reasons", pa.string(), nullable=False),  # why, as sorted JSON {reason: rows}
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
         pa.field("cells", pa.string(), nullable=False),  # order-free sum of the cell hashes, dataprep.digest

@@ -84,6 +84,15 @@ def create_exclusive(uri: str, data: bytes) -> bool:
             return True
 
 
+def remove(uri: str) -> None:
+    """Delete a file; nothing happens where there is none."""
+    with explained(uri):
+        if is_s3(uri):
+            _client().delete_object(**_bucket_and_key(uri))
+        else:
+            Path(uri).unlink(missing_ok=True)
+
+
 def exists(uri: str) -> bool:
     """Whether a file (not a directory) is at this address."""
     if not is_s3(uri):
