@@ -1,6 +1,7 @@
 """Snapshots: the immutable, numbered states of a corpus, each committed by the last and only exclusive write.
 
     data/<split>/<shard>/<column>-<fingerprint>.parquet   one column of one shard
+    data/<split>/<shard>/<column>-<fingerprint>-r<hash>   the same after failed cells were computed again
     data/<split>/<shard>/row-<fingerprint>-<hash>.parquet what is known of its pictures (groups and tags may change)
     rejects/<hash>.parquet                                what was dropped, with the reason
     scan/<fingerprint>/<part>.parquet                     what is known of each source item (a cache; may be deleted)
@@ -74,9 +75,9 @@ class Contents:
         return corpus_digest((file.cells for file in self.files), rejects_digest(refused), counts)
 
 
-def column_path(split: str, shard: str, column: str, fingerprint: str) -> str:
-    """Where a column of a shard lies, relative to the corpus."""
-    return f"data/{split}/{shard}/{column}-{fingerprint}.parquet"
+def column_path(split: str, shard: str, column: str, fingerprint: str, variant: str = "") -> str:
+    """Where a column of a shard lies, relative to the corpus; files that differ at one fingerprint have a `variant`."""
+    return f"data/{split}/{shard}/{column}-{fingerprint}{variant and '-'}{variant}.parquet"
 
 
 def snapshot_numbers(uri: str) -> list[int]:

@@ -6,7 +6,7 @@ a task that is repeated, on any worker, after any crash, ends with the same file
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataprep import storage
-from dataprep.columns import ColumnFile, ColumnWriter, describe, read_rows, write_table
+from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason, read_rows, write_table
 from dataprep.errors import DataError
 from dataprep.filters import FilterSettings
 from dataprep.identity import content_id
@@ -44,6 +44,8 @@ class ShardWork:
     files: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below `out`), all columns
     described: Sequence[str]  # columns whose file the newest snapshot vouches for
     found: Sequence[str]  # columns whose file exists, but nobody vouches for it
+    again: Mapping[str, str] = field(default_factory=dict)  # column -> file, only failed cells of which are computed
+    retry: Sequence[str] = ()  # the reasons of these failures
 
     def rows(self) -> list[dict[str, Any]]:
         """Its scan records with split and bucket, in id order. Raises DataError where the table is gone."""
@@ -114,10 +116,15 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     made = _compute(work, rows, [operator for operator in operators(recipe) if operator.column in missing])
     if "row" in missing:
         made["row"] = _row_file(rows)
+    described = {column: _describe(work, column, data) for column, data in (present | made).items()}
+    for column in made.keys() & work.again.keys():
+        earlier = _describe(work, column, storage.read_bytes(_earlier(work, column)), work.again[column])
+        if earlier.cells == described[column].cells:  # everything failed again: the earlier file says so already
+            described[column] = earlier
+            del made[column]
     for column, data in made.items():
         storage.write_whole(_uri(work, column), data)
-    files = [asdict(_describe(work, column, data)) for column, data in (present | made).items()]
-    return {"files": files, "computed": missing, "rows": len(rows)}
+    return {"files": [asdict(file) for file in described.values()], "computed": list(made), "rows": len(rows)}
 
 
 def _compute(work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Operator]) -> dict[str, bytes]:
@@ -127,16 +134,35 @@ def _compute(work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequenc
     writers = {operator.column: ColumnWriter(operator.column) for operator in wanted}
     upstream = {needed.column for operator in wanted for needed in operator.inputs} - writers.keys()
     stored = {column: _stored(work, column) for column in upstream}
+    settled = {column: _settled(work, column) for column in writers.keys() & work.again.keys()}
     for record in rows:
-        row = _row_input(record)
-        cells: dict[str, bytes | None] = {column: values[row.id] for column, values in stored.items()}
+        row_id = record["id"]
+        cells: dict[str, bytes | None] = {column: values[row_id] for column, values in stored.items()}
+        row: RowInput | None = None
+        renewed: set[str] = set()  # columns whose earlier cell of this row no longer holds
         for operator in wanted:
-            seen = RowInput(row.id, row.data, row.picture, row.drawn_sketch, row.mask, cells)
-            value = attempt(partial(operator.compute, seen))
-            error = value.message if isinstance(value, Failure) else None
-            cells[operator.column] = None if isinstance(value, Failure) else value
-            writers[operator.column].add(row.id, cells[operator.column], error)
+            column, inputs = operator.column, {needed.column for needed in operator.inputs}
+            if row_id in settled.get(column, {}) and not inputs & renewed:
+                value, error = settled[column][row_id]
+            else:
+                row = row or _row_input(record)
+                outcome = attempt(partial(operator.compute, replace(row, columns=cells)))
+                failed = isinstance(outcome, Failure)
+                value, error = (None, outcome.message) if isinstance(outcome, Failure) else (outcome, None)
+                renewed |= set() if failed else {column}
+            cells[column] = value
+            writers[column].add(row_id, value, error)
     return {column: writer.finish() for column, writer in writers.items()}
+
+
+def _settled(work: ShardWork, column: str) -> dict[str, tuple[bytes | None, str | None]]:
+    """The cells (value, error) of an earlier file that are not to be computed again, by id."""
+    uri = _earlier(work, column)
+    return {
+        row["id"]: (row[column], row["error"])
+        for row in read_rows(storage.read_bytes(uri), column, uri)
+        if row["error"] is None or failure_reason(row["error"]) not in work.retry
+    }
 
 
 def _row_input(record: Mapping[str, Any]) -> RowInput:
@@ -168,10 +194,14 @@ def _sound(work: ShardWork, column: str, expected: Sequence[str]) -> bytes | Non
     return data if ids == expected else None
 
 
-def _describe(work: ShardWork, column: str, data: bytes) -> ColumnFile:
-    fingerprint, path = work.files[column]
-    return describe(path, work.split, work.shard, column, fingerprint, data)
+def _describe(work: ShardWork, column: str, data: bytes, path: str | None = None) -> ColumnFile:
+    fingerprint, new_path = work.files[column]
+    return describe(path or new_path, work.split, work.shard, column, fingerprint, data)
 
 
 def _uri(work: ShardWork, column: str) -> str:
     return storage.join(work.out, work.files[column][1])
+
+
+def _earlier(work: ShardWork, column: str) -> str:
+    return storage.join(work.out, work.again[column])
