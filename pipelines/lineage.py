@@ -2,7 +2,8 @@
 
 Every output (corpus, checkpoint run, evaluation) keeps a `lineage.json` with its own node and everything upstream, so
 `irodori lineage` needs no server. The same document is an artifact of the run, inputs are logged as metadata-only
-datasets whose digest is the corpus digest, and parents are tags, so MLflow alone tells the chain too.
+datasets whose digest is the corpus digest, parents are tags, and a checkpoint is a version of the registered model of
+its stage (`irodori-v1.noisy`), so MLflow alone tells the chain too.
 Only the driver writes to MLflow. The default store is SQLite, in `irodori.db` of the working directory; the environment
 variable MLFLOW_TRACKING_URI names another.
 """
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,21 @@ class Run:
             self._log_input(item)
         document = {"run_id": self.run_id, "tracking_uri": self.tracking_uri, "chain": chain.document()}
         self._client.log_dict(self.run_id, document, LINEAGE)
+        if node.kind == "checkpoint":
+            self._register(node, next((item.digest for item in inputs if item.digest), None))
         write_whole(join(self.out, LINEAGE), json.dumps(document, indent=2).encode())
+
+    def _register(self, node: Node, corpus_digest: str | None) -> None:
+        """The checkpoint as the next version of the registered model of its stage; a resumed run registers it once."""
+        from mlflow.exceptions import MlflowException
+
+        model = f"irodori-{node.name.split()[0]}"
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            with suppress(MlflowException):  # another run of this stage made it between the question and now
+                self._client.create_registered_model(model)
+        if not self._client.search_model_versions(f"name = '{model}' and run_id = '{self.run_id}'"):
+            tags = {"irodori.corpus_digest": corpus_digest} if corpus_digest else {}
+            self._client.create_model_version(model, node.id, self.run_id, tags=tags)
 
     def _log_input(self, item: Input) -> None:
         """A corpus becomes a metadata-only dataset; any upstream run becomes a parent tag."""

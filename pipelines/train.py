@@ -39,7 +39,7 @@ from pipelines.errors import PipelineError
 from pipelines.frozen import weights_file
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
-from pipelines.recipes import StageRecipe, with_length
+from pipelines.recipes import StageRecipe, check_parent_given, with_length
 from pipelines.settings import SettingsError, differences
 from pipelines.train_data import Shares
 from pipelines.train_job import TrainJob, Watcher, train_worker
@@ -150,12 +150,9 @@ def parent_weights(parent: str | None) -> str | None:
 
 
 def _checked_parent(recipe: StageRecipe, parent: str | None) -> str | None:
-    if recipe.parent_stage is None:
-        if parent is not None:
-            raise SettingsError(f"{recipe.stage} starts fresh and takes no --from")
+    check_parent_given(recipe, parent)
+    if recipe.parent_stage is None or parent is None:
         return None
-    if parent is None:
-        raise SettingsError(f"{recipe.stage} continues {recipe.parent_stage}: give its output with --from")
     metadata = read_metadata(fetch_checkpoint(parent))
     found = (metadata.family, metadata.stage, metadata.size)
     wanted = (recipe.family, recipe.parent_stage, recipe.model_size)

@@ -97,6 +97,14 @@ def test_the_corpus_is_a_dataset_of_metadata_with_the_snapshots_digest(work: Wor
     assert used.dataset.schema is None
 
 
+def test_a_checkpoint_is_one_version_of_the_registered_model_of_its_stage(work: Work) -> None:
+    client, folder = mlflow.MlflowClient(work.store), Path(work.checkpoint).parent
+    (version,) = client.search_model_versions("name = 'irodori-v1.noisy'")
+    assert version.source == work.checkpoint
+    assert version.run_id == work.run_of(str(folder)).info.run_id
+    assert version.tags["irodori.corpus_digest"] == DIGEST
+
+
 def test_metrics_are_numbers_at_the_images_seen(work: Work) -> None:
     assert work.run_of(work.corpus).data.metrics == {"rows": 12}
     run_id = work.run_of(str(Path(work.checkpoint).parent)).info.run_id
