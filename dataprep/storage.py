@@ -9,9 +9,9 @@ Timeouts are short and retries few: an endpoint that does not answer is said wit
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from dataprep.errors import DataError
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
 ATTEMPTS = 3
+_DELETED_AT_ONCE = 1000  # the most that one S3 request takes
 _PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
 
 _MISSING = {"404", "NoSuchKey"}
@@ -42,6 +43,7 @@ class FileEntry:
     uri: str
     size: int
     version: str = ""  # modification time in ns on disk, ETag on S3
+    modified_s: float = field(default=0.0, compare=False)  # seconds since 1970, by the store's clock
 
 
 def is_s3(uri: str) -> bool:
@@ -111,6 +113,34 @@ def list_files(uri: str) -> list[FileEntry]:
     """All files below `uri`, sorted by address; nothing there gives an empty list."""
     with explained(uri):
         return sorted(_list_s3(uri) if is_s3(uri) else _list_disk(Path(uri)))
+
+
+def list_unfinished(uri: str) -> list[FileEntry]:
+    """What writers that were killed left below `uri` on disk, sorted by address; S3 shows no unfinished write."""
+    with explained(uri):
+        return [] if is_s3(uri) else sorted(_list_disk(Path(uri), unfinished=True))
+
+
+def delete_files(uris: Sequence[str]) -> None:
+    """Delete files, all on one store; those that are gone already are no error. Deleted in order, S3 by thousands."""
+    for start in range(0, len(uris), _DELETED_AT_ONCE):
+        some = uris[start : start + _DELETED_AT_ONCE]
+        with explained(some[0]):
+            if is_s3(some[0]):
+                _delete_s3(some)
+                continue
+            for uri in some:
+                remove(uri)
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy one file, whole or not at all; from S3 to S3 the server copies, nothing passes through here."""
+    if not (is_s3(source) and is_s3(target)):
+        write_whole(target, read_bytes(source))
+        return
+    where = _bucket_and_key(target)
+    with explained(source):
+        _client().copy(_bucket_and_key(source), where["Bucket"], where["Key"])
 
 
 def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -211,13 +241,21 @@ def _put_if_absent(uri: str, data: bytes) -> bool:
     return True
 
 
-def _list_disk(root: Path) -> Iterator[FileEntry]:
+def _delete_s3(uris: Sequence[str]) -> None:
+    where = [_bucket_and_key(uri) for uri in uris]
+    keys = [{"Key": place["Key"]} for place in where]
+    answer = _client().delete_objects(Bucket=where[0]["Bucket"], Delete={"Objects": keys, "Quiet": True})
+    for refused in answer.get("Errors", []):
+        raise DataError(f"s3://{where[0]['Bucket']}/{refused['Key']}: could not be deleted: {refused.get('Message')}")
+
+
+def _list_disk(root: Path, unfinished: bool = False) -> Iterator[FileEntry]:
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.join(folder, name)
-            if not name.endswith(_PARTIAL):
+            if name.endswith(_PARTIAL) == unfinished and os.path.lexists(path):  # it may be renamed meanwhile
                 status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a dead link is listed too
-                yield FileEntry(path, status.st_size, str(status.st_mtime_ns))
+                yield FileEntry(path, status.st_size, str(status.st_mtime_ns), status.st_mtime)
 
 
 def _list_s3(uri: str) -> Iterator[FileEntry]:
@@ -226,7 +264,12 @@ def _list_s3(uri: str) -> Iterator[FileEntry]:
     for page in _client().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix):
         for item in page.get("Contents", []):
             if not item["Key"].endswith("/"):
-                yield FileEntry(f"s3://{where['Bucket']}/{item['Key']}", item["Size"], item["ETag"])
+                yield FileEntry(
+                    f"s3://{where['Bucket']}/{item['Key']}",
+                    item["Size"],
+                    item["ETag"],
+                    item["LastModified"].timestamp(),
+                )
 
 
 def _bucket_and_key(uri: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The same verbs, and the same errors in one line, on disk and on a real S3 server."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,3 +154,34 @@ def test_missing_credentials_are_asked_for(s3_prefix: str, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(DataError, match="Set AWS_ACCESS_KEY_ID"):
         storage.check_reachable(s3_prefix)
+
+
+def test_files_are_deleted_together_and_those_that_are_gone_are_no_error(base: str) -> None:
+    uris = [storage.join(base, f"{number:04d}") for number in range(12)]
+    for uri in uris[:-1]:
+        storage.write_whole(uri, b"x")
+    storage.delete_files(uris[2:])
+    assert [entry.uri for entry in storage.list_files(base)] == uris[:2]
+
+
+def test_a_file_is_copied_whole_within_a_store_and_between_stores(base: str, tmp_path: Path) -> None:
+    storage.write_whole(storage.join(base, "a"), b"content" * 1000)
+    for target in (storage.join(base, "deep", "b"), str(tmp_path / "elsewhere" / "c")):
+        storage.copy_file(storage.join(base, "a"), target)
+        assert storage.read_bytes(target) == b"content" * 1000
+    with pytest.raises(DataError, match="no such file"):
+        storage.copy_file(storage.join(base, "nothing"), storage.join(base, "d"))
+    assert not storage.exists(storage.join(base, "d"))
+
+
+def test_a_listing_tells_when_each_file_was_written(base: str) -> None:
+    before = time.time()
+    storage.write_whole(storage.join(base, "a"), b"x")
+    (entry,) = storage.list_files(base)
+    assert before - 2 <= entry.modified_s <= time.time() + 2
+
+
+def test_what_a_killed_writer_left_is_listed_apart(tmp_path: Path) -> None:
+    (tmp_path / ".b.0123.partial").write_bytes(b"half")
+    storage.write_whole(str(tmp_path / "a"), b"a")
+    assert [Path(entry.uri).name for entry in storage.list_unfinished(str(tmp_path))] == [".b.0123.partial"]
