@@ -4,21 +4,42 @@ What the bytes are decides, never a file name. Headers are read first and a pict
 anything is decoded. Transparent pixels are laid over white (so that line art on nothing does not turn black) and the
 alpha is kept beside them; EXIF orientation is applied; of an animation the first frame is taken. Every failure is one
 `UnreadablePicture` that says why: the reason under which the picture appears among the rejects.
+
+Pillow reads every header. Upright 8-bit JPEG and PNG are then decoded by OpenCV, which gives the same pixels in half to
+nine tenths of the time; everything else, and whatever OpenCV refuses, is decoded or refused by Pillow.
 """
 
 import io
+import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dataprep import svg
 from dataprep.errors import DataError
+from dataprep.resize import Fit, fitted_size, resize_color
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192; 192 MiB as RGB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # Pillow's names; SVG besides
+WHOLE = (1 << 31, 1 << 31)  # a size that no smaller decoding covers
+
+UPRIGHT, TRANSPOSED = 1, (5, 6, 7, 8)  # EXIF orientations; the latter swap width and height
+START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"  # JPEG markers, after their 0xFF
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)  # one that may not stand among pixels
+_IGNORE_EXIF = cv2.IMREAD_IGNORE_ORIENTATION
+_READ_RGB = {  # by what the sides are divided
+    1: cv2.IMREAD_COLOR_RGB | _IGNORE_EXIF,
+    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2 | _IGNORE_EXIF,
+    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4 | _IGNORE_EXIF,
+    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8 | _IGNORE_EXIF,
+}
 
 # What Pillow's decoders raise on damaged data, beside its own errors (OSError).
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, OverflowError)
@@ -44,19 +65,36 @@ class Picture:
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode PNG, JPEG, WebP, BMP, GIF or SVG of at most `max_pixels`; raises UnreadablePicture."""
-    if not data:
-        raise UnreadablePicture("the file is empty")
+    return _decode(data, WHOLE, max_pixels)
+
+
+def decode_at_least(data: bytes, width: int, height: int, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture, decoded at a half, a quarter or an eighth where that still covers width x height on both sides.
+
+    Only JPEG can be decoded smaller (and faster): its transform of 8 x 8 pixels is cut to the low frequencies, which is
+    much like averaging. A side that the divisor does not divide is rounded up. Raises UnreadablePicture.
+    """
+    if min(width, height) < 1:
+        raise ValueError(f"width and height must be at least 1, got {width}x{height}")
+    return _decode(data, (width, height), max_pixels)
+
+
+def decode_resized(
+    data: bytes, width: int, height: int, fit: Fit = "squash", max_pixels: int = MAX_PIXELS
+) -> npt.NDArray[np.uint8]:
+    """uint8 (H, W, 3) over white: the picture at exactly width x height ("squash"), or with its own aspect ratio just
+    covering that size ("cover") or just fitting inside it ("contain"). Raises UnreadablePicture.
+    """
+    size = fitted_size(measure(data, max_pixels), width, height, fit)
+    return resize_color(decode_at_least(data, *size, max_pixels).rgb, *size)
+
+
+def measure(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) of what `decode` would give, for most formats from the header alone; raises UnreadablePicture."""
     if svg.looks_like_svg(data):
-        return _decode_svg(data, max_pixels)
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise UnreadablePicture(f"{image.width}x{image.height} pixels, more than the {max_pixels} allowed")
-            return _upright(image)
-    except UnidentifiedImageError as error:
-        raise UnreadablePicture("not a PNG, JPEG, WebP, BMP, GIF or SVG picture") from error
-    except (*_DAMAGE, *_DAMAGE_BELOW) as error:
-        raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
+        return _decode_svg(data, max_pixels).rgb.shape[1::-1]
+    with _opened(data, max_pixels) as image:
+        return image.size[::-1] if _orientation(image, data) in TRANSPOSED else image.size
 
 
 def over_white(rgba: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -65,8 +103,8 @@ def over_white(rgba: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if (alpha == 255).all():
         return np.ascontiguousarray(rgba[..., :3]), None
     weight = alpha[..., None].astype(np.uint16)
-    mixed = rgba[..., :3] * weight + np.uint16(255) * (255 - weight)
-    return ((mixed.astype(np.uint32) * 2 + 255) // 510).astype(np.uint8), alpha.copy()
+    mixed = rgba[..., :3] * weight + np.uint16(255) * (255 - weight) + np.uint16(128)
+    return ((mixed + (mixed >> 8)) >> 8).astype(np.uint8), alpha.copy()  # exactly the rounded quotient by 255
 
 
 def encode_png(array: np.ndarray) -> bytes:
@@ -102,17 +140,115 @@ def _decode_svg(data: bytes, max_pixels: int) -> Picture:
     return Picture(rgb, alpha, source_is_plain_rgb=False)
 
 
-def _upright(image: Image.Image) -> Picture:
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-    single = getattr(image, "n_frames", 1) == 1
-    plain = image.mode == "RGB" and "transparency" not in image.info and not turned and single
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture with its header read and its size checked; what goes wrong meanwhile is an UnreadablePicture."""
+    if not data:
+        raise UnreadablePicture("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise UnreadablePicture(f"{image.width}x{image.height} pixels, more than the {max_pixels} allowed")
+            yield image
+    except UnidentifiedImageError as error:
+        raise UnreadablePicture("not a PNG, JPEG, WebP, BMP, GIF or SVG picture") from error
+    except (*_DAMAGE, *_DAMAGE_BELOW) as error:
+        raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
+
+
+def _decode(data: bytes, least: tuple[int, int], max_pixels: int) -> Picture:
+    if svg.looks_like_svg(data):
+        return _decode_svg(data, max_pixels)
+    with _opened(data, max_pixels) as image:
+        orientation = _orientation(image, data)
+        divisor = _divisor(image, least[::-1] if orientation in TRANSPOSED else least)
+        # What holds for the whole picture, upright, holds for any reader of the bytes.
+        plain = image.mode == "RGB" and _is_simple(image, data) and orientation == UPRIGHT and divisor == 1
+        if orientation == UPRIGHT and (pixels := _decode_by_opencv(image, data, divisor)) is not None:
+            return _picture(pixels, plain)
+        if divisor > 1:
+            image.draft(None, (image.width // divisor, image.height // divisor))
+        return _picture(_decode_by_pillow(image, orientation), plain)
+
+
+def _picture(pixels: np.ndarray, plain: bool) -> Picture:
+    """Of uint8 (H, W, 3) RGB or (H, W, 4) RGBA."""
+    rgb, alpha = (pixels, None) if pixels.shape[2] == 3 else over_white(pixels)
+    return Picture(rgb, alpha, plain)
+
+
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """The EXIF orientation: 1 to 8, or 0 where it is none of these."""
+    # A PNG may state it behind its pixels, where Pillow looks for it only by decoding them.
+    at_once = image.format == "PNG" and _ends_with_pixels(data)
+    exif = Image.Image.getexif(image) if at_once else image.getexif()
+    value = exif.get(ExifTags.Base.Orientation, UPRIGHT) or UPRIGHT
+    return int(value) if value in range(1, 9) else 0
+
+
+def _divisor(image: Image.Image, least: tuple[int, int]) -> int:
+    """By how much the picture can be decoded smaller and cover at least this (width, height)."""
+    most = min(image.width // least[0], image.height // least[1]) if image.format == "JPEG" else 1
+    return next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(most, 1))
+
+
+def _is_simple(image: Image.Image, data: bytes) -> bool:
+    """One frame of at most 8 bits a channel, and no colour that stands for transparency."""
+    deep = image.format == "PNG" and data[24] > 8  # Pillow calls 16-bit RGB by the same name
+    return not deep and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+
+
+def _decode_by_opencv(image: Image.Image, data: bytes, divisor: int) -> np.ndarray | None:
+    """uint8 RGB or RGBA at 1/divisor of the size, rounded up; None for what is left to Pillow, damage above all."""
+    known = image.format == "JPEG" and image.mode in ("L", "RGB") and _is_whole_jpeg(image, data)
+    known |= image.format == "PNG" and image.mode in ("L", "RGB", "RGBA") and _ends_with_pixels(data)
+    if not known or not _is_simple(image, data):
+        return None
+    flags = cv2.IMREAD_UNCHANGED if image.mode == "RGBA" else _READ_RGB[divisor]
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    if pixels is None or pixels.shape[:2] != (-(-image.height // divisor), -(-image.width // divisor)):
+        return None
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA, dst=pixels) if image.mode == "RGBA" else pixels
+
+
+def _decode_by_pillow(image: Image.Image, orientation: int) -> np.ndarray:
+    """uint8 RGB, or RGBA where some pixel may be transparent, of the first frame, upright."""
     image.seek(0)
     image.load()
-    upright = ImageOps.exif_transpose(image) if turned else image
-    if upright.mode == "RGB" and "transparency" not in upright.info:
-        return Picture(np.asarray(upright), None, plain)
-    rgb, alpha = over_white(_rgba(upright))
-    return Picture(rgb, alpha, source_is_plain_rgb=False)
+    upright = ImageOps.exif_transpose(image) if orientation != UPRIGHT else image
+    opaque = upright.mode == "RGB" and "transparency" not in upright.info
+    return np.asarray(upright) if opaque else _rgba(upright)
+
+
+def _is_whole_jpeg(image: Image.Image, data: bytes) -> bool:
+    """Whether a JPEG's pixels end where it ends. Other markers among them are damage, which OpenCV would paint over."""
+    if image.info.get("progressive"):
+        return True  # its parts are put together first, and there OpenCV sees the damage
+    at, marker = 2, b""
+    while marker != START_OF_SCAN:
+        marker = data[at + 1 : at + 2]
+        if data[at : at + 1] != b"\xff" or marker in (b"", b"\xff"):
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    end = _JPEG_MARKER.search(data, at)
+    return end is not None and end[1] == END_OF_IMAGE
+
+
+def _ends_with_pixels(data: bytes) -> bool:
+    """Whether all chunks of a PNG are there and none but the end follows the pixels."""
+    at, pixels = 8, False
+    while at + 12 <= len(data):
+        kind = data[at + 4 : at + 8]
+        if pixels and kind not in (b"IDAT", b"IEND"):
+            return False
+        pixels = kind == b"IDAT"
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
 
 
 def _rgba(image: Image.Image) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dataprep.errors import DataError
 from dataprep.pictures import decode
+from dataprep.resize import resize_color
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -87,12 +88,6 @@ def model_sketch(gray: Bytes) -> Floats:
 
 
 # ---- sizes --------------------------------------------------------------------------------------------------------
-
-
-def resize_color(rgb: Bytes, width: int, height: int) -> Bytes:
-    """Resize each side on its own: area averaging where it shrinks, bicubic where it grows."""
-    shrunk = cv2.resize(rgb, (min(width, rgb.shape[1]), min(height, rgb.shape[0])), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def resize_sketch(gray: Bytes, width: int, height: int) -> Bytes:

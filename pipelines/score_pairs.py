@@ -17,13 +17,13 @@ from dataprep.deformation import DeformationSettings, deform
 from dataprep.pictures import decode, encode_png
 from dataprep.randomness import generator
 from dataprep.reader import CorpusReader
+from dataprep.resize import resize_color
 from dataprep.sample import (
     SampleSettings,
     cover_size,
     evaluation_sample,
     from_model_image,
     model_reference,
-    resize_color,
 )
 from eval.features import FeatureNetwork, load_efficientnet_lite0
 from eval.known_answer import nearer_to_own

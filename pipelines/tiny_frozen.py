@@ -24,7 +24,8 @@ from torch import nn
 from dataprep.assembled import REGIONS, Assembly, from_json, region_classes
 from dataprep.operators import CORPUS_RECIPES
 from dataprep.pictures import decode
-from dataprep.sample import cover_size, resize_color
+from dataprep.resize import resize_color
+from dataprep.sample import cover_size
 from dataprep.sources import list_items, read_item
 from dataprep.split import assign_split
 from model.codec import ImageCodec, build_codec

@@ -6,6 +6,7 @@ import pytest
 
 from dataprep.errors import DataError
 from dataprep.randomness import generator
+from dataprep.resize import resize_color
 from dataprep.sample import (
     SampleSettings,
     evaluation_sample,
@@ -14,7 +15,6 @@ from dataprep.sample import (
     model_image,
     model_sketch,
     pad,
-    resize_color,
     resize_sketch,
     training_sample,
 )

@@ -1,0 +1,27 @@
+"""Sizes and resizing of colour pictures: area averaging where a side shrinks, bicubic where it grows."""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Fit = Literal["squash", "cover", "contain"]
+
+
+def resize_color(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Resize each side on its own, uint8 (H, W, 3) -> uint8 (height, width, 3)."""
+    shrunk = cv2.resize(rgb, (min(width, rgb.shape[1]), min(height, rgb.shape[0])), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def fitted_size(size: tuple[int, int], width: int, height: int, fit: Fit) -> tuple[int, int]:
+    """(width, height) of a picture of this (width, height) made to fit: exactly, or with its aspect ratio kept so that
+    it just covers the wanted size or just stays inside it.
+    """
+    if fit == "squash":
+        return width, height
+    scales = width / size[0], height / size[1]
+    if fit == "cover":
+        return max(width, round(size[0] * max(scales))), max(height, round(size[1] * max(scales)))
+    return max(1, round(size[0] * min(scales))), max(1, round(size[1] * min(scales)))
