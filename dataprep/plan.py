@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.buckets import assign_buckets
-from dataprep.filters import near_duplicates
+from dataprep.filters import judge
+from dataprep.near_duplicates import near_duplicates
 from dataprep.operators import CorpusRecipe, short_hash
 from dataprep.schema import INDEX_SCHEMA, REJECT_SCHEMA
 from dataprep.split import assign_split
@@ -53,6 +54,8 @@ class Plan:
 
 def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None = None) -> Plan:
     """Plan scan records (schema.SCAN_SCHEMA, in listing order); `earlier` is the index of the newest snapshot."""
+    for name, judged in zip(("reason", "message"), judge(records, recipe.filters), strict=True):
+        records = records.set_column(records.schema.get_field_index(name), name, judged)
     refused = pc.is_valid(records["reason"])
     usable = records.filter(pc.invert(refused))
     usable = usable.append_column("order", pa.array(np.arange(len(usable))))

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from dataprep import storage
 from dataprep.errors import DataError
-from dataprep.filters import FilterSettings, reject_reason
+from dataprep.filters import FilterSettings, measure
 from dataprep.identity import content_id, phash, pixel_hash
 from dataprep.operators import short_hash
 from dataprep.pictures import UnreadablePicture, decode
 from dataprep.sources import SourceData, SourceItem, list_items, read_item
 
-VERSION = 1  # raise when decoding, hashing or filtering gives another result
+VERSION = 2  # raise when decoding, hashing or filtering gives another result
 NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
 
 Result = TypeVar("Result")
@@ -51,9 +51,8 @@ def attempt(work: Callable[[], Result]) -> Result | Failure:
 
 
 def scan_fingerprint(settings: FilterSettings) -> str:
-    """Changes with whatever changes a scan record; the distance of near duplicates is judged later, in the plan."""
-    judged_here = {name: value for name, value in asdict(settings).items() if name != "phash_distance"}
-    return short_hash([VERSION, judged_here])
+    """Changes with whatever changes a scan record; the filters do not: they are judged later, in the plan."""
+    return short_hash([VERSION])
 
 
 def list_source(source: str) -> Iterator[ListedItem]:
@@ -94,7 +93,7 @@ def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:
         return record | {"reason": NOT_READ, "message": data.message}
     record |= {"id": content_id(data.data), "assembly": data.assembly}
     record["sketch_id"] = None if data.drawn_sketch is None else content_id(data.drawn_sketch)
-    judged = attempt(lambda: _judge(data, settings))
+    judged = attempt(lambda: _look(data))
     return record | (judged if isinstance(judged, dict) else {"reason": "unreadable", "message": judged.message})
 
 
@@ -124,12 +123,9 @@ def _key(item: SourceItem, behind: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([asdict(item), behind], sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _judge(data: SourceData, settings: FilterSettings) -> dict[str, Any]:
+def _look(data: SourceData) -> dict[str, Any]:
     try:
         picture = decode(data.data)
     except UnreadablePicture as error:
         return {"reason": "unreadable", "message": str(error)}
-    height, width = picture.rgb.shape[:2]
-    reason = reject_reason(picture, settings)
-    seen = {"width": width, "height": height, "pixel_hash": pixel_hash(picture.rgb), "phash": phash(picture.rgb)}
-    return seen | {"reason": reason, "message": f"{width}x{height}" if reason else None}
+    return measure(picture) | {"pixel_hash": pixel_hash(picture.rgb), "phash": phash(picture.rgb)}

@@ -29,7 +29,25 @@ ROW_SCHEMA = pa.schema(
     ]
 )
 
-# What the scan learned about one source item; `item` names the item and its version, `reason` says why it is no row.
+# One source item before it is read; `key` names it and the version of the bytes behind it. What the source merely says
+# about the picture (group to caption) is no part of the key: new tags make nothing be read again.
+LISTING_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("tags", STRINGS, nullable=False),
+        pa.field("rating", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("caption", pa.string()),
+        pa.field("sketch_uri", pa.string()),
+        pa.field("mask_uri", pa.string()),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+
+# What the scan learned about one source item; `item` is the key of its listing, `reason` says why it is no row.
 SCAN_SCHEMA = pa.schema(
     [
         pa.field("item", pa.string(), nullable=False),
@@ -44,9 +62,11 @@ SCAN_SCHEMA = pa.schema(
         pa.field("kind", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("id", pa.string()),
-        pa.field("sketch_id", pa.string()),  # sha256 of the drawn sketch's bytes
+        pa.field("sketch_id", pa.string()),  # sha256 of the drawn sketch's bytes; with a mask file, of both their hashes
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
+        pa.field("contrast", pa.int16()),  # dataprep.filters.measure
+        pa.field("chroma", pa.int16()),
         pa.field("pixel_hash", pa.string()),
         pa.field("phash", pa.uint64()),
         pa.field("assembly", pa.string()),

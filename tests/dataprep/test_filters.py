@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from dataprep.filters import FilterSettings, near_duplicates, reject_reason
+from dataprep.filters import FilterSettings, reject_reason
+from dataprep.near_duplicates import near_duplicates
 from dataprep.pictures import Picture
 
 
