@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.pictures import decode
+from dataprep.pictures import decode, decode_at_least, measure
 from dataprep.resize import resize_color
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 WHITE = 255
+# The 256 levels of a picture as the model sees them: a table look-up, since arithmetic on whole pictures is slower and
+# holds up the other threads.
+_LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ class Window:
 
 def model_image(rgb: Bytes) -> Floats:
     """uint8 (H, W, 3) -> float32 (3, H, W) in [-1, 1]."""
-    return np.ascontiguousarray(rgb.transpose(2, 0, 1), dtype=np.float32) / np.float32(127.5) - np.float32(1)
+    image = np.empty((3, *rgb.shape[:2]), np.float32)
+    for channel, plane in enumerate(cv2.split(rgb)):
+        cv2.LUT(plane, _LEVELS, dst=image[channel])
+    return image
 
 
 def from_model_image(image: Floats) -> Bytes:
@@ -84,7 +90,9 @@ def from_model_image(image: Floats) -> Bytes:
 
 def model_sketch(gray: Bytes) -> Floats:
     """Black lines on white, uint8 (H, W) -> lines +1 on -1, float32 (3, H, W): the one place where polarity changes."""
-    return np.repeat(np.float32(1) - gray.astype(np.float32)[None] / np.float32(127.5), 3, axis=0)
+    image = np.empty((3, *gray.shape), np.float32)
+    image[:] = cv2.LUT(gray, -_LEVELS)
+    return image
 
 
 # ---- sizes --------------------------------------------------------------------------------------------------------
@@ -98,15 +106,20 @@ def resize_sketch(gray: Bytes, width: int, height: int) -> Bytes:
     """
     shrunk = cv2.resize(gray, (min(width, gray.shape[1]), min(height, gray.shape[0])), interpolation=cv2.INTER_AREA)
     shrink = np.sqrt(gray.size / shrunk.size)
-    ink = np.minimum((WHITE - shrunk.astype(np.float32)) * np.sqrt(shrink), WHITE)
-    inked = (WHITE - np.rint(ink)).astype(np.uint8)
+    ink = np.minimum((WHITE - np.arange(256, dtype=np.float32)) * np.sqrt(shrink), WHITE)
+    inked = cv2.LUT(shrunk, (WHITE - np.rint(ink)).astype(np.uint8))
     return np.asarray(cv2.resize(inked, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def cover_size(picture: npt.NDArray[Any], width: int, height: int, rescale: float = 1.0) -> tuple[int, int]:
     """(width, height) of a picture scaled to just cover a window, times `rescale`; never smaller than the window."""
-    scale = rescale * max(width / picture.shape[1], height / picture.shape[0])
-    return max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
+    return cover((picture.shape[1], picture.shape[0]), width, height, rescale)
+
+
+def cover(size: tuple[int, int], width: int, height: int, rescale: float = 1.0) -> tuple[int, int]:
+    """`cover_size` of a picture of which only the (width, height) is known."""
+    scale = rescale * max(width / size[0], height / size[1])
+    return max(width, round(size[0] * scale)), max(height, round(size[1] * scale))
 
 
 def blank_border(gray: Bytes, shares: npt.NDArray[np.float64]) -> Bytes:
@@ -162,23 +175,30 @@ def training_sample(row: Mapping[str, Any], settings: SampleSettings, rng: np.ra
     """The augmented sample of a row: joint rescale and crop, a style of the row's own, the sketch's border blanked.
 
     `row` holds encoded pictures: `color` and `sketch_<style>` (None where the row has no such sketch). DataError names
-    the row when none of the wanted styles is there.
+    the row when its color or all of the wanted styles are missing; UnreadablePicture says why one cannot be decoded.
     """
+    if row.get("color") is None:
+        raise DataError(f"row {row.get('id')} has no color")
     styles = [style for style in settings.styles if row.get(f"sketch_{style}") is not None]
     if not styles:
         raise DataError(f"row {row.get('id')} has no sketch of the styles {', '.join(settings.styles)}")
     # Every sample draws the same eight numbers in the same order, so settings that use fewer change nothing else.
     draws = rng.random(8)
-    rescale = 1.0 + draws[1] * (settings.rescale_max - 1.0)
     style = styles[int(draws[0] * len(styles))]
-    return _sample(row, settings, style, rescale, (draws[2], draws[3]), draws[4:8] * settings.sketch_crop_max)
+    rescale = 1.0 + draws[1] * (settings.rescale_max - 1.0)
+    size = cover(measure(row["color"]), settings.width, settings.height, rescale)
+    # A picture that will be shrunk far is decoded smaller, where its format can.
+    rgb = decode_at_least(row["color"], *(max(side, settings.reference_size) for side in size)).rgb
+    return _sample(rgb, row, settings, style, size, (draws[2], draws[3]), draws[4:8] * settings.sketch_crop_max)
 
 
 def evaluation_sample(row: Mapping[str, Any], settings: SampleSettings, style: str) -> Sample:
     """The sample of a row for scoring: the centre that covers the window, no border blanked, nothing random."""
     if row.get(f"sketch_{style}") is None:
         raise DataError(f"row {row.get('id')} has no sketch of the style {style}")
-    return _sample(row, settings, style, 1.0, (0.5, 0.5), np.zeros(4))
+    rgb = decode(row["color"]).rgb
+    size = cover_size(rgb, settings.width, settings.height)
+    return _sample(rgb, row, settings, style, size, (0.5, 0.5), np.zeros(4))
 
 
 def model_reference(rgb: Bytes, settings: SampleSettings) -> Floats:
@@ -187,17 +207,17 @@ def model_reference(rgb: Bytes, settings: SampleSettings) -> Floats:
 
 
 def _sample(
+    rgb: Bytes,
     row: Mapping[str, Any],
     settings: SampleSettings,
     style: str,
-    rescale: float,
+    size: tuple[int, int],
     offset: tuple[float, float],
     blanked: npt.NDArray[np.float64],
 ) -> Sample:
-    """`offset` (down, right) in [0, 1) places the window in what the rescaled picture leaves free."""
-    rgb = decode(row["color"]).rgb
+    """Sketch and color at `size`; `offset` (down, right) in [0, 1) places the window in what that leaves free."""
     gray = np.asarray(cv2.cvtColor(decode(row[f"sketch_{style}"]).rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    width, height = cover_size(rgb, settings.width, settings.height, rescale)
+    width, height = size
     down, right = height - settings.height, width - settings.width
     window = Window(
         min(int(offset[0] * (down + 1)), down),
