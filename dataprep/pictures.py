@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 import cv2
 import numpy as np
@@ -29,7 +30,9 @@ from dataprep.resize import Fit, fitted_size, resize_color
 MAX_PIXELS = 1 << 26  # 8192 x 8192; 192 MiB as RGB
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # Pillow's names; SVG besides
 WHOLE = (1 << 31, 1 << 31)  # a size that no smaller decoding covers
+RESIZE_GAP = 4 / 3  # how much larger than wanted a picture is decoded: shrinking it by less would blur it twice
 
+DIVISORS = (8, 4, 2, 1)  # of the sides of a JPEG
 UPRIGHT, TRANSPOSED = 1, (5, 6, 7, 8)  # EXIF orientations; the latter swap width and height
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"  # JPEG markers, after their 0xFF
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)  # one that may not stand among pixels
@@ -56,11 +59,14 @@ class Picture:
 
     source_is_plain_rgb: the encoded bytes give exactly `rgb` in any reader (8-bit RGB, upright, one frame), so that
     they can be stored as they are.
+    extent: (width, height) of the source in pixels of `rgb` where `decode_at_least` made it smaller, else None. Sides
+    are rounded up, so the last column and row may stand for less than a pixel; `resize_color` wants to know.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None
     source_is_plain_rgb: bool
+    extent: tuple[float, float] | None = None
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -72,7 +78,7 @@ def decode_at_least(data: bytes, width: int, height: int, max_pixels: int = MAX_
     """The picture, decoded at a half, a quarter or an eighth where that still covers width x height on both sides.
 
     Only JPEG can be decoded smaller (and faster): its transform of 8 x 8 pixels is cut to the low frequencies, which is
-    much like averaging. A side that the divisor does not divide is rounded up. Raises UnreadablePicture.
+    much like averaging. Then `Picture.extent` is set. Raises UnreadablePicture.
     """
     if min(width, height) < 1:
         raise ValueError(f"width and height must be at least 1, got {width}x{height}")
@@ -86,7 +92,8 @@ def decode_resized(
     covering that size ("cover") or just fitting inside it ("contain"). Raises UnreadablePicture.
     """
     size = fitted_size(measure(data, max_pixels), width, height, fit)
-    return resize_color(decode_at_least(data, *size, max_pixels).rgb, *size)
+    picture = decode_at_least(data, ceil(size[0] * RESIZE_GAP), ceil(size[1] * RESIZE_GAP), max_pixels)
+    return resize_color(picture.rgb, *size, picture.extent)
 
 
 def measure(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -161,20 +168,15 @@ def _decode(data: bytes, least: tuple[int, int], max_pixels: int) -> Picture:
         return _decode_svg(data, max_pixels)
     with _opened(data, max_pixels) as image:
         orientation = _orientation(image, data)
-        divisor = _divisor(image, least[::-1] if orientation in TRANSPOSED else least)
+        divisor = _divisor(image, orientation, least[::-1] if orientation in TRANSPOSED else least)
         # What holds for the whole picture, upright, holds for any reader of the bytes.
         plain = image.mode == "RGB" and _is_simple(image, data) and orientation == UPRIGHT and divisor == 1
-        if orientation == UPRIGHT and (pixels := _decode_by_opencv(image, data, divisor)) is not None:
-            return _picture(pixels, plain)
-        if divisor > 1:
-            image.draft(None, (image.width // divisor, image.height // divisor))
-        return _picture(_decode_by_pillow(image, orientation), plain)
-
-
-def _picture(pixels: np.ndarray, plain: bool) -> Picture:
-    """Of uint8 (H, W, 3) RGB or (H, W, 4) RGBA."""
+        extent = None if divisor == 1 else (image.width / divisor, image.height / divisor)
+        pixels = _decode_by_opencv(image, data, divisor) if orientation == UPRIGHT else None
+        if pixels is None:
+            pixels = _decode_by_pillow(image, orientation, divisor)
     rgb, alpha = (pixels, None) if pixels.shape[2] == 3 else over_white(pixels)
-    return Picture(rgb, alpha, plain)
+    return Picture(rgb, alpha, plain, extent[::-1] if extent and orientation in TRANSPOSED else extent)
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
@@ -186,10 +188,14 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     return int(value) if value in range(1, 9) else 0
 
 
-def _divisor(image: Image.Image, least: tuple[int, int]) -> int:
-    """By how much the picture can be decoded smaller and cover at least this (width, height)."""
-    most = min(image.width // least[0], image.height // least[1]) if image.format == "JPEG" else 1
-    return next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(most, 1))
+def _divisor(image: Image.Image, orientation: int, least: tuple[int, int]) -> int:
+    """By how much the sides can be divided while decoding and cover at least this (width, height)."""
+    if image.format != "JPEG":
+        return 1
+    most = max(1, min(image.width // least[0], image.height // least[1]))
+    # Turned, the pixels that stand for less than one would come first: then only what divides both sides.
+    exact = orientation != UPRIGHT
+    return next(d for d in DIVISORS if d <= most and not (exact and (image.width % d or image.height % d)))
 
 
 def _is_simple(image: Image.Image, data: bytes) -> bool:
@@ -214,9 +220,11 @@ def _decode_by_opencv(image: Image.Image, data: bytes, divisor: int) -> np.ndarr
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA, dst=pixels) if image.mode == "RGBA" else pixels
 
 
-def _decode_by_pillow(image: Image.Image, orientation: int) -> np.ndarray:
+def _decode_by_pillow(image: Image.Image, orientation: int, divisor: int) -> np.ndarray:
     """uint8 RGB, or RGBA where some pixel may be transparent, of the first frame, upright."""
     image.seek(0)
+    if divisor > 1:
+        image.draft(None, (image.width // divisor, image.height // divisor))
     image.load()
     upright = ImageOps.exif_transpose(image) if orientation != UPRIGHT else image
     opaque = upright.mode == "RGB" and "transparency" not in upright.info

@@ -9,9 +9,19 @@ import numpy.typing as npt
 Fit = Literal["squash", "cover", "contain"]
 
 
-def resize_color(rgb: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Resize each side on its own, uint8 (H, W, 3) -> uint8 (height, width, 3)."""
-    shrunk = cv2.resize(rgb, (min(width, rgb.shape[1]), min(height, rgb.shape[0])), interpolation=cv2.INTER_AREA)
+def resize_color(
+    rgb: npt.NDArray[np.uint8], width: int, height: int, extent: tuple[float, float] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Resize each side on its own, uint8 (H, W, 3) -> uint8 (height, width, 3).
+
+    `extent` is the part of (W, H) that the picture really fills (`pictures.Picture.extent`); without it all of it.
+    """
+    if extent is None:
+        size = min(width, rgb.shape[1]), min(height, rgb.shape[0])
+        shrunk = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    else:  # exact scales; what lies beyond the extent makes at most one column and row, which are cut off
+        scale_x, scale_y = min(1.0, width / extent[0]), min(1.0, height / extent[1])
+        shrunk = cv2.resize(rgb, None, fx=scale_x, fy=scale_y, interpolation=cv2.INTER_AREA)[:height, :width]
     return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
