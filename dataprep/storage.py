@@ -32,11 +32,12 @@ _DELETED_AT_ONCE = 1000  # the most that one S3 request takes
 _PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
 
 _MISSING = {"404", "NoSuchKey"}
+_BEYOND_END = {"416", "InvalidRange"}
 _EXISTS_ALREADY = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class FileEntry:
     """One file of a listing: address, size in bytes, and a mark that changes when the content does."""
 
@@ -55,12 +56,50 @@ def join(uri: str, *parts: str) -> str:
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
-def read_bytes(uri: str) -> bytes:
-    """The whole content. Raises DataError where there is nothing to read."""
+def read_bytes(uri: str, most: int | None = None) -> bytes:
+    """The whole content. Raises DataError where there is nothing to read, or more than `most` bytes."""
     with explained(uri):
         if is_s3(uri):
-            return _client().get_object(**_bucket_and_key(uri))["Body"].read()
-        return Path(uri).read_bytes()
+            answer = _client().get_object(**_bucket_and_key(uri))
+            _check_size(uri, answer["ContentLength"], most)
+            return answer["Body"].read()
+        with open(uri, "rb") as file:
+            _check_size(uri, os.fstat(file.fileno()).st_size, most)
+            return file.read()
+
+
+def read_range(uri: str, offset: int, length: int) -> bytes:
+    """`length` bytes from `offset` on, in one request; fewer where the file ends before."""
+    if offset < 0 or length < 0:
+        raise ValueError(f"offset and length cannot be negative, got {offset} and {length}")
+    if not length:
+        return b""
+    with explained(uri):
+        if not is_s3(uri):
+            with open(uri, "rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        try:
+            part = _client().get_object(**_bucket_and_key(uri), Range=f"bytes={offset}-{offset + length - 1}")
+        except aws.ClientError as error:
+            if _code(error) in _BEYOND_END:
+                return b""
+            raise
+        return part["Body"].read()
+
+
+def file_entry(uri: str) -> FileEntry | None:
+    """The entry of one file, as a listing gives it; None where there is no such file."""
+    with explained(uri):
+        if not is_s3(uri):
+            return _disk_entry(uri) if os.path.isfile(uri) else None
+        try:
+            head = _client().head_object(**_bucket_and_key(uri))
+        except aws.ClientError as error:
+            if _code(error) in _MISSING:
+                return None
+            raise
+        return FileEntry(uri, head["ContentLength"], head["ETag"], head["LastModified"].timestamp())
 
 
 def write_whole(uri: str, data: bytes) -> None:
@@ -113,6 +152,32 @@ def list_files(uri: str) -> list[FileEntry]:
     """All files below `uri`, sorted by address; nothing there gives an empty list."""
     with explained(uri):
         return sorted(_list_s3(uri) if is_s3(uri) else _list_disk(Path(uri)))
+
+
+def walk_files(uri: str) -> Iterator[FileEntry]:
+    """All files below `uri` as they are met, in no certain order on disk: for folders of millions."""
+    with explained(uri):
+        yield from _list_s3(uri) if is_s3(uri) else _list_disk(Path(uri))
+
+
+def list_folder(uri: str) -> tuple[list[str], list[FileEntry]]:
+    """What lies directly in a folder, sorted: the names of its folders, and its files. Nothing there gives two empty
+    lists."""
+    folders: list[str] = []
+    files: list[FileEntry] = []
+    with explained(uri):
+        if is_s3(uri):
+            where, prefix = _bucket_and_prefix(uri)
+            for page in _client().get_paginator("list_objects_v2").paginate(**where, Prefix=prefix, Delimiter="/"):
+                folders += [item["Prefix"][len(prefix) : -1] for item in page.get("CommonPrefixes", [])]
+                files += _page_entries(where["Bucket"], page)
+        elif os.path.isdir(uri):
+            for entry in os.scandir(uri):
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif not entry.name.endswith(_PARTIAL):
+                    files.append(_disk_entry(entry.path))
+    return sorted(folders), sorted(files)
 
 
 def list_unfinished(uri: str) -> list[FileEntry]:
@@ -254,22 +319,37 @@ def _list_disk(root: Path, unfinished: bool = False) -> Iterator[FileEntry]:
         for name in names:
             path = os.path.join(folder, name)
             if name.endswith(_PARTIAL) == unfinished and os.path.lexists(path):  # it may be renamed meanwhile
-                status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a dead link is listed too
-                yield FileEntry(path, status.st_size, str(status.st_mtime_ns), status.st_mtime)
+                yield _disk_entry(path)
+
+
+def _disk_entry(path: str) -> FileEntry:
+    status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a dead link is listed too
+    return FileEntry(path, status.st_size, str(status.st_mtime_ns), status.st_mtime)
 
 
 def _list_s3(uri: str) -> Iterator[FileEntry]:
+    where, prefix = _bucket_and_prefix(uri)
+    for page in _client().get_paginator("list_objects_v2").paginate(**where, Prefix=prefix):
+        yield from _page_entries(where["Bucket"], page)
+
+
+def _page_entries(bucket: str, page: dict[str, Any]) -> Iterator[FileEntry]:
+    for item in page.get("Contents", []):
+        if not item["Key"].endswith("/"):
+            yield FileEntry(
+                f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"], item["LastModified"].timestamp()
+            )
+
+
+def _bucket_and_prefix(uri: str) -> tuple[dict[str, str], str]:
+    """The bucket as a keyword, and the prefix of all that lies below `uri`."""
     where = _bucket_and_key(uri)
-    prefix = where["Key"].rstrip("/") + "/" if where["Key"] else ""
-    for page in _client().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix):
-        for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):
-                yield FileEntry(
-                    f"s3://{where['Bucket']}/{item['Key']}",
-                    item["Size"],
-                    item["ETag"],
-                    item["LastModified"].timestamp(),
-                )
+    return {"Bucket": where["Bucket"]}, where["Key"].rstrip("/") + "/" if where["Key"] else ""
+
+
+def _check_size(uri: str, size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        raise DataError(f"{uri}: the file has {size:,} bytes, more than the {most:,} that are read.")
 
 
 def _bucket_and_key(uri: str) -> dict[str, str]:
