@@ -6,15 +6,16 @@ second build reads only what is new. A picture that cannot be used is a record w
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from posixpath import dirname
-from typing import Any, TypeVar
+from typing import Any
 
 from dataprep import storage
-from dataprep.errors import DataError
+from dataprep.faults import Failure, attempt
 from dataprep.filters import FilterSettings, measure
+from dataprep.guard import Guard
 from dataprep.identity import content_id, phash, pixel_hash
 from dataprep.operators import short_hash
 from dataprep.pictures import UnreadablePicture, decode
@@ -23,15 +24,6 @@ from dataprep.sources import SourceData, SourceItem, list_items, read_item
 VERSION = 2  # raise when decoding, hashing or filtering gives another result
 NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
 
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why something could not be done, in one line."""
-
-    message: str
-
 
 @dataclass(frozen=True)
 class ListedItem:
@@ -39,15 +31,6 @@ class ListedItem:
 
     key: str
     item: SourceItem
-
-
-def attempt(work: Callable[[], Result]) -> Result | Failure:
-    """The one place where the failure of one picture is caught, whatever it is: it must never stop a build."""
-    try:
-        return work()
-    except Exception as error:  # decoders and operators of many libraries: no common class below this one
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Failure(line if isinstance(error, DataError) else f"{type(error).__name__}: {line}")
 
 
 def scan_fingerprint(settings: FilterSettings) -> str:
@@ -71,7 +54,7 @@ def list_source(source: str) -> Iterator[ListedItem]:
         yield ListedItem(_key(item, behind), item)
 
 
-def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:
+def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
     """The record of one item (schema.SCAN_SCHEMA). Raises DataError only where the whole store is out of reach."""
     item = listed.item
     record: dict[str, Any] = {
@@ -93,8 +76,11 @@ def scan(listed: ListedItem, settings: FilterSettings) -> dict[str, Any]:
         return record | {"reason": NOT_READ, "message": data.message}
     record |= {"id": content_id(data.data), "assembly": data.assembly}
     record["sketch_id"] = None if data.drawn_sketch is None else content_id(data.drawn_sketch)
-    judged = attempt(lambda: _look(data))
-    return record | (judged if isinstance(judged, dict) else {"reason": "unreadable", "message": judged.message})
+    with guard.picture():
+        seen = guard.call(listed.key, lambda: _look(data))
+    if isinstance(seen, Failure):
+        return record | {"reason": "unreadable" if seen.reason == "raised" else seen.reason, "message": seen.message}
+    return record | seen
 
 
 def item_of(record: Mapping[str, Any]) -> SourceItem:

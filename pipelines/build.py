@@ -23,7 +23,7 @@ from dataprep.snapshot import Contents, Snapshot, commit, newest_snapshot
 from pipelines import build_phases as phases
 from pipelines import lineage
 from pipelines.addresses import absolute
-from pipelines.build_tasks import Engine, over_ray
+from pipelines.build_tasks import FAULTS, Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
 __all__ = ["CORPUS_RECIPES", "BuildReport", "CorpusRecipe", "build_corpus", "run_build"]
@@ -169,6 +169,7 @@ def run_build(
         computed[file.column] += is_new
     clock.lap("columns")
     snapshot, is_new = commit(out, _contents(files, plan, sources, recipe), earlier)
+    storage.delete_files([entry.uri for entry in storage.list_files(storage.join(out, FAULTS))])
     clock.lap("commit")
     return BuildReport(
         out=out,

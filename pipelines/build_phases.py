@@ -94,11 +94,11 @@ def scan_items(
     unknown = unknown_items(items, known)
     size = min(SCAN_PART_MAX, max(SCAN_PART_MIN, len(unknown) // 64))
     parts = [unknown[start : start + size] for start in range(0, len(unknown), size)]
-    tasks = [scan_task(part, _scan_folder(out, recipe)) for part in parts]
+    tasks = [scan_task(part, out, _scan_folder(out, recipe)) for part in parts]
     done, reused, uris = 0, len(items) - len(unknown), []
     note = f"reused {reused:,} of {len(items):,}" if reused else ""
     clock = _Clock("scan pictures", len(unknown), "pictures", note, progress)
-    for result in engine(partial(scan_part, settings=recipe.filters), tasks):
+    for result in engine(partial(scan_part, limits=recipe.limits), tasks):
         uris.append(result["uri"])
         done += result["pictures"]
         clock.tell(done)

@@ -1,10 +1,12 @@
 """The two pieces of work of a corpus build, and the one place where they meet Ray Data.
 
 A task is one part of the scan or one shard: small enough for one block, named before it starts, and written whole. So
-a task that is repeated, on any worker, after any crash, ends with the same files.
+a task that is repeated, on any worker, after any crash, ends with the same files. What is done to a picture runs under
+dataprep.guard, so that no picture holds a task for ever.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -17,18 +19,22 @@ import pyarrow as pa
 from dataprep import storage
 from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason, read_rows, write_table
 from dataprep.errors import DataError
-from dataprep.filters import FilterSettings
+from dataprep.faults import Failure, attempt
+from dataprep.guard import Guard, LimitSettings, expendable
 from dataprep.identity import content_id
 from dataprep.operators import CorpusRecipe, Operator, RowInput, operators
 from dataprep.pictures import decode
-from dataprep.scan import Failure, ListedItem, attempt, item_of, part_name, scan
+from dataprep.scan import ListedItem, item_of, part_name, scan
 from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
-from dataprep.sources import SourceItem, read_item
+from dataprep.sources import SourceData, SourceItem, read_item
 from pipelines.task_tables import read_group
 
 Task = dict[str, Any]  # JSON-able
 Work = Callable[[Task], Task]
 Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
+Cell = tuple[bytes | None, str | None]  # value, error
+
+FAULTS = "plan/faults"  # below a corpus, until the next commit: the calls that ended a worker
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,10 @@ class ShardWork:
 
 
 def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
-    """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here."""
+    """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here.
+
+    A task whose worker or node is lost is tried again without end; the guard sees to it that there is an end.
+    """
     import ray
     from ray.data import DataContext
 
@@ -62,7 +71,8 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
         return
     DataContext.get_current().raise_original_map_exception = True
     blocks = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
-    results = blocks.map_batches(partial(_run_block, work), batch_size=None, num_cpus=1)
+    run = partial(_run_block, work, uuid.uuid4().hex)
+    results = blocks.map_batches(run, batch_size=None, num_cpus=1, max_retries=-1)
     try:
         for row in results.iter_rows():
             yield json.loads(row["result"])
@@ -77,24 +87,27 @@ def in_process(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     return map(work, tasks)
 
 
-def _run_block(work: Work, block: dict[str, Any]) -> dict[str, Any]:
+def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
     cv2.setNumThreads(1)  # the task has one CPU
-    return {"result": np.array([json.dumps(work(json.loads(task))) for task in block["task"]], dtype=object)}
+    with expendable(build):
+        return {"result": np.array([json.dumps(work(json.loads(task))) for task in block["task"]], dtype=object)}
 
 
 # ---- scan ---------------------------------------------------------------------------------------------------------
 
 
-def scan_task(items: Sequence[ListedItem], folder: str) -> Task:
-    """The task that scans `items` into one part below `folder`."""
-    return {"folder": folder, "items": [[listed.key, asdict(listed.item)] for listed in items]}
+def scan_task(items: Sequence[ListedItem], out: str, folder: str) -> Task:
+    """The task that scans `items` into one part below `folder` of the corpus `out`."""
+    return {"out": out, "folder": folder, "items": [[listed.key, asdict(listed.item)] for listed in items]}
 
 
-def scan_part(task: Task, settings: FilterSettings) -> Task:
+def scan_part(task: Task, limits: LimitSettings) -> Task:
     """Scan the task's items and write the part; gives its address and the number of pictures."""
     items = [ListedItem(key, _item(fields)) for key, fields in task["items"]]
-    records = [scan(listed, settings) for listed in items]
-    uri = storage.join(task["folder"], f"{part_name(items)}.parquet")
+    name = part_name(items)
+    guard = Guard(limits, storage.join(task["out"], FAULTS, "scan", name))
+    records = [scan(listed, guard) for listed in items]
+    uri = storage.join(task["folder"], f"{name}.parquet")
     storage.write_whole(uri, write_table(pa.Table.from_pylist(records, SCAN_SCHEMA)))
     return {"uri": uri, "pictures": len(items)}
 
@@ -113,7 +126,8 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     ids = [row["id"] for row in rows]
     present = {column: data for column in work.found if (data := _sound(work, column, ids)) is not None}
     missing = [column for column in work.files if column not in present and column not in work.described]
-    made = _compute(work, rows, [operator for operator in operators(recipe) if operator.column in missing])
+    guard = Guard(recipe.limits, storage.join(work.out, FAULTS, work.split, work.shard))
+    made = _compute(work, rows, [operator for operator in operators(recipe) if operator.column in missing], guard)
     if "row" in missing:
         made["row"] = _row_file(rows)
     described = {column: _describe(work, column, data) for column, data in (present | made).items()}
@@ -127,7 +141,9 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     return {"files": [asdict(file) for file in described.values()], "computed": list(made), "rows": len(rows)}
 
 
-def _compute(work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Operator]) -> dict[str, bytes]:
+def _compute(
+    work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Operator], guard: Guard
+) -> dict[str, bytes]:
     """The files of the wanted columns, row by row, so that one picture at a time is in memory."""
     if not wanted:
         return {}
@@ -135,27 +151,47 @@ def _compute(work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequenc
     upstream = {needed.column for operator in wanted for needed in operator.inputs} - writers.keys()
     stored = {column: _stored(work, column) for column in upstream}
     settled = {column: _settled(work, column) for column in writers.keys() & work.again.keys()}
+    marks = {operator.column: work.files[operator.column][0] for operator in wanted}
     for record in rows:
         row_id = record["id"]
-        cells: dict[str, bytes | None] = {column: values[row_id] for column, values in stored.items()}
-        row: RowInput | None = None
-        renewed: set[str] = set()  # columns whose earlier cell of this row no longer holds
-        for operator in wanted:
-            column, inputs = operator.column, {needed.column for needed in operator.inputs}
-            if row_id in settled.get(column, {}) and not inputs & renewed:
-                value, error = settled[column][row_id]
-            else:
-                row = row or _row_input(record)
-                outcome = attempt(partial(operator.compute, replace(row, columns=cells)))
-                failed = isinstance(outcome, Failure)
-                value, error = (None, outcome.message) if isinstance(outcome, Failure) else (outcome, None)
-                renewed |= set() if failed else {column}
-            cells[column] = value
+        cells = {column: values[row_id] for column, values in stored.items()}
+        kept = {column: values[row_id] for column, values in settled.items() if row_id in values}
+        made = kept if len(kept) == len(wanted) else _compute_row(record, wanted, marks, cells, kept, guard)
+        for column, (value, error) in made.items():
             writers[column].add(row_id, value, error)
     return {column: writer.finish() for column, writer in writers.items()}
 
 
-def _settled(work: ShardWork, column: str) -> dict[str, tuple[bytes | None, str | None]]:
+def _compute_row(
+    record: Mapping[str, Any],
+    wanted: Sequence[Operator],
+    marks: Mapping[str, str],  # column -> fingerprint
+    cells: dict[str, bytes | None],  # the columns that are there already; the made ones join them
+    kept: Mapping[str, Cell],  # cells of an earlier file that hold unless what they are made from is renewed
+    guard: Guard,
+) -> dict[str, Cell]:
+    """The wanted cells of one row."""
+    row_id, data = record["id"], _read(record)
+    made: dict[str, Cell] = {}
+    renewed: set[str] = set()
+    with guard.picture():
+        row = guard.call(f"decode-{row_id}", partial(_row_input, row_id, data))
+        for operator in wanted:
+            column = operator.column
+            if column in kept and not renewed & {needed.column for needed in operator.inputs}:
+                made[column] = kept[column]
+            elif isinstance(row, Failure):
+                made[column] = (None, str(row))
+            else:
+                compute = partial(operator.value, replace(row, columns=cells))
+                value = guard.call(f"{column}-{marks[column]}-{row_id}", compute)
+                made[column] = (None, str(value)) if isinstance(value, Failure) else (value, None)
+                renewed |= set() if isinstance(value, Failure) else {column}
+            cells[column] = made[column][0]
+    return made
+
+
+def _settled(work: ShardWork, column: str) -> dict[str, Cell]:
     """The cells (value, error) of an earlier file that are not to be computed again, by id."""
     uri = _earlier(work, column)
     return {
@@ -165,11 +201,15 @@ def _settled(work: ShardWork, column: str) -> dict[str, tuple[bytes | None, str 
     }
 
 
-def _row_input(record: Mapping[str, Any]) -> RowInput:
+def _read(record: Mapping[str, Any]) -> SourceData:
     data = read_item(item_of(record))
     if content_id(data.data) != record["id"]:
         raise DataError(f"{record['uri']}: the file changed while the corpus was built. Run the build again.")
-    return RowInput(record["id"], data.data, decode(data.data), data.drawn_sketch, data.mask)
+    return data
+
+
+def _row_input(row_id: str, data: SourceData) -> RowInput:
+    return RowInput(row_id, data.data, decode(data.data), data.drawn_sketch, data.mask)
 
 
 def _row_file(records: Sequence[Mapping[str, Any]]) -> bytes:

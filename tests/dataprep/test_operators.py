@@ -21,7 +21,7 @@ def row_of(data: bytes, **more: object) -> RowInput:
 
 
 def compute(column: str, row: RowInput, recipe: CorpusRecipe = PLAIN) -> bytes | None:
-    return next(operator for operator in operators(recipe) if operator.column == column).compute(row)
+    return next(operator for operator in operators(recipe) if operator.column == column).value(row)
 
 
 def marks(recipe: CorpusRecipe) -> dict[str, str]:
