@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from dataprep.randomness import generator
-from dataprep.reader import CorpusReader, SamplePlan
+from dataprep.reader import CorpusReader
+from dataprep.sample_plan import SamplePlan
 from dataprep.sample import Sample, SampleSettings, training_sample
 from pipelines.draws import Draws, draw
 from pipelines.recipes import StageRecipe

@@ -9,7 +9,8 @@ import pytest
 from dataprep.corpus import info
 from dataprep.errors import DataError
 from dataprep.pictures import decode
-from dataprep.reader import CorpusReader, SamplePlan
+from dataprep.reader import CorpusReader
+from dataprep.sample_plan import SamplePlan
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process
 from tests.corpus_pictures import SMALL, write_pictures

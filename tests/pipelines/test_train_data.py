@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from dataprep.pictures import decode
-from dataprep.reader import CorpusReader, SamplePlan
+from dataprep.reader import CorpusReader
+from dataprep.sample_plan import SamplePlan
 from dataprep.sample import model_reference
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process
