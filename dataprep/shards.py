@@ -3,7 +3,7 @@
 Nothing here holds more Python objects than one shard needs; the tables stay Arrow.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ class ShardIds:
         self._ids, self._positions = ordered["id"], ordered["position"].to_numpy()
         self._runs = {(split, shard): (start, end) for split, shard, start, end in _runs(ordered)}
 
-    def keys(self) -> Collection[tuple[str, str]]:
+    def keys(self) -> KeysView[tuple[str, str]]:
         return self._runs.keys()
 
     def of(self, split: str, shard: str) -> list[str]:

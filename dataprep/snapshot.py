@@ -31,6 +31,7 @@ from dataprep.schema import FILE_SCHEMA, INDEX_SCHEMA, REJECT_SCHEMA
 
 FORMAT = 1
 TABLES = {"files": FILE_SCHEMA, "index": INDEX_SCHEMA, "rejects": REJECT_SCHEMA}
+_PARTS = ("digest", "rows", "rejects", "failures", "operators", "bytes", "sources", "recipe", "tables")
 _SNAPSHOT_NAME = re.compile(r"/(\d+)\.json$")
 
 
@@ -108,6 +109,8 @@ def open_snapshot(uri: str, number: int | None = None) -> Snapshot:
         raise DataError(f"{path}: damaged ({error}). Deleting it brings back the snapshot before.") from error
     if known != FORMAT:
         raise DataError(f"{path}: format {known} is not {FORMAT}, the one this version reads.")
+    if absent := [name for name in _PARTS if name not in document]:
+        raise DataError(f"{path}: damaged (no {', '.join(absent)}). Deleting it brings back the snapshot before.")
     return Snapshot(uri, number, document)
 
 
