@@ -60,7 +60,7 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     usable = records.filter(pc.invert(refused))
     usable = usable.append_column("order", pa.array(np.arange(len(usable))))
     usable = usable.sort_by([("id", "ascending"), ("order", "ascending")]).drop_columns("order")
-    kept_row, reason = _duplicates(usable, recipe.filters.phash_distance)
+    kept_row, reason = duplicates(usable, recipe.filters.phash_distance)
     is_kept = reason == ""
     rows = usable.filter(pa.array(is_kept))
     splits = [
@@ -77,7 +77,7 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     return Plan(rows, tuple(_shards(rows, recipe.shard_rows, earlier)), rejects)
 
 
-def _duplicates(rows: pa.Table, distance: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.str_]]:
+def duplicates(rows: pa.Table, distance: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.str_]]:
     """For each row (sorted by id): the row it duplicates or itself, and the reason ("" for a row that is kept)."""
     kept = np.arange(len(rows))
     reason = np.full(len(rows), "", dtype="U16")
@@ -136,10 +136,10 @@ def _shards(rows: pa.Table, shard_rows: int, earlier: pa.Table | None) -> Iterab
         free = np.flatnonzero(~taken & (split_of == split))
         for start in range(0, len(free), shard_rows):
             chosen = tuple(int(row) for row in free[start : start + shard_rows])
-            yield Shard(_shard_name([content[row] for row in chosen]), split, chosen)
+            yield Shard(shard_name([content[row] for row in chosen]), split, chosen)
 
 
-def _shard_name(content: Sequence[tuple[str, str | None]]) -> str:
+def shard_name(content: Sequence[tuple[str, str | None]]) -> str:
     """The hash of the shard's pictures and drawn sketches: nothing else can change a derived cell of it."""
     return short_hash([list(pair) for pair in content])
 
