@@ -1,5 +1,7 @@
 """The commands `irodori corpus ...`."""
 
+import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +16,7 @@ app = typer.Typer(cls=NamingGroup, help="Build, inspect and verify a corpus.", n
 @app.command("build")
 def corpus_build(
     source: Annotated[list[str], typer.Option(help="A folder of pictures, or an s3:// prefix; may be repeated.")],
-    out: Annotated[str, typer.Option(help="Where the corpus is or will be.")],
+    out: Annotated[str, typer.Option(help="Where the corpus is or will be.")] = "corpus",
     recipe: Annotated[str, typer.Option(help="The name of a recipe, or a YAML file of settings.")] = "plain",
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N pictures of the sources.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="CPUs to use; all by default.")] = None,
@@ -43,7 +45,7 @@ def corpus_build(
             address=address,
             tracking_uri=tracking_uri,
         )
-        console.result(report.summary())
+        console.result(report.summary() + ("" if dry_run else f"\n  look at it: irodori corpus browse {out}"))
 
 
 @app.command("info")
@@ -63,3 +65,25 @@ def corpus_verify(uri: str) -> None:
     if damages:
         raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
     tell(f"{uri}: every file is whole.")
+
+
+@app.command("browse")
+def corpus_browse(
+    uri: Annotated[str, typer.Argument(help="A corpus, or one of its snapshots as URI@n.")],
+    out: Annotated[str, typer.Option(help="The HTML file; default: named for corpus and snapshot, here.")] = "",
+    samples: Annotated[int, typer.Option(min=1, max=1000, help="Pictures to show.")] = 48,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which ones.")] = 0,
+    shards: Annotated[int, typer.Option(min=0, help="Count the rows of at most N shards; 0 for all.")] = 1000,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """One offline page: samples of every column, what was dropped and why, what the rows are like."""
+    from dataprep.diff import parse_at
+
+    corpus, number = parse_at(uri)
+    from pipelines.browse import make_page, page_file, summary, write_page
+
+    page = make_page(corpus, number, samples, seed, shards)
+    file = out or page_file(corpus, page.document["snapshot"])
+    tell(summary(page, file, write_page(page, file)))
+    if open_:
+        webbrowser.open(Path(file).resolve().as_uri())
