@@ -3,7 +3,8 @@
 Everything is written whole or not at all: a temporary name and a rename on disk, one put on S3. `create_exclusive` is
 the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). S3 settings come from
 the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION): any S3 server will do.
-Timeouts are short and retries few: an endpoint that does not answer is said within seconds.
+Timeouts are short and retries few: an endpoint that does not answer is said within seconds. An endpoint that did answer
+before is waited for: a server that is restarted while work goes on costs the work a pause (OUTAGE_S), not its end.
 """
 
 import os
@@ -28,10 +29,14 @@ from dataprep.errors import DataError
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
 ATTEMPTS = 3
+OUTAGE_S = 120  # so long a store that answered before may be away
+_LONGEST_PAUSE_S = 8.0
+_ARROW_ATTEMPTS = 13  # pyarrow pauses 25 ms, 50 ms, ... up to 20 s between them: some 90 s
 _DELETED_AT_ONCE = 1000  # the most that one S3 request takes
 _PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
 
 _MISSING = {"404", "NoSuchKey"}
+_BROKEN_OFF = (aws.ResponseStreamingError, aws.IncompleteReadError, aws.ReadTimeoutError)
 _BEYOND_END = {"416", "InvalidRange"}
 _EXISTS_ALREADY = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
@@ -60,9 +65,7 @@ def read_bytes(uri: str, most: int | None = None) -> bytes:
     """The whole content. Raises DataError where there is nothing to read, or more than `most` bytes."""
     with explained(uri):
         if is_s3(uri):
-            answer = _client().get_object(**_bucket_and_key(uri))
-            _check_size(uri, answer["ContentLength"], most)
-            return answer["Body"].read()
+            return _get(uri, most)
         with open(uri, "rb") as file:
             _check_size(uri, os.fstat(file.fileno()).st_size, most)
             return file.read()
@@ -80,12 +83,11 @@ def read_range(uri: str, offset: int, length: int) -> bytes:
                 file.seek(offset)
                 return file.read(length)
         try:
-            part = _client().get_object(**_bucket_and_key(uri), Range=f"bytes={offset}-{offset + length - 1}")
+            return _get(uri, Range=f"bytes={offset}-{offset + length - 1}")
         except aws.ClientError as error:
             if _code(error) in _BEYOND_END:
                 return b""
             raise
-        return part["Body"].read()
 
 
 def file_entry(uri: str) -> FileEntry | None:
@@ -213,7 +215,9 @@ def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     if not is_s3(uri):
         return fs.LocalFileSystem(), uri
     with explained(uri):
-        return _arrow_s3(*_environment()), uri.removeprefix("s3://")
+        return _arrow_s3(
+            *_environment(), _ARROW_ATTEMPTS if _endpoint_name() in _answered else ATTEMPTS
+        ), uri.removeprefix("s3://")
 
 
 def download_directory(uri: str, local: Path) -> Path:
@@ -252,12 +256,24 @@ def upload_directory(local: Path, uri: str) -> None:
 
 
 def check_reachable(uri: str) -> None:
-    """Ask before work starts: DataError in one line for a dead endpoint, a wrong credential or a missing bucket."""
+    """Ask before work starts: DataError in one line for a dead endpoint, a wrong credential or a missing bucket.
+
+    A server that answers is from now on waited for when it is away (`wait_out_outages`).
+    """
     with explained(uri):
         if is_s3(uri):
             _client().list_objects_v2(Bucket=_bucket_and_key(uri)["Bucket"], MaxKeys=1)
+            wait_out_outages()
         elif Path(uri).is_file():
             raise DataError(f"{uri}: this is a file where a directory is needed.")
+
+
+def wait_out_outages() -> None:
+    """In this process a request to the S3 server of the environment is repeated for OUTAGE_S before it fails.
+
+    For work that began when the server answered, also in processes that join it later.
+    """
+    _answered.add(_endpoint_name())
 
 
 @contextmanager
@@ -300,10 +316,23 @@ def _put_if_absent(uri: str, data: bytes) -> bool:
     try:
         _client().put_object(**_bucket_and_key(uri), Body=data, IfNoneMatch="*")
     except aws.ClientError as error:
-        if _code(error) in _EXISTS_ALREADY:
-            return False
-        raise
+        if _code(error) not in _EXISTS_ALREADY:
+            raise
+        # Where the request was repeated, it may be our own first one that is there.
+        return error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0 and _get(uri) == data
     return True
+
+
+def _get(uri: str, most: int | None = None, attempts: int = ATTEMPTS, **part: str) -> bytes:
+    """The body of an object, or of a part of it; asked for again where it breaks off."""
+    answer = _client().get_object(**_bucket_and_key(uri), **part)
+    _check_size(uri, answer["ContentLength"], most)
+    try:
+        return bytes(answer["Body"].read())
+    except _BROKEN_OFF:
+        if attempts == 1:
+            raise
+        return _get(uri, most, attempts - 1, **part)
 
 
 def _delete_s3(uris: Sequence[str]) -> None:
@@ -381,7 +410,7 @@ def _boto_client(endpoint: str | None, key: str | None, secret: str | None, regi
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=endpoint,
         aws_access_key_id=key,
@@ -389,10 +418,24 @@ def _boto_client(endpoint: str | None, key: str | None, secret: str | None, regi
         region_name=region,
         config=config,
     )
+    client.meta.events.register("needs-retry.s3", _pause)
+    return client
+
+
+_answered: set[str] = set()  # the S3 servers that are waited for
+
+
+def _pause(attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> float | None:
+    """Seconds to wait before a failed request is repeated, None to give up; botocore asks after its own attempts."""
+    away = isinstance(caught_exception, aws.ConnectionError | aws.HTTPClientError)
+    if not away and (response is None or response[0].status_code < 500):
+        return None
+    pauses = [min(0.5 * 2**n, _LONGEST_PAUSE_S) for n in range(attempts)]
+    return pauses[-1] if _endpoint_name() in _answered and sum(pauses) <= OUTAGE_S else None
 
 
 @lru_cache(maxsize=4)
-def _arrow_s3(endpoint: str | None, key: str | None, secret: str | None, region: str) -> fs.S3FileSystem:
+def _arrow_s3(endpoint: str | None, key: str | None, secret: str | None, region: str, attempts: int) -> fs.S3FileSystem:
     address = urlsplit(endpoint or "https://")
     return fs.S3FileSystem(
         access_key=key,
@@ -402,7 +445,7 @@ def _arrow_s3(endpoint: str | None, key: str | None, secret: str | None, region:
         endpoint_override=address.netloc or None,
         connect_timeout=CONNECT_TIMEOUT_S,
         request_timeout=READ_TIMEOUT_S,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
     )
 
 
