@@ -14,6 +14,7 @@ from dataprep.errors import DataError
 # Why a cell has no value, or a picture is refused for another cause than its content.
 REASONS = {
     "raised": "the code refused the picture or broke on it",
+    "refused": "the source cannot be trusted with it: a link, a bomb, a damaged archive",
     "timeout": "a call took longer than limits.seconds_per_picture",
     "out-of-memory": "a call wanted more than limits.memory_bytes",
     "crashed": "the worker process died twice on it",

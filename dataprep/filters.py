@@ -1,8 +1,8 @@
 """Which pictures a corpus does not take, and under which reason each of them becomes a reject.
 
-The scan measures every picture once (`measure`); what is too small, too grey or wrongly rated is judged afterwards on the
-table of records (`judge`). So a changed filter never makes a picture be read again, and judging six million records is
-a few Arrow operations. Near duplicates are a matter between pictures: dataprep.near_duplicates.
+The scan measures every picture once (`measure`); what is too small, too grey or wrongly rated is judged afterwards on
+the table of records (`judge`). So a changed filter never makes a picture be read again, and judging six million records
+is a few Arrow operations. Near duplicates are a matter between pictures: dataprep.near_duplicates.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,7 +62,7 @@ def measure(picture: Picture) -> dict[str, int]:
 
 
 def reject_reason(picture: Picture, settings: FilterSettings, facts: Mapping[str, Any] | None = None) -> str | None:
-    """Why one picture is dropped, or None when it is taken; `facts`: its tags, rating and score (schema.SCAN_SCHEMA)."""
+    """Why one picture is dropped, or None when it is taken; `facts`: its tags, rating, score as in a scan record."""
     record = {"item": "", "uri": "", "tags": [], "kind": "file", "detail": ""} | dict(facts or {}) | measure(picture)
     reasons, _ = judge(pa.Table.from_pylist([record], SCAN_SCHEMA), settings)
     reason: str | None = reasons[0].as_py()

@@ -27,6 +27,7 @@ from dataprep.lineart import XDoGSettings, draw_sigma, xdog
 from dataprep.outputs import KINDS, finished
 from dataprep.pictures import Picture, decode, decode_png
 from dataprep.regions import RegionSettings, trapped_ball
+from dataprep.sources.selection import Selection
 
 Gray = npt.NDArray[np.uint8]
 Value = bytes | npt.NDArray[Any] | None
@@ -101,6 +102,7 @@ class CorpusRecipe:
     extra_operators: "module:function", each a function (recipe, operators so far by column) -> Operator.
     """
 
+    select: Selection = field(default_factory=Selection)
     filters: FilterSettings = field(default_factory=FilterSettings)
     xdog: XDoGSettings = field(default_factory=XDoGSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
@@ -109,13 +111,15 @@ class CorpusRecipe:
     extra_operators: tuple[str, ...] = ()
     validation_share: float = 0.05
     shard_rows: int = 256
+    batch_rows: int = 256  # buckets of a split with fewer rows than this, one global batch, are reported
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.validation_share < 1.0:
             raise ValueError(f"validation_share must be in [0, 1), got {self.validation_share}")
-        if self.shard_rows < 1:
-            raise ValueError(f"shard_rows must be at least 1, got {self.shard_rows}")
+        for name in ("shard_rows", "batch_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in self.extra_operators:
             if not _DOTTED.fullmatch(name):
                 raise ValueError(f"extra operator {name!r} is not of the form module:function")
@@ -134,17 +138,17 @@ def operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
     line_art = Operator(
         "sketch_xdog",
         "xdog-rasc",
-        1,
+        2,
         _XDoG(recipe.xdog, recipe.seed),
         settings=sigma_drawn | {"seed": recipe.seed},
     )
-    drawn = Operator("sketch_drawn", "drawn", 1, _drawn_sketch)
+    drawn = Operator("sketch_drawn", "drawn", 2, _drawn_sketch)
     settings = asdict(recipe.regions)
     regions = Operator(
-        "region_map", "trapped-ball", 1, _RegionMap(recipe.regions), settings, inputs=(drawn, line_art), gives="map"
+        "region_map", "trapped-ball", 2, _RegionMap(recipe.regions), settings, inputs=(drawn, line_art), gives="map"
     )
     own = (
-        Operator("color", "source-or-png", 1, _color, gives="picture"),
+        Operator("color", "source-or-png", 2, _color, gives="picture"),
         line_art,
         drawn,
         Operator("mask", "alpha", 2, _mask, gives="mask"),

@@ -1,15 +1,12 @@
 """The first look at a source item: what it is, and whether it becomes a row.
 
 What the scan learns is kept under the item's key, which changes when the item or the bytes behind it change; so a
-second build reads only what is new. A picture that cannot be used is a record with a reason, never an exception.
+second build reads only what is new (what the source merely says, tags or a score, is taken from its listing). A picture
+that cannot be used is a record with a reason, never an exception.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from posixpath import dirname
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from dataprep import storage
@@ -19,7 +16,12 @@ from dataprep.guard import Guard
 from dataprep.identity import content_id, phash, pixel_hash
 from dataprep.operators import short_hash
 from dataprep.pictures import UnreadablePicture, decode
-from dataprep.sources import SourceData, SourceItem, list_items, read_item
+from dataprep.sources.items import REFUSED, SourceData, SourceItem
+from dataprep.sources.listing import EVERYTHING, item_of, list_batches
+from dataprep.sources.reading import read_item
+from dataprep.sources.selection import Selection
+
+__all__ = ["NOT_READ", "ListedItem", "item_of", "list_batches", "list_source", "part_name", "scan", "scan_fingerprint"]
 
 VERSION = 2  # raise when decoding, hashing or filtering gives another result
 NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
@@ -38,20 +40,10 @@ def scan_fingerprint(settings: FilterSettings) -> str:
     return short_hash([VERSION])
 
 
-def list_source(source: str) -> Iterator[ListedItem]:
-    """The items of a source in its own order, each with its key."""
-    versions = {entry.uri: f"{entry.size}:{entry.version}" for entry in storage.list_files(source)}
-
-    @lru_cache(maxsize=8)
-    def below(folder: str) -> list[str]:
-        return [f"{uri}:{version}" for uri, version in versions.items() if uri.startswith(folder + "/")]
-
-    for item in list_items(source):
-        if item.kind == "file":
-            behind = [versions.get(uri, "") for uri in (item.uri, item.sketch_uri) if uri]
-        else:  # an assembled picture lies in its detail and in the template files below its folder
-            behind = below(dirname(item.uri.partition("#")[0]))
-        yield ListedItem(_key(item, behind), item)
+def list_source(source: str, selection: Selection = EVERYTHING) -> Iterator[ListedItem]:
+    """The items of `list_batches` one by one: for small sources and tests."""
+    for batch in list_batches(source, selection):
+        yield from (ListedItem(row["key"], item_of(row)) for row in batch.to_pylist())
 
 
 def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
@@ -73,9 +65,10 @@ def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
     data = attempt(lambda: read_item(item))
     if isinstance(data, Failure):
         storage.check_reachable(item.uri) if storage.is_s3(item.uri) else None
-        return record | {"reason": NOT_READ, "message": data.message}
+        reason = data.reason if data.reason == REFUSED else NOT_READ
+        return record | {"reason": reason, "message": data.message}
     record |= {"id": content_id(data.data), "assembly": data.assembly}
-    record["sketch_id"] = None if data.drawn_sketch is None else content_id(data.drawn_sketch)
+    record["sketch_id"] = _drawn_id(item, data)
     with guard.picture():
         seen = guard.call(listed.key, lambda: _look(data))
     if isinstance(seen, Failure):
@@ -83,30 +76,17 @@ def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
     return record | seen
 
 
-def item_of(record: Mapping[str, Any]) -> SourceItem:
-    """The source item that a scan record was made from."""
-    return SourceItem(
-        uri=record["uri"],
-        group=record["group"],
-        tags=tuple(record["tags"]),
-        rating=record["rating"],
-        score=record["score"],
-        caption=record["caption"],
-        sketch_uri=record["sketch_uri"],
-        mask_uri=record["mask_uri"],
-        kind=record["kind"],
-        detail=record["detail"],
-    )
-
-
 def part_name(listed: Iterable[ListedItem]) -> str:
     """The name of the scan part that holds these items."""
     return short_hash([entry.key for entry in listed])
 
 
-def _key(item: SourceItem, behind: Sequence[str]) -> str:
-    """32 hex digits of an item and of the versions of the files behind it."""
-    return hashlib.sha256(json.dumps([asdict(item), behind], sort_keys=True).encode()).hexdigest()[:32]
+def _drawn_id(item: SourceItem, data: SourceData) -> str | None:
+    """Names what the source gives beside the picture: the columns made of it are made anew when it changes."""
+    sketch = None if data.drawn_sketch is None else content_id(data.drawn_sketch)
+    if item.mask_uri is None or data.mask is None:
+        return sketch
+    return content_id(f"{sketch}:{content_id(data.mask)}".encode())
 
 
 def _look(data: SourceData) -> dict[str, Any]:

@@ -62,7 +62,7 @@ SCAN_SCHEMA = pa.schema(
         pa.field("kind", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("id", pa.string()),
-        pa.field("sketch_id", pa.string()),  # sha256 of the drawn sketch's bytes; with a mask file, of both their hashes
+        pa.field("sketch_id", pa.string()),  # sha256 of the drawn sketch's bytes; where a mask file comes, of both
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("contrast", pa.int16()),  # dataprep.filters.measure

@@ -1,0 +1,61 @@
+"""What a source holds: addresses first, bytes only when one item is read.
+
+A source is an address on disk or S3. What it is, is seen from what lies there; the first line that fits counts:
+
+| the address is                              | kind            | an item is                                        |
+|---------------------------------------------|-----------------|---------------------------------------------------|
+| a file `*.parquet`, `*.jsonl`, `*.jsonl.gz` | index table     | a line: `path` and what is known (`table`)        |
+| a file `*.tar`, `*.zip`                     | shard           | a picture member with its side files (`shards`)   |
+| a folder with `color/` and `sketch/`        | official layout | pictures of one name in color/ sketch/ mask/      |
+|                                             |                 | (`triplets`)                                      |
+| a folder with posts metadata (`metadata/`   | Danbooru dump   | a post whose file lies in `original/` or `512px/` |
+| `posts*.json`, or a table beside tars)      |                 | or is a member `<id>.<ext>` of a tar (`danbooru`) |
+| any other folder                            | tree            | a picture file, a line of an `index.jsonl`, a     |
+|                                             |                 | colouring of an `assembled.json`, or a member of  |
+|                                             |                 | a shard (`tree`)                                  |
+
+Listing is a pure function of the source and the selection: the same order every time, on disk and on S3, and no item
+depends on how many are wanted. `list_batches` gives Arrow tables of some ten thousand items, so that a source of
+millions is never held as Python objects; `list_items` and `read_item` are for one at a time. What is not taken is
+counted by its reason; what cannot be trusted (a link in a tar, a member that leaves its archive) is an item that is
+`refused` when it is read, and so becomes a reject with that reason.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataprep.sources.items import SUFFIXES, RefusedItem, SourceData, SourceItem
+    from dataprep.sources.listing import list_batches, list_items
+    from dataprep.sources.reading import read_item
+    from dataprep.sources.selection import Selection
+    from dataprep.sources.tree import ASSEMBLED, INDEX
+
+__all__ = [
+    "ASSEMBLED",
+    "INDEX",
+    "SUFFIXES",
+    "RefusedItem",
+    "Selection",
+    "SourceData",
+    "SourceItem",
+    "list_batches",
+    "list_items",
+    "read_item",
+]
+
+_HOMES = {
+    "items": ("SUFFIXES", "RefusedItem", "SourceData", "SourceItem"),
+    "listing": ("list_batches", "list_items"),
+    "reading": ("read_item",),
+    "selection": ("Selection",),
+    "tree": ("ASSEMBLED", "INDEX"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names are fetched when they are used: the settings of a selection must not load a decoder."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"dataprep.sources.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,219 @@
+"""What lies where in a tar or zip archive, from its headers alone, and one member's bytes by one range read.
+
+Nothing is ever unpacked to disk. An archive is hostile until shown otherwise: a link, a device, a name that leaves the
+archive, a member larger than MOST_BYTES or than the archive, overlapping zip members (the way to a bomb that needs no
+nesting: D. Fifield, "A better zip bomb", WOOT 2019) and encryption are told as members that are `refused`. Deflated
+members are inflated to the size that the directory states and not one byte further.
+"""
+
+import io
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dataprep import storage
+from dataprep.sources.items import MOST_BYTES, RefusedItem, printable
+from dataprep.storage import FileEntry
+
+TAR, ZIP = ".tar", ".zip"
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_MOST_AT_ONCE = 64 << 20  # of headers: a directory of some half a million zip members
+_BLOCK = 64 << 10  # read ahead: small members and their side files come with their headers
+_LOCAL_HEADER, _MOST_EXTRA = 30, 65_535  # bytes before a zip member's name; of what may follow the name
+_OUTSIDE = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive. For a zip `offset` and `size` span its local header too, and `packed` is the size in the
+    archive, `method` 0 (stored) or 8 (deflated)."""
+
+    name: str
+    offset: int = 0
+    size: int = 0
+    length: int = 0  # of the content
+    method: int | None = None
+    packed: int = 0
+    crc: int = 0
+    refused: str | None = None
+
+    def place(self) -> dict[str, int]:
+        """What `member_bytes` needs, as JSON."""
+        tar = {"offset": self.offset, "size": self.size}
+        if self.method is None:
+            return tar
+        return tar | {"length": self.length, "method": self.method, "packed": self.packed, "crc": self.crc}
+
+
+class Archive:
+    """A tar or zip archive, of which headers and small members are read by blocks."""
+
+    def __init__(self, entry: FileEntry) -> None:
+        self.uri, self.version = entry.uri, f"{entry.size}:{entry.version}"
+        self._file = _RangeReader(entry)
+
+    def members(self) -> Iterator[Member]:
+        """The files in their order. What makes the rest unreadable is a last, refused member without a name."""
+        name = self.uri.lower()
+        if name.endswith(COMPRESSED_TARS):
+            yield Member("", refused="a compressed tar cannot be read by parts; unpack it to a plain .tar")
+            return
+        try:
+            yield from _zip_members(self._file) if name.endswith(ZIP) else _tar_members(self._file)
+        except RefusedItem as error:
+            yield Member("", refused=str(error))
+
+    def read(self, member: Member) -> bytes:
+        """The content of a small member. Raises RefusedItem."""
+        if member.refused:
+            raise RefusedItem(member.refused)
+        self._file.seek(member.offset)
+        return content(self._file.read(member.size), member.place())
+
+
+def member_bytes(archive: str, place: dict[str, int]) -> bytes:
+    """The content of a member, by one range read. Raises RefusedItem where the bytes are not what was stated."""
+    if place["size"] > MOST_BYTES + _LOCAL_HEADER + 2 * _MOST_EXTRA:
+        raise RefusedItem(f"the member has {place['size']:,} bytes, more than the {MOST_BYTES:,} that are read")
+    return content(storage.read_range(archive, place["offset"], place["size"]), place)
+
+
+def content(data: bytes, place: dict[str, int]) -> bytes:
+    """The content of a member from the bytes at its place."""
+    if "method" not in place:
+        if len(data) != place["size"]:
+            raise RefusedItem("the archive ends inside this member")
+        return data
+    if data[:4] != b"PK\3\4" or len(data) < _LOCAL_HEADER:
+        raise RefusedItem("there is no zip member where the directory says")
+    start = _LOCAL_HEADER + sum(struct.unpack("<HH", data[26:30]))
+    packed = data[start : start + place["packed"]]
+    if len(packed) != place["packed"]:
+        raise RefusedItem("the archive ends inside this member")
+    inflated = _inflated(packed, place["length"]) if place["method"] else packed
+    if len(inflated) != place["length"] or zlib.crc32(inflated) != place["crc"]:
+        raise RefusedItem("the member is not what the zip directory states (size or checksum)")
+    return inflated
+
+
+def _inflated(packed: bytes, length: int) -> bytes:
+    """At most one byte more than `length`, whatever the data would grow to."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, length + 1)
+    except zlib.error as error:
+        raise RefusedItem(f"the member cannot be inflated: {error}") from error
+
+
+class _RangeReader:
+    """An archive as a file for reading headers: blocks are fetched by range, and no single read is large."""
+
+    def __init__(self, entry: FileEntry) -> None:
+        self.uri, self.size = entry.uri, entry.size
+        self._at, self._start, self._block = 0, 0, b""
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self.size - self._at)
+        size = left if size is None or size < 0 else min(size, left)
+        if size > _MOST_AT_ONCE:
+            raise RefusedItem(f"its headers ask for {size:,} bytes at once")
+        if not self._start <= self._at <= self._at + size <= self._start + len(self._block):
+            self._start, self._block = self._at, storage.read_range(self.uri, self._at, max(size, _BLOCK))
+        data = self._block[self._at - self._start :][:size]
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing stays open between reads."""
+
+
+def _tar_members(file: _RangeReader) -> Iterator[Member]:
+    end = 0
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # it would keep them all
+                if not info.isdir():
+                    yield _tar_member(info, file.size)
+                if tar.offset <= end:
+                    raise RefusedItem(f"the tar archive goes in circles at byte {end:,}")
+                end = tar.offset
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+        raise RefusedItem(f"not a whole tar archive ({error}); what follows byte {end:,} is lost") from error
+    file.seek(end)
+    if file.read(tarfile.BLOCKSIZE).strip(b"\0") or file.tell() < end + tarfile.BLOCKSIZE:
+        raise RefusedItem(f"the tar archive is cut or damaged at byte {end:,}; what follows is lost")
+
+
+def _tar_member(info: tarfile.TarInfo, archive_bytes: int) -> Member:
+    name = printable(info.name.removeprefix("./"))
+    kinds = {"a link": info.issym() or info.islnk(), "a sparse file": info.issparse()}
+    kinds |= {"a device or pipe": not info.isreg() and not any(kinds.values())}
+    why = next((kind for kind, found in kinds.items() if found), None)
+    why = why and f"{why}, not a plain file"
+    if info.size < 0 or info.offset_data + info.size > archive_bytes:
+        why = why or "the archive ends inside this member"
+    return Member(name, info.offset_data, info.size, info.size, refused=why or _untrusted(name, info.size))
+
+
+def _zip_members(file: _RangeReader) -> Iterator[Member]:
+    try:
+        with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
+        raise RefusedItem(f"not a whole zip archive: {error}") from error
+    starts = sorted(info.header_offset for info in infos)
+    ends = dict(pairwise(starts)) | {start: start for start, next_ in pairwise(starts) if start == next_}
+    for info in infos:
+        yield _zip_member(info, ends.get(info.header_offset, file.size), file.size)
+
+
+def _zip_member(info: zipfile.ZipInfo, end: int, archive_bytes: int) -> Member:
+    """The member whose bytes lie before `end`, where the next one (or what is after the last one) begins."""
+    name, start = printable(info.filename.removeprefix("./")), info.header_offset
+    least = _LOCAL_HEADER + len(info.orig_filename.encode("utf-8", "replace")) + info.compress_size
+    why = None
+    if info.flag_bits & 0x1:
+        why = "encrypted"
+    elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        why = f"packed by method {info.compress_type}; stored and deflated members are read"
+    elif stat.S_ISLNK(info.external_attr >> 16):
+        why = "a link, not a plain file"
+    elif start < 0 or start + _LOCAL_HEADER + info.compress_size > archive_bytes:
+        why = "the archive ends inside this member"
+    elif start + _LOCAL_HEADER + info.compress_size > end:
+        why = "overlaps another member"
+    return Member(
+        name,
+        offset=start,
+        size=max(0, min(end - start, least + _MOST_EXTRA)),
+        length=info.file_size,
+        method=info.compress_type,
+        packed=info.compress_size,
+        crc=info.CRC,
+        refused=why or _untrusted(name, max(info.file_size, info.compress_size)),
+    )
+
+
+def _untrusted(name: str, length: int) -> str | None:
+    if _OUTSIDE.search(name):
+        return "its name leaves the archive"
+    if length > MOST_BYTES:
+        return f"it states {length:,} bytes, more than the {MOST_BYTES:,} that are read"
+    return None

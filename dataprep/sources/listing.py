@@ -1,0 +1,86 @@
+"""What a source is, and its items: found, selected, counted, and handed out in Arrow tables."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from dataprep import storage
+from dataprep.errors import DataError
+from dataprep.sources.choose import choose
+from dataprep.sources.danbooru import danbooru, find_dump
+from dataprep.sources.items import SUFFIXES, SourceItem, tables
+from dataprep.sources.selection import Selection
+from dataprep.sources.shards import is_shard, shard_rows
+from dataprep.sources.table import SUFFIXES as TABLES
+from dataprep.sources.table import is_table, table
+from dataprep.sources.tree import tree
+from dataprep.sources.triplets import is_triplets, triplets
+
+EVERYTHING = Selection()
+
+
+def list_batches(
+    source: str, selection: Selection = EVERYTHING, counts: Counter[str] | None = None
+) -> Iterator[pa.Table]:
+    """The selected items of a source, some ten thousand a table (schema.LISTING_SCHEMA).
+
+    `counts` grows by what is not taken, by reason: the rule of the selection, or what the source lacks ("no file", "no
+    metadata", "duplicate id"). Raises DataError for a source that is empty, broken, or of which nothing is selected.
+    """
+    counts = Counter() if counts is None else counts
+    before = counts.copy()
+    taken = grouped = 0
+    for candidates in _candidates(source, selection.column, counts):
+        chosen = choose(candidates, selection, counts)
+        taken += len(chosen)
+        grouped += len(chosen) - chosen["group"].null_count
+        if len(chosen):
+            yield chosen
+    _check_any(source, selection, taken, grouped, counts - before)
+
+
+def list_items(source: str, selection: Selection = EVERYTHING) -> Iterator[SourceItem]:
+    """The same one by one: for a notebook, a test, a small source."""
+    for batch in list_batches(source, selection):
+        yield from (item_of(row) for row in batch.to_pylist())
+
+
+def item_of(row: dict[str, object]) -> SourceItem:
+    """The item of a row of schema.LISTING_SCHEMA or SCAN_SCHEMA."""
+    fields = {name: row[name] for name in SourceItem.__dataclass_fields__}
+    return SourceItem(**(fields | {"tags": tuple(row["tags"])}))  # type: ignore[arg-type]
+
+
+def _candidates(source: str, column: str | None, counts: Counter[str]) -> Iterator[pa.Table]:
+    source = source if storage.is_s3(source) else os.path.normpath(source)
+    if is_table(source):
+        return table(source, column, counts)
+    if (file := storage.file_entry(source)) is not None:
+        if not is_shard(source):
+            raise DataError(f"{source}: not a source. A file must be an index ({', '.join(TABLES)}) or a .tar or .zip.")
+        rows = shard_rows(file, column)
+        if rows and all(row.get("refused") for row in rows):
+            raise DataError(f"{source}: {json.loads(rows[-1]['detail'])['refused']}.")
+        return tables(rows)
+    if is_triplets(source):
+        return triplets(source, column, counts)
+    if (dump := find_dump(source)) is not None:
+        return danbooru(dump, column, counts)
+    return tree(source, column, counts)
+
+
+def _check_any(source: str, selection: Selection, taken: int, grouped: int, left: Counter[str]) -> None:
+    if not taken and left.total():
+        why = ", ".join(f"{word} {count:,}" for word, count in left.most_common() if count)
+        raise DataError(f"{source}: not one picture is selected ({why}).")
+    if not taken:
+        suffixes = ", ".join(suffix[1:] for suffix in SUFFIXES)
+        raise DataError(
+            f"{source}: no pictures here (looked for {suffixes}; tar and zip shards; index.jsonl or assembled.json; "
+            "color/ with sketch/; original/ or 512px/ with metadata/)."
+        )
+    if selection.group_by not in ("auto", "none") and not grouped:
+        raise DataError(f"{source}: not one picture has a group by {selection.group_by!r}. Change select.group_by.")
