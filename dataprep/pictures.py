@@ -21,7 +21,7 @@ from math import ceil
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from dataprep import svg
 from dataprep.errors import DataError
@@ -171,6 +171,8 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError as error:
         raise UnreadablePicture("not a PNG, JPEG, WebP, BMP, GIF or SVG picture") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadablePicture(f"more than the {max_pixels} pixels allowed: {_one_line(error)}") from error
     except (*_DAMAGE, *_DAMAGE_BELOW) as error:
         raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
 
@@ -276,6 +278,8 @@ def _rgba(image: Image.Image) -> np.ndarray:
         gray = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         narrow = ((gray + 128) // 257).astype(np.uint8)
         return np.stack([narrow, narrow, narrow, np.full_like(narrow, 255)], axis=-1)
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for one of Adobe's, which hold 255 - ink
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")
     return np.asarray(image.convert("RGBA"))
