@@ -156,12 +156,6 @@ def list_files(uri: str) -> list[FileEntry]:
         return sorted(_list_s3(uri) if is_s3(uri) else _list_disk(Path(uri)))
 
 
-def walk_files(uri: str) -> Iterator[FileEntry]:
-    """All files below `uri` as they are met, in no certain order on disk: for folders of millions."""
-    with explained(uri):
-        yield from _list_s3(uri) if is_s3(uri) else _list_disk(Path(uri))
-
-
 def list_folder(uri: str) -> tuple[list[str], list[FileEntry]]:
     """What lies directly in a folder, sorted: the names of its folders, and its files. Nothing there gives two empty
     lists."""

@@ -1,11 +1,14 @@
 """Tar and zip shards: members whose names differ in their suffix only belong together (as WebDataset lays them out).
 
-`key.jpg` is the picture, `key.sketch.png` its line art, `key.mask.png` its mask, `key.json` its facts (the columns of
-`facts`, or a Danbooru post), `key.txt` its caption, `key.cls` its class (tag `class:...`). Only the picture is needed;
-the order of members does not matter. Two pictures of one key are two items with the same side files.
+`key.jpg` (or `key.color.jpg`) is the picture, `key.sketch.png` its line art, `key.mask.png` its mask, `key.json` its
+facts (the columns of `facts`, or a Danbooru post), `key.txt` its caption, `key.cls` its class (tag `class:...`). Only
+the picture is needed; the order of members does not matter. Two pictures of one key are two items with the same side
+files. Columns that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left
+out.
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +23,8 @@ from dataprep.storage import FileEntry
 
 SIDE_FILES = (".json", ".txt", ".cls")
 MOST_SIDE_BYTES = 1 << 20
+_ROLES = {"color": "picture", "sketch": "sketch", "sketch_drawn": "sketch", "mask": "mask"}
+_DERIVED = re.compile(r"sketch_\w+|region_map")
 _AHEAD = 8  # archives whose headers are read at the same time
 
 
@@ -47,23 +52,31 @@ def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) 
 def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
     """The candidates of one archive, in the order of its pictures."""
     archive = Archive(entry)
-    pictures: list[Member] = []
+    pictures: list[tuple[str, Member]] = []
     drawn: dict[str, dict[str, Member]] = {}
     said: dict[str, dict[str, str | DataError]] = {}
     for member in archive.members():
-        stem = stem_of(member.name)
-        role = next((role for role in ("sketch", "mask") if stem.lower().endswith(f".{role}")), None)
         if member.name.lower().endswith(SIDE_FILES):
-            said.setdefault(stem, {})[member.name.lower()[-4:].lstrip(".")] = _side_text(archive, member)
-        elif role and is_picture(member.name):
-            drawn.setdefault(stem[: -len(role) - 1], {})[role] = member
+            stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
+            said.setdefault(stem, {})[kind] = _side_text(archive, member)
         elif is_picture(member.name) or not member.name:
-            pictures.append(member)
-    stems = [stem_of(picture.name) for picture in pictures]
-    return [
-        _row(archive, picture, drawn.get(stem, {}), said.get(stem, {}), column)
-        for picture, stem in zip(pictures, stems, strict=True)
-    ]
+            key, role = _key_and_role(member.name)
+            if role == "picture":
+                pictures.append((key, member))
+            elif role:
+                drawn.setdefault(key, {})[role] = member
+    return [_row(archive, picture, drawn.get(key, {}), said.get(key, {}), column) for key, picture in pictures]
+
+
+def _key_and_role(name: str) -> tuple[str, str | None]:
+    """What a picture member belongs to, and as what: "picture", "sketch", "mask", or None for a derived column."""
+    stem = stem_of(name)
+    key, dot, word = stem.rpartition(".")
+    if not dot or "/" in word:
+        return stem, "picture"
+    if word.lower() in _ROLES:
+        return key, _ROLES[word.lower()]
+    return (key, None) if _DERIVED.fullmatch(word) else (stem, "picture")
 
 
 def member_row(archive: str, version: str, picture: Member, extras: Mapping[str, tuple[str, Member]]) -> Row:

@@ -3,17 +3,18 @@
     color/0001.zip#a.jpg   sketch/0001.zip#a.png   mask/0001.zip#a.png      one row: zip and name, but for the suffix
     color/deep/b.jpg       sketch/deep/b.png       mask/deep/b.png          the same with plain files
 
-Sketches and masks may be missing. `image_list.json` beside the folders, where there is one, says which pictures are
-taken, in its order: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with the columns of `facts`; or
-{zip: [names]}. A line art or mask whose picture is not there is counted as "no picture", a name in the list without a
-picture as "no file", a picture that is not in the list as "not listed".
+Members may be called `0001/a.jpg` too. Sketches and masks may be missing. `image_list.json` beside the folders, where
+there is one, says which pictures are taken: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with the
+columns of `facts` (tags also as one text with commas, as the released loaders want them), or {zip: [names]}. A line art
+or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
+picture that the list does not name as "not listed". Zips are gone through one at a time.
 """
 
 import json
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -24,11 +25,12 @@ from dataprep.sources.archives import Archive, Member
 from dataprep.sources.facts import facts_of
 from dataprep.sources.items import Row, is_picture, refused_row, stem_of, tables
 from dataprep.sources.shards import is_shard, member_row
-from dataprep.sources.tree import file_row, version_of
+from dataprep.sources.tree import INDEX, file_row, version_of
 from dataprep.storage import FileEntry
 
-COLOR, SKETCH, MASK = "color", "sketch", "mask"
+COLOR, EXTRAS = "color", ("sketch", "mask")
 LIST = "image_list.json"
+_PLAIN = ""  # stands for the plain files of a folder, as if they were one more archive
 
 
 @dataclass(frozen=True)
@@ -39,74 +41,110 @@ class Held:
     member: Member | None = None
 
 
+@dataclass
+class Listed:
+    """Name -> what the list says (JSON), and which names were met."""
+
+    entries: dict[str, str]
+    where: str
+    met: set[str] = field(default_factory=set)
+
+    def find(self, key: str) -> str | None:
+        """The entry of a picture by its full name or its own. Raises DataError where two pictures answer to one."""
+        name = key if key in self.entries else posixpath.basename(key)
+        if name not in self.entries:
+            return None
+        if name in self.met:
+            raise DataError(f"{self.where}: {name} is in several archives; name it with its own, as {key}.")
+        self.met.add(name)
+        return self.entries[name]
+
+
 def is_triplets(source: str) -> bool:
-    folders, _ = storage.list_folder(source)
-    return COLOR in folders and SKETCH in folders
+    """Whether the folder is laid out so; one with an index.jsonl is a tree that says itself what is what."""
+    folders, files = storage.list_folder(source)
+    return {COLOR, EXTRAS[0]} <= {*folders} and not any(entry.uri.endswith(f"/{INDEX}") for entry in files)
 
 
 def triplets(source: str, column: str | None, counts: Counter[str]) -> Iterator[pa.Table]:
-    """The candidates of an official layout, by name or in the order of its list."""
-    folders = {name: _pictures(storage.join(source, name)) for name in (COLOR, SKETCH, MASK)}
-    colors = folders.pop(COLOR)
-    counts["no picture"] += sum(len(held.keys() - colors.keys()) for held in folders.values())
-    return tables(_rows(colors, folders, _listed(source, column, colors, counts)))
+    """The candidates of an official layout, zip by zip, by name."""
+    return tables(_rows(source, column, counts))
 
 
-def _rows(
-    colors: Mapping[str, Held], folders: Mapping[str, Mapping[str, Held]], listed: Mapping[str, Row]
-) -> Iterator[Row]:
-    for key, facts in listed.items():
-        extras = {name: held[key] for name, held in folders.items() if key in held}
-        yield facts | _row(colors[key], extras)
+def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row]:
+    listed = _listed(storage.join(source, LIST), counts)
+    folders = {name: _archives(storage.join(source, name)) for name in (COLOR, *EXTRAS)}
+    for archive in sorted({archive for found in folders.values() for archive in found}):
+        colors, *others = (_pictures(archive, folders[name].get(archive, [])) for name in (COLOR, *EXTRAS))
+        extras = dict(zip(EXTRAS, others, strict=True))
+        counts["no picture"] += sum(len(held.keys() - colors.keys()) for held in others)
+        for key, color in sorted(colors.items()):
+            said = "{}" if listed is None else listed.find(key)
+            if said is None and not (color.member and not color.member.name):
+                counts["not listed"] += 1
+                continue
+            facts = facts_of(json.loads(said or "{}"), f"{source}/{LIST}: {key}", column)
+            yield facts | _row(color, {name: held[key] for name, held in extras.items() if key in held})
+    if listed is not None:
+        counts["no file"] += len(listed.entries) - len(listed.met)
 
 
 def _row(color: Held, extras: Mapping[str, Held]) -> Row:
     version = version_of(color.entry, *(held.entry for held in extras.values()))
     members = {name: (held.entry.uri, held.member) for name, held in extras.items() if held.member}
-    plain = {f"{name}_uri": held.entry.uri for name, held in extras.items() if not held.member}
     if color.member:
-        row = member_row(color.entry.uri, version, color.member, members)
-        return row if row.get("refused") else row | plain
+        return member_row(color.entry.uri, version, color.member, members)
     row = file_row(color.entry)
-    if row.get("refused") or not members:
-        return row | plain | {"version": version}
-    return refused_row(
-        color.entry.uri, "a plain picture whose sketch or mask is in an archive; pack both or none", version
-    )
+    if row.get("refused"):
+        return row
+    return row | {"version": version} | {f"{name}_uri": held.entry.uri for name, held in extras.items()}
 
 
-def _pictures(folder: str) -> dict[str, Held]:
-    """Every picture below the folder, by its name without suffix (that of its archive in front), sorted."""
-    found: dict[str, Held] = {}
+def _archives(folder: str) -> dict[str, list[tuple[str, FileEntry]]]:
+    """Archive without suffix -> (name below the folder, file); the plain pictures stand together."""
+    found: dict[str, list[tuple[str, FileEntry]]] = {}
     for entry in storage.list_files(folder):
         name = entry.uri.removeprefix(folder.rstrip("/") + "/")
         if is_shard(name):
-            for member in Archive(entry).members():
-                if is_picture(member.name) or not member.name:
-                    found.setdefault(posixpath.join(stem_of(name), stem_of(member.name)), Held(entry, member))
+            found.setdefault(stem_of(name), []).append((name, entry))
         elif is_picture(name):
+            found.setdefault(_PLAIN, []).append((name, entry))
+    return found
+
+
+def _pictures(archive: str, files: list[tuple[str, FileEntry]]) -> dict[str, Held]:
+    """Name without suffix -> picture, of one archive or of the plain files."""
+    found: dict[str, Held] = {}
+    for name, entry in files:
+        if archive == _PLAIN:
             found.setdefault(stem_of(name), Held(entry))
-    return dict(sorted(found.items()))
+            continue
+        for member in Archive(entry).members():
+            if is_picture(member.name) or not member.name:
+                found.setdefault(_key(archive, stem_of(member.name)), Held(entry, member))
+    return found
 
 
-def _listed(source: str, column: str | None, colors: Mapping[str, Held], counts: Counter[str]) -> dict[str, Row]:
-    """Name -> facts of what the list takes, in its order; of everything where there is no list."""
-    where = storage.join(source, LIST)
+def _key(archive: str, member: str) -> str:
+    """0001/a, whether the member of 0001.zip is called a or 0001/a."""
+    return member if member.startswith(f"{archive}/") else f"{archive}/{member}"
+
+
+def _listed(where: str, counts: Counter[str]) -> Listed | None:
+    """What the list says of each name, as JSON text (a sixth of the memory of objects); None without a list."""
     if not storage.exists(where):
-        return {key: {} for key in colors}
-    short = {posixpath.basename(key): key for key in colors}
-    listed: dict[str, Row] = {}
+        return None
+    listed = Listed({}, where)
     for entry in _entries(where):
         name = entry.get("name", entry.get("path"))
         if not isinstance(name, str):
             raise DataError(f"{where}: an entry must be a name or have one, not {entry!r}.")
         stem = stem_of(name.replace(".zip/", "/").replace(".zip#", "/"))
-        key = stem if stem in colors else short.get(stem)
-        counts["no file"] += key is None
-        counts["duplicate id"] += key in listed
-        if key is not None:
-            listed.setdefault(key, facts_of(entry, f"{where}: {name}", column))
-    counts["not listed"] += len(colors.keys() - listed.keys())
+        counts["duplicate name"] += stem in listed.entries
+        tags = entry.get("tags")
+        if isinstance(tags, str):
+            entry["tags"] = [tag.strip() for tag in tags.split(",") if tag.strip()]
+        listed.entries.setdefault(stem, json.dumps(entry))
     return listed
 
 
