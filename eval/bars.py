@@ -53,7 +53,7 @@ def histogram(bars: Sequence[Bar], title: str, x_label: str, most_labels: int = 
     most = max(bar.value for bar in bars) or 1
     step = (WIDTH - LEFT - RIGHT) / len(bars)
     labelled = [number for number, bar in enumerate(bars) if bar.label]
-    every = -(-len(labelled) // most_labels)
+    every = max(1, -(-len(labelled) // most_labels))
     parts = [_open(title, HEIGHT)]
     for tick in nice_ticks(0, most, 4):
         y = round(HEIGHT - BOTTOM - tick / most * (HEIGHT - TOP - BOTTOM), 1)

@@ -85,5 +85,5 @@ def corpus_browse(
     page = make_page(corpus, number, samples, seed, shards)
     file = out or page_file(corpus, page.document["snapshot"])
     tell(summary(page, file, write_page(page, file)))
-    if open_:
+    if open_ and not file.startswith("s3://"):
         webbrowser.open(Path(file).resolve().as_uri())

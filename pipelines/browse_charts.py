@@ -46,13 +46,14 @@ def _sizes(width: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) -> l
         return []
     megapixels = width * height / 1e6
     half_octaves = np.floor(2 * np.log2(megapixels)).astype(int)
+    steps = range(int(half_octaves.min()), int(half_octaves.max()) + 1)
     bars = [
         Bar(
-            f"{2 ** (step / 2):g}" if step % 2 == 0 else "",
+            f"{2 ** (step / 2):.2g}" if step % 2 == 0 or len(steps) <= 8 else "",
             int((half_octaves == step).sum()),
             f"{2 ** (step / 2):.2g} to {2 ** ((step + 1) / 2):.2g} megapixels",
         )
-        for step in range(half_octaves.min(), half_octaves.max() + 1)
+        for step in steps
     ]
     note = (
         f"median {np.median(megapixels):.2f}, mean {megapixels.mean():.2f}, largest {megapixels.max():.1f} megapixels"
