@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.buckets import assign_buckets
-from dataprep.filters import judge
 from dataprep.near_duplicates import near_duplicates
 from dataprep.operators import CorpusRecipe, short_hash
 from dataprep.schema import INDEX_SCHEMA, REJECT_SCHEMA
@@ -53,9 +52,11 @@ class Plan:
 
 
 def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None = None) -> Plan:
-    """Plan scan records (schema.SCAN_SCHEMA, in listing order); `earlier` is the index of the newest snapshot."""
-    for name, judged in zip(("reason", "message"), judge(records, recipe.filters), strict=True):
-        records = records.set_column(records.schema.get_field_index(name), name, judged)
+    """Plan judged scan records in listing order; `earlier` is the index of the newest snapshot.
+
+    Of schema.SCAN_SCHEMA only these are needed: uri, group, id, sketch_id, width, height, pixel_hash, phash, assembly,
+    reason, message. (dataprep.filters.judge needs tags, which are too many to hold for all rows.)
+    """
     refused = pc.is_valid(records["reason"])
     usable = records.filter(pc.invert(refused))
     usable = usable.append_column("order", pa.array(np.arange(len(usable))))
@@ -70,9 +71,9 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     rows = rows.append_column("split", pa.array(splits, pa.string()))
     buckets = assign_buckets(rows["width"].to_numpy(), rows["height"].to_numpy(), recipe.buckets)
     rows = rows.append_column("bucket", pa.array(buckets, pa.string()))
-    duplicates = _rejects(usable.filter(pa.array(~is_kept)), reason[~is_kept], usable["id"].take(kept_row[~is_kept]))
+    doubles = _rejects(usable.filter(pa.array(~is_kept)), reason[~is_kept], usable["id"].take(kept_row[~is_kept]))
     plain = records.filter(refused)
-    rejects = pa.concat_tables([_rejects(plain, plain["reason"], plain["message"]), duplicates])
+    rejects = pa.concat_tables([_rejects(plain, plain["reason"], plain["message"]), doubles])
     rejects = rejects.sort_by([(name, "ascending") for name in ("id", "reason", "source")])
     return Plan(rows, tuple(_shards(rows, recipe.shard_rows, earlier)), rejects)
 

@@ -17,7 +17,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,6 +69,7 @@ class Contents:
     operators: Mapping[str, Mapping[str, Any]]  # column -> description with its fingerprint
     sources: Sequence[str]
     recipe: Mapping[str, Any]
+    listed: Mapping[str, Any] = field(default_factory=dict)  # what the sources held and what was not selected
 
     def digest(self) -> str:
         refused = zip(self.rejects["id"].to_pylist(), self.rejects["reason"].to_pylist(), strict=True)
@@ -141,9 +142,10 @@ def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snap
 def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[str, Any]:
     ordered = sorted(contents.files, key=lambda file: file.path)
     files = pa.Table.from_pylist([asdict(file) for file in ordered], FILE_SCHEMA)
-    failed: Counter[str] = Counter()
+    failed: dict[str, Counter[str]] = {}
     for file in ordered:
-        failed[file.column] += file.failed
+        if file.failed:
+            failed.setdefault(file.column, Counter()).update(json.loads(file.reasons))
     return {
         "format": FORMAT,
         "snapshot": number,
@@ -151,10 +153,12 @@ def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[st
         "digest": digest,
         "rows": _counts(contents.index["split"].to_pylist()),
         "rejects": _counts(contents.rejects["reason"].to_pylist()),
-        "failures": {column: count for column, count in failed.items() if count},
+        "failures": {column: reasons.total() for column, reasons in failed.items()},
+        "failure_reasons": {column: dict(reasons) for column, reasons in failed.items()},
         "operators": {column: dict(facts) for column, facts in contents.operators.items()},
         "bytes": sum(file.bytes for file in ordered),
         "sources": list(contents.sources),
+        "listed": dict(contents.listed),
         "recipe": dict(contents.recipe),
         "tables": {
             "files": _write_table(uri, f"snapshots/{number}-files", files),

@@ -5,87 +5,35 @@ stopped, and a build of unchanged input makes no new snapshot. The snapshot is t
 from the sources leaves the next snapshot (its files stay for the earlier ones).
 """
 
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataprep import storage
 from dataprep.columns import ColumnFile
 from dataprep.errors import DataError
 from dataprep.operators import CORPUS_RECIPES, CorpusRecipe
-from dataprep.plan import Plan
+from dataprep.plan import Plan, make_plan
 from dataprep.snapshot import Contents, Snapshot, commit, newest_snapshot
-from pipelines import build_phases as phases
 from pipelines import lineage
 from pipelines.addresses import absolute
-from pipelines.build_tasks import FAULTS, Engine, over_ray
+from pipelines.build_columns import OpenShard, all_operators, fill_columns, plan_columns, said_of
+from pipelines.build_dry_run import DryRun, column_work, leaving_rows
+from pipelines.build_job import BuildJob
+from pipelines.build_listing import list_sources
+from pipelines.build_report import BuildReport, underfilled
+from pipelines.build_scan import Known, counted, records_of, scan_items
+from pipelines.build_tasks import EVERY_REASON, FAULTS, Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
-__all__ = ["CORPUS_RECIPES", "BuildReport", "CorpusRecipe", "build_corpus", "run_build"]
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build found, did and left alone."""
-
-    out: str
-    snapshot: int
-    is_new: bool
-    digest: str
-    rows: Mapping[str, int]  # split -> count
-    rejects: Mapping[str, int]  # reason -> count
-    failures: Mapping[str, int]  # column -> rows whose value could not be computed
-    pictures: int
-    pictures_read: int
-    shard_columns: int
-    computed: Mapping[str, int]  # column -> shards in which it was computed
-    seconds: Mapping[str, float] = field(default_factory=dict)  # phase -> time
-
-    @property
-    def shard_columns_reused(self) -> int:
-        return self.shard_columns - sum(self.computed.values())
-
-    def summary(self) -> str:
-        """The report in a few lines for a person."""
-        rows, rejects = sum(self.rows.values()), sum(self.rejects.values())
-        head = f"{self.out}: snapshot {self.snapshot}" if self.is_new else f"{self.out}: nothing new, no new snapshot"
-        held = "" if self.is_new else f" (still snapshot {self.snapshot})"
-        lines = [
-            f"{head}{held}, {rows:,} rows{_listed(self.rows)}, {rejects:,} rejects{_listed(self.rejects)}",
-            f"  read {self.pictures_read:,} new of {self.pictures:,} pictures; "
-            f"reused {self.shard_columns_reused:,} of {self.shard_columns:,} shard columns",
-            f"  digest {self.digest}",
-        ]
-        if self.failures:
-            lines.append(f"  without a value because the operator failed{_listed(self.failures)}; see column 'error'")
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a build would do."""
-
-    out: str
-    recipe: CorpusRecipe
-    pictures: int
-    unread: int
-    missing: Mapping[str, int] | None  # column -> shards to compute; None while unread pictures leave it open
-
-    def summary(self) -> str:
-        """The resolved recipe and the work, in a few lines for a person."""
-        lines = [json.dumps(asdict(self.recipe), indent=2), f"{self.out}: nothing was written."]
-        lines.append(f"  would read {self.unread:,} of {self.pictures:,} pictures")
-        if self.missing is None:
-            lines.append("  would compute columns as the new pictures need them (known once they are read)")
-        else:
-            todo = [f"{column} in {count:,} shards" for column, count in sorted(self.missing.items())]
-            lines.append(f"  would compute {', '.join(todo) or 'no column: everything is there'}")
-        return "\n".join(lines)
+__all__ = ["CORPUS_RECIPES", "BuildReport", "CorpusRecipe", "DryRun", "build_corpus", "plan_build", "run_build"]
 
 
 def build_corpus(
@@ -94,6 +42,7 @@ def build_corpus(
     recipe: CorpusRecipe,
     *,
     limit: int | None = None,
+    retry: Sequence[str] = (),
     dry_run: bool = False,
     progress: ProgressSink = silent,
     log_file: Path | str = "irodori-engine.log",
@@ -103,11 +52,12 @@ def build_corpus(
 ) -> BuildReport | DryRun:
     """Build or extend the corpus at `out` and trace it; `limit` takes the first pictures of the sources in order.
 
-    Uses Ray as it runs, else starts it with `workers` CPUs or joins `address`. Raises DataError where a source or the
-    store is out of reach, or another build committed something else meanwhile.
+    What failed before is taken as it is, but for the reasons in `retry` ("all": for any). Uses Ray as it runs, else
+    starts it with `workers` CPUs or joins `address`. Raises DataError where a source or the store is out of reach, or
+    another build committed something else meanwhile.
     """
     if dry_run:
-        return plan_build(sources, out, recipe, limit, progress)
+        return plan_build(sources, out, recipe, limit, progress, retry)
     from pipelines.ray_session import ray_session
 
     out, sources = absolute(out), [absolute(source) for source in sources]
@@ -118,7 +68,7 @@ def build_corpus(
         ray_session(log_file, num_cpus=workers, address=address),
         lineage.run("corpus", "corpus build", out, tracking_uri, _flat(asdict(recipe))) as run,
     ):
-        report = run_build(sources, out, recipe, limit, progress)
+        report = run_build(sources, out, recipe, limit, progress, retry=retry)
         run.log_metrics({"rows": sum(report.rows.values()), "rejects": sum(report.rejects.values())})
         if report.is_new or not storage.exists(storage.join(out, lineage.LINEAGE)):
             node = lineage.Node(out, "corpus", f"snapshot {report.snapshot} ({report.digest[:12]})")
@@ -127,20 +77,31 @@ def build_corpus(
 
 
 def plan_build(
-    sources: Sequence[str], out: str, recipe: CorpusRecipe, limit: int | None, progress: ProgressSink = silent
+    sources: Sequence[str],
+    out: str,
+    recipe: CorpusRecipe,
+    limit: int | None = None,
+    progress: ProgressSink = silent,
+    retry: Sequence[str] = (),
 ) -> DryRun:
     """What `run_build` would do; reads listings and earlier results only, and starts no engine."""
     out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
-    items = phases.list_sources(sources, limit, progress)
-    known = phases.known_records(out, recipe)
-    unread = len(phases.unknown_items(items, known))
-    missing = None
-    if not unread:
-        earlier = newest_snapshot(out)
-        plan = phases.plan_rows(phases.in_order(items, known), recipe, earlier)
-        missing = phases.plan_columns(plan, out, recipe, earlier).missing()
-    return DryRun(out, recipe, len(items), unread, missing)
+    job = BuildJob(out, recipe, tuple(retry), progress)
+    earlier = newest_snapshot(out)
+    with list_sources(sources, recipe, limit, progress) as listing:
+        known = Known.at(out, recipe)
+        to_read = counted(known.why_read(listing.keys, job.retry))
+        records = records_of(listing, (), known, recipe.filters)
+    told: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected, "to_read": to_read}
+    if not pc.any(pc.is_null(records["reason"])).as_py():
+        return DryRun(out, recipe, **told, rows=0, leaving=0, columns={})
+    plan = _plan_rows(records, recipe, earlier)
+    columns = plan_columns(plan, said_of(plan, records), job, earlier)
+    work = column_work(plan, columns, recipe, earlier)
+    return DryRun(
+        out, recipe, **told, rows=len(plan.rows), leaving=leaving_rows(plan.rows["id"], earlier), columns=work
+    )
 
 
 def run_build(
@@ -150,37 +111,49 @@ def run_build(
     limit: int | None = None,
     progress: ProgressSink = silent,
     engine: Engine = over_ray,
+    retry: Sequence[str] = (),
 ) -> BuildReport:
     """The build itself, on the Ray that runs or on another engine."""
     out, sources = absolute(out), [absolute(source) for source in sources]  # workers have folders of their own
     clock = _Stopwatch()
     storage.check_reachable(out)
+    job = BuildJob(out, recipe, tuple(retry), progress, engine)
     earlier = newest_snapshot(out)
-    items = phases.list_sources(sources, limit, progress)
-    clock.lap("list")
-    scan = phases.scan_items(items, out, recipe, progress, engine)
-    clock.lap("scan")
-    plan = phases.plan_rows(scan.records, recipe, earlier)
-    columns = phases.plan_columns(plan, out, recipe, earlier)
-    clock.lap("plan")
-    files, computed = list(columns.described), Counter[str]()
-    for file, is_new in phases.fill_columns(columns, plan.rows, out, recipe, progress, engine):
-        files.append(file)
-        computed[file.column] += is_new
+    with list_sources(sources, recipe, limit, progress) as listing:
+        clock.lap("list")
+        scan = scan_items(listing, Known.at(out, recipe), job)
+        clock.lap("scan")
+        plan = _plan_rows(scan.records, recipe, earlier)
+        columns = plan_columns(plan, said_of(plan, scan.records), job, earlier)
+        clock.lap("plan")
+        files, computed, cells = list(columns.described), Counter[str](), Counter[str]()
+        for filled in fill_columns(columns, plan, scan.records, listing, job):
+            files.append(filled.file)
+            computed[filled.file.column] += filled.computed > 0
+            cells[filled.file.column] += filled.computed
     clock.lap("columns")
-    snapshot, is_new = commit(out, _contents(files, plan, sources, recipe), earlier)
-    storage.delete_files([entry.uri for entry in storage.list_files(storage.join(out, FAULTS))])
+    listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
+    snapshot, is_new = commit(out, _contents(files, plan, sources, recipe, listed), earlier)
+    for folder in (job.folder, storage.join(out, FAULTS)):
+        storage.delete_files([entry.uri for entry in storage.list_files(folder)])
     clock.lap("commit")
+    retried_cells = _retried(columns.work)
     return BuildReport(
         out=out,
         snapshot=snapshot.number,
         is_new=is_new,
         digest=snapshot.digest,
-        **_counted(snapshot),
-        pictures=len(items),
-        pictures_read=scan.new,
+        **{name: snapshot.document[name] for name in ("rows", "rejects", "failures", "failure_reasons")},
+        **listed,
+        pictures_read=sum(scan.read.values()),
+        read_because=scan.read,
+        retried_cells=retried_cells,
+        nothing_to_retry=_not_found(retry, [scan.read, *retried_cells.values()]),
         shard_columns=len(files),
         computed={column: count for column, count in computed.items() if count},
+        cells={column: count for column, count in cells.items() if count},
+        batch_rows=recipe.batch_rows,
+        underfilled=underfilled(plan, recipe.batch_rows),
         seconds=clock.seconds,
     )
 
@@ -193,13 +166,35 @@ def _check_there(source: str) -> None:
         raise DataError(f"{source}: there is no such file or directory.")
 
 
-def _contents(files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: CorpusRecipe) -> Contents:
-    described = {operator.column: operator.describe() for operator in phases.all_operators(recipe)}
-    return Contents(files, plan.index(), plan.rejects, described, sources, asdict(recipe))
+def _plan_rows(records: pa.Table, recipe: CorpusRecipe, earlier: Snapshot | None) -> Plan:
+    """Which pictures become rows of which shard. Raises DataError where not one is left."""
+    plan = make_plan(records, recipe, earlier.table("index") if earlier else None)
+    if not len(plan.rows):
+        reasons = ", ".join(sorted(pc.unique(plan.rejects["reason"]).to_pylist())) or "no pictures"
+        raise DataError(f"not one of {len(records)} pictures can be used ({reasons}). Nothing was written.")
+    return plan
 
 
-def _counted(snapshot: Snapshot) -> dict[str, Any]:
-    return {name: snapshot.document[name] for name in ("rows", "rejects", "failures")}
+def _contents(
+    files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: CorpusRecipe, listed: Mapping[str, Any]
+) -> Contents:
+    described = {operator.column: operator.describe() for operator in all_operators(recipe)}
+    return Contents(files, plan.index(), plan.rejects, described, sources, asdict(recipe), listed)
+
+
+def _retried(work: Iterable[OpenShard]) -> dict[str, dict[str, int]]:
+    """Column -> reason -> cells that were tried again."""
+    counts: dict[str, Counter[str]] = {}
+    for needs in work:
+        for column, reasons in needs.retried.items():
+            counts.setdefault(column, Counter()).update(reasons)
+    return {column: dict(reasons) for column, reasons in sorted(counts.items())}
+
+
+def _not_found(retry: Iterable[str], tried: Iterable[Mapping[str, int]]) -> tuple[str, ...]:
+    """The reasons that were asked for and that nothing was tried again for."""
+    found = {reason for counts in tried for reason in counts} - {"new"}
+    return tuple(reason for reason in retry if not (found if reason == EVERY_REASON else reason in found))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -207,10 +202,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})" if counts else ""
 
 
 class _Stopwatch:

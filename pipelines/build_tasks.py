@@ -7,7 +7,8 @@ dataprep.guard, so that no picture holds a task for ever.
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -24,14 +25,17 @@ from dataprep.guard import Guard, LimitSettings, expendable
 from dataprep.identity import content_id
 from dataprep.operators import CorpusRecipe, Operator, RowInput, operators
 from dataprep.pictures import decode
-from dataprep.scan import ListedItem, item_of, part_name, scan
+from dataprep.scan import ListedItem, part_name, scan
 from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
-from dataprep.sources import SourceData, SourceItem, read_item
+from dataprep.sources.items import SourceData
+from dataprep.sources.listing import item_of
+from dataprep.sources.reading import read_item
 from pipelines.task_tables import read_group
 
 Task = dict[str, Any]  # JSON-able
 Work = Callable[[Task], Task]
 Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
+EVERY_REASON = "all"
 Cell = tuple[bytes | None, str | None]  # value, error
 
 FAULTS = "plan/faults"  # below a corpus, until the next commit: the calls that ended a worker
@@ -59,6 +63,11 @@ class ShardWork:
         return rows
 
 
+def is_retried(reason: str, retry: Collection[str]) -> bool:
+    """Whether what failed for this reason is to be tried again."""
+    return EVERY_REASON in retry or reason in retry
+
+
 def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here.
 
@@ -72,7 +81,7 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     DataContext.get_current().raise_original_map_exception = True
     blocks = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     run = partial(_run_block, work, uuid.uuid4().hex)
-    results = blocks.map_batches(run, batch_size=None, num_cpus=1, max_retries=-1)
+    results = blocks.map_batches(run, batch_size=None, num_cpus=1)  # Ray Data sets no bound to the retries of a lost task
     try:
         for row in results.iter_rows():
             yield json.loads(row["result"])
@@ -89,6 +98,7 @@ def in_process(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
 
 def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
     cv2.setNumThreads(1)  # the task has one CPU
+    storage.wait_out_outages()  # the driver has reached the store
     with expendable(build):
         return {"result": np.array([json.dumps(work(json.loads(task))) for task in block["task"]], dtype=object)}
 
@@ -96,15 +106,16 @@ def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
 # ---- scan ---------------------------------------------------------------------------------------------------------
 
 
-def scan_task(items: Sequence[ListedItem], out: str, folder: str) -> Task:
-    """The task that scans `items` into one part below `folder` of the corpus `out`."""
-    return {"out": out, "folder": folder, "items": [[listed.key, asdict(listed.item)] for listed in items]}
+def scan_task(table: str, group: int, out: str, folder: str, suffix: str) -> Task:
+    """The task that scans the items of a row group (schema.LISTING_SCHEMA) into one part below `folder`."""
+    return {"table": table, "group": group, "out": out, "folder": folder, "suffix": suffix}
 
 
 def scan_part(task: Task, limits: LimitSettings) -> Task:
     """Scan the task's items and write the part; gives its address and the number of pictures."""
-    items = [ListedItem(key, _item(fields)) for key, fields in task["items"]]
-    name = part_name(items)
+    rows = read_group(task["table"], task["group"]).to_pylist()
+    items = [ListedItem(row["key"], item_of(row)) for row in rows]
+    name = part_name(items) + task["suffix"]
     guard = Guard(limits, storage.join(task["out"], FAULTS, "scan", name))
     records = [scan(listed, guard) for listed in items]
     uri = storage.join(task["folder"], f"{name}.parquet")
@@ -112,24 +123,24 @@ def scan_part(task: Task, limits: LimitSettings) -> Task:
     return {"uri": uri, "pictures": len(items)}
 
 
-def _item(fields: dict[str, Any]) -> SourceItem:
-    return SourceItem(**(fields | {"tags": tuple(fields["tags"])}))
-
-
 # ---- columns ------------------------------------------------------------------------------------------------------
 
 
 def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
-    """Make what is missing of a shard, describe what is there; gives `files` (ColumnFile fields) and `computed`."""
+    """Make what is missing of a shard, describe what is there.
+
+    Gives `files` (fields of ColumnFile), `computed` (column -> cells, of the files that were written) and `rows`.
+    """
     work = ShardWork(**task)
     rows = work.rows()
     ids = [row["id"] for row in rows]
     present = {column: data for column in work.found if (data := _sound(work, column, ids)) is not None}
     missing = [column for column in work.files if column not in present and column not in work.described]
     guard = Guard(recipe.limits, storage.join(work.out, FAULTS, work.split, work.shard))
-    made = _compute(work, rows, [operator for operator in operators(recipe) if operator.column in missing], guard)
+    wanted = [operator for operator in operators(recipe) if operator.column in missing]
+    made, computed = _compute(work, rows, wanted, guard)
     if "row" in missing:
-        made["row"] = _row_file(rows)
+        made["row"], computed["row"] = _row_file(rows), len(rows)
     described = {column: _describe(work, column, data) for column, data in (present | made).items()}
     for column in made.keys() & work.again.keys():
         earlier = _describe(work, column, storage.read_bytes(_earlier(work, column)), work.again[column])
@@ -138,15 +149,17 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
             del made[column]
     for column, data in made.items():
         storage.write_whole(_uri(work, column), data)
-    return {"files": [asdict(file) for file in described.values()], "computed": list(made), "rows": len(rows)}
+    counts = {column: computed[column] for column in made}
+    return {"files": [asdict(file) for file in described.values()], "computed": counts, "rows": len(rows)}
 
 
 def _compute(
-    work: ShardWork, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Operator], guard: Guard
-) -> dict[str, bytes]:
-    """The files of the wanted columns, row by row, so that one picture at a time is in memory."""
+    work: ShardWork, rows: Sequence[dict[str, Any]], wanted: Sequence[Operator], guard: Guard
+) -> tuple[dict[str, bytes], Counter[str]]:
+    """The files of the wanted columns, row by row, so that one picture at a time is in memory; and cells computed."""
+    computed: Counter[str] = Counter()
     if not wanted:
-        return {}
+        return {}, computed
     writers = {operator.column: ColumnWriter(operator.column) for operator in wanted}
     upstream = {needed.column for operator in wanted for needed in operator.inputs} - writers.keys()
     stored = {column: _stored(work, column) for column in upstream}
@@ -159,11 +172,12 @@ def _compute(
         made = kept if len(kept) == len(wanted) else _compute_row(record, wanted, marks, cells, kept, guard)
         for column, (value, error) in made.items():
             writers[column].add(row_id, value, error)
-    return {column: writer.finish() for column, writer in writers.items()}
+        computed.update(column for column, cell in made.items() if cell is not kept.get(column))
+    return {column: writer.finish() for column, writer in writers.items()}, computed
 
 
 def _compute_row(
-    record: Mapping[str, Any],
+    record: dict[str, Any],
     wanted: Sequence[Operator],
     marks: Mapping[str, str],  # column -> fingerprint
     cells: dict[str, bytes | None],  # the columns that are there already; the made ones join them
@@ -197,11 +211,11 @@ def _settled(work: ShardWork, column: str) -> dict[str, Cell]:
     return {
         row["id"]: (row[column], row["error"])
         for row in read_rows(storage.read_bytes(uri), column, uri)
-        if row["error"] is None or failure_reason(row["error"]) not in work.retry
+        if row["error"] is None or not is_retried(failure_reason(row["error"]), work.retry)
     }
 
 
-def _read(record: Mapping[str, Any]) -> SourceData:
+def _read(record: dict[str, Any]) -> SourceData:
     data = read_item(item_of(record))
     if content_id(data.data) != record["id"]:
         raise DataError(f"{record['uri']}: the file changed while the corpus was built. Run the build again.")

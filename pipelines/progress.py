@@ -1,5 +1,6 @@
 """What long work tells the person who waits: one small value, sent often; how it is shown is the door's business."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,3 +22,17 @@ ProgressSink = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """The sink of work that nobody watches."""
+
+
+class Clock:
+    """Tells the progress of one stage with the rate since it began; `note` stands where a call gives none."""
+
+    def __init__(self, stage: str, total: int, unit: str, note: str, progress: ProgressSink) -> None:
+        self._stage, self._total, self._unit, self._note, self._progress = stage, total, unit, note, progress
+        self._started = time.monotonic()
+        self.tell(0)
+
+    def tell(self, done: int, note: str = "") -> None:
+        elapsed_s = time.monotonic() - self._started
+        rate = done / elapsed_s if done and elapsed_s > 0 else None
+        self._progress(Progress(self._stage, done, self._total, self._unit, rate, note or self._note))

@@ -19,7 +19,7 @@ from dataprep.operators import CorpusRecipe
 from dataprep.pictures import decode_png, encode_png
 from dataprep.reader import CorpusReader
 from dataprep.storage import upload_directory
-from pipelines.build import BuildReport, build_corpus, plan_build, run_build
+from pipelines.build import BuildReport, build_corpus, run_build
 from pipelines.build_tasks import in_process
 from pipelines.progress import Progress
 from tests.corpus_pictures import BROKEN, SMALL, picture, write_broken, write_pictures
@@ -153,8 +153,9 @@ def test_an_operator_that_fails_on_one_picture_leaves_a_word_and_the_other_rows(
         for path in (tmp_path / "out").glob("data/*/*/sketch_drawn-*")
         for row in read_rows(path.read_bytes(), "sketch_drawn", path.name)
     ]
-    assert [row["error"] for row in cells if row["error"]] == ["the drawn sketch is 64x64, the picture 64x48"]
-    assert "sketch_drawn 1" in report.summary()
+    assert [row["error"] for row in cells if row["error"]] == ["wrong-size: the drawn sketch is 64x64, the picture 64x48"]
+    assert report.failure_reasons == {"sketch_drawn": {"wrong-size": 1}}
+    assert "sketch_drawn 1 (wrong-size 1)" in report.summary()
     assert verify(str(tmp_path / "out")) == []
 
 
@@ -173,19 +174,6 @@ def test_a_limit_takes_the_first_pictures_and_more_can_follow(source: Path, expe
     report = run_build([str(source)], str(tmp_path), SMALL, limit=5, engine=in_process)
     assert report.pictures == 5
     assert build(source, tmp_path).digest == expected
-
-
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(source: Path, tmp_path: Path) -> None:
-    fresh = build_corpus([str(source)], str(tmp_path / "out"), SMALL, dry_run=True)
-    assert not (tmp_path / "out").exists()
-    assert f"would read {PICTURES + 3} of {PICTURES + 3}" in fresh.summary()
-    build(source, tmp_path / "out")
-    changed = replace(SMALL, xdog=replace(SMALL.xdog, epsilon=1e-6))
-    planned = plan_build([str(source)], str(tmp_path / "out"), changed, None)
-    assert planned.missing is not None
-    assert set(planned.missing) == {"sketch_xdog", "region_map"}
-    assert build(source, tmp_path / "out", changed).computed == planned.missing
-    assert '"shard_rows": 4' in planned.summary()
 
 
 def test_progress_counts_pictures_up_to_all_of_them(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""The scan phase: what earlier scans know is taken over, the rest is read, and every listed item gets its record.
+
+What the source says about a picture comes from its listing, what its bytes say from the scan. Records of the whole
+corpus are held without what only workers need (tags, captions, where the bytes lie): some 300 bytes a picture.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep import storage
+from dataprep.columns import read_batches
+from dataprep.errors import DataError
+from dataprep.filters import FilterSettings, judge
+from dataprep.operators import CorpusRecipe, short_hash
+from dataprep.scan import NOT_READ, scan_fingerprint
+from dataprep.schema import LISTING_SCHEMA, SCAN_SCHEMA
+from pipelines.build_job import BuildJob
+from pipelines.build_listing import Listing
+from pipelines.build_tasks import EVERY_REASON, scan_part, scan_task
+from pipelines.progress import Clock
+from pipelines.task_tables import write_groups
+
+PART_MIN, PART_MAX = 32, 1024  # pictures of one scan task; large sources get large parts
+NEW = "new"  # why a picture is read: nothing is known of it
+READERS = 8
+_SAID = ("uri", "group", "tags", "rating", "score", "caption")  # what a row says and may change without reading
+_SEEN = ("id", "sketch_id", "width", "height", "contrast", "chroma", "pixel_hash", "phash", "assembly")
+_OUTCOME = ("reason", "message")
+
+# A record without what only workers need; `said` changes with what the source says about the picture.
+RECORD_SCHEMA = pa.schema(
+    [SCAN_SCHEMA.field(name) for name in ("uri", "group", *_SEEN, *_OUTCOME)] + [pa.field("said", pa.uint64())]
+)
+_ROUND = re.compile(r"-r(\d+)\.parquet$")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What earlier scans left: addresses of their `parts`, and the (item, reason) that each item has by now.
+
+    Where two parts speak of one item, the later round counts; that no bytes came counts last.
+    """
+
+    folder: str
+    parts: tuple[str, ...]
+    items: pa.Table
+
+    @classmethod
+    def at(cls, out: str, recipe: CorpusRecipe) -> "Known":
+        folder = storage.join(out, "scan", scan_fingerprint(recipe.filters))
+        parts = tuple(sorted((entry.uri for entry in storage.list_files(folder)), key=_round, reverse=True))
+        items = _not_read_last(_read(parts, ("item", "reason")))
+        return cls(folder, parts, items.take(pc.index_in(pc.unique(items["item"]), items["item"])))
+
+    def next_suffix(self) -> str:
+        """What the names of the parts of the next round end with."""
+        return f"-r{_round(self.parts[0]) + 1}" if self.parts else ""
+
+    def why_read(self, keys: pa.ChunkedArray, retry: Sequence[str]) -> pa.ChunkedArray:
+        """For each item why it has to be read: NEW, the reason that is to be tried again, or null where it has not."""
+        where = pc.index_in(keys, self.items["item"])
+        reason = self.items["reason"].take(where)
+        tried = pa.array((NOT_READ, *retry), pa.string())
+        again = pc.is_valid(reason) if EVERY_REASON in retry else pc.is_in(reason, tried)
+        return pc.if_else(pc.is_null(where), NEW, pc.if_else(again, reason, pa.scalar(None, pa.string())))
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The records of all listed items in listing order (RECORD_SCHEMA), and why how many were read by this build."""
+
+    records: pa.Table
+    read: dict[str, int]
+
+
+def scan_items(listing: Listing, known: Known, job: BuildJob) -> Scan:
+    """Read what has to be read, and give the records of all."""
+    why = known.why_read(listing.keys, job.retry)
+    unread = pc.is_valid(why).to_numpy()
+    count, done = int(unread.sum()), 0
+    groups = write_groups(storage.join(job.folder, "scan"), _parts(listing, unread)) if count else iter(())
+    tasks = [scan_task(*group, job.out, known.folder, known.next_suffix()) for group in groups]
+    note = f"reused {len(listing) - count:,} of {len(listing):,}" if count < len(listing) else ""
+    clock = Clock("scan pictures", count, "pictures", note, job.progress)
+    parts = []
+    for result in job.engine(partial(scan_part, limits=job.recipe.limits), tasks):
+        parts.append(result["uri"])
+        done += result["pictures"]
+        clock.tell(done)
+    records = records_of(listing, sorted(parts), known, job.recipe.filters)
+    if len(records) < len(listing):
+        raise DataError(f"{known.folder}: scan records were deleted while the corpus was built. Run the build again.")
+    return Scan(records, counted(why))
+
+
+def counted(why: pa.ChunkedArray) -> dict[str, int]:
+    """Reason -> how many items have to be read for it."""
+    counts = why.drop_null().value_counts().to_pylist()
+    return dict(sorted((entry["values"], entry["counts"]) for entry in counts))
+
+
+def records_of(listing: Listing, fresh: Sequence[str], known: Known, filters: FilterSettings) -> pa.Table:
+    """The judged records of the listed items in their order (RECORD_SCHEMA); items that nobody read are left out."""
+    columns = ("item", *_SEEN, *_OUTCOME)
+    seen = pa.concat_tables([_read(fresh, columns), _not_read_last(_read(known.parts, columns))])
+    where = pc.index_in(listing.keys, seen["item"]).combine_chunks()
+    parts, done = [RECORD_SCHEMA.empty_table()], 0
+    for batch in listing.batches():
+        positions = where.slice(done, len(batch))
+        done += len(batch)
+        is_known = positions.is_valid()
+        batch, found = batch.filter(is_known), seen.take(positions.drop_null())
+        parts.append(_record(batch, found, filters))
+    return pa.concat_tables(parts)
+
+
+def _record(batch: pa.Table, found: pa.Table, filters: FilterSettings) -> pa.Table:
+    """Listed items and what was seen of them, as records that the filters have judged."""
+    known = {"item": batch["key"]} | {name: batch[name] for name in LISTING_SCHEMA.names[1:]}
+    known |= {name: found[name] for name in (*_SEEN, *_OUTCOME)}
+    if len(batch):
+        known |= zip(_OUTCOME, judge(pa.table(known).select(SCAN_SCHEMA.names), filters), strict=True)
+    known["said"] = pa.array(_said(batch), pa.uint64())
+    return pa.table(known).select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA)
+
+
+def _said(batch: pa.Table) -> npt.NDArray[np.uint64]:
+    """64 bits of what the source says about each picture."""
+    hashes = (short_hash(row) for row in batch.select(_SAID).to_pylist())
+    return np.fromiter((int(digits, 16) for digits in hashes), np.uint64, len(batch))
+
+
+def _parts(listing: Listing, unread: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """The unread items in tables of one task each."""
+    size = min(PART_MAX, max(PART_MIN, int(unread.sum()) // 64))
+    rest, done = LISTING_SCHEMA.empty_table(), 0
+    for batch in listing.batches():
+        wanted = batch.filter(pa.array(unread[done : done + len(batch)]))
+        done += len(batch)
+        rest = pa.concat_tables([rest, wanted])
+        while len(rest) >= size:
+            yield rest.slice(0, size)
+            rest = rest.slice(size)
+    if len(rest):
+        yield rest
+
+
+def _not_read_last(records: pa.Table) -> pa.Table:
+    not_read = pc.equal(pc.fill_null(records["reason"], ""), NOT_READ)
+    return pa.concat_tables([records.filter(pc.invert(not_read)), records.filter(not_read)])
+
+
+def _read(parts: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """Columns of scan parts, in the order of the parts; a damaged part is no knowledge."""
+    empty = pa.schema([SCAN_SCHEMA.field(name) for name in columns]).empty_table()
+    with ThreadPoolExecutor(READERS) as pool:
+        return pa.concat_tables([empty, *pool.map(partial(_read_part, columns=columns, empty=empty), parts)])
+
+
+def _read_part(uri: str, columns: Sequence[str], empty: pa.Table) -> pa.Table:
+    try:
+        return pa.Table.from_batches(read_batches(uri, SCAN_SCHEMA, columns), empty.schema)
+    except DataError:
+        if not storage.exists(uri):
+            raise
+        return empty  # its pictures are read again
+
+
+def _round(uri: str) -> int:
+    found = _ROUND.search(uri)
+    return int(found.group(1)) if found else 0
