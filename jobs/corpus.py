@@ -1,5 +1,6 @@
 """The commands `irodori corpus ...`."""
 
+import json
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,14 @@ from dataprep.errors import DataError
 from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, engines, log_folder, named_or_file, show, tell
 from pipelines.settings import override, parse_assignments
 
+Retry = Annotated[
+    list[str],
+    typer.Option(
+        "--retry-rejects",
+        metavar="REASON",
+        help="Try again what failed for this reason (unreadable, timeout, ..., or all); may be repeated.",
+    ),
+]
 app = typer.Typer(cls=NamingGroup, help="Build, inspect and verify a corpus.", no_args_is_help=True)
 
 
@@ -23,9 +32,11 @@ def corpus_build(
     address: Address = None,
     tracking_uri: Tracking = None,
     dry_run: DryRun = False,
-    set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    retry_rejects: Retry = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    json_: Json = False,
+    set_: Set = [],  # noqa: B006
 ) -> None:
-    """Build or extend a corpus from pictures; only what is missing is computed."""
+    """Build or extend a corpus from pictures; only what is missing is computed. --dry-run says what, and why."""
     from dataprep.operators import CORPUS_RECIPES
 
     resolved = override(named_or_file(recipe, CORPUS_RECIPES), parse_assignments(set_))
@@ -38,6 +49,7 @@ def corpus_build(
             out,
             resolved,
             limit=limit,
+            retry=retry_rejects,
             dry_run=dry_run,
             progress=console.progress,
             log_file=log_file,
@@ -45,7 +57,8 @@ def corpus_build(
             address=address,
             tracking_uri=tracking_uri,
         )
-        console.result(report.summary() + ("" if dry_run else f"\n  look at it: irodori corpus browse {out}"))
+        told = report.summary() + ("" if dry_run else f"\n  look at it: irodori corpus browse {out}")
+        console.result(json.dumps(report.document(), indent=2) if json_ else told)
 
 
 @app.command("info")
