@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 from dataprep import storage
 from dataprep.faults import Failure, attempt
 
-GRACE_S = 5.0  # after its limit, Python code has this long to be interrupted before the process ends
+GRACE_S = 2.0  # after its limit, Python code has this long to be interrupted before the process ends
 DEATHS = 2  # so many processes end on a call before it is held guilty
 _NOTE_BYTES = 1024
 
@@ -192,13 +192,15 @@ class _Journal:
 
     def __init__(self, build: str) -> None:
         self._path = Path(tempfile.gettempdir(), f"irodori-{build}-{uuid.uuid4().hex}.note")
-        self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with storage.explained(str(self._path)):
+            self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.lseek(self.descriptor, _NOTE_BYTES, os.SEEK_SET)  # the timer writes behind the note
 
     def write(self, note: dict[str, Any] | None) -> None:
         text = json.dumps(note).encode() if note else b""
-        os.pwrite(self.descriptor, text.ljust(_NOTE_BYTES), 0)
+        with storage.explained(str(self._path)):
+            os.pwrite(self.descriptor, text.ljust(_NOTE_BYTES), 0)
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)

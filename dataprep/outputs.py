@@ -103,11 +103,10 @@ def _png_header(data: bytes) -> tuple[int, int, int, int]:
         raise Fault("bad-output", "gave bytes that are no PNG")
     at, name = len(_SIGNATURE), b""
     while name != b"IEND":
-        if at + 12 > len(data):
+        length, name = struct.unpack_from(">I4s", data, at) if at + 12 <= len(data) else (len(data), b"")
+        if at + 12 + length > len(data):
             raise Fault("bad-output", "gave a PNG that is cut short")
-        length, name = struct.unpack_from(">I4s", data, at)
-        body = data[at + 4 : at + 8 + length]
-        if data[at + 8 + length : at + 12 + length] != struct.pack(">I", zlib.crc32(body)):
+        if data[at + 8 + length : at + 12 + length] != struct.pack(">I", zlib.crc32(data[at + 4 : at + 8 + length])):
             raise Fault("bad-output", "gave a damaged PNG")
         at += 12 + length
     width, height, bits, colors = struct.unpack_from(">IIBB", data, 16)

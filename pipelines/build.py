@@ -117,6 +117,7 @@ def run_build(
     out, sources = absolute(out), [absolute(source) for source in sources]  # workers have folders of their own
     clock = _Stopwatch()
     storage.check_reachable(out)
+    all_operators(recipe)  # one that cannot be had is said before work starts
     job = BuildJob(out, recipe, tuple(retry), progress, engine)
     earlier = newest_snapshot(out)
     with list_sources(sources, recipe, limit, progress) as listing:

@@ -71,7 +71,7 @@ def is_retried(reason: str, retry: Collection[str]) -> bool:
 def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here.
 
-    A task whose worker or node is lost is tried again without end; the guard sees to it that there is an end.
+    Ray Data tries a task whose worker or node is lost again, without bound; the guard sees to it that there is an end.
     """
     import ray
     from ray.data import DataContext
@@ -81,7 +81,7 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     DataContext.get_current().raise_original_map_exception = True
     blocks = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     run = partial(_run_block, work, uuid.uuid4().hex)
-    results = blocks.map_batches(run, batch_size=None, num_cpus=1)  # Ray Data sets no bound to the retries of a lost task
+    results = blocks.map_batches(run, batch_size=None, num_cpus=1)
     try:
         for row in results.iter_rows():
             yield json.loads(row["result"])
