@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.pictures import decode, decode_at_least, measure
+from dataprep.pictures import Picture, decode, decode_at_least, measure
 from dataprep.resize import resize_color
 
 Bytes = npt.NDArray[np.uint8]
@@ -188,26 +188,26 @@ def training_sample(row: Mapping[str, Any], settings: SampleSettings, rng: np.ra
     rescale = 1.0 + draws[1] * (settings.rescale_max - 1.0)
     size = cover(measure(row["color"]), settings.width, settings.height, rescale)
     # A picture that will be shrunk far is decoded smaller, where its format can.
-    rgb = decode_at_least(row["color"], *(max(side, settings.reference_size) for side in size)).rgb
-    return _sample(rgb, row, settings, style, size, (draws[2], draws[3]), draws[4:8] * settings.sketch_crop_max)
+    picture = decode_at_least(row["color"], *(max(side, settings.reference_size) for side in size))
+    return _sample(picture, row, settings, style, size, (draws[2], draws[3]), draws[4:8] * settings.sketch_crop_max)
 
 
 def evaluation_sample(row: Mapping[str, Any], settings: SampleSettings, style: str) -> Sample:
     """The sample of a row for scoring: the centre that covers the window, no border blanked, nothing random."""
     if row.get(f"sketch_{style}") is None:
         raise DataError(f"row {row.get('id')} has no sketch of the style {style}")
-    rgb = decode(row["color"]).rgb
-    size = cover_size(rgb, settings.width, settings.height)
-    return _sample(rgb, row, settings, style, size, (0.5, 0.5), np.zeros(4))
+    picture = decode(row["color"])
+    size = cover_size(picture.rgb, settings.width, settings.height)
+    return _sample(picture, row, settings, style, size, (0.5, 0.5), np.zeros(4))
 
 
-def model_reference(rgb: Bytes, settings: SampleSettings) -> Floats:
+def model_reference(rgb: Bytes, settings: SampleSettings, extent: tuple[float, float] | None = None) -> Floats:
     """The whole picture squashed to the reference square: no crop, no flip, nothing lost (thesis 3.2)."""
-    return model_image(resize_color(rgb, settings.reference_size, settings.reference_size))
+    return model_image(resize_color(rgb, settings.reference_size, settings.reference_size, extent))
 
 
 def _sample(
-    rgb: Bytes,
+    picture: Picture,
     row: Mapping[str, Any],
     settings: SampleSettings,
     style: str,
@@ -228,7 +228,7 @@ def _sample(
     sketch = window.cut(resize_sketch(gray, width, height))
     return Sample(
         sketch=model_sketch(blank_border(sketch, blanked)),
-        color=model_image(window.cut(resize_color(rgb, width, height))),
-        reference=model_reference(rgb, settings),
+        color=model_image(window.cut(resize_color(picture.rgb, width, height, picture.extent))),
+        reference=model_reference(picture.rgb, settings, picture.extent),
         style=style,
     )

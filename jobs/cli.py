@@ -48,6 +48,9 @@ def train(
     model_size: Annotated[str, typer.Option(help="tiny (two CPU cores) or base (published size).")] = "tiny",
     from_: Annotated[str | None, typer.Option("--from", help="The checkpoint that this stage continues.")] = None,
     workers: Workers = 1,
+    loader: Annotated[
+        str, typer.Option(help="Make samples in threads beside the trainer, or as ray tasks.")
+    ] = "threads",
     address: Address = None,
     tracking_uri: Tracking = None,
     dry_run: DryRun = False,
@@ -55,12 +58,14 @@ def train(
 ) -> None:
     """Train one stage; run the same command again to resume."""
     from pipelines.addresses import check_buckets
+    from pipelines.shares import checked_loader
 
     recipe = _stage_recipe(stage, model_size, from_, workers, set_)
+    loading = checked_loader(loader)
     check_buckets(corpus, out, from_)
     from pipelines.train import plan_stage, train_stage
 
-    plan = plan_stage(recipe, corpus, out, from_, workers)
+    plan = plan_stage(recipe, corpus, out, from_, workers, loading)
     if dry_run:
         tell(json.dumps(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)}, indent=2))
         return
@@ -71,6 +76,8 @@ def train(
         how = "was complete already" if report.already_complete else "done"
         if report.resumed_from:
             how += f" (resumed from {report.resumed_from:,} images)" if not report.already_complete else ""
+        if report.replaced:
+            how += f", {report.replaced:,} samples whose row could not be used were replaced (see history.jsonl)"
         console.result(f"{stage}: {how}, {report.images_seen:,} images, loss {report.loss:.4f}: {report.checkpoint}")
 
 

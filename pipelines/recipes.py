@@ -6,10 +6,11 @@ of noisy training with 10 % of the references dropped, then two epochs of refine
 code learn something within minutes on two CPU cores. The names of the evaluation protocols stand here too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from dataprep.buckets import SIDE_MULTIPLE, V1_BUCKETS, BucketSettings
 from pipelines.settings import SettingsError, nearest, override
 
 PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
@@ -33,6 +34,13 @@ class StageRecipe:
     `images` 0 means `epochs` times the training rows. `micro_batch` is what one worker holds at once; the global batch
     is reached by accumulation. `flip_above` 0.9 is the released code's reversal of the reference noise at early
     timesteps (the paper has none); 0 switches it off. `gradient_clip` 0 switches clipping off.
+
+    `sizes` says how large samples are, one size for all samples of a step: "fixed" is `width` x `height` (v1's own size
+    is 512); "random" draws both sides of each step from the multiples of `size_multiple` in `size_range` (Separating
+    Reference Representations: 768 to 1280 with random aspect ratios); "buckets" takes each step's rows from one aspect
+    bucket, at its size, with the tables of the released code. `bucket_sizes` are the buckets, or the name of a table
+    (v1, xl, tiny); none: those that the corpus was built with. `bucket_weights`: steps in proportion to the rows of
+    each bucket ("fill"), or the released weights, square four times, however many rows there are ("table").
     """
 
     stage: str
@@ -60,8 +68,13 @@ class StageRecipe:
     reference_drop: float = 0.1
     sketch_drop: float = 0.0
     # samples
+    sizes: Literal["fixed", "buckets", "random"] = "fixed"
     width: int = 512
     height: int = 512
+    size_range: tuple[int, int] = (768, 1280)
+    size_multiple: int = 64
+    bucket_sizes: tuple[str, ...] = ()
+    bucket_weights: Literal["fill", "table"] = "fill"
     rescale_max: float = 1.3
     sketch_crop_max: float = 0.15
     styles: tuple[str, ...] = ("drawn", "xdog")
@@ -76,14 +89,30 @@ class StageRecipe:
             raise ValueError(f"prediction_type is eps or v, not {self.prediction_type}")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
-        if min(self.width, self.height) < 8 or self.width % 8 or self.height % 8:
-            raise ValueError("width and height must be multiples of 8, the codec's reduction")
+        if min(self.width, self.height) < SIDE_MULTIPLE or self.width % SIDE_MULTIPLE or self.height % SIDE_MULTIPLE:
+            raise ValueError(f"width and height must be multiples of {SIDE_MULTIPLE}, the codec's reduction")
         if not self.styles:
             raise ValueError("styles must name at least one sketch style")
+        self._check_sizes()
         for names, (low, high) in RANGES.items():
             for name in names.split():
                 if not low <= getattr(self, name) <= high:
                     raise ValueError(f"{name} must be {f'from {low} to {high}' if high < MANY else f'at least {low}'}")
+
+    def _check_sizes(self) -> None:
+        if self.sizes not in ("fixed", "buckets", "random"):
+            raise ValueError(f"sizes is fixed, buckets or random, not {self.sizes}")
+        if self.bucket_weights not in ("fill", "table"):
+            raise ValueError(f"bucket_weights is fill or table, not {self.bucket_weights}")
+        if self.size_multiple < SIDE_MULTIPLE or self.size_multiple % SIDE_MULTIPLE:
+            raise ValueError(f"size_multiple must be a multiple of {SIDE_MULTIPLE}, the codec's reduction")
+        low, high = self.size_range
+        if low % self.size_multiple or not self.size_multiple <= low <= high:
+            raise ValueError(f"size_range must rise, from a multiple of size_multiple={self.size_multiple}")
+        try:
+            BucketSettings(self.bucket_sizes or V1_BUCKETS)
+        except ValueError as error:
+            raise ValueError(f"bucket_sizes: {error}") from error
 
     def flat(self) -> dict[str, Any]:
         """The recipe as a JSON-able mapping."""
@@ -104,6 +133,9 @@ TINY: dict[str, Any] = {
     "prediction_type": "v",
     "width": 128,
     "height": 128,
+    "size_range": (96, 160),
+    "size_multiple": 8,
+    "bucket_sizes": ("tiny",),
     "checkpoint_images": 4_000,
     "sample_images": 2_000,
     "validate_images": 2_000,
@@ -157,9 +189,13 @@ def check_parent_given(recipe: StageRecipe, parent: str | None) -> None:
         raise SettingsError(f"{recipe.stage} continues {recipe.parent_stage}: give its output with --from")
 
 
-def with_length(recipe: StageRecipe, rows: int) -> StageRecipe:
-    """The recipe with `images` filled in: whole batches that cover `epochs` of `rows`, or the `images` asked for."""
-    wanted = recipe.images or round(recipe.epochs * rows)
+def with_length(recipe: StageRecipe, rows: Sequence[int]) -> StageRecipe:
+    """The recipe with `images` filled in: whole batches that cover `epochs` of `rows`, or the `images` asked for.
+
+    `rows` are those of each bucket that makes batches of its own; of all rows together where buckets do not matter.
+    """
+    batch = recipe.batch_size
+    wanted = recipe.images or sum(-(-round(recipe.epochs * count) // batch) * batch for count in rows)
     return replace(recipe, images=-(-wanted // recipe.batch_size) * recipe.batch_size)
 
 

@@ -1,9 +1,19 @@
 """How the global batch of a step is dealt out to workers; light, so that a call that cannot work is told at once."""
 
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 from pipelines.recipes import StageRecipe
-from pipelines.settings import SettingsError
+from pipelines.settings import SettingsError, nearest
+
+Loader = Literal["threads", "ray"]  # beside the trainer, or tasks on CPU nodes; the samples are equal
+
+
+def checked_loader(name: str) -> Loader:
+    """The loader of that name. Raises SettingsError that names the valid ones."""
+    if name not in get_args(Loader):
+        raise SettingsError(f"there is no loader {name!r}: {nearest(name, get_args(Loader))}")
+    return cast(Loader, name)
 
 
 @dataclass(frozen=True)

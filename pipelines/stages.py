@@ -20,7 +20,7 @@ from model.noise import add_noise, drop, loss_per_sample, noisy_reference, predi
 from model.v1 import V1
 from pipelines.frozen import weights_file
 from pipelines.recipes import StageRecipe
-from pipelines.train_data import Batch, stage_seed
+from pipelines.train_data import Batch, Shapes, stage_seed
 
 Denoiser = Callable[..., torch.Tensor]
 NO_SKETCH = -1.0
@@ -49,20 +49,15 @@ class V1Stage:
         self.image_encoder = load_image_encoder(encoder, weights_file(encoder)).to(device)
 
     @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of the recipe's pictures."""
-        down = CODECS[self.config.codec].downsampling
-        return self.config.latent_channels, self.recipe.height // down, self.recipe.width // down
-
-    @property
-    def token_shape(self) -> tuple[int, int]:
-        """(N, D) of a reference's tokens."""
-        return IMAGE_ENCODERS[self.config.image_encoder].local_tokens, self.config.context_width
-
-    @property
-    def reference_size(self) -> int:
-        """Side of the square that the image encoder sees, in pixels."""
-        return IMAGE_ENCODERS[self.config.image_encoder].image_size
+    def shapes(self) -> Shapes:
+        """What the networks take."""
+        encoder = IMAGE_ENCODERS[self.config.image_encoder]
+        return Shapes(
+            reference_size=encoder.image_size,
+            latent_channels=self.config.latent_channels,
+            downsampling=CODECS[self.config.codec].downsampling,
+            token_shape=(encoder.local_tokens, self.config.context_width),
+        )
 
     @torch.no_grad()
     def condition(self, batch: Batch, *, training: bool = True) -> Conditioned:

@@ -18,7 +18,8 @@ import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from dataprep.snapshot import open_snapshot
+from dataprep.row_index import RowIndex
+from dataprep.snapshot import Snapshot, open_snapshot
 from dataprep.storage import (
     arrow_filesystem,
     check_reachable,
@@ -41,7 +42,8 @@ from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
 from pipelines.recipes import StageRecipe, check_parent_given, with_length
 from pipelines.settings import SettingsError, differences
-from pipelines.train_data import Shares
+from pipelines.shares import Loader, Shares
+from pipelines.train_data import rows_by_bucket
 from pipelines.train_job import TrainJob, Watcher, train_worker
 from pipelines.versions import code_version
 
@@ -61,16 +63,18 @@ class TrainPlan:
     out: str
     parent: str | None
     shares: Shares
+    loader: Loader = "threads"
 
     def document(self) -> dict[str, Any]:
-        """What decides the result, as saved in recipe.json; workers are not part of it, they change nothing."""
+        """What decides the result, as saved in recipe.json; workers and loader change nothing, so they are no part."""
         inputs = {"corpus_digest": self.digest, "parent_weights": parent_weights(self.parent)}
         return self.recipe.flat() | inputs
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a stage left behind; `restarts` counts how often lost workers were replaced."""
+    """What a stage left behind; `restarts` counts how often lost workers were replaced, `replaced` the samples whose
+    planned row could not be used."""
 
     out: str
     checkpoint: str
@@ -78,10 +82,13 @@ class TrainReport:
     loss: float
     resumed_from: int
     restarts: int
+    replaced: int
     already_complete: bool
 
 
-def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, workers: int) -> TrainPlan:
+def plan_stage(
+    recipe: StageRecipe, corpus: str, out: str, parent: str | None, workers: int, loader: Loader = "threads"
+) -> TrainPlan:
     """Resolve and check a stage before anything starts.
 
     Raises SettingsError for a call that cannot work, PipelineError, DataError or ModelError for what is missing or
@@ -94,14 +101,14 @@ def plan_stage(recipe: StageRecipe, corpus: str, out: str, parent: str | None, w
     for split in ("train", "validation"):
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
-    recipe = with_length(recipe, rows["train"])
+    recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
     _check_frozen_weights(recipe)
     parent = _checked_parent(recipe, absolute(parent) if parent else None)
     try:
         shares = Shares.of(recipe, workers)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    plan = TrainPlan(recipe, corpus, snapshot.number, snapshot.digest, rows, out, parent, shares)
+    plan = TrainPlan(recipe, corpus, snapshot.number, snapshot.digest, rows, out, parent, shares, loader)
     _refuse_another_recipe(plan)
     return plan
 
@@ -199,7 +206,9 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
         code_version=code_version(),
         watcher=watcher,
         threads=int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
+        loader=plan.loader,
     )
+    _check_loader(plan)
     on_gpu = ray.cluster_resources().get("GPU", 0) >= plan.shares.workers
     trainer = TorchTrainer(
         train_worker,
@@ -219,6 +228,22 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
         return trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise PipelineError(f"training {plan.recipe.stage} failed: {_cause(error)}") from error
+
+
+def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:
+    """The training rows that steps are made of: all together, or those of each bucket."""
+    if recipe.sizes != "buckets":
+        return [snapshot.document["rows"]["train"]]
+    return [len(rows) for rows in rows_by_bucket(recipe, RowIndex.open(snapshot, "train")).values()]
+
+
+def _check_loader(plan: TrainPlan) -> None:
+    free = ray.cluster_resources().get("CPU", 0) - plan.shares.workers
+    if plan.loader == "ray" and free < 1:
+        raise PipelineError(
+            f"loading as Ray tasks needs a CPU beside those of the {plan.shares.workers} workers; "
+            "add a CPU node, take fewer workers, or load in threads: --loader threads"
+        )
 
 
 def _cause(error: BaseException) -> str:
@@ -244,7 +269,8 @@ def read_history(out: str) -> list[dict[str, Any]]:
 
 
 def _report(plan: TrainPlan, starts: list[int], already_complete: bool) -> TrainReport:
-    last = [record for record in read_history(plan.out) if "loss" in record][-1]
+    history = read_history(plan.out)
+    last = [record for record in history if "loss" in record][-1]
     return TrainReport(
         out=plan.out,
         checkpoint=join(plan.out, CHECKPOINT),
@@ -252,6 +278,7 @@ def _report(plan: TrainPlan, starts: list[int], already_complete: bool) -> Train
         loss=last["loss"],
         resumed_from=starts[0] if starts else 0,
         restarts=max(len(starts) - 1, 0),
+        replaced=sum(len(record["replaced"]) for record in history if "replaced" in record),
         already_complete=already_complete,
     )
 

@@ -1,26 +1,35 @@
-"""Feeds a training worker: planned samples, loaded and augmented in threads beside the trainer.
+"""Feeds a training worker: planned samples, loaded and augmented beside the trainer.
 
-Which row a sample is and how it is augmented follow from (seed, ordinal) alone, so any rank computes its own part and a
-restart goes on at the exact sample (DESIGN sections 3 and 5).
+Which row a sample is, at what size and how it is augmented follow from (seed, ordinal) alone, so any rank computes its
+own part, every rank's step has the same shape, and a restart goes on at the exact sample (DESIGN sections 3 and 5).
 """
 
+import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
 import torch
 
-from dataprep.randomness import generator
+from dataprep.buckets import BucketSettings, assign_buckets, bucket_size
+from dataprep.errors import DataError
 from dataprep.reader import CorpusReader
-from dataprep.sample_plan import SamplePlan
-from dataprep.sample import Sample, SampleSettings, training_sample
+from dataprep.row_index import RowIndex
+from dataprep.sample import Sample, SampleSettings
+from dataprep.sample_plan import BucketPlan, FixedSize, RandomSize, RowPlan, Rows, SamplePlan, SizePlan
 from pipelines.draws import Draws, draw
+from pipelines.loading import Pictures, Replaced, picture_loader
 from pipelines.recipes import StageRecipe
-from pipelines.shares import Shares as Shares
+from pipelines.shares import Loader, Shares
+
+# More replaced samples than this, and more than this share of what a worker has taken, stop a stage.
+MOST_REPLACED = 16
+MOST_REPLACED_SHARE = 0.05
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,22 @@ class Batch:
     color: torch.Tensor
     reference: torch.Tensor
     draws: Draws
+    replaced: Sequence[Replaced] = ()
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a stage's networks take, beside pictures of any size: side of the reference in pixels, latent channels,
+    pixels per latent along each side, and (N, D) of the reference tokens."""
+
+    reference_size: int
+    latent_channels: int
+    downsampling: int
+    token_shape: tuple[int, int]
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """(C, h, w) of pictures of that size in pixels."""
+        return self.latent_channels, height // self.downsampling, width // self.downsampling
 
 
 def stage_seed(recipe: StageRecipe) -> int:
@@ -48,6 +73,28 @@ def sample_settings(recipe: StageRecipe, reference_size: int) -> SampleSettings:
         styles=recipe.styles,
         reference_size=reference_size,
     )
+
+
+def sample_plans(recipe: StageRecipe, index: RowIndex) -> tuple[RowPlan, SizePlan]:
+    """Which row each sample of a stage is, and at what size it is made."""
+    seed, every = stage_seed(recipe), SamplePlan(len(index), stage_seed(recipe))
+    if recipe.sizes == "fixed":
+        return every, FixedSize(recipe.width, recipe.height)
+    if recipe.sizes == "random":
+        return every, RandomSize(*recipe.size_range, recipe.size_multiple, recipe.batch_size, seed)
+    plan = BucketPlan(rows_by_bucket(recipe, index), recipe.batch_size, seed, recipe.bucket_weights)
+    return plan, plan
+
+
+def rows_by_bucket(recipe: StageRecipe, index: RowIndex) -> Mapping[str, Rows]:
+    """The rows of each bucket of the stage: the corpus's own, or those of the recipe, by nearest aspect ratio."""
+    names = np.array(index.buckets)
+    if recipe.bucket_sizes:
+        sides = np.array([bucket_size(bucket) for bucket in index.buckets])
+        names = assign_buckets(sides[:, 0], sides[:, 1], BucketSettings(recipe.bucket_sizes))
+    return {
+        str(name): np.flatnonzero((names == name)[index.bucket_codes]).astype(np.int32) for name in np.unique(names)
+    }
 
 
 def columns(recipe: StageRecipe) -> list[str]:
@@ -72,54 +119,67 @@ class Feeder:
         shares: Shares,
         rank: int,
         images_seen: int,
+        shapes: Shapes,
         *,
-        reference_size: int,
-        latent_shape: tuple[int, int, int],
-        token_shape: tuple[int, int],
+        loader: Loader = "threads",
         ahead: int = 3,
         threads: int = 2,
     ) -> None:
-        self.waited_s = 0.0
-        self._reader, self._recipe = reader, recipe
-        self._seed = stage_seed(recipe)
-        self._plan = SamplePlan(len(reader), self._seed)
-        self._settings = sample_settings(recipe, reference_size)
-        self._latent_shape, self._token_shape = latent_shape, token_shape
-        self._pending: deque[Future[Batch]] = deque()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="samples")
+        self.waited_s, self.taken, self.replaced = 0.0, 0, 0
+        self._recipe, self._shapes, self._seed = recipe, shapes, stage_seed(recipe)
+        rows, self._sizes = sample_plans(recipe, reader.index)
+        self._settings = sample_settings(recipe, shapes.reference_size)
+        self._loader = picture_loader(loader, reader, rows, self._seed, threads)
+        self._drawing = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._queue = self._micro_batches(shares, rank, images_seen)
-        for ordinals in (next(self._queue) for _ in range(ahead)):
-            self._pending.append(self._pool.submit(self._make, ordinals))
+        self._pending = deque(self._start() for _ in range(ahead))
 
     def next(self) -> Batch:
-        """The next micro-batch; one more goes into preparation."""
+        """The next micro-batch; one more goes into preparation. DataError where too many rows cannot be used."""
         started = time.perf_counter()
-        batch = self._pending.popleft().result()
+        pictures, draws = self._pending.popleft()
+        made = pictures()
+        sketch, color, reference = (torch.from_numpy(part) for part in (made.sketch, made.color, made.reference))
+        batch = Batch(sketch, color, reference, draws.result(), made.replaced)
         self.waited_s += time.perf_counter() - started
-        self._pending.append(self._pool.submit(self._make, next(self._queue)))
+        self._pending.append(self._start())
+        self._count(batch)
         return batch
 
     def close(self) -> None:
         """Stop the threads; batches in preparation are dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._loader.close()
+        self._drawing.shutdown(wait=True, cancel_futures=True)
 
     def _micro_batches(self, shares: Shares, rank: int, images_seen: int) -> Iterator[list[int]]:
         while True:
             yield from shares.ordinals(images_seen, rank)
             images_seen += self._recipe.batch_size
 
-    def _make(self, ordinals: list[int]) -> Batch:
-        samples = [self._sample(ordinal) for ordinal in ordinals]
-        draws = draw(
-            self._seed,
-            ordinals,
-            self._latent_shape,
-            self._token_shape,
-            self._recipe.reference_drop,
-            self._recipe.sketch_drop,
-        )
-        return Batch(*stack(samples), draws)
+    def _start(self) -> tuple[Callable[[], Pictures], Future[Draws]]:
+        ordinals = next(self._queue)
+        width, height = self._sizes.size_of(ordinals[0])
+        pictures = self._loader.submit(ordinals, replace(self._settings, width=width, height=height))
+        return pictures, self._drawing.submit(self._draw, ordinals, self._shapes.latent_shape(width, height))
 
-    def _sample(self, ordinal: int) -> Sample:
-        row = self._reader.row(self._plan.row_of(ordinal))
-        return training_sample(row, self._settings, generator(self._seed, ordinal, "augment"))
+    def _draw(self, ordinals: Sequence[int], latent_shape: tuple[int, int, int]) -> Draws:
+        drops = self._recipe.reference_drop, self._recipe.sketch_drop
+        return draw(self._seed, ordinals, latent_shape, self._shapes.token_shape, *drops)
+
+    def _count(self, batch: Batch) -> None:
+        self.taken += len(batch.color)
+        self.replaced += len(batch.replaced)
+        for found in batch.replaced:
+            _log.warning(
+                "sample %d: row %s cannot be used (%s); row %s stands in",
+                found.ordinal,
+                found.row,
+                found.reason,
+                found.by,
+            )
+        if self.replaced > max(MOST_REPLACED, MOST_REPLACED_SHARE * self.taken):
+            raise DataError(
+                f"{self.replaced} rows for {self.taken} samples could not be used, more than "
+                f"{MOST_REPLACED_SHARE:.0%}; the last was row {batch.replaced[-1].row}: {batch.replaced[-1].reason}. "
+                "Run: irodori corpus verify"
+            )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.recipes import StageRecipe
+from pipelines.shares import Loader
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TrainJob:
     code_version: str
     watcher: Any
     threads: int | None = None
+    loader: Loader = "threads"
 
 
 def train_worker(settings: dict[str, Any]) -> None:

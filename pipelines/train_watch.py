@@ -58,7 +58,7 @@ def fixed_pairs(groups: list[str], count: int = FIXED_PAIRS) -> list[tuple[int, 
 
 def sample_fixed_pairs(stage: V1Stage, corpus: str, snapshot: int, out: str, images_seen: int) -> None:
     """Colour the fixed pairs with the network as it is; writes `<pair>-<images_seen>.png`, inputs as `<pair>-*.png`."""
-    samples, groups = _validation(corpus, snapshot, stage.recipe, stage.reference_size)
+    samples, groups = _validation(corpus, snapshot, stage.recipe, stage.shapes.reference_size)
     pairs = fixed_pairs(groups)
     sketches = torch.from_numpy(np.stack([samples[sketch].sketch for sketch, _ in pairs]))
     references = torch.from_numpy(np.stack([samples[reference].reference for _, reference in pairs]))
@@ -77,7 +77,7 @@ def sample_fixed_pairs(stage: V1Stage, corpus: str, snapshot: int, out: str, ima
 @torch.no_grad()
 def validation_losses(stage: V1Stage, corpus: str, snapshot: int, rank: int, workers: int) -> dict[str, float]:
     """Mean loss on held-out rows, whole and by timestep band, with fixed noise; each rank computes its part."""
-    samples, _ = _validation(corpus, snapshot, stage.recipe, stage.reference_size)
+    samples, _ = _validation(corpus, snapshot, stage.recipe, stage.shapes.reference_size)
     sums = torch.zeros(len(BANDS), device=stage.device)
     stage.model.eval()
     for index in range(rank, len(samples), workers):
@@ -92,9 +92,8 @@ def validation_losses(stage: V1Stage, corpus: str, snapshot: int, rank: int, wor
 def _losses_by_band(stage: V1Stage, sample: Sample, index: int) -> torch.Tensor:
     """The losses (bands,) of one sample at one fixed timestep in each band."""
     sketch, color, reference = stack([sample] * len(BANDS))
-    draws = draw(
-        FIXED_SEED, [index * len(BANDS) + band for band in range(len(BANDS))], stage.latent_shape, (1, 1), 0, 0
-    )
+    latent_shape = stage.shapes.latent_shape(stage.recipe.width, stage.recipe.height)
+    draws = draw(FIXED_SEED, [index * len(BANDS) + band for band in range(len(BANDS))], latent_shape, (1, 1), 0, 0)
     rng = generator(FIXED_SEED, index, "bands")
     draws.timesteps.copy_(torch.tensor([int(rng.integers(low, high)) for low, high in BANDS]))
     conditioned = stage.condition(Batch(sketch, color, reference, draws), training=False)

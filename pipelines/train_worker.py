@@ -8,9 +8,8 @@ sample and ends with the history of an undisturbed run.
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,11 @@ from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoin
 from model.v1 import V1
 from pipelines import zero
 from pipelines.checkpoints import fetch_checkpoint
+from pipelines.loading import Replaced
 from pipelines.recipes import StageRecipe
+from pipelines.shares import Shares
 from pipelines.stages import V1Stage
-from pipelines.train_data import Feeder, Shares, columns
+from pipelines.train_data import Feeder, columns
 from pipelines.train_job import TrainJob
 from pipelines.train_watch import sample_fixed_pairs, validation_losses
 
@@ -67,8 +68,8 @@ def run_worker(job: TrainJob) -> None:
     )
     position = _resume(engine)
     _post(job, rank, {"images_seen": position.images_seen, "start": True})
-    reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot)
-    with _feeder(reader, stage, shares, rank, position.images_seen) as feeder:
+    reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot, facts=False)
+    with closing(Feeder(reader, recipe, shares, rank, position.images_seen, stage.shapes, loader=job.loader)) as feeder:
         _loop(job, stage, engine, feeder, shares, position, rank)
 
 
@@ -92,7 +93,7 @@ def _loop(
     while position.images_seen < recipe.images:
         started, waited = time.perf_counter(), feeder.waited_s
         zero.set_learning_rate(engine, learning_rate(recipe, position.images_seen))
-        loss = _step(stage, engine, feeder, shares)
+        loss, replaced = _step(stage, engine, feeder, shares)
         position.images_seen += recipe.batch_size
         took = time.perf_counter() - started
         record = {
@@ -102,21 +103,37 @@ def _loop(
             "gradient_norm": float(engine.get_global_grad_norm()),
         }
         position.history.append(record)
+        if replaced:
+            position.history.append({"images_seen": position.images_seen, "replaced": replaced})
+            record = record | {"replaced_samples": len(replaced)}
         _post(job, rank, record | _performance(recipe, took, feeder.waited_s - waited, stage.device))
         _watch(job, stage, position, rank)
         if _due(recipe.checkpoint_images, recipe, position.images_seen):
             _checkpoint(job, stage, engine, position, rank)
 
 
-def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> float:
-    """One optimizer step; returns the mean loss over the whole global batch."""
+def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> tuple[float, list[dict[str, Any]]]:
+    """One optimizer step: the mean loss over the whole global batch, and its samples whose row was replaced."""
     total = torch.zeros((), device=stage.device)
+    replaced: list[Replaced] = []
     for _ in range(shares.accumulation):
-        loss = stage.losses(engine, stage.condition(feeder.next())).mean()
+        batch = feeder.next()
+        replaced += batch.replaced
+        loss = stage.losses(engine, stage.condition(batch)).mean()
         engine.backward(loss)
         engine.step()
         total += loss.detach()
-    return _mean_over_ranks(total / shares.accumulation)
+    sums = torch.stack([total / shares.accumulation, torch.full_like(total, len(replaced))])
+    dist.all_reduce(sums)
+    loss_sum, count = sums.tolist()
+    return loss_sum / dist.get_world_size(), _of_all_ranks(replaced) if count else []
+
+
+def _of_all_ranks(replaced: list[Replaced]) -> list[dict[str, Any]]:
+    """What was replaced on any rank, by ordinal; every rank must ask."""
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, [asdict(found) for found in replaced])
+    return sorted((found for rank in gathered for found in rank), key=lambda found: int(found["ordinal"]))
 
 
 def _watch(job: TrainJob, stage: V1Stage, position: Position, rank: int) -> None:
@@ -183,29 +200,6 @@ def _resume(engine: Any) -> Position:
         zero.restore(engine, model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"))
         history = [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
     return Position(found.images_seen, history)
-
-
-@contextmanager
-def _feeder(reader: CorpusReader, stage: V1Stage, shares: Shares, rank: int, images_seen: int) -> Iterator[Feeder]:
-    feeder = Feeder(
-        reader,
-        stage.recipe,
-        shares,
-        rank,
-        images_seen,
-        reference_size=stage.reference_size,
-        latent_shape=stage.latent_shape,
-        token_shape=stage.token_shape,
-    )
-    try:
-        yield feeder
-    finally:
-        feeder.close()
-
-
-def _mean_over_ranks(value: torch.Tensor) -> float:
-    dist.all_reduce(value)
-    return value.item() / dist.get_world_size()
 
 
 def _performance(recipe: StageRecipe, took_s: float, waited_s: float, device: torch.device) -> dict[str, float]:

@@ -54,11 +54,29 @@ def test_a_recipe_is_json_and_says_its_own_name(recipe: Any) -> None:
 
 @pytest.mark.parametrize(("rows", "images"), [(1000, 5120), (256, 1280), (1, 256), (1024, 5120)])
 def test_epochs_become_whole_batches_that_cover_them(rows: int, images: int) -> None:
-    assert with_length(stage_recipe("v1.noisy", "base"), rows).images == images
+    assert with_length(stage_recipe("v1.noisy", "base"), [rows]).images == images
 
 
 def test_a_length_in_images_is_rounded_up_to_whole_batches() -> None:
-    assert with_length(replace(stage_recipe("v1.noisy"), images=33, batch_size=16), 1000).images == 48
+    assert with_length(replace(stage_recipe("v1.noisy"), images=33, batch_size=16), [1000]).images == 48
+
+
+def test_with_buckets_each_one_has_whole_batches() -> None:
+    assert with_length(stage_recipe("v1.noisy", "base"), [600, 10]).images == (12 + 1) * 256
+
+
+def test_the_papers_random_sizes_are_those_of_base_and_tiny_has_sizes_of_its_own() -> None:
+    """Separating Reference Representations: random sizes between 768 and 1280."""
+    base, tiny = stage_recipe("v1.noisy", "base"), stage_recipe("v1.noisy", "tiny")
+    assert (base.sizes, base.width, base.height, base.size_range, base.size_multiple) == (
+        "fixed",
+        512,
+        512,
+        (768, 1280),
+        64,
+    )
+    assert (tiny.sizes, tiny.size_range, tiny.size_multiple, tiny.bucket_sizes) == ("fixed", (96, 160), 8, ("tiny",))
+    assert configured(base, {"size_range": "640,896", "sizes": "random"}).size_range == (640, 896)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +99,12 @@ def test_a_length_in_images_is_rounded_up_to_whole_batches() -> None:
         {"sketch_crop_max": 0.5},
         {"styles": ()},
         {"seed": -1},
+        {"sizes": "any"},
+        {"bucket_weights": "none"},
+        {"bucket_sizes": ("100x100",)},
+        {"size_multiple": 12},
+        {"size_range": (100, 160)},
+        {"size_range": (160, 96)},
     ],
     ids=str,
 )
