@@ -120,6 +120,8 @@ class _RangeReader:
     def read(self, size: int = -1) -> bytes:
         left = max(0, self.size - self._at)
         size = left if size is None or size < 0 else min(size, left)
+        if not size:
+            return b""
         if size > _MOST_AT_ONCE:
             raise RefusedItem(f"its headers ask for {size:,} bytes at once")
         if not self._start <= self._at <= self._at + size <= self._start + len(self._block):

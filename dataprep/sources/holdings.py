@@ -71,7 +71,7 @@ def hold(root: str, places: Sequence[str], counts: Counter[str]) -> Holdings:
     order = np.lexsort((np.arange(len(ids)), unusual, ids))  # of one id the picture, then the first
     first = np.ones(len(ids), bool)
     first[1:] = ids[order][1:] != ids[order][:-1]
-    counts["duplicate file"] += int((~first).sum())
+    counts["duplicate file"] += int((~first & ~unusual[order]).sum())
     kept = order[first]
     return Holdings(ids[kept], ~unusual[kept], table.drop_columns(["id", "is_picture"]).take(kept), tuple(refused))
 

@@ -4,9 +4,9 @@
     color/deep/b.jpg       sketch/deep/b.png       mask/deep/b.png          the same with plain files
 
 Members may be called `0001/a.jpg` too. Sketches and masks may be missing. `image_list.json` beside the folders, where
-there is one, says which pictures are taken: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with the
-columns of `facts` (tags also as one text with commas, as the released loaders want them), or {zip: [names]}. A line art
-or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
+there is one, says which pictures are taken: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with
+the columns of `facts` (tags also as one text with commas, as the released loaders want them), or {zip: [names]}. A line
+art or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
 picture that the list does not name as "not listed". Zips are gone through one at a time.
 """
 
@@ -23,7 +23,7 @@ from dataprep import storage
 from dataprep.errors import DataError
 from dataprep.sources.archives import Archive, Member
 from dataprep.sources.facts import facts_of
-from dataprep.sources.items import Row, is_picture, refused_row, stem_of, tables
+from dataprep.sources.items import Row, is_picture, stem_of, tables
 from dataprep.sources.shards import is_shard, member_row
 from dataprep.sources.tree import INDEX, file_row, version_of
 from dataprep.storage import FileEntry
