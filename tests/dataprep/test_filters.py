@@ -1,63 +1,10 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from dataprep.filters import FilterSettings, reject_reason
-from dataprep.near_duplicates import near_duplicates
+from dataprep.filters import FilterSettings, judge, measure, reject_reason
 from dataprep.pictures import Picture
-
-
-def brute_force(hashes, distance):
-    """First come, first kept, against every kept row."""
-    kept, keeper = [], []
-    for row, value in enumerate(hashes):
-        near = np.flatnonzero(np.bitwise_count(hashes[kept] ^ value) <= distance) if kept else np.array([], int)
-        keeper.append(kept[near[0]] if near.size else row)
-        if not near.size:
-            kept.append(row)
-    return np.array(keeper)
-
-
-def hashes_with_families(count, seed):
-    """Random hashes, half of them 1 to 5 bits from another one, many of them equal in a whole band."""
-    rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
-    hashes[: count // 8] &= np.uint64(0xFFFF_0000_00FF_FFFF)
-    for row in rng.permutation(count)[: count // 2]:
-        flips = rng.choice(64, int(rng.integers(0, 6)), replace=False)
-        hashes[row] = hashes[rng.integers(count)] ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64))
-    return hashes
-
-
-def test_near_duplicates_of_20000_hashes_are_those_of_comparing_all():
-    hashes = hashes_with_families(20_000, 0)
-    keeper = near_duplicates(hashes, 3)
-    assert 4000 < (keeper != np.arange(20_000)).sum() < 15_000
-    np.testing.assert_array_equal(keeper, brute_force(hashes, 3))
-
-
-@pytest.mark.parametrize("distance", [0, 1, 4, 7, 20])
-def test_any_distance_is_exact(distance):
-    hashes = hashes_with_families(600, distance)
-    np.testing.assert_array_equal(near_duplicates(hashes, distance), brute_force(hashes, distance))
-
-
-def test_a_chain_keeps_both_ends():
-    """0 and 0b111 are three apart, so are 0b111 and 0b111111, but the ends are six apart."""
-    assert near_duplicates(np.array([0, 0b111, 0b111111], np.uint64), 3).tolist() == [0, 0, 2]
-
-
-def test_a_row_near_two_kept_ones_goes_to_the_first():
-    assert near_duplicates(np.array([0b1111, 0, 0b11], np.uint64), 2).tolist() == [0, 1, 0]
-
-
-def test_no_rows_and_equal_rows():
-    assert near_duplicates(np.array([], np.uint64), 3).tolist() == []
-    assert near_duplicates(np.array([9, 9, 9], np.uint64), 3).tolist() == [0, 0, 0]
-
-
-def test_an_impossible_distance_is_refused():
-    with pytest.raises(ValueError, match="distance"):
-        near_duplicates(np.array([1], np.uint64), 64)
+from dataprep.schema import SCAN_SCHEMA
 
 
 def picture(height, width, levels=100):
@@ -81,3 +28,122 @@ def picture(height, width, levels=100):
 )
 def test_pictures_are_rejected_for_their_size_shape_and_emptiness(sample, reason):
     assert reject_reason(sample, FilterSettings()) == reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts", "reason"),
+    [
+        ({"max_side": 100}, {}, None),
+        ({"max_side": 99}, {}, "too-large"),
+        ({"ratings": ("g", "s")}, {"rating": "s"}, None),
+        ({"ratings": ("g", "s")}, {"rating": "e"}, "rating"),
+        ({"ratings": ("g",)}, {}, "rating"),
+        ({"min_score": 3}, {"score": 3.0}, None),
+        ({"min_score": 3}, {"score": 2.9}, "low-score"),
+        ({"max_score": 3}, {"score": 3.1}, "high-score"),
+        ({"min_score": -5}, {}, "low-score"),
+        ({}, {"tags": ["1girl", "watermark"]}, "watermark"),
+        ({}, {"tags": ["meta:sample_watermark"]}, "watermark"),
+        ({}, {"tags": ["artist:watermark"]}, None),
+        ({"watermark_tags": ("logo",)}, {"tags": ["watermark"]}, None),
+        ({"watermark_tags": ("logo",)}, {"tags": ["a", "logo"]}, "watermark"),
+        ({"watermark_tags": ()}, {"tags": ["watermark"]}, None),
+    ],
+)
+def test_pictures_are_rejected_for_what_their_source_says(settings, facts, reason):
+    assert reject_reason(picture(80, 100), FilterSettings(**settings), facts) == reason
+
+
+def tinted(seed, tint, coloured_share=0.0):
+    """Noise whose channels are `tint` levels apart, a share of its pixels bright red."""
+    rng = np.random.default_rng(seed)
+    gray = rng.integers(20, 200, (300, 400), dtype=np.uint8)
+    rgb = np.stack([gray + tint, gray, gray], axis=-1).astype(np.uint8)
+    rgb[rng.random(gray.shape) < coloured_share] = (255, 0, 0)
+    return Picture(rgb=rgb, alpha=None, source_is_plain_rgb=True)
+
+
+@pytest.mark.parametrize(
+    ("sample", "monochrome"),
+    [
+        (tinted(0, 0), True),
+        (tinted(0, 11), True),  # what JPEG does to grey
+        (tinted(0, 12), False),
+        (tinted(0, 0, coloured_share=0.005), True),  # a signature
+        (tinted(0, 0, coloured_share=0.02), False),
+    ],
+)
+def test_a_picture_is_monochrome_when_99_of_100_pixels_have_little_chroma(sample, monochrome):
+    assert (reject_reason(sample, FilterSettings(min_chroma=12)) == "monochrome") == monochrome
+    assert reject_reason(sample, FilterSettings()) is None
+
+
+def test_contrast_and_chroma_are_those_of_counting_every_pixel():
+    rng = np.random.default_rng(3)
+    for size in ((64, 64), (511, 90), (200, 255)):
+        rgb = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        rgb[..., 0] //= 4
+        measured = measure(Picture(rgb=rgb, alpha=None, source_is_plain_rgb=True))
+        spread = np.ptp(rgb.reshape(-1, 3).astype(int), axis=0).max()
+        chroma = np.sort(np.ptp(rgb[:, :: max(1, size[1] // 256)].astype(int), axis=2), axis=None)
+        assert measured["contrast"] == spread
+        assert abs(measured["chroma"] - np.quantile(chroma, 0.99)) <= 2
+        assert (measured["height"], measured["width"]) == size
+
+
+def records(rows):
+    known = {
+        "item": "k",
+        "uri": "/p",
+        "tags": [],
+        "kind": "file",
+        "detail": "",
+        "id": "0",
+        "contrast": 200,
+        "chroma": 90,
+    }
+    sizes = {"width": 100, "height": 100}
+    return pa.Table.from_pylist([known | sizes | row for row in rows], SCAN_SCHEMA)
+
+
+def test_the_scans_own_reasons_stay_and_unread_pictures_are_not_judged():
+    rows = [
+        {"reason": "unreadable", "message": "broken", "width": None, "height": None, "contrast": None, "chroma": None},
+        {"reason": "not-read", "message": "gone", "rating": "e"},
+        {"width": 10},
+        {},
+    ]
+    reasons, messages = judge(records(rows), FilterSettings(ratings=()))
+    assert reasons.to_pylist() == ["unreadable", "not-read", "too-small", None]
+    assert messages.to_pylist() == ["broken", "gone", "10x100", None]
+
+
+def test_the_first_rule_speaks_and_messages_say_the_value():
+    rows = [{"width": 10, "rating": "e"}, {"rating": "e", "score": 1.0}, {"score": 1.5, "rating": "g"}, {"rating": "g"}]
+    reasons, messages = judge(records(rows), FilterSettings(ratings=("g",), min_score=2))
+    assert reasons.to_pylist() == ["too-small", "rating", "low-score", "low-score"]
+    assert messages.to_pylist() == ["10x100", "e", "1.5", "no score"]
+
+
+def test_a_table_in_pieces_and_an_empty_one_are_judged_alike():
+    rows = [{"width": 10}, {}, {"tags": ["watermark"]}, {"tags": ["x", "y"]}]
+    whole = records(rows)
+    pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1, 2), whole.slice(3)])
+    assert judge(pieces, FilterSettings())[0].equals(judge(whole, FilterSettings())[0])
+    assert len(judge(whole.slice(0, 0), FilterSettings())[0]) == 0
+    assert len(judge(SCAN_SCHEMA.empty_table(), FilterSettings())[0]) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_side": 10},
+        {"max_aspect": 0.5},
+        {"min_score": 2, "max_score": 1},
+        {"min_contrast": 300},
+        {"min_chroma": -1},
+    ],
+)
+def test_filters_that_cannot_be_meant_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        FilterSettings(**wrong)

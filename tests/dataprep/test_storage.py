@@ -185,3 +185,40 @@ def test_what_a_killed_writer_left_is_listed_apart(tmp_path: Path) -> None:
     (tmp_path / ".b.0123.partial").write_bytes(b"half")
     storage.write_whole(str(tmp_path / "a"), b"a")
     assert [Path(entry.uri).name for entry in storage.list_unfinished(str(tmp_path))] == [".b.0123.partial"]
+
+
+def test_a_range_is_read_alone_and_ends_with_the_file(base: str) -> None:
+    uri = storage.join(base, "a b ü.bin")
+    storage.write_whole(uri, bytes(range(100)))
+    assert storage.read_range(uri, 10, 5) == bytes(range(10, 15))
+    assert storage.read_range(uri, 95, 50) == bytes(range(95, 100))
+    assert storage.read_range(uri, 100, 5) == storage.read_range(uri, 10**9, 5) == storage.read_range(uri, 3, 0) == b""
+    with pytest.raises(ValueError, match="negative"):
+        storage.read_range(uri, -1, 5)
+    with pytest.raises(DataError, match=r"gone: there is no such file"):
+        storage.read_range(storage.join(base, "gone"), 0, 5)
+
+
+def test_a_file_larger_than_asked_for_is_not_read(base: str) -> None:
+    uri = storage.join(base, "large")
+    storage.write_whole(uri, bytes(1001))
+    assert len(storage.read_bytes(uri, 1001)) == 1001
+    with pytest.raises(DataError, match=r"large: the file has 1,001 bytes, more than the 1,000"):
+        storage.read_bytes(uri, 1000)
+
+
+def test_a_folder_is_listed_without_what_lies_deeper(base: str) -> None:
+    for name in ("z.txt", "b/1", "b/deep/2", "a/1", "ü/1"):
+        storage.write_whole(storage.join(base, name), name.encode())
+    folders, files = storage.list_folder(base)
+    assert folders == ["a", "b", "ü"]
+    assert files == [entry for entry in storage.list_files(base) if entry.uri.endswith("z.txt")]
+    assert storage.list_folder(storage.join(base, "none")) == ([], [])
+
+
+def test_one_file_has_the_entry_that_its_listing_gives(base: str) -> None:
+    uri = storage.join(base, "a", "x")
+    storage.write_whole(uri, b"12345")
+    assert [storage.file_entry(uri)] == storage.list_files(base)
+    assert storage.file_entry(storage.join(base, "a")) is None
+    assert storage.file_entry(storage.join(base, "none")) is None
