@@ -10,7 +10,6 @@ nine tenths of the time; everything else, and whatever OpenCV refuses, is decode
 """
 
 import io
-import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -34,8 +33,7 @@ RESIZE_GAP = 4 / 3  # how much larger than wanted a picture is decoded: shrinkin
 
 DIVISORS = (8, 4, 2, 1)  # of the sides of a JPEG
 UPRIGHT, TRANSPOSED = 1, (5, 6, 7, 8)  # EXIF orientations; the latter swap width and height
-START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"  # JPEG markers, after their 0xFF
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)  # one that may not stand among pixels
+START_OF_SCAN, END_OF_IMAGE = b"\xda", 0xD9  # JPEG markers, after their 0xFF
 _IGNORE_EXIF = cv2.IMREAD_IGNORE_ORIENTATION
 _READ_RGB = {  # by what the sides are divided
     1: cv2.IMREAD_COLOR_RGB | _IGNORE_EXIF,
@@ -255,8 +253,11 @@ def _is_whole_jpeg(image: Image.Image, data: bytes) -> bool:
         if data[at : at + 1] != b"\xff" or marker in (b"", b"\xff"):
             return False
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    end = _JPEG_MARKER.search(data, at)
-    return end is not None and end[1] == END_OF_IMAGE
+    scan = np.frombuffer(data, np.uint8)[at:]
+    after = scan[1:][scan[:-1] == 0xFF]
+    # Among pixels, a 0xFF byte is followed by 0, by a restart marker, or by another one that is.
+    markers = after[(after != 0) & (after != 0xFF) & (after & 0xF8 != 0xD0)]
+    return markers.size > 0 and markers[0] == END_OF_IMAGE
 
 
 def _ends_with_pixels(data: bytes) -> bool:

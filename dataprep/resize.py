@@ -22,7 +22,9 @@ def resize_color(
     else:  # exact scales; what lies beyond the extent makes at most one column and row, which are cut off
         scale_x, scale_y = min(1.0, width / extent[0]), min(1.0, height / extent[1])
         shrunk = cv2.resize(rgb, None, fx=scale_x, fy=scale_y, interpolation=cv2.INTER_AREA)[:height, :width]
-    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    if shrunk.shape[:2] != (height, width):
+        shrunk = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(shrunk, dtype=np.uint8)
 
 
 def fitted_size(size: tuple[int, int], width: int, height: int, fit: Fit) -> tuple[int, int]:
