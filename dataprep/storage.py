@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -171,8 +171,8 @@ def list_folder(uri: str) -> tuple[list[str], list[FileEntry]]:
             for entry in os.scandir(uri):
                 if entry.is_dir():
                     folders.append(entry.name)
-                elif not entry.name.endswith(_PARTIAL):
-                    files.append(_disk_entry(entry.path))
+                elif not entry.name.endswith(_PARTIAL) and (file := _disk_entry(entry.path)):
+                    files.append(file)
     return sorted(folders), sorted(files)
 
 
@@ -340,14 +340,20 @@ def _delete_s3(uris: Sequence[str]) -> None:
 def _list_disk(root: Path, unfinished: bool = False) -> Iterator[FileEntry]:
     for folder, _, names in os.walk(root):
         for name in names:
-            path = os.path.join(folder, name)
-            if name.endswith(_PARTIAL) == unfinished and os.path.lexists(path):  # it may be renamed meanwhile
-                yield _disk_entry(path)
+            entry = _disk_entry(os.path.join(folder, name)) if name.endswith(_PARTIAL) == unfinished else None
+            if entry is not None:
+                yield entry
 
 
-def _disk_entry(path: str) -> FileEntry:
-    status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a dead link is listed too
-    return FileEntry(path, status.st_size, str(status.st_mtime_ns), status.st_mtime)
+def _disk_entry(path: str) -> FileEntry | None:
+    """None where the file is gone: it may be renamed meanwhile. A dead link is listed too."""
+    with suppress(FileNotFoundError):
+        try:
+            status = os.stat(path)
+        except OSError:
+            status = os.lstat(path)
+        return FileEntry(path, status.st_size, str(status.st_mtime_ns), status.st_mtime)
+    return None
 
 
 def _list_s3(uri: str) -> Iterator[FileEntry]:

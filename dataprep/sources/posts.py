@@ -71,8 +71,9 @@ def _tags(entry: Mapping[str, Any], where: str, categories: Mapping[str, int]) -
     listed = entry.get("tags")
     if isinstance(listed, list):
         return [_tag(tag, where, categories) for tag in listed]
-    if any(entry.get(name) is not None for name in _STRINGS):
-        return [prefix + tag for name, prefix in _STRINGS.items() for tag in _split(entry.get(name), name, where)]
+    if "tag_string_general" in entry:
+        given = ((prefix, name) for name, prefix in _STRINGS.items() if entry.get(name))
+        return [prefix + tag for prefix, name in given for tag in _split(entry[name], name, where)]
     if entry.get("tag_string") is None:
         return None
     return [_tag(tag, where, categories) for tag in _split(entry["tag_string"], "tag_string", where)]
@@ -93,6 +94,8 @@ def _split(value: Any, name: str, where: str) -> list[str]:
 def _first_pool(entry: Mapping[str, Any], where: str) -> int | None:
     """The oldest pool of a post, whether its pools are numbers, objects or "pool:1 pool:2"."""
     pools = entry.get("pools")
+    if not pools and not entry.get("pool_string"):
+        return None
     if not isinstance(pools, list):
         pools = [word.rpartition(":")[2] for word in _split(entry.get("pool_string"), "pool_string", where)]
         pools = [word for word in pools if word.isdecimal()]
@@ -111,6 +114,8 @@ def _column(entry: Mapping[str, Any], column: str, tags: list[str] | None) -> st
 
 def _number(value: Any, name: str, where: str) -> int | None:
     """A whole number, which some dumps write as text."""
+    if type(value) is int:
+        return value
     if value is None or value == "":
         return None
     try:
