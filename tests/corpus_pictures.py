@@ -1,11 +1,13 @@
 """Small generated pictures for corpus tests, and a recipe under which they make several shards."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from dataprep.columns import ColumnWriter, read_rows
 from dataprep.operators import CorpusRecipe
 from dataprep.pictures import encode_png
 
@@ -38,3 +40,11 @@ def write_broken(folder: Path) -> Path:
     """A PNG that ends in the middle."""
     (folder / BROKEN).write_bytes(encode_png(picture(9999))[:200])
     return folder / BROKEN
+
+
+def harm_cell(address: str, position: int, harm: Callable[[bytes], bytes | None]) -> None:
+    """Write a color file again with one cell changed, as nothing of ours would."""
+    writer = ColumnWriter("color")
+    for number, row in enumerate(read_rows(Path(address).read_bytes(), "color", address)):
+        writer.add(row["id"], harm(row["color"]) if number == position else row["color"])
+    Path(address).write_bytes(writer.finish())

@@ -2,16 +2,14 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dataprep.columns import ColumnWriter, read_rows
 from dataprep.errors import DataError
 from dataprep.pictures import decode
 from dataprep.reader import CorpusReader
@@ -33,7 +31,7 @@ from pipelines.train_data import (
     sample_settings,
     stage_seed,
 )
-from tests.corpus_pictures import SMALL, write_pictures
+from tests.corpus_pictures import SMALL, harm_cell, write_pictures
 
 RECIPE = replace(
     stage_recipe("v1.noisy"), batch_size=8, micro_batch=2, width=32, height=32, styles=("xdog",), reference_drop=0.5
@@ -66,14 +64,6 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> CorpusReader:
         place = reader.place(row)
         harm_cell(dict(place.files)["color"], place.position, harm)
     return CorpusReader(str(out), "train", columns(RECIPE))
-
-
-def harm_cell(address: str, position: int, harm: Callable[[bytes], bytes | None]) -> None:
-    """Write a color file again with one cell changed."""
-    writer = ColumnWriter("color")
-    for number, row in enumerate(read_rows(Path(address).read_bytes(), "color", address)):
-        writer.add(row["id"], harm(row["color"]) if number == position else row["color"])
-    Path(address).write_bytes(writer.finish())
 
 
 @contextmanager
