@@ -154,8 +154,15 @@ def _entries(where: str) -> Iterator[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {error}") from error
     if isinstance(value, dict):
-        value = [f"{stem_of(archive)}/{name}" for archive, names in value.items() for name in names]
+        value = [entry for key, held in value.items() for entry in _held(key, held)]
     if not isinstance(value, list):
-        raise DataError(f"{where}: a list of names, or an object of lists, is needed.")
+        raise DataError(f"{where}: a list of names, or an object of lists or of facts, is needed.")
     for entry in value:
         yield entry if isinstance(entry, dict) else {"name": entry}
+
+
+def _held(key: str, held: Any) -> list[Any]:
+    """{name: facts} as the released loaders read it and `corpus export` writes it, or {zip: names}."""
+    if isinstance(held, dict):
+        return [held | {"name": key}]
+    return [f"{stem_of(key)}/{name}" for name in held]
