@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, islice
-from math import comb, isqrt
+from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import numpy.typing as npt
 BITS = 64
 THREADS = 2
 CROWD = 4096  # rows of one key that are not compared each with each any more
-MOST_PAIRS = 8_000_000  # that are to be in memory at once; denser hashes are taken in blocks
+MOST_PAIRS = 64_000_000  # that are to be in memory at once (1.5 GB); denser hashes are taken in blocks
 _BLOCK = 1 << 22  # comparisons at a time
 _SAMPLE = 1 << 16  # hashes by which the density of pairs is estimated
 _COMPARE_COST = 0.2  # of one comparison, in sorted rows (measured on two cores)
@@ -31,6 +31,7 @@ _MOST_BANDS = 4  # bands beyond `distance`
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.intp]
 Pairs = tuple[Rows, Rows]  # (earlier, later)
+Bands = Sequence[tuple[int, int]]  # (lowest bit, bits)
 
 
 def near_duplicates(phashes: Hashes, distance: int) -> Rows:
@@ -75,7 +76,9 @@ def _first_come(hashes: Hashes, distance: int) -> Rows:
     """`near_duplicates` for different hashes with few pairs."""
     keeper = np.arange(hashes.size)
     # By the later row, then by the earlier: whether the earlier is kept is settled before it is asked.
-    found = [later.astype(np.uint64) << 32 | earlier.astype(np.uint64) for earlier, later in close_pairs(hashes, distance)]
+    found = [
+        later.astype(np.uint64) << 32 | earlier.astype(np.uint64) for earlier, later in close_pairs(hashes, distance)
+    ]
     pairs = np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
     for start in range(0, pairs.size, _BLOCK):
         some = pairs[start : start + _BLOCK]
@@ -113,35 +116,46 @@ def close_pairs(hashes: Hashes, distance: int, first: int | None = None) -> Iter
             running += [pool.submit(search, key) for key in islice(waiting, 1)]
 
 
-Bands = Sequence[tuple[int, int]]  # (lowest bit, bits)
-
-
 def _tables(hashes: Hashes, distance: int) -> tuple[Hashes, list[Bands]] | None:
-    """The hashes with their bits dealt into bands, and the bands of each table's key; None if they are too few."""
-    ones = np.array([np.count_nonzero(hashes >> np.uint64(bit) & np.uint64(1)) for bit in range(BITS)])
-    evenness = np.minimum(ones, hashes.size - ones)
-    varying = [int(bit) for bit in np.argsort(-evenness, kind="stable") if evenness[bit]]
+    """The hashes with their bits dealt into bands, and the bands of each table's key; None to compare all with all."""
+    differing = int(np.bitwise_or.reduce(hashes) ^ np.bitwise_and.reduce(hashes)) if hashes.size else 0
+    varying = [bit for bit in range(BITS) if differing >> bit & 1]
     if hashes.size <= CROWD or len(varying) <= distance:
         return None
-    count = _band_count(hashes.size, distance, len(varying))
-    dealt = [varying[band::count] for band in range(count)]
+    sample = hashes[:: hashes.size // _SAMPLE or 1]
+    ones = np.array([np.count_nonzero(sample >> np.uint64(bit) & np.uint64(1)) for bit in varying])
+    evenest = [varying[place] for place in np.argsort(np.abs(2 * ones - sample.size), kind="stable")]
+    room = BITS - hashes.size.bit_length()  # the key is sorted together with the row's number
+    dealt = [_dealt(evenest, distance, more) for more in range(1, min(_MOST_BANDS, len(evenest) - distance) + 1)]
+    fitting = [deal for deal in dealt if max(sum(bits for _, bits in key) for key in deal[1]) <= room]
+    costs = [_cost(_permuted(sample, bits), keys, hashes.size) for bits, keys in fitting]
+    if min(costs) > _COMPARE_COST * hashes.size**2 / 2:
+        return None
+    bits, keys = fitting[int(np.argmin(costs))]
+    return _permuted(hashes, bits), keys
+
+
+def _dealt(bits: Sequence[int], distance: int, more: int) -> tuple[list[int], list[Bands]]:
+    """The bits dealt like cards into distance + more bands, band after band, and every choice of `more` bands."""
+    dealt = [bits[band :: distance + more] for band in range(distance + more)]
     edges = np.cumsum([0, *map(len, dealt)]).tolist()
-    bands = [(edge, len(bits)) for edge, bits in zip(edges, dealt, strict=False)]
-    permuted = _permuted(hashes, [bit for bits in dealt for bit in bits])
-    return permuted, [list(key) for key in combinations(bands, count - distance)]
+    bands = [(edge, len(band)) for edge, band in zip(edges, dealt, strict=False)]
+    return [bit for band in dealt for bit in band], [list(key) for key in combinations(bands, more)]
 
 
-def _band_count(rows: int, distance: int, bits: int) -> int:
-    """Into how many bands: weighs the sorts of more tables against the comparisons of shorter keys."""
+def _cost(sample: Hashes, keys: Sequence[Bands], rows: int) -> float:
+    """Of all tables, in sorted rows: more of them, or more rows that meet under shorter keys (judged by the first)."""
+    _, met = np.unique(_key_values(sample, keys[0]), return_counts=True)
+    comparisons = float((met * (met - 1) // 2).sum()) * (rows / sample.size) ** 2
+    return len(keys) * (rows + _COMPARE_COST * comparisons)
 
-    def cost(count: int) -> float:
-        key_bits = bits * (count - distance) // count
-        return comb(count, distance) * (1 + _COMPARE_COST * rows / 2.0**key_bits)
 
-    room = BITS - rows.bit_length()  # the key is sorted together with the row's number
-    counts = range(distance + 1, min(distance + _MOST_BANDS, bits) + 1)
-    fitting = [count for count in counts if -(-bits // count) * (count - distance) <= room]
-    return min(fitting, key=cost)
+def _key_values(hashes: Hashes, key: Bands) -> Hashes:
+    """The bits of the key's bands, one beside the other."""
+    values = np.zeros(hashes.size, np.uint64)
+    for low, bits in key:
+        values = values << np.uint64(bits) | hashes >> np.uint64(low) & np.uint64(2**bits - 1)
+    return values
 
 
 def _permuted(hashes: Hashes, bits: Sequence[int]) -> Hashes:
@@ -159,12 +173,9 @@ def _permuted(hashes: Hashes, bits: Sequence[int]) -> Hashes:
 def _search_table(hashes: Hashes, key: Bands, distance: int, first: int) -> list[Pairs]:
     """The close pairs of rows that are equal in the key's bands."""
     row_bits = np.uint64(hashes.size.bit_length())
-    entries = np.zeros(hashes.size, np.uint64)
-    for low, bits in key:
-        entries = entries << np.uint64(bits) | hashes >> np.uint64(low) & np.uint64(2**bits - 1)
-    entries = entries << row_bits | np.arange(hashes.size, dtype=np.uint64)
+    entries = _key_values(hashes, key) << row_bits | np.arange(hashes.size, dtype=np.uint64)
     entries.sort()  # by the key, then by the row: among equals earlier rows come first
-    keys, order = entries >> row_bits, (entries & np.uint64((1 << int(row_bits)) - 1)).astype(np.intp)
+    keys, order = entries >> row_bits, (entries & np.uint64((1 << int(row_bits)) - 1)).view(np.int64)
     edges = np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [keys.size]])
     start, end = edges[:-1][np.diff(edges) > 1], edges[1:][np.diff(edges) > 1]
     crowded = end - start > CROWD

@@ -6,8 +6,8 @@ plans have equal names. Shards of an earlier snapshot stay as they are while all
 adding pictures adds shards, and removing a picture re-plans the rows of its shard only.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +15,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.buckets import assign_buckets
+from dataprep.hexes import Hashes, Rows, find, first_equals, rising, to_hex, unhex
 from dataprep.near_duplicates import near_duplicates
 from dataprep.operators import CorpusRecipe, short_hash
 from dataprep.schema import INDEX_SCHEMA, REJECT_SCHEMA
-from dataprep.split import assign_split
+from dataprep.split import SPLITS, assign_splits
 
 Flags = npt.NDArray[np.bool_]
+_TAKEN_ROWS = 1_000_000  # at a time: below the 2 GiB that one Arrow array of strings may hold
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A fixed list of rows: positions in the plan's table, in id order."""
+    """A fixed list of rows: positions in the plan's table, in id order. Equal names mean equal rows."""
 
     name: str
     split: str
-    rows: tuple[int, ...]
+    rows: Rows = field(compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """`rows`: scan records of the kept pictures with their `split`, sorted by id; `rejects`: schema.REJECT_SCHEMA."""
+    """`rows`: records of the kept pictures with their `split` and `bucket`, by id; `rejects`: schema.REJECT_SCHEMA."""
 
     rows: pa.Table
     shards: tuple[Shard, ...]
@@ -42,13 +47,22 @@ class Plan:
 
     def index(self) -> pa.Table:
         """Where each row lies (schema.INDEX_SCHEMA), sorted by id."""
-        shard, position = np.empty(len(self.rows), object), np.empty(len(self.rows), np.int32)
-        for entry in self.shards:
-            rows = list(entry.rows)
-            shard[rows], position[rows] = entry.name, np.arange(len(rows))
+        placed = np.concatenate([np.zeros(0, np.intp), *(shard.rows for shard in self.shards)])
+        sizes = np.array([len(shard) for shard in self.shards], np.intp)
+        shard, position = np.empty(len(self.rows), np.int32), np.empty(len(self.rows), np.int32)
+        shard[placed] = np.repeat(np.arange(len(sizes)), sizes)
+        position[placed] = np.arange(len(placed)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         columns = {name: self.rows[name] for name in ("id", "split", "bucket", "sketch_id")}
-        columns |= {"shard": pa.array(shard, pa.string()), "position": pa.array(position)}
+        columns |= {"shard": _named(shard, [entry.name for entry in self.shards]), "position": pa.array(position)}
         return pa.table([columns[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA)
+
+    def bucket_counts(self) -> dict[str, dict[str, int]]:
+        """Split -> bucket -> rows, of buckets that hold any."""
+        counted = self.rows.group_by(["split", "bucket"]).aggregate([([], "count_all")])
+        counts: dict[str, dict[str, int]] = {}
+        for entry in counted.sort_by([("split", "ascending"), ("bucket", "ascending")]).to_pylist():
+            counts.setdefault(entry["split"], {})[entry["bucket"]] = entry["count_all"]
+        return counts
 
 
 def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None = None) -> Plan:
@@ -57,99 +71,115 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     Of schema.SCAN_SCHEMA only these are needed: uri, group, id, sketch_id, width, height, pixel_hash, phash, assembly,
     reason, message. (dataprep.filters.judge needs tags, which are too many to hold for all rows.)
     """
-    refused = pc.is_valid(records["reason"])
-    usable = records.filter(pc.invert(refused))
-    usable = usable.append_column("order", pa.array(np.arange(len(usable))))
-    usable = usable.sort_by([("id", "ascending"), ("order", "ascending")]).drop_columns("order")
-    kept_row, reason = duplicates(usable, recipe.filters.phash_distance)
-    is_kept = reason == ""
-    rows = usable.filter(pa.array(is_kept))
-    splits = [
-        assign_split(group or row_id, recipe.validation_share)
-        for group, row_id in zip(rows["group"].to_pylist(), rows["id"].to_pylist(), strict=True)
-    ]
-    rows = rows.append_column("split", pa.array(splits, pa.string()))
+    usable = np.flatnonzero(pc.is_null(records["reason"]))
+    ids = unhex(records["id"])[usable]
+    order = rising(ids)
+    usable, ids = usable[order], ids[order]
+    pixel_hashes = unhex(records["pixel_hash"])[usable]
+    phashes = pc.fill_null(records["phash"], 0).to_numpy().astype(np.uint64, copy=False)[usable]
+    found = np.asarray(pc.is_null(records["assembly"]))[usable]
+    kept, reason = _duplicates(ids, pixel_hashes, phashes, found, recipe.filters.phash_distance)
+    del pixel_hashes, phashes
+    double, is_kept = np.flatnonzero(kept != np.arange(len(kept))), kept == np.arange(len(kept))
+    rejects = _rejects(records, usable[double], reason[double], to_hex(ids[kept[double]]))
+    rows, ids = _take(records, usable[is_kept]), ids[is_kept]
+    splits = assign_splits(rows["group"], ids, recipe.validation_share)
     buckets = assign_buckets(rows["width"].to_numpy(), rows["height"].to_numpy(), recipe.buckets)
-    rows = rows.append_column("bucket", pa.array(buckets, pa.string()))
-    doubles = _rejects(usable.filter(pa.array(~is_kept)), reason[~is_kept], usable["id"].take(kept_row[~is_kept]))
-    plain = records.filter(refused)
-    rejects = pa.concat_tables([_rejects(plain, plain["reason"], plain["message"]), doubles])
-    rejects = rejects.sort_by([(name, "ascending") for name in ("id", "reason", "source")])
-    return Plan(rows, tuple(_shards(rows, recipe.shard_rows, earlier)), rejects)
+    rows = rows.append_column("split", _named(splits, SPLITS)).append_column("bucket", pa.array(buckets, pa.string()))
+    return Plan(rows, tuple(_shards(ids, rows, recipe.shard_rows, earlier)), rejects)
 
 
-def duplicates(rows: pa.Table, distance: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.str_]]:
+def duplicates(rows: pa.Table, distance: int) -> tuple[Rows, npt.NDArray[np.object_]]:
     """For each row (sorted by id): the row it duplicates or itself, and the reason ("" for a row that is kept)."""
-    kept = np.arange(len(rows))
-    reason = np.full(len(rows), "", dtype="U16")
-    for column, word in (("id", "duplicate-file"), ("pixel_hash", "duplicate-pixels")):
-        alive = np.flatnonzero(reason == "")
-        _, first, inverse = np.unique(_fixed(rows[column])[alive], return_index=True, return_inverse=True)
-        _mark(kept, reason, alive, first[inverse], word)
+    phashes = rows["phash"].to_numpy().astype(np.uint64, copy=False)
+    found = np.asarray(pc.is_null(rows["assembly"]))
+    return _duplicates(unhex(rows["id"]), unhex(rows["pixel_hash"]), phashes, found, distance)
+
+
+def _duplicates(
+    ids: Hashes, pixel_hashes: Hashes, phashes: npt.NDArray[np.uint64], found: Flags, distance: int
+) -> tuple[Rows, npt.NDArray[np.object_]]:
+    """As `duplicates`; `found` tells the pictures that are not assembled."""
+    kept = np.arange(len(ids))
+    reason = np.full(len(ids), "", object)
+    for hashes, word in ((ids, "duplicate-file"), (pixel_hashes, "duplicate-pixels")):
+        alive = np.flatnonzero(kept == np.arange(len(ids)))
+        _mark(kept, reason, alive, first_equals(hashes[alive]), word)
     # Recolourings of one assembled drawing have nearly equal hashes: only found pictures are compared.
-    alive = np.flatnonzero((reason == "") & pc.is_null(rows["assembly"]).to_numpy())
-    hashes = rows["phash"].to_numpy().astype(np.uint64)[alive]
-    _mark(kept, reason, alive, near_duplicates(hashes, distance), "near-duplicate")
+    alive = np.flatnonzero((kept == np.arange(len(ids))) & found)
+    _mark(kept, reason, alive, near_duplicates(phashes[alive], distance), "near-duplicate")
     return kept, reason
 
 
-def _mark(
-    kept: npt.NDArray[np.intp],
-    reason: npt.NDArray[np.str_],
-    alive: npt.NDArray[np.intp],
-    representative: npt.NDArray[np.intp],
-    word: str,
-) -> None:
+def _mark(kept: Rows, reason: npt.NDArray[np.object_], alive: Rows, representative: Rows, word: str) -> None:
     duplicate = representative != np.arange(len(alive))
     kept[alive[duplicate]] = alive[representative[duplicate]]
     reason[alive[duplicate]] = word
 
 
-def _fixed(hexes: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Hex strings as a fixed-width array: half the memory of Python strings, and sortable."""
-    return np.array(hexes.to_pylist(), dtype="S64")
+def _rejects(records: pa.Table, double: Rows, reasons: npt.NDArray[np.object_], kept_ids: pa.ChunkedArray) -> pa.Table:
+    """What was refused before, with its words, and the duplicates, each with the id that was kept."""
+    columns = ["id", "uri", "reason", "message"]
+    refused = records.select(columns).filter(pc.is_valid(records["reason"]))
+    plain = [*refused.select(columns[:3]), pc.fill_null(refused["message"], "")]
+    doubles = [*_take(records.select(columns[:2]), double), pa.array(reasons, pa.string()), kept_ids]
+    rejects = pa.concat_tables([pa.table(some, schema=REJECT_SCHEMA) for some in (plain, doubles)])
+    return rejects.sort_by([(name, "ascending") for name in ("id", "reason", "source")])
 
 
-def _rejects(records: pa.Table, reasons: Iterable[str], messages: Iterable[str]) -> pa.Table:
-    columns = [records["id"], records["uri"], _strings(reasons), _strings(messages)]
-    return pa.table(columns, schema=REJECT_SCHEMA)
+def _take(table: pa.Table, rows: Rows) -> pa.Table:
+    """Some rows of a table; columns go one by one, so that no more than one is in memory twice."""
+    return pa.table([_taken(column, rows) for column in table.columns], schema=table.schema)
 
 
-def _strings(values: Iterable[str] | pa.ChunkedArray) -> pa.ChunkedArray:
-    array = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([pa.array(list(values), pa.string())])
-    return pc.fill_null(array, "")
+def _taken(column: pa.ChunkedArray, rows: Rows) -> pa.ChunkedArray:
+    if pa.types.is_string(column.type):
+        whole = column.cast(pa.large_string()).combine_chunks()
+        blocks = [whole.take(rows[start : start + _TAKEN_ROWS]) for start in range(0, len(rows), _TAKEN_ROWS)]
+        return pa.chunked_array([block.cast(pa.string()) for block in blocks], pa.string())
+    return column.combine_chunks().take(rows) if column.num_chunks else column
 
 
-def _shards(rows: pa.Table, shard_rows: int, earlier: pa.Table | None) -> Iterable[Shard]:
-    ids, splits, sketches = (rows[name].to_pylist() for name in ("id", "split", "sketch_id"))
-    content = list(zip(ids, sketches, strict=True))
+def _named(codes: npt.NDArray[np.integer], names: Sequence[str]) -> pa.Array:
+    """Codes (N,) as the names that they stand for."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string())).cast(pa.string())
+
+
+def _shards(ids: Hashes, rows: pa.Table, shard_rows: int, earlier: pa.Table | None) -> Iterator[Shard]:
+    sketches, splits = rows["sketch_id"].combine_chunks(), rows["split"]
     taken = np.zeros(len(ids), bool)
-    if earlier is not None:
-        where = {(*pair, split): row for row, (pair, split) in enumerate(zip(content, splits, strict=True))}
-        for name, split, held in _earlier_shards(earlier):
-            here = [where.get((*pair, split)) for pair in held]
-            found = tuple(row for row in here if row is not None)
-            if len(found) == len(held):
-                taken[list(found)] = True
-                yield Shard(name, split, found)
-    split_of = np.array(splits, dtype="U16")
-    for split in sorted(set(splits)):
-        free = np.flatnonzero(~taken & (split_of == split))
+    for shard in _earlier_shards(ids, rows, earlier) if earlier is not None and len(earlier) else ():
+        taken[shard.rows] = True
+        yield shard
+    for split in sorted(SPLITS):
+        free = np.flatnonzero(~taken & np.asarray(pc.equal(splits, split)))
         for start in range(0, len(free), shard_rows):
-            chosen = tuple(int(row) for row in free[start : start + shard_rows])
-            yield Shard(shard_name([content[row] for row in chosen]), split, chosen)
+            chosen = free[start : start + shard_rows]
+            held = zip(to_hex(ids[chosen]).to_pylist(), sketches.take(chosen).to_pylist(), strict=True)
+            yield Shard(shard_name(list(held)), split, chosen)
+
+
+def _earlier_shards(ids: Hashes, rows: pa.Table, index: pa.Table) -> Iterator[Shard]:
+    """The shards of an earlier snapshot whose rows are all rows still, with the same drawn sketch and split."""
+    where = find(unhex(index["id"]), ids)
+    is_same = where >= 0
+    for name in ("split", "sketch_id"):
+        now = _taken(rows[name], np.maximum(where, 0)) if len(rows) else pa.nulls(len(index), pa.string())
+        is_same &= np.asarray(pc.equal(pc.fill_null(now, ""), pc.fill_null(index[name], "")))
+    splits, names = (sorted(pc.unique(index[name]).to_pylist()) for name in ("split", "shard"))
+    shard = _codes(index["split"], splits) * len(names) + _codes(index["shard"], names)
+    order = np.argsort(shard << 32 | index["position"].to_numpy())
+    numbers, start = np.unique(shard[order], return_index=True)
+    whole = np.logical_and.reduceat(is_same[order], start)
+    for number, is_whole, held in zip(numbers, whole, np.split(where[order], start[1:]), strict=True):
+        if is_whole:
+            yield Shard(names[number % len(names)], splits[number // len(names)], held)
+
+
+def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.index_in(column, value_set=pa.array(names, pa.string())), np.int64)
 
 
 def shard_name(content: Sequence[tuple[str, str | None]]) -> str:
     """The hash of the shard's pictures and drawn sketches: nothing else can change a derived cell of it."""
     return short_hash([list(pair) for pair in content])
-
-
-def _earlier_shards(index: pa.Table) -> Iterable[tuple[str, str, list[tuple[str, str | None]]]]:
-    """(shard, split, its pictures in order) of an earlier snapshot."""
-    ordered = index.sort_by([("split", "ascending"), ("shard", "ascending"), ("position", "ascending")])
-    shards: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
-    for row in ordered.to_pylist():
-        shards.setdefault((row["shard"], row["split"]), []).append((row["id"], row["sketch_id"]))
-    for (name, split), held in shards.items():
-        yield name, split, held

@@ -1,8 +1,10 @@
 import hashlib
 
+import pyarrow as pa
 import pytest
 
-from dataprep.split import assign_split
+from dataprep.hexes import unhex
+from dataprep.split import SPLITS, assign_split, assign_splits
 
 KEYS = [f"group-{i}" for i in range(20_000)]
 
@@ -34,3 +36,18 @@ def test_shares_of_nothing_and_everything():
 def test_a_share_outside_zero_to_one_is_refused(share):
     with pytest.raises(ValueError, match="validation_share"):
         assign_split("a", share)
+
+
+def test_many_rows_are_assigned_as_each_of_them():
+    ids = [hashlib.sha256(key.encode()).hexdigest() for key in KEYS[:3000]]
+    groups = [[None, "", f"album-{i % 40}", f"彩り-{i}"][i % 4] for i in range(3000)]
+    chunked = pa.chunked_array([groups[:1000], groups[1000:]], pa.string())
+    found = [SPLITS[code] for code in assign_splits(chunked, unhex(pa.array(ids)), 0.3)]
+    assert found == [assign_split(group or row_id, 0.3) for group, row_id in zip(groups, ids, strict=True)]
+
+
+@pytest.mark.parametrize("groups", [[], [None, None], ["a", "b"]])
+def test_no_rows_and_rows_all_with_or_without_a_group(groups):
+    ids = [hashlib.sha256(bytes([i])).hexdigest() for i in range(len(groups))]
+    found = assign_splits(pa.chunked_array([groups], pa.string()), unhex(pa.array(ids, pa.string())), 0.5)
+    assert [SPLITS[code] for code in found] == [assign_split(g or i, 0.5) for g, i in zip(groups, ids, strict=True)]
