@@ -11,7 +11,7 @@ from typing import Any
 
 from dataprep import storage
 from dataprep.faults import Failure, attempt
-from dataprep.filters import FilterSettings, measure
+from dataprep.filters import measure
 from dataprep.guard import Guard
 from dataprep.identity import content_id, phash, pixel_hash
 from dataprep.operators import short_hash
@@ -35,7 +35,7 @@ class ListedItem:
     item: SourceItem
 
 
-def scan_fingerprint(settings: FilterSettings) -> str:
+def scan_fingerprint() -> str:
     """Changes with whatever changes a scan record; the filters do not: they are judged later, in the plan."""
     return short_hash([VERSION])
 

@@ -35,9 +35,11 @@ _SAID = ("uri", "group", "tags", "rating", "score", "caption")  # what a row say
 _SEEN = ("id", "sketch_id", "width", "height", "contrast", "chroma", "pixel_hash", "phash", "assembly")
 _OUTCOME = ("reason", "message")
 
-# A record without what only workers need; `said` changes with what the source says about the picture.
+# A record without what only workers need; `said` changes with what the source says of the picture, `place` is the one in
+# the listing.
 RECORD_SCHEMA = pa.schema(
-    [SCAN_SCHEMA.field(name) for name in ("uri", "group", *_SEEN, *_OUTCOME)] + [pa.field("said", pa.uint64())]
+    [SCAN_SCHEMA.field(name) for name in ("uri", "group", *_SEEN, *_OUTCOME)]
+    + [pa.field("said", pa.uint64()), pa.field("place", pa.int64())]
 )
 _ROUND = re.compile(r"-r(\d+)\.parquet$")
 
@@ -55,7 +57,7 @@ class Known:
 
     @classmethod
     def at(cls, out: str, recipe: CorpusRecipe) -> "Known":
-        folder = storage.join(out, "scan", scan_fingerprint(recipe.filters))
+        folder = storage.join(out, "scan", scan_fingerprint())
         parts = tuple(sorted((entry.uri for entry in storage.list_files(folder)), key=_round, reverse=True))
         items = _not_read_last(_read(parts, ("item", "reason")))
         return cls(folder, parts, items.take(pc.index_in(pc.unique(items["item"]), items["item"])))
@@ -115,20 +117,20 @@ def records_of(listing: Listing, fresh: Sequence[str], known: Known, filters: Fi
     parts, done = [RECORD_SCHEMA.empty_table()], 0
     for batch in listing.batches():
         positions = where.slice(done, len(batch))
+        is_known, places = positions.is_valid(), pa.array(np.arange(done, done + len(batch)))
+        listed = batch.append_column("place", places).filter(is_known)
+        parts.append(_record(listed, seen.take(positions.drop_null()), filters))
         done += len(batch)
-        is_known = positions.is_valid()
-        batch, found = batch.filter(is_known), seen.take(positions.drop_null())
-        parts.append(_record(batch, found, filters))
     return pa.concat_tables(parts)
 
 
-def _record(batch: pa.Table, found: pa.Table, filters: FilterSettings) -> pa.Table:
+def _record(listed: pa.Table, found: pa.Table, filters: FilterSettings) -> pa.Table:
     """Listed items and what was seen of them, as records that the filters have judged."""
-    known = {"item": batch["key"]} | {name: batch[name] for name in LISTING_SCHEMA.names[1:]}
+    known = {"item": listed["key"]} | {name: listed[name] for name in LISTING_SCHEMA.names[1:]}
     known |= {name: found[name] for name in (*_SEEN, *_OUTCOME)}
-    if len(batch):
+    if len(listed):
         known |= zip(_OUTCOME, judge(pa.table(known).select(SCAN_SCHEMA.names), filters), strict=True)
-    known["said"] = pa.array(_said(batch), pa.uint64())
+    known |= {"said": pa.array(_said(listed), pa.uint64()), "place": listed["place"]}
     return pa.table(known).select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA)
 
 

@@ -12,6 +12,7 @@ picture that the list does not name as "not listed". Zips are gone through one a
 
 import json
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import pyarrow as pa
 from dataprep import storage
 from dataprep.errors import DataError
 from dataprep.sources.archives import Archive, Member
-from dataprep.sources.facts import facts_of
+from dataprep.sources.facts import facts_of, json_object
 from dataprep.sources.items import Row, is_picture, stem_of, tables
 from dataprep.sources.shards import is_shard, member_row
 from dataprep.sources.tree import INDEX, file_row, version_of
@@ -30,6 +31,7 @@ from dataprep.storage import FileEntry
 
 COLOR, EXTRAS = "color", ("sketch", "mask")
 LIST = "image_list.json"
+_BETWEEN = re.compile(r"[\s,]*")
 _PLAIN = ""  # stands for the plain files of a folder, as if they were one more archive
 
 
@@ -149,20 +151,24 @@ def _listed(where: str, counts: Counter[str]) -> Listed | None:
 
 
 def _entries(where: str) -> Iterator[dict[str, Any]]:
+    text = storage.read_bytes(where).decode("utf-8", "replace").strip()
     try:
-        value = json.loads(storage.read_bytes(where))
+        values = _elements(text) if text.startswith("[") else _members_listed(json_object(text, where), where)
+        yield from (value if isinstance(value, dict) else {"name": value} for value in values)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {error}") from error
-    if isinstance(value, dict):
-        value = [entry for key, held in value.items() for entry in _held(key, held)]
-    if not isinstance(value, list):
-        raise DataError(f"{where}: a list of names, or an object of lists or of facts, is needed.")
-    for entry in value:
-        yield entry if isinstance(entry, dict) else {"name": entry}
 
 
-def _held(key: str, held: Any) -> list[Any]:
-    """{name: facts} as the released loaders read it and `corpus export` writes it, or {zip: names}."""
-    if isinstance(held, dict):
-        return [held | {"name": key}]
-    return [f"{stem_of(key)}/{name}" for name in held]
+def _members_listed(archives: Mapping[str, Any], where: str) -> Iterator[str]:
+    for archive, names in archives.items():
+        if not isinstance(names, list):
+            raise DataError(f"{where}: {archive} needs a list of names.")
+        yield from (f"{stem_of(archive)}/{name}" for name in names)
+
+
+def _elements(text: str) -> Iterator[Any]:
+    """The elements of a JSON array one by one: millions of them as objects would fill the memory."""
+    decoder, at = json.JSONDecoder(), 1
+    while (found := _BETWEEN.match(text, at)) and text[found.end() : found.end() + 1] != "]":
+        value, at = decoder.raw_decode(text, found.end())
+        yield value

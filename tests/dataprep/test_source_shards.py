@@ -236,7 +236,7 @@ def patched_tar(size_field: bytes) -> bytes:
     "size_field",
     [
         b"\x80" + (1 << 60).to_bytes(11, "big"),  # an exabyte
-        b"\xff" + (-1024).to_bytes(11, "big", signed=True),  # backwards, to be read for ever
+        b"\xff" + (-512).to_bytes(11, "big", signed=True),  # the same header for ever
         b"77777777777\0",
     ],
 )

@@ -222,8 +222,10 @@ def test_entries_of_the_list_bring_facts(tmp_path: Path) -> None:
     ("index", "says"),
     [
         ("nope", "not JSON"),
-        ("3", "a list of names"),
+        ("3", "a JSON object is needed"),
         ("[3]", "an entry must be a name"),
+        ('["a.jpg", {"name": "b.jpg"}', "not JSON"),
+        ('{"0001.zip": 3}', "0001.zip needs a list of names"),
         ('["a.jpg"]', "several archives"),
     ],
 )
