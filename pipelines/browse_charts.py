@@ -14,7 +14,6 @@ from dataprep.survey import Survey
 from eval.bars import Bar, bar_chart, histogram
 from eval.charts import nice_ticks
 
-BATCH = 256  # the published global batch
 TOP_TAGS = 40
 TAIL = (1, 2, 5, 10, 50, 100, 1_000, 10_000, 100_000)  # tags by how many pictures have them: from this to the next
 GROUP_SIZES = (1, 2, 3, 4, 5, 9, 17, 33, 65, 257)
@@ -77,6 +76,7 @@ def _sizes(width: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) -> l
 
 def _buckets(buckets: Mapping[tuple[str, str], int], recipe: Mapping[str, Any]) -> Chart:
     """Over all training rows: the bucket stands in the index."""
+    batch = int(recipe.get("batch_rows", 256))
     sizes = list(recipe.get("buckets", {}).get("sizes", ())) or sorted({bucket for _, bucket in buckets})
     filled = {
         bucket.bucket: bucket for bucket in fill({size: buckets.get(("train", size), 0) for size in sizes}, BATCH)
@@ -86,8 +86,8 @@ def _buckets(buckets: Mapping[tuple[str, str], int], recipe: Mapping[str, Any]) 
         for size in sizes
     ]
     few = sum(bar.marked for bar in bars)
-    note = f"{few} of {len(bars)} have too few training pictures for one batch of {BATCH}"
-    note = note if few else f"each has at least one batch of {BATCH} training pictures"
+    note = f"{few} of {len(bars)} have too few training pictures for one batch of {batch}"
+    note = note if few else f"each has at least one batch of {batch} training pictures"
     return Chart("Buckets", note, bar_chart(bars, f"Training pictures of each size: {note}"), whole=True)
 
 
