@@ -24,7 +24,7 @@ from dataprep.plan import Plan, make_plan
 from dataprep.snapshot import Contents, Snapshot, commit, newest_snapshot
 from pipelines import lineage
 from pipelines.addresses import absolute
-from pipelines.build_columns import OpenShard, all_operators, fill_columns, plan_columns, said_of
+from pipelines.build_columns import OpenShard, all_operators, fill_columns, plan_columns
 from pipelines.build_dry_run import DryRun, column_work, leaving_rows
 from pipelines.build_job import BuildJob
 from pipelines.build_listing import list_sources
@@ -97,7 +97,7 @@ def plan_build(
     if not pc.any(pc.is_null(records["reason"])).as_py():
         return DryRun(out, recipe, **told, rows=0, leaving=0, columns={})
     plan = _plan_rows(records, recipe, earlier)
-    columns = plan_columns(plan, said_of(plan, records), job, earlier)
+    columns = plan_columns(plan, job, earlier)
     work = column_work(plan, columns, recipe, earlier)
     return DryRun(
         out, recipe, **told, rows=len(plan.rows), leaving=leaving_rows(plan.rows["id"], earlier), columns=work
@@ -125,10 +125,10 @@ def run_build(
         scan = scan_items(listing, Known.at(out, recipe), job)
         clock.lap("scan")
         plan = _plan_rows(scan.records, recipe, earlier)
-        columns = plan_columns(plan, said_of(plan, scan.records), job, earlier)
+        columns = plan_columns(plan, job, earlier)
         clock.lap("plan")
         files, computed, cells = list(columns.described), Counter[str](), Counter[str]()
-        for filled in fill_columns(columns, plan, scan.records, listing, job):
+        for filled in fill_columns(columns, plan, listing, job):
             files.append(filled.file)
             computed[filled.file.column] += filled.computed > 0
             cells[filled.file.column] += filled.computed

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataprep import storage
 from dataprep.columns import ColumnFile
@@ -72,29 +71,28 @@ def all_operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
     return (row_operator(recipe), *operators(recipe))
 
 
-def plan_columns(plan: Plan, said: npt.NDArray[np.uint64], job: BuildJob, earlier: Snapshot | None) -> ColumnPlan:
-    """Compare what the shards need with what lies there; `said`, one for each row, tells what row files hold."""
+def plan_columns(plan: Plan, job: BuildJob, earlier: Snapshot | None) -> ColumnPlan:
+    """Compare what the shards need with what lies there."""
     on_disk = {entry.uri: entry.size for entry in storage.list_files(storage.join(job.out, "data"))}
     shelf = _Shelf(job.out, on_disk, _vouched_files(job.out, earlier, on_disk), job.retry)
     marks = {operator.column: str(operator.describe()["fingerprint"]) for operator in all_operators(job.recipe)}
     inputs = {operator.column: [needed.column for needed in operator.inputs] for operator in operators(job.recipe)}
+    said = plan.rows["said"].to_numpy()
     described: list[ColumnFile] = []
     work: list[OpenShard] = []
     for shard in plan.shards:
-        done, needs = shelf.look(shard, marks, inputs, said[np.asarray(shard.rows)])
+        done, needs = shelf.look(shard, marks, inputs, said[shard.rows])
         described += done
         if needs is not None:
             work.append(needs)
     return ColumnPlan(tuple(described), tuple(work))
 
 
-def fill_columns(
-    columns: ColumnPlan, plan: Plan, records: pa.Table, listing: Listing, job: BuildJob
-) -> Iterator[Filled]:
+def fill_columns(columns: ColumnPlan, plan: Plan, listing: Listing, job: BuildJob) -> Iterator[Filled]:
     """Make and describe what is missing: each file of the worked shards."""
     total, done = sum(len(needs.shard.rows) for needs in columns.work), 0
     files, computed = len(columns.described), 0
-    rows = _shard_tables(columns.work, plan, _ordinals(plan, records), listing)
+    rows = _shard_tables(columns.work, plan, listing)
     groups = write_groups(storage.join(job.folder, "shards"), rows)
     tasks = [_task(needs, *group, job) for needs, group in zip(columns.work, groups, strict=True)]
     clock = Clock("make columns", total, "pictures", "", job.progress)
@@ -107,15 +105,12 @@ def fill_columns(
             yield Filled(ColumnFile(**fields), result["computed"].get(fields["column"], 0))
 
 
-def _shard_tables(
-    work: Sequence[OpenShard], plan: Plan, ordinals: npt.NDArray[np.int64], listing: Listing
-) -> Iterator[pa.Table]:
+def _shard_tables(work: Sequence[OpenShard], plan: Plan, listing: Listing) -> Iterator[pa.Table]:
     """The rows of each shard with all that a worker needs: schema.SCAN_SCHEMA but `item`, and split and bucket."""
     for some in _spans([len(needs.shard.rows) for needs in work], ROWS_AT_ONCE):
-        rows = [np.asarray(needs.shard.rows) for needs in work[some]]
-        chosen = np.concatenate(rows)
-        table = plan.rows.take(chosen)
-        said = _listed(listing, ordinals[chosen])
+        rows = [needs.shard.rows for needs in work[some]]
+        table = plan.rows.take(np.concatenate(rows))
+        said = _listed(listing, table["place"].to_numpy())
         for name in _SAID_BY_LISTING:
             table = table.append_column(name, said[name])
         table, start = table.combine_chunks(), 0
@@ -124,27 +119,15 @@ def _shard_tables(
             start += size
 
 
-def _listed(listing: Listing, ordinals: npt.NDArray[np.int64]) -> pa.Table:
-    """The listed items at these places, in the order of `ordinals`; goes once through the listing."""
-    rising = np.sort(ordinals)
+def _listed(listing: Listing, places: npt.NDArray[np.int64]) -> pa.Table:
+    """The listed items at these places, in the order of `places`; goes once through the listing."""
+    rising = np.sort(places)
     parts, done = [], 0
     for batch in listing.batches():
         low, high = np.searchsorted(rising, (done, done + len(batch)))
         parts.append(batch.select(_SAID_BY_LISTING).take(rising[low:high] - done))
         done += len(batch)
-    return pa.concat_tables(parts).combine_chunks().take(np.searchsorted(rising, ordinals))
-
-
-def _ordinals(plan: Plan, records: pa.Table) -> npt.NDArray[np.int64]:
-    """For each row of the plan its place in `records`: of equal pictures the plan keeps the first that is usable."""
-    usable = np.flatnonzero(pc.is_null(records["reason"]).to_numpy())
-    where = pc.index_in(plan.rows["id"], records["id"].take(usable))
-    return np.asarray(usable[where.to_numpy()], np.int64)
-
-
-def said_of(plan: Plan, records: pa.Table) -> npt.NDArray[np.uint64]:
-    """For each row of the plan 64 bits of what its source says about it."""
-    return np.asarray(records["said"].to_numpy()[_ordinals(plan, records)], np.uint64)
+    return pa.concat_tables(parts).combine_chunks().take(np.searchsorted(rising, places))
 
 
 def _spans(sizes: Sequence[int], most: int) -> Iterator[slice]:

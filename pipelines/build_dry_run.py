@@ -132,8 +132,9 @@ def changes(now: Mapping[str, Facts], before: Mapping[str, Facts], column: str) 
 
 def _changed_settings(new: Facts, old: Facts) -> Iterator[str]:
     for name in sorted(new.keys() | old.keys()):
-        if name not in old or name not in new or new[name] != old[name]:
-            yield f"{name} {_shown(old, name)} -> {_shown(new, name)}"
+        before, after = _shown(old, name), _shown(new, name)  # as JSON: a snapshot's document knows no tuples
+        if before != after:
+            yield f"{name} {before} -> {after}"
 
 
 def _shown(settings: Facts, name: str) -> str:
@@ -174,7 +175,7 @@ class _Reasons:
         if column in needs.again:
             return self._of_retry(needs, column)
         if (shard.split, shard.name) not in self.shards:
-            stayed = int(self.was_row[np.asarray(shard.rows)].sum())
+            stayed = int(self.was_row[shard.rows].sum())
             told = {"new pictures": size - stayed, "moved into another shard": stayed}
             return {reason: rows for reason, rows in told.items() if rows}
         if column in self.changed:

@@ -27,7 +27,7 @@ class Listing:
 
     def __init__(self, path: str, keys: pa.ChunkedArray, not_selected: Mapping[str, int]) -> None:
         self._path = path
-        self.not_selected = dict(sorted(not_selected.items()))
+        self.not_selected = {rule: count for rule, count in sorted(not_selected.items()) if count}
         first = pc.index_in(pc.unique(keys), keys)  # a key that comes again is the same item under the same name
         self._is_first: npt.NDArray[np.bool_] = np.zeros(len(keys), bool)
         self._is_first[first.to_numpy()] = True

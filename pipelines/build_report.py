@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dataprep.buckets import BucketFill, fill
+from dataprep.buckets import fill
 from dataprep.plan import Plan
 
 Counts = Mapping[str, int]
@@ -90,11 +90,7 @@ class BuildReport:
 
 def underfilled(plan: Plan, batch_rows: int) -> dict[str, dict[str, int]]:
     """Split -> bucket -> rows, of the buckets that hold rows, but not one batch of them; the emptiest first."""
-    counted = plan.rows.group_by(["split", "bucket"]).aggregate([([], "count_all")]).to_pylist()
-    counts: dict[str, dict[str, int]] = {}
-    for entry in sorted(counted, key=lambda entry: str(entry["split"])):
-        counts.setdefault(entry["split"], {})[entry["bucket"]] = entry["count_all"]
-    fills: dict[str, list[BucketFill]] = {split: fill(buckets, batch_rows) for split, buckets in counts.items()}
+    fills = {split: fill(buckets, batch_rows) for split, buckets in plan.bucket_counts().items()}
     found = {split: {one.bucket: one.rows for one in some if one.under_filled} for split, some in fills.items()}
     return {split: buckets for split, buckets in found.items() if buckets}
 

@@ -35,8 +35,8 @@ _SAID = ("uri", "group", "tags", "rating", "score", "caption")  # what a row say
 _SEEN = ("id", "sketch_id", "width", "height", "contrast", "chroma", "pixel_hash", "phash", "assembly")
 _OUTCOME = ("reason", "message")
 
-# A record without what only workers need; `said` changes with what the source says of the picture, `place` is the one in
-# the listing.
+# A record without what only workers need; `said` changes with what the source says of the picture, `place` is its place
+# in the listing.
 RECORD_SCHEMA = pa.schema(
     [SCAN_SCHEMA.field(name) for name in ("uri", "group", *_SEEN, *_OUTCOME)]
     + [pa.field("said", pa.uint64()), pa.field("place", pa.int64())]
