@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +19,13 @@ from dataprep import storage
 from dataprep.columns import ROW_GROUP_ROWS
 from dataprep.errors import DataError
 from dataprep.export_layouts import COLOR, LAYOUTS, MASK, SKETCH, ExportRow, Place
+from dataprep.export_settings import ExportSettings
 from dataprep.shards import shards
 from dataprep.snapshot import Snapshot
 
 Task = dict[str, Any]  # JSON-able
 NOTES = ".export"
 _STATEMENT = f"{NOTES}/export.json"
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """`columns`: the derived columns to take, all by default; `split`: one of them, both by default; `style`: the
-    sketch of the official layout; `limit`: the first N rows.
-    """
-
-    layout: str
-    columns: tuple[str, ...] = ()
-    split: str | None = None
-    style: str | None = None
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
-        if self.layout == "official" and self.columns:
-            raise ValueError("the official layout has columns of its own: color, a sketch (style) and mask")
-        if self.layout != "official" and self.style is not None:
-            raise ValueError(f"style chooses the sketch of the official layout; for {self.layout} name columns")
-        if self.layout == "folders" and self.columns and COLOR not in self.columns:
-            raise ValueError("the folders layout needs the column color")
 
 
 def start_export(snapshot: Snapshot, out: str, settings: ExportSettings) -> list[Task]:

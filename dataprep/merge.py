@@ -58,7 +58,7 @@ def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> Mer
 
     Raises DataError where the parts' operators differ, a part is damaged, or `out` holds another corpus.
     """
-    operators = _agreed(parts, shared)
+    operators = agreed(parts, shared)
     files = [list(shards(part)) for part in parts]
     rows = pa.concat_tables([_rows(number, part, files[number]) for number, part in enumerate(parts)])
     rows = rows.sort_by([("id", "ascending"), ("part", "ascending")])
@@ -110,8 +110,11 @@ def merge_shard(task: Task) -> Task:
     return {"files": files, "rows": task["rows"], "bytes": sum(file["bytes"] for file in files)}
 
 
-def _agreed(parts: Sequence[Snapshot], shared: bool) -> dict[str, Mapping[str, Any]]:
-    """Column -> operator. The `row` column must always agree: it holds the split and the hashes."""
+def agreed(parts: Sequence[Snapshot], shared: bool) -> dict[str, Mapping[str, Any]]:
+    """Column -> operator. The `row` column must always agree: it holds the split and the hashes.
+
+    Raises DataError where the parts differ in a column, or with `shared` in `row`.
+    """
     described = [part.document["operators"] for part in parts]
     every = sorted({column for operators in described for column in operators})
     marks = {c: [operators.get(c, {}).get("fingerprint", "none") for operators in described] for c in every}

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from dataprep.errors import DataError
+from jobs.corpus_shelf import At
+from jobs.corpus_shelf import app as shelf
 from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, engines, log_folder, named_or_file, show, tell
 from pipelines.settings import override, parse_assignments
 
@@ -19,12 +21,13 @@ Retry = Annotated[
         help="Try again what failed for this reason (unreadable, timeout, ..., or all); may be repeated.",
     ),
 ]
-app = typer.Typer(cls=NamingGroup, help="Build, inspect and verify a corpus.", no_args_is_help=True)
+app = typer.Typer(cls=NamingGroup, help="Build, inspect and look after a corpus.", no_args_is_help=True)
+app.add_typer(shelf)
 
 
 @app.command("build")
 def corpus_build(
-    source: Annotated[list[str], typer.Option(help="A folder of pictures, or an s3:// prefix; may be repeated.")],
+    source: Annotated[list[str], typer.Option(help="A folder, archive, index or s3:// prefix (docs/corpus.md); may be repeated.")],
     out: Annotated[str, typer.Option(help="Where the corpus is or will be.")] = "corpus",
     recipe: Annotated[str, typer.Option(help="The name of a recipe, or a YAML file of settings.")] = "plain",
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N pictures of the sources.")] = None,
@@ -62,19 +65,21 @@ def corpus_build(
 
 
 @app.command("info")
-def corpus_info(uri: str, json_: Json = False) -> None:
+def corpus_info(uri: At, json_: Json = False) -> None:
     """Snapshot, digest, rows, rejects, operators and bytes of a corpus."""
     from dataprep.corpus import info
+    from dataprep.diff import parse_at
 
-    show(info(uri), json_)
+    show(info(*parse_at(uri)), json_)
 
 
 @app.command("verify")
-def corpus_verify(uri: str) -> None:
+def corpus_verify(uri: At) -> None:
     """Read every file again: hashes, schema, alignment, pictures. Exit 1 names what is damaged."""
+    from dataprep.diff import parse_at
     from dataprep.verify import verify
 
-    damages = verify(uri)
+    damages = verify(*parse_at(uri))
     if damages:
         raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
     tell(f"{uri}: every file is whole.")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dataprep import storage
-from dataprep.export import ExportSettings, export_shard, finish_export, start_export
+from dataprep.export import export_shard, finish_export, start_export
+from dataprep.export_settings import ExportSettings
 from dataprep.snapshot import open_snapshot
 from pipelines.addresses import absolute
 from pipelines.build_tasks import Engine, in_process, over_ray

@@ -8,7 +8,7 @@ from typing import Any
 from dataprep import storage
 from dataprep.columns import ColumnFile
 from dataprep.errors import DataError
-from dataprep.merge import merge_shard, plan_merge
+from dataprep.merge import agreed, merge_shard, plan_merge
 from dataprep.snapshot import Snapshot, commit, newest_snapshot, open_snapshot
 from pipelines import lineage
 from pipelines.addresses import absolute
@@ -68,7 +68,8 @@ def merge_corpora(
 
     Raises DataError where the parts do not fit together, one is damaged, or `out` holds another corpus.
     """
-    out, opened = absolute(out), open_parts(parts, out)
+    out = absolute(out)
+    opened = open_parts(parts, out, shared)
     params = {"parts": len(opened), "shared": shared}
     with lineage.run("corpus", "corpus merge", out, tracking_uri, params) as run:
         if workers is None and address is None:
@@ -85,8 +86,10 @@ def merge_corpora(
     return report
 
 
-def open_parts(parts: Sequence[Part], out: str) -> list[Snapshot]:
-    """The snapshots to merge, before any work: DataError where one is missing or `out` cannot take the result."""
+def open_parts(parts: Sequence[Part], out: str, shared: bool = False) -> list[Snapshot]:
+    """The snapshots to merge, before any work: DataError where one is missing, they do not fit together or `out` holds
+    another corpus; ValueError for fewer than two.
+    """
     if len(parts) < 2:
         raise ValueError("a merge needs at least two corpora")
     opened = [open_snapshot(absolute(uri), number) for uri, number in parts]
@@ -95,6 +98,7 @@ def open_parts(parts: Sequence[Part], out: str) -> list[Snapshot]:
     sources = list(dict.fromkeys(source for part in opened for source in part.document["sources"]))
     if any(part.uri == out for part in opened) or (there is not None and there.document["sources"] != sources):
         raise DataError(f"{out}: there is a corpus here already. A merge makes a new one: choose an empty place.")
+    agreed(opened, shared)
     return opened
 
 

@@ -23,7 +23,9 @@ from dataprep import storage
 from dataprep.columns import ColumnWriter, describe, read_rows
 from dataprep.corpus import open_snapshot
 from dataprep.errors import DataError
-from dataprep.export import ExportSettings, export_shard, start_export
+from dataprep.export import export_shard, start_export
+from dataprep.export_layouts import LAYOUTS
+from dataprep.export_settings import LAYOUT_NAMES, ExportSettings
 from dataprep.identity import pixel_hash
 from dataprep.pictures import decode, decode_png, encode_png
 from dataprep.shards import shards
@@ -203,19 +205,17 @@ def test_the_same_snapshot_gives_the_same_bytes(corpus: str, tmp_path: Path, lay
 # ---- folders ------------------------------------------------------------------------------------------------------
 
 
-def test_a_corpus_built_from_the_folders_has_the_same_pictures_drawn_sketches_and_facts(
-    corpus: str, tmp_path: Path
+@pytest.mark.parametrize("layout", ["folders", "webdataset"])
+def test_a_corpus_built_from_an_export_has_the_same_pictures_drawn_sketches_masks_and_facts(
+    corpus: str, tmp_path: Path, layout: str
 ) -> None:
-    report = export(corpus, tmp_path / "folders", "folders")
-    run_build([str(tmp_path / "folders")], str(tmp_path / "again"), SMALL, engine=in_process)
+    report = export(corpus, tmp_path / "export", layout)
+    run_build([str(tmp_path / "export")], str(tmp_path / "again"), SMALL, engine=in_process)
     there, back = rows_of(corpus), rows_of(str(tmp_path / "again"))
-    before = {pixel_hash(decode(row["color"]).rgb): row for row in there.values()}
-    after = {pixel_hash(decode(row["color"]).rgb): row for row in back.values()}
+    before, after = by_pixels(there), by_pixels(back)
     assert before.keys() == after.keys()
     for key, row in before.items():
-        assert [row[n] for n in ("group", "tags", "score", "split")] == [
-            after[key][n] for n in ("group", "tags", "score", "split")
-        ]
+        assert facts(row) == facts(after[key])
         for column in ("sketch_drawn", "mask"):
             pair = [None if r[column] is None else decode_png(r[column]).tolist() for r in (row, after[key])]
             assert pair[0] == pair[1], column
@@ -224,6 +224,28 @@ def test_a_corpus_built_from_the_folders_has_the_same_pictures_drawn_sketches_an
     assert report.rows == ROWS
     plain = [row["id"] for row in there.values() if row["mask"] is None]
     assert set(plain) <= back.keys()  # bytes that were stored as they came are the same picture by id too
+
+
+def test_a_corpus_built_from_the_official_layout_has_the_same_pictures_and_the_chosen_sketches(
+    corpus: str, tmp_path: Path
+) -> None:
+    export(corpus, tmp_path / "export", "official", split="train")
+    run_build([str(tmp_path / "export" / "train")], str(tmp_path / "again"), SMALL, engine=in_process)
+    before = by_pixels({key: row for key, row in rows_of(corpus).items() if row["split"] == "train"})
+    after = by_pixels(rows_of(str(tmp_path / "again")))
+    assert before.keys() == after.keys()
+    for key, row in before.items():
+        assert (decode_png(after[key]["sketch_drawn"]) == decode_png(row["sketch_xdog"])).all()
+        assert after[key]["tags"] == row["tags"]
+        assert (after[key]["mask"] is None) == (row["mask"] is None)
+
+
+def by_pixels(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {pixel_hash(decode(row["color"]).rgb): row for row in rows.values()}
+
+
+def facts(row: dict[str, Any]) -> list[Any]:
+    return [row[name] for name in ("group", "tags", "score", "split", "bucket")]
 
 
 def test_the_folders_are_one_for_each_kind(corpus: str, tmp_path: Path) -> None:
@@ -324,6 +346,10 @@ def test_a_column_or_split_that_is_not_there_is_named_before_anything_is_written
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         export(corpus, tmp_path, "wide", split="test")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_layout_that_can_be_asked_for_exists() -> None:
+    assert tuple(LAYOUTS) == LAYOUT_NAMES
 
 
 @pytest.mark.parametrize(

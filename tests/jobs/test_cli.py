@@ -41,7 +41,7 @@ WRONG = [
     (["colorise"], "colorize"),
     (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, train"),
     (["corpus", "inof"], "info"),
-    (["corpus", "xyz"], "build, info, verify"),
+    (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, verify"),
     (["--jsn"], "--help"),
     ([*TRAIN, "--wrkers", "2"], "--workers"),
     (["train", "--zzz"], "--corpus, --dry-run, --from"),

@@ -28,7 +28,7 @@ def build(sources: list[Path], out: Path | str, recipe: CorpusRecipe = SMALL) ->
 
 
 def merge(parts: list[Path], out: Path | str, shared: bool = False) -> MergeReport:
-    opened = open_parts([(str(part), None) for part in parts], str(out))
+    opened = open_parts([(str(part), None) for part in parts], str(out), shared)
     return run_merge(opened, str(out), shared, engine=in_process)
 
 
