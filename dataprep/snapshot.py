@@ -16,20 +16,20 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from dataprep import storage
-from dataprep.columns import ColumnFile, read_batches, read_table, write_table
+from dataprep.columns import BATCH_ROWS, ColumnFile, read_batches, read_table, write_table
 from dataprep.digest import corpus_digest, rejects_digest
 from dataprep.errors import DataError
 from dataprep.schema import FILE_SCHEMA, INDEX_SCHEMA, REJECT_SCHEMA
 
-FORMAT = 1
+FORMAT = 2  # raise when a table or the document changes: 2 knows buckets, scores and the reasons of failures
 TABLES = {"files": FILE_SCHEMA, "index": INDEX_SCHEMA, "rejects": REJECT_SCHEMA}
 _PARTS = ("digest", "rows", "rejects", "failures", "operators", "bytes", "sources", "recipe", "tables")
 _SNAPSHOT_NAME = re.compile(r"/(\d+)\.json$")
@@ -72,9 +72,14 @@ class Contents:
     listed: Mapping[str, Any] = field(default_factory=dict)  # what the sources held and what was not selected
 
     def digest(self) -> str:
-        refused = zip(self.rejects["id"].to_pylist(), self.rejects["reason"].to_pylist(), strict=True)
         counts = {"rows": len(self.index), "rejects": len(self.rejects), "columns": len(self.operators)}
-        return corpus_digest((file.cells for file in self.files), rejects_digest(refused), counts)
+        return corpus_digest((file.cells for file in self.files), rejects_digest(refused_in(self.rejects)), counts)
+
+
+def refused_in(rejects: pa.Table) -> Iterator[tuple[str | None, str]]:
+    """(id, reason) of each reject, as the digest counts them."""
+    for batch in rejects.select(["id", "reason"]).to_batches(BATCH_ROWS):
+        yield from zip(batch["id"].to_pylist(), batch["reason"].to_pylist(), strict=True)
 
 
 def column_path(split: str, shard: str, column: str, fingerprint: str, variant: str = "") -> str:
@@ -141,7 +146,9 @@ def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snap
 
 def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[str, Any]:
     ordered = sorted(contents.files, key=lambda file: file.path)
-    files = pa.Table.from_pylist([asdict(file) for file in ordered], FILE_SCHEMA)
+    files = pa.table(
+        {name: [getattr(file, name) for file in ordered] for name in FILE_SCHEMA.names}, schema=FILE_SCHEMA
+    )
     failed: dict[str, Counter[str]] = {}
     for file in ordered:
         if file.failed:
@@ -151,8 +158,8 @@ def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[st
         "snapshot": number,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "digest": digest,
-        "rows": _counts(contents.index["split"].to_pylist()),
-        "rejects": _counts(contents.rejects["reason"].to_pylist()),
+        "rows": _counts(contents.index["split"]),
+        "rejects": _counts(contents.rejects["reason"]),
         "failures": {column: reasons.total() for column, reasons in failed.items()},
         "failure_reasons": {column: dict(reasons) for column, reasons in failed.items()},
         "operators": {column: dict(facts) for column, facts in contents.operators.items()},
@@ -176,8 +183,8 @@ def _write_table(uri: str, stem: str, table: pa.Table) -> dict[str, Any]:
     return {"path": path, "rows": len(table), "bytes": len(data), "sha256": sha256}
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items()))
+def _counts(values: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted((entry["values"], entry["counts"]) for entry in values.value_counts().to_pylist()))
 
 
 def _ranges(numbers: Sequence[int]) -> str:
