@@ -55,8 +55,7 @@ class CellReader:
         key = address, group
         table = self._groups.get(key)
         if table is None:
-            with storage.explained(address):
-                table = self._file(address).read(group)
+            table = storage.patiently(address, lambda: self._file(address).read(group))
             self._groups.put(key, table, table.nbytes)
         if offset >= len(table):
             raise DataError(f"{address}: there is no row at {position}. Run: irodori corpus verify")

@@ -9,13 +9,14 @@ before is waited for: a server that is restarted while work goes on costs the wo
 
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -25,6 +26,8 @@ from botocore.config import Config
 from pyarrow import fs
 
 from dataprep.errors import DataError
+
+Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
@@ -36,6 +39,7 @@ _DELETED_AT_ONCE = 1000  # the most that one S3 request takes
 _PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
 
 _MISSING = {"404", "NoSuchKey"}
+_AWAY = ("NETWORK_CONNECTION", "curlCode", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE")  # pyarrow's words
 _BROKEN_OFF = (aws.ResponseStreamingError, aws.IncompleteReadError, aws.ReadTimeoutError)
 _BEYOND_END = {"416", "InvalidRange"}
 _EXISTS_ALREADY = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
@@ -270,6 +274,20 @@ def wait_out_outages() -> None:
     _answered.add(_endpoint_name())
 
 
+def patiently(uri: str, read: Callable[[], Result]) -> Result:
+    """`read()`, which reads `uri` through pyarrow, `explained`; repeated where the server breaks off in its answer."""
+    give_up = time.monotonic() + OUTAGE_S
+    while True:
+        try:
+            with explained(uri):
+                return read()
+        except DataError as error:
+            broken_off = isinstance(error.__cause__, OSError) and any(word in str(error.__cause__) for word in _AWAY)
+            if not broken_off or _endpoint_name() not in _answered or time.monotonic() > give_up:
+                raise
+            time.sleep(1.0)
+
+
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
     """Turn every failure of disk, botocore or pyarrow about `uri` into one clear line."""
@@ -469,7 +487,7 @@ def _arrow_message(error: OSError) -> str:
     text = _first_line(error)
     if "ACCESS_DENIED" in text or "INVALID_ACCESS_KEY" in text or "SIGNATURE" in text:
         return f"the S3 server at {_endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
-    if "NETWORK_CONNECTION" in text or "curlCode" in text:
+    if any(word in text for word in _AWAY):
         return f"the S3 server at {_endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
     return text
 

@@ -30,9 +30,13 @@ def write_groups(folder: str, tables: Iterable[pa.Table]) -> Iterator[tuple[str,
 
 def read_group(uri: str, group: int) -> pa.Table:
     """The rows of one row group, and no more of the file. Raises DataError where they are not there."""
-    filesystem, path = storage.arrow_filesystem(uri)
-    with storage.explained(uri), filesystem.open_input_file(path) as file:
-        return pq.ParquetFile(file).read_row_group(group)
+
+    def read() -> pa.Table:
+        filesystem, path = storage.arrow_filesystem(uri)
+        with filesystem.open_input_file(path) as file:
+            return pq.ParquetFile(file).read_row_group(group)
+
+    return storage.patiently(uri, read)
 
 
 def _file(first: pa.Table, others: Iterable[pa.Table]) -> tuple[bytes, int]:

@@ -77,6 +77,30 @@ def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
     check(report, undisturbed)
 
 
+@pytest.mark.s3
+def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S3Server) -> None:
+    uri = f"s3://{BUCKET}/waited"
+    storage.check_reachable(uri)
+    storage.write_whole(uri, b"before")
+
+    def through_arrow() -> bytes:
+        filesystem, path = storage.arrow_filesystem(uri)
+        with filesystem.open_input_file(path) as file:
+            return bytes(file.read())
+
+    for request in (
+        lambda: storage.write_whole(uri, b"after"),
+        lambda: storage.list_files(f"s3://{BUCKET}/"),
+        lambda: storage.patiently(uri, through_arrow),
+    ):
+        server.kill()
+        back = threading.Timer(4.0, server.start)
+        back.start()
+        request()
+        back.join()
+    assert storage.read_bytes(uri) == b"after"
+
+
 @pytest.mark.slow
 @pytest.mark.s3
 def test_an_s3_server_that_is_killed_again_and_again_only_costs_time(
