@@ -78,9 +78,7 @@ def _buckets(buckets: Mapping[tuple[str, str], int], recipe: Mapping[str, Any]) 
     """Over all training rows: the bucket stands in the index."""
     batch = int(recipe.get("batch_rows", 256))
     sizes = list(recipe.get("buckets", {}).get("sizes", ())) or sorted({bucket for _, bucket in buckets})
-    filled = {
-        bucket.bucket: bucket for bucket in fill({size: buckets.get(("train", size), 0) for size in sizes}, BATCH)
-    }
+    filled = {found.bucket: found for found in fill({size: buckets.get(("train", size), 0) for size in sizes}, batch)}
     bars = [
         Bar(size, filled[size].rows, "under-filled" if filled[size].under_filled else "", filled[size].under_filled)
         for size in sizes
