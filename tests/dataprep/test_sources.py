@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from dataprep import assembled
 from dataprep.errors import DataError
 from dataprep.pictures import UnreadablePicture, decode, decode_png
-from dataprep.sources import SourceItem, list_items, read_item
+from dataprep.sources import RefusedItem, Selection, SourceItem, list_items, read_item
 
 SHIPPED = Path(assembled.__file__).parent / "assets" / "pictures"
 
@@ -84,6 +85,37 @@ def test_a_source_without_pictures_is_said_to_be_empty(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "missing"):
         with pytest.raises(DataError, match="no pictures here"):
             list(list_items(str(source)))
+
+
+def test_a_file_whose_name_is_no_text_is_refused_and_the_others_are_taken(tmp_path: Path) -> None:
+    picture(tmp_path / "good.png")
+    os.link(tmp_path / "good.png", os.fsencode(tmp_path) + b"/\xff.png")
+    good, odd = list_items(str(tmp_path))
+    assert read_item(good).data
+    with pytest.raises(RefusedItem, match="its name is not UTF-8"):
+        read_item(odd)
+
+
+def test_facts_of_an_index_in_a_folder_can_be_selected_and_grouped(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "mask.png"):
+        picture(tmp_path / "set" / name)
+    lines = [
+        {
+            "path": "b.png",
+            "rating": "g",
+            "score": 2.5,
+            "caption": "b",
+            "mask": "mask.png",
+            "date": "2020-01-01",
+            "of": "x",
+        },
+        {"path": "a.png"},
+    ]
+    (tmp_path / "set" / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [Path(item.uri).name for item in list_items(str(tmp_path))] == ["b.png", "a.png"]
+    (item,) = list_items(str(tmp_path), Selection(min_score=2, date_to="2020", group_by="of"))
+    assert (item.rating, item.score, item.caption, item.group) == ("g", 2.5, "b", "x")
+    assert read_item(item).mask == (tmp_path / "set" / "mask.png").read_bytes()
 
 
 def known_answers(folder: Path, **settings: object) -> Path:
