@@ -27,7 +27,7 @@ app.add_typer(shelf)
 
 @app.command("build")
 def corpus_build(
-    source: Annotated[list[str], typer.Option(help="A folder, archive, index or s3:// prefix (docs/corpus.md); may be repeated.")],
+    source: Annotated[list[str], typer.Option(help="A folder, archive, index or s3:// prefix; may be repeated.")],
     out: Annotated[str, typer.Option(help="Where the corpus is or will be.")] = "corpus",
     recipe: Annotated[str, typer.Option(help="The name of a recipe, or a YAML file of settings.")] = "plain",
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N pictures of the sources.")] = None,
