@@ -102,6 +102,11 @@ def _slow(row: RowInput) -> np.ndarray:
     return gray_of_row(row)
 
 
+def _pauses(row: RowInput) -> np.ndarray:
+    time.sleep(1.5)
+    return gray_of_row(row)
+
+
 _BEHAVIOURS: dict[str, Callable[[RowInput], object]] = {
     "raises": _raises,
     "waits": _waits,
@@ -114,5 +119,6 @@ _BEHAVIOURS: dict[str, Callable[[RowInput], object]] = {
     "dies once": _dies_once,
     "dies": _dies,
     "slow": _slow,
+    "pauses": _pauses,
 }
 DRILLS = list(_BEHAVIOURS)

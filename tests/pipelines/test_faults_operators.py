@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataprep.columns import read_rows
@@ -12,9 +13,10 @@ from dataprep.errors import DataError
 from dataprep.guard import LimitSettings
 from dataprep.identity import content_id
 from dataprep.operators import CorpusRecipe
+from dataprep.pictures import encode_png
 from pipelines.build import BuildReport, run_build
 from pipelines.build_tasks import FAULTS, in_process
-from tests.corpus_pictures import SMALL
+from tests.corpus_pictures import SMALL, picture, write_pictures
 from tests.pipelines.fault_operators import COLUMN, DRILL, forget, write_drills
 
 DRILLED = replace(SMALL, extra_operators=(DRILL,), limits=LimitSettings(seconds_per_picture=1, memory_bytes=256 << 20))
@@ -121,3 +123,39 @@ def test_an_operator_that_cannot_be_had_is_said_before_work_starts(tmp_path: Pat
     source = write_drills(tmp_path / "source", {}, 1)
     with pytest.raises((DataError, ValueError), match=message):
         run_build([str(source)], str(tmp_path / "out"), CorpusRecipe(extra_operators=(name,)), engine=in_process)
+
+
+# ---- the scan -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (LimitSettings(seconds_per_picture=0.05), "timeout"),
+        (LimitSettings(memory_bytes=16 << 20), "out-of-memory"),
+    ],
+)
+def test_a_picture_that_costs_too_much_to_look_at_is_a_reject_that_can_be_tried_again(
+    tmp_path: Path, limits: LimitSettings, reason: str
+) -> None:
+    source, out = write_pictures(tmp_path / "source", 4), str(tmp_path / "out")
+    recipe = replace(SMALL, filters=replace(SMALL.filters, max_side=2000))
+    run_build([str(source)], out, recipe, engine=in_process)
+    (source / "huge.png").write_bytes(encode_png(np.tile(picture(7), (100, 100, 1))))  # 4800 x 6400
+    tight = run_build([str(source)], out, replace(recipe, limits=limits), engine=in_process)
+    assert (sum(tight.rows.values()), dict(tight.rejects)) == (4, {reason: 1})
+    kept = run_build([str(source)], out, recipe, engine=in_process)
+    assert (kept.is_new, dict(kept.rejects)) == (False, {reason: 1})  # nobody asked for another try
+    tried = run_build([str(source)], out, recipe, engine=in_process, retry=(reason,))
+    assert (sum(tried.rows.values()), dict(tried.rejects)) == (4, {"too-large": 1})
+    assert verify(out) == []
+
+
+def test_a_failed_cell_is_computed_when_it_is_tried_again_with_other_limits(tmp_path: Path) -> None:
+    source, out = write_drills(tmp_path / "source", {2: "pauses", 3: "raises"}, 8), str(tmp_path / "out")
+    assert run_build([str(source)], out, DRILLED, engine=in_process).failures == {COLUMN: 2}
+    patient = replace(DRILLED, limits=LimitSettings())
+    report = run_build([str(source)], out, patient, engine=in_process, retry=("timeout",))
+    assert report.failures == {COLUMN: 1}
+    assert dict(report.computed) == {COLUMN: 1}  # one shard of one column
+    assert report.digest == run_build([str(source)], f"{out}-at-once", patient, engine=in_process).digest
