@@ -13,10 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Labels = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.uint8]  # 0 or 1
+Ordered = npt.NDArray[Any]  # labels as uint16 or float32
+SMALL = 500  # pixels; a region of at least so many stays what it is
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 KEEP: dict[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "median": np.median}
 
@@ -81,37 +82,50 @@ def _fill_balls(free: Flags, radius: int, max_fills: int) -> Labels:
     centres: Flags = cv2.erode(free, kernel).astype(np.uint8)
     seed_of = np.zeros(free.shape, np.int32)  # 1 + index of the first centre of the fill over this pixel
     while centres.any():
-        order, seeds = _components(centres)
-        fill = cv2.dilate(_unhindered(order, seeds.size, kernel), kernel).astype(np.int32)
+        # Only around what is left: a ball reaches 2 radius pixels beyond its centres, to the centres that it takes.
+        left, top, width, height = cv2.boundingRect(centres)
+        reach = np.s_[
+            max(0, top - 2 * radius) : top + height + 2 * radius, max(0, left - 2 * radius) : left + width + 2 * radius
+        ]
+        part = centres[reach]
+        order, seeds = _components(part)
+        fill = cv2.dilate(_unhindered(order, seeds.size, kernel), kernel)
         filled = fill > 0
-        seed_of[filled] = seeds[fill[filled]]
-        centres[cv2.dilate(filled.view(np.uint8), kernel) > 0] = 0
+        rows, columns = np.divmod(seeds, part.shape[1])
+        names = 1 + (rows + reach[0].start) * free.shape[1] + columns + reach[1].start
+        seed_of[reach][filled] = names[fill[filled].astype(np.int32)]
+        part[cv2.dilate(filled.view(np.uint8), kernel) > 0] = 0
     labels = _compact(seed_of)
     return np.where(labels <= max_fills, labels, 0)
 
 
-def _components(flags: Flags) -> tuple[npt.NDArray[np.float32], Labels]:
-    """4-connected components 1..n by their first pixel; for each label 1 + the index of that pixel (0 for label 0).
+def _components(flags: Flags) -> tuple[Ordered, Labels]:
+    """4-connected components 1..n by their first pixel; for each label the index of that pixel (undefined for 0).
 
-    Labels are float32, exact to 2^24 components, since OpenCV has no 32-bit integer morphology.
+    Labels are 16 bits where they fit, else float32, exact to 2^24: OpenCV has no 32-bit integer morphology.
     """
     count, labels = cv2.connectedComponents(flags, connectivity=4, ltype=cv2.CV_32S)
-    found = np.flatnonzero(flags)[::-1]
-    seeds = np.zeros(count, np.int32)
-    seeds[labels.ravel()[found]] = found + 1  # the last to write is the first pixel
+    begins = flags.copy()  # first pixels of a run along a row
+    begins[:, 1:] &= 1 - flags[:, :-1]
+    found = np.flatnonzero(begins)[::-1]
+    seeds = np.full(count, -1, np.int32)
+    seeds[labels.ravel()[found]] = found  # the last to write is the first pixel
+    dtype = np.uint16 if count < 1 << 16 else np.float32
+    if (np.diff(seeds) > 0).all():  # as OpenCV numbers them, but does not promise
+        return labels.astype(dtype), seeds
     order = np.argsort(seeds)
-    rank = np.empty(count, np.float32)
+    rank = np.empty(count, dtype)
     rank[order] = np.arange(count)
     return rank[labels], seeds[order]
 
 
-def _unhindered(order: npt.NDArray[np.float32], count: int, kernel: Flags) -> npt.NDArray[np.float32]:
+def _unhindered(order: Ordered, count: int, kernel: Flags) -> Ordered:
     """Only the components that come before all components which their ball can meet; labels 0..count-1, 0 = none."""
-    lowest = np.where(order > 0, order, np.float32(count))
+    lowest = np.where(order > 0, order, order.dtype.type(count))
     lowest = cv2.erode(cv2.erode(lowest, kernel), kernel)
-    keeps = np.arange(count, dtype=np.float32)
+    keeps = np.arange(count, dtype=order.dtype)
     keeps[order[lowest < order].astype(np.int32)] = 0
-    return keeps[order.astype(np.int32)]
+    return keeps[order.astype(np.int32, copy=False)]
 
 
 def _compact(labels: Labels) -> Labels:
@@ -151,51 +165,108 @@ def _merge(labels: Labels, sweeps: int) -> Labels:
     """Give small regions to a neighbour until a sweep no longer changes the number of regions.
 
     Within a sweep shapes are those at its start, but a region sees the names that earlier ones took: so a sweep only
-    renames, and needs just the graph of touching regions.
+    renames, and needs just the graph of touching regions. The picture is read for it once, and again for the outlines
+    of regions that grew.
     """
+    shapes = _Shapes(labels)
     for _ in range(sweeps):
-        areas = np.bincount(labels.ravel())
-        names = _renamed(labels, areas)
-        labels = names[labels]
-        if np.unique(names[areas > 0]).size == np.count_nonzero(areas):
+        before = np.count_nonzero(shapes.areas)
+        shapes.rename(_renamed(shapes))
+        if np.count_nonzero(shapes.areas) == before:
             break
-    return labels
+    return shapes.names[labels]
 
 
-def _renamed(labels: Labels, areas: npt.NDArray[np.intp]) -> Labels:
+def _renamed(shapes: "_Shapes") -> Labels:
     """One sweep: the new name of every label 0..n, decided in rising order of the old ones."""
-    names = np.arange(areas.size, dtype=np.int32)
-    touching = _touching(labels)
-    boxes = ndimage.find_objects(labels)
-    small = np.flatnonzero((areas > 0) & (areas < 500))
-    for region in small[small > 0].tolist():
-        area, neighbours = areas[region], {int(names[other]) for other in touching.get(region, ())} - {0}
+    areas, touching = shapes.areas.tolist(), shapes.touching()
+    names = list(range(len(areas)))
+    for region in np.flatnonzero(shapes.is_small()).tolist():
+        area, neighbours = areas[region], {names[other] for other in touching.get(region, ())} - {0}
         if not neighbours:
             names[region] = 0 if area < 5 else region
-        elif area < 50 or (area < 250 and len(neighbours) == 1) or _corners(labels, region, boxes) <= 5:
+        elif area < 50 or (area < 250 and len(neighbours) == 1) or shapes.corners(region) <= 5:
             names[region] = min(neighbours)
-    return names
+    return np.array(names, np.int32)
 
 
-def _touching(labels: Labels) -> dict[int, list[int]]:
-    """For each region the others that share a pixel edge with it; lines are nobody's neighbour."""
-    span, meetings = int(labels.max()) + 1, []
+class _Shapes:
+    """Regions under the names that sweeps gave them: sizes, neighbours, and the outlines of the small ones."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self.areas = np.bincount(labels.ravel())
+        self.names = np.arange(self.areas.size, dtype=np.int32)  # of the regions at first
+        self._meetings = _meetings(labels)
+        self._boxes = _boxes(labels, self.is_small())
+        self._corners: dict[int, int] = {}
+
+    def is_small(self) -> npt.NDArray[np.bool_]:
+        """Which regions may be given away at all."""
+        small = (self.areas > 0) & (self.areas < SMALL)
+        small[0] = False
+        return small
+
+    def touching(self) -> dict[int, list[int]]:
+        """For each region the others that share a pixel edge with it; lines are nobody's neighbour."""
+        found: dict[int, list[int]] = {}
+        for one, other in self._meetings.tolist():
+            found.setdefault(one, []).append(other)
+            found.setdefault(other, []).append(one)
+        return found
+
+    def corners(self, region: int) -> int:
+        """Vertices of the outer contour of a small region, simplified to 2 % of its length."""
+        if region not in self._corners:
+            top, left, bottom, right = self._boxes[region].tolist()
+            inside = self.names[self._labels[top:bottom, left:right]] == region
+            contours, _ = cv2.findContours(inside.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            length = cv2.arcLength(contours[0], True)
+            self._corners[region] = len(cv2.approxPolyDP(contours[0], 0.02 * length, True))
+        return self._corners[region]
+
+    def rename(self, names: Labels) -> None:
+        """Join the regions that `names` (new name of each region 0..n) gives one name."""
+        count, present = names.size, np.flatnonzero(self.areas)
+        same = (np.bincount(names[present], minlength=count) == 1) & (names == np.arange(count))
+        self._corners = {region: corners for region, corners in self._corners.items() if same[region]}
+        self.areas = np.bincount(names, self.areas, count).astype(np.int64)
+        self.names = names[self.names]
+        for side, outermost in enumerate((np.minimum, np.minimum, np.maximum, np.maximum)):
+            moved = self._boxes[:, side].copy()
+            outermost.at(moved, names[present], self._boxes[present, side])
+            self._boxes[:, side] = moved
+        self._meetings = _distinct(names[self._meetings])
+
+
+def _meetings(labels: Labels) -> Labels:
+    """(n, 2): the pairs of regions that share a pixel edge, each once, the smaller label first."""
+    found = []
     for one, other in ((labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])):
         meet = (one != other) & (one > 0) & (other > 0)
-        first, second = one[meet].astype(np.int64), other[meet].astype(np.int64)
-        meetings += [first * span + second, second * span + first]
-    touching: dict[int, list[int]] = {}
-    for meeting in np.unique(np.concatenate(meetings)).tolist():
-        touching.setdefault(meeting // span, []).append(meeting % span)
-    return touching
+        found.append(np.stack([one[meet], other[meet]], axis=1))
+    return _distinct(np.concatenate(found))
 
 
-def _corners(labels: Labels, region: int, boxes: list[tuple[slice, slice]]) -> int:
-    """Vertices of the outer contour of a region, simplified to 2 % of its length."""
-    inside = (labels[boxes[region - 1]] == region).astype(np.uint8)
-    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    contour = contours[0]
-    return len(cv2.approxPolyDP(contour, 0.02 * cv2.arcLength(contour, True), True))
+def _distinct(pairs: Labels) -> Labels:
+    """The pairs of two different regions, each once, the smaller label first."""
+    low, high = pairs.min(axis=1, initial=0xFFFF), pairs.max(axis=1, initial=0)
+    pairs = np.unique((low.astype(np.int64) << 32 | high)[(low != high) & (low > 0)])
+    return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1).astype(np.int32)
+
+
+def _boxes(labels: Labels, wanted: npt.NDArray[np.bool_]) -> Labels:
+    """(n, 4): first row and column of each wanted region, and those behind its last."""
+    boxes = np.zeros((wanted.size, 4), np.int32)
+    found = np.flatnonzero(wanted[labels])
+    owners = labels.ravel()[found].astype(np.uint16)  # 16 bits are sorted fast, and labels stay below 60000
+    order = np.argsort(owners, kind="stable")
+    owners, (rows, columns) = owners[order], np.divmod(found[order], labels.shape[1])
+    starts = np.flatnonzero(np.diff(owners, prepend=np.uint16(0)))  # owners are not 0
+    if starts.size:
+        edges = [ufunc.reduceat(values, starts) for ufunc in (np.minimum, np.maximum) for values in (rows, columns)]
+        boxes[owners[starts]] = np.stack(edges, axis=1) + np.array([0, 0, 1, 1])
+    return boxes
 
 
 # ---- thinning -----------------------------------------------------------------------------------------------------

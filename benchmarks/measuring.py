@@ -1,0 +1,78 @@
+"""What the corpus benchmarks share: pictures to measure on, interleaved timing, and tables.
+
+Times are CPU time of this process on one thread, so that a rate is a rate per core. Rivals take turns in an order that
+rotates, each after a call that is not counted (the memory that the one before gave back has to be fetched again).
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dataprep.sources import list_items, read_item
+from pipelines.pictures import ASSEMBLED
+
+DEFAULT_PICTURES = Path(__file__).parents[2] / "shared" / "data" / "storybook"  # beside a checkout, where it is there
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table; `rows` have the same keys. `met` is None where nothing was promised."""
+
+    name: str
+    about: str  # what is compared with what
+    rows: Sequence[Row]
+    met: bool | None
+
+
+def source_of(folder: str | None) -> tuple[str, str]:
+    """(address, what to call it) of the pictures: the folder asked for, the default one, or the shipped drawings."""
+    if folder is not None:
+        return folder, f"the pictures of {Path(folder).name}"
+    if DEFAULT_PICTURES.is_dir():
+        return str(DEFAULT_PICTURES), f"the pictures of {DEFAULT_PICTURES.name}"
+    return ASSEMBLED, "the drawings that ship with the project"
+
+
+def picture_bytes(source: str, count: int) -> list[bytes]:
+    """The encoded bytes of `count` pictures spread evenly over a source."""
+    items = list(list_items(source))
+    step = max(1, len(items) // count)
+    return [read_item(item).data for item in items[::step][:count]]
+
+
+def take_turns(rivals: Mapping[str, Callable[[Any], Any]], jobs: Sequence[Any], rounds: int) -> dict[str, float]:
+    """Median CPU seconds that each rival needs for all jobs together."""
+    cv2.setNumThreads(1)
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    names = list(rivals)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            rivals[name](jobs[0])
+            started = time.process_time()
+            for job in jobs:
+                rivals[name](job)
+            seconds[name].append(time.process_time() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def markdown(section: Section) -> str:
+    """A section as Markdown: its heading, what it compares, and its table."""
+    head = {None: "", True: " (bar met)", False: " (bar NOT met)"}[section.met]
+    lines = [f"## {section.name}{head}", "", section.about, ""]
+    if section.rows:
+        lines += ["| " + " | ".join(section.rows[0]) + " |", "|" + "---|" * len(section.rows[0])]
+        lines += ["| " + " | ".join(_shown(value) for value in row.values()) + " |" for row in section.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return "" if value is None else str(value)
