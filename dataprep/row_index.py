@@ -31,7 +31,7 @@ class RowIndex:
     @classmethod
     def open(cls, snapshot: Snapshot, split: str) -> "RowIndex":
         """The rows of `split`, none where the snapshot has no such split. DataError for a missing or damaged index."""
-        shards, buckets = _Names(), _Names()
+        shards, buckets = Names(), Names()
         ids, positions = [np.zeros((0, 32), np.uint8)], [np.zeros(0, np.int32)]
         for batch in _batches_of(snapshot, split):
             ids.append(unhex(batch["id"]))
@@ -67,7 +67,7 @@ def _batches_of(snapshot: Snapshot, split: str) -> Iterator[pa.RecordBatch]:
         yield batch.filter(pc.equal(batch["split"], split))
 
 
-class _Names:
+class Names:
     """Names as codes, batch after batch."""
 
     def __init__(self) -> None:
