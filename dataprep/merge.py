@@ -188,16 +188,17 @@ def _placed(rows: pa.Table, files: Sequence[Sequence[ShardFiles]]) -> tuple[pa.T
 def _numbered(rows: pa.Table, numbers: Mapping[tuple[int, str, str], int]) -> npt.NDArray[np.intp]:
     """The number of each row's shard; shards are few, so their names are looked up once for each batch."""
     found = [np.zeros(0, np.intp)]
-    for batch in rows.select(["part", "split", "shard"]).to_batches():
-        codes = [column.dictionary_encode() for column in batch.columns]
-        lookup: dict[tuple[int, ...], int] = {}
-        mine = np.stack([code.indices.to_numpy() for code in codes], axis=1)
-        distinct, inverse = np.unique(mine, axis=0, return_inverse=True)
-        words = [code.dictionary.to_pylist() for code in codes]
-        for row in distinct.tolist():
-            part, split, shard = (values[code] for values, code in zip(words, row, strict=True))
-            lookup[tuple(row)] = numbers[part, split, shard]
-        found.append(np.array([lookup[tuple(row)] for row in distinct.tolist()], np.intp)[inverse.reshape(-1)])
+    for batch in filter(len, rows.select(["part", "split", "shard"]).to_batches()):
+        parts, splits, names = (column.dictionary_encode() for column in batch.columns)
+        words = [column.dictionary.to_pylist() for column in (parts, splits, names)]
+        shape = tuple(map(len, words))
+        codes = [column.indices.to_numpy() for column in (parts, splits, names)]
+        distinct, inverse = np.unique(np.ravel_multi_index(codes, shape), return_inverse=True)
+        here = [
+            numbers[words[0][p], words[1][s], words[2][n]]
+            for p, s, n in np.transpose(np.unravel_index(distinct, shape))
+        ]
+        found.append(np.array(here, np.intp)[inverse])
     return np.concatenate(found)
 
 

@@ -159,11 +159,15 @@ def _entries(where: str) -> Iterator[dict[str, Any]]:
         raise DataError(f"{where}: not JSON: {error}") from error
 
 
-def _members_listed(archives: Mapping[str, Any], where: str) -> Iterator[str]:
-    for archive, names in archives.items():
-        if not isinstance(names, list):
-            raise DataError(f"{where}: {archive} needs a list of names.")
-        yield from (f"{stem_of(archive)}/{name}" for name in names)
+def _members_listed(listed: Mapping[str, Any], where: str) -> Iterator[Any]:
+    """Of {name: facts}, as the released loaders read it and `corpus export` writes it, or {zip: names}."""
+    for key, held in listed.items():
+        if isinstance(held, dict):
+            yield held | {"name": key}
+        elif isinstance(held, list):
+            yield from (f"{stem_of(key)}/{name}" for name in held)
+        else:
+            raise DataError(f"{where}: {key} needs a list of names, or facts.")
 
 
 def _elements(text: str) -> Iterator[Any]:
