@@ -1,7 +1,9 @@
 """Every picture exactly once: a row of one shard, or a reject with the reason."""
 
 import hashlib
+from collections import Counter
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -133,3 +135,81 @@ def test_other_tags_do_not() -> None:
     before = plan([record(number) for number in range(10)])
     after = plan([record(number, tags=["new"]) for number in range(10)], earlier=before)
     assert set(after.shards) == set(before.shards)
+
+
+def test_rows_are_counted_by_split_and_bucket() -> None:
+    made = plan([record(number, width=100 + 60 * (number % 3)) for number in range(40)])
+    expected: dict[str, Counter[str]] = {}
+    for row in made.rows.to_pylist():
+        expected.setdefault(row["split"], Counter())[row["bucket"]] += 1
+    assert made.bucket_counts() == expected
+    assert len(expected["train"]) == 3
+
+
+def by_hand(records: list[dict[str, Any]], distance: int) -> tuple[list[dict[str, Any]], dict[str, tuple[str, str]]]:
+    """One picture after another, by id: the kept ones, and source -> (reason, kept id) of the others."""
+    kept, dropped = [], {}
+    waiting = sorted(records, key=lambda known: known["id"])
+    for column, word in (("id", "duplicate-file"), ("pixel_hash", "duplicate-pixels"), ("phash", "near-duplicate")):
+        kept = []
+        for one in waiting:
+            alike = [other for other in kept if is_alike(one, other, column, distance)]
+            if alike:
+                dropped[one["uri"]] = (word, alike[0]["id"])
+            else:
+                kept.append(one)
+        waiting = kept
+    return kept, dropped
+
+
+def is_alike(one: dict[str, Any], other: dict[str, Any], column: str, distance: int) -> bool:
+    if column != "phash":
+        return bool(one[column] == other[column])
+    found = one["assembly"] is None and other["assembly"] is None
+    return found and (one["phash"] ^ other["phash"]).bit_count() <= distance
+
+
+def test_a_crowded_listing_is_planned_as_by_hand() -> None:
+    draw = Random(4)
+    records = []
+    for number in range(400):
+        like = draw.randrange(220)  # many files come twice
+        fields: dict[str, Any] = {"uri": f"s/{number}", "assembly": "{}" if like % 7 == 0 else None}
+        fields["group"] = draw.choice([None, "", f"g{like % 9}"])
+        if draw.random() < 0.3:
+            fields["pixel_hash"] = record(like // 2)["pixel_hash"]
+        fields["phash"] = draw.getrandbits(10) if like % 2 else record(like)["phash"]
+        records.append(record(like) | fields)
+    kept, dropped = by_hand(records, RECIPE.filters.phash_distance)
+    made = plan(records)
+    assert [(row["id"], row["uri"]) for row in made.rows.to_pylist()] == [(row["id"], row["uri"]) for row in kept]
+    assert rejects(made) == dropped
+    assert {reason for reason, _ in dropped.values()} == {"duplicate-file", "duplicate-pixels", "near-duplicate"}
+    splits = [assign_split(row["group"] or row["id"], 0.3) for row in kept]
+    assert made.rows["split"].to_pylist() == splits
+
+
+def test_the_index_says_where_each_row_lies() -> None:
+    made = plan([record(number) for number in range(33)])
+    where = {made.rows["id"][int(row)].as_py(): (shard.name, shard.split, place)
+             for shard in made.shards for place, row in enumerate(shard.rows)}  # fmt: skip
+    assert {row["id"]: (row["shard"], row["split"], row["position"]) for row in made.index().to_pylist()} == where
+    assert made.index()["id"].to_pylist() == sorted(where)
+
+
+def test_a_row_that_changes_its_split_leaves_its_shard() -> None:
+    before = plan([record(number) for number in range(30)])
+    after = plan([record(number) for number in range(30)], replace(RECIPE, validation_share=0.6), before)
+    splits = {shard.name: shard.split for shard in before.shards}
+    kept = [shard for shard in after.shards if shard.name in splits]
+    assert all(splits[shard.name] == shard.split for shard in kept)
+    assert 0 < len(kept) < len(before.shards)
+    assert sorted(int(row) for shard in after.shards for row in shard.rows) == list(range(30))
+
+
+def test_nothing_to_plan_is_an_empty_plan() -> None:
+    made = plan(
+        [record(1, reason="unreadable", message="empty", pixel_hash=None, phash=None)], earlier=plan([record(2)])
+    )
+    assert (len(made.rows), made.shards, len(made.index())) == (0, (), 0)
+    assert len(made.rejects) == 1
