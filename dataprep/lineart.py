@@ -44,9 +44,12 @@ def draw_sigma(row_id: str, seed: int) -> float:
 def xdog(gray: npt.NDArray[np.uint8], settings: XDoGSettings) -> npt.NDArray[np.uint8]:
     """Line art of a grey picture: uint8 (H, W) -> uint8 (H, W), black lines on white."""
     response = difference_of_gaussians(gray / 255.0, settings)
-    # T(D) = 1 where D >= epsilon, else 1 + tanh(phi (D - epsilon))
-    below = 1.0 + np.tanh(settings.phi * np.minimum(response - settings.epsilon, 0.0))
-    return np.rint(below * 255.0).astype(np.uint8)
+    # T(D) = 1 where D >= epsilon, else 1 + tanh(phi (D - epsilon)). Below -4 that is 0 in 8 bits, and tanh is slow.
+    exponent = settings.phi * (response - settings.epsilon)
+    lines = np.where(exponent < -4.0, 0, 255).astype(np.uint8)
+    soft = (exponent >= -4.0) & (exponent < 0.0)
+    lines[soft] = np.rint((1.0 + np.tanh(exponent[soft])) * 255.0)
+    return lines
 
 
 def difference_of_gaussians(gray: npt.NDArray[np.float64], settings: XDoGSettings) -> npt.NDArray[np.float64]:
