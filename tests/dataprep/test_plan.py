@@ -138,7 +138,7 @@ def test_other_tags_do_not() -> None:
 
 
 def test_rows_are_counted_by_split_and_bucket() -> None:
-    made = plan([record(number, width=100 + 60 * (number % 3)) for number in range(40)])
+    made = plan([record(number, width=80 + 60 * (number % 3)) for number in range(40)])
     expected: dict[str, Counter[str]] = {}
     for row in made.rows.to_pylist():
         expected.setdefault(row["split"], Counter())[row["bucket"]] += 1
@@ -191,8 +191,8 @@ def test_a_crowded_listing_is_planned_as_by_hand() -> None:
 
 def test_the_index_says_where_each_row_lies() -> None:
     made = plan([record(number) for number in range(33)])
-    where = {made.rows["id"][int(row)].as_py(): (shard.name, shard.split, place)
-             for shard in made.shards for place, row in enumerate(shard.rows)}  # fmt: skip
+    ids = made.rows["id"].to_pylist()
+    where = {ids[row]: (shard.name, shard.split, n) for shard in made.shards for n, row in enumerate(shard.rows)}
     assert {row["id"]: (row["shard"], row["split"], row["position"]) for row in made.index().to_pylist()} == where
     assert made.index()["id"].to_pylist() == sorted(where)
 
@@ -208,8 +208,7 @@ def test_a_row_that_changes_its_split_leaves_its_shard() -> None:
 
 
 def test_nothing_to_plan_is_an_empty_plan() -> None:
-    made = plan(
-        [record(1, reason="unreadable", message="empty", pixel_hash=None, phash=None)], earlier=plan([record(2)])
-    )
+    bad = record(1, reason="unreadable", message="empty", pixel_hash=None, phash=None)
+    made = plan([bad], earlier=plan([record(2)]))
     assert (len(made.rows), made.shards, len(made.index())) == (0, (), 0)
     assert len(made.rejects) == 1
