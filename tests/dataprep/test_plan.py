@@ -138,7 +138,7 @@ def test_other_tags_do_not() -> None:
 
 
 def test_rows_are_counted_by_split_and_bucket() -> None:
-    made = plan([record(number, width=80 + 60 * (number % 3)) for number in range(40)])
+    made = plan([record(number, width=60 + 40 * (number % 3)) for number in range(40)])
     expected: dict[str, Counter[str]] = {}
     for row in made.rows.to_pylist():
         expected.setdefault(row["split"], Counter())[row["bucket"]] += 1
