@@ -19,11 +19,14 @@ RayWorkers = Annotated[
 
 @app.command("diff")
 def corpus_diff(a: At, b: At, json_: Json = False) -> None:
-    """What the second snapshot has that the first has not, and the other way round."""
+    """Which rows, facts, columns and rejects two snapshots do not share; "equal" where their digests agree."""
     from dataprep.diff import diff, parse_at
 
     difference = diff(*parse_at(a), *parse_at(b))
-    _tell(difference.document(), difference.summary(), json_)
+    digest = difference.before["digest"]
+    equal = digest == difference.after["digest"]
+    told = f"{a} and {b} are equal: digest {digest}" if equal else difference.summary()
+    _tell(difference.document() | {"equal": equal}, told, json_)
 
 
 @app.command("export")

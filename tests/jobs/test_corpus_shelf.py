@@ -34,7 +34,7 @@ WRONG = [
     (["corpus", "gc", "one", "--older-than", "-1"], "--older-than"),
     (["corpus", "merge", "one", "--out", "o"], "at least two"),
     (["corpus", "merge", "one", "two", "--out", "o", "--columns", "some"], "all or shared"),
-    (["corpus", "diff", "one"], "b"),
+    (["corpus", "diff", "one"], "Missing argument"),
 ]
 
 # (call, what the line must say)
@@ -175,12 +175,12 @@ def test_a_merge_makes_a_corpus_with_a_chain(desk: Path, capfd: pytest.CaptureFi
 
 def test_a_difference_is_told_and_equal_snapshots_are_equal(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["corpus", "diff", "one@1", "one@1"]) == 0
-    assert "equal" in capsys.readouterr().out
+    assert "one@1 and one@1 are equal: digest " in capsys.readouterr().out
     assert run(["corpus", "diff", "one@1", "one"]) == 0
     said = capsys.readouterr().out
     assert "sketch_xdog" in said
     assert "region_map" in said
-    assert told(capsys, "corpus", "diff", "one@1", "one@2")
+    assert told(capsys, "corpus", "diff", "one@1", "one@2")["equal"] is False
 
 
 @pytest.mark.parametrize(
