@@ -19,6 +19,7 @@ from eval.errors import EvalError
 from jobs.console import silence
 from jobs.corpus import app as corpus_app
 from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, Workers, engines, log_folder, plain, tell
+from jobs.plan import plan
 from model.errors import ModelError
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest, parse_assignments
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(corpus_app, name="corpus")
+app.command("plan")(plan)
 
 
 @app.command()

@@ -1,0 +1,107 @@
+"""What a training stage will take: device hours, machine hours, bytes and requests of its samples.
+
+The rate of a device is, in this order: given by the user; measured by `python -m benchmarks.operator_costs --training`;
+or an estimate: counted floating-point operations of an image over a share of the device's peak, and marked as such.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataprep.buckets import V1_BUCKETS, bucket_size, expanded
+from dataprep.columns import ROW_GROUP_ROWS
+from pipelines.cluster import WorkerGroup
+from pipelines.cost import CostTable, Forecast, Line, Phase, PictureMix
+from pipelines.errors import PipelineError
+from pipelines.recipes import StageRecipe, with_length
+
+# Dense bf16 TFLOPS of one device, from the makers' data sheets, by the instances that carry it.
+PEAKS = {"p4d.24xlarge": ("A100", 312.0), "p4de.24xlarge": ("A100", 312.0), "p5.48xlarge": ("H100 SXM", 989.0)}
+UTILISATION = 0.28  # of the peak: what MosaicML's published 36.3 images a second of an A100 (SD2, 512 x 512) come to
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Training images a second of one device; `origin` says how it is known."""
+
+    images_per_s: float
+    origin: str
+    estimate: bool
+
+
+@dataclass(frozen=True)
+class RateGiven:
+    """What the user says of the devices; None where nothing."""
+
+    images_per_s: float | None = None
+    peak_tflops: float | None = None
+    utilisation: float | None = None
+
+
+def rate_of(recipe: StageRecipe, table: CostTable, group: WorkerGroup, given: RateGiven) -> Rate:
+    """The rate of one device of `group`. PipelineError where neither a measurement nor a peak is known."""
+    if given.images_per_s:
+        return Rate(given.images_per_s, f"given: {given.images_per_s:g} images a second and device", False)
+    known = table.training.get(f"{recipe.family}.{recipe.model_size}", {})
+    area = mean_area(recipe) / known["area"] if known else 1.0
+    kind = "cuda" if group.devices else "cpu"
+    if measured := known.get("rates", {}).get(kind):
+        origin = f"measured: {measured['images_per_s']:.3g} images a second on one {measured['device']}"
+        scaled = "" if area == 1 else f", for {area:.2g} of its pixels (assumed: in proportion)"
+        return Rate(measured["images_per_s"] / area, f"{origin}, {measured['date']}{scaled}", area != 1)
+    device, peak = ("given", given.peak_tflops) if given.peak_tflops else PEAKS.get(group.instance, ("", None))
+    if peak is None or not known:
+        raise PipelineError(
+            f"nothing is known of the speed of {recipe.stage} ({recipe.model_size}) on {group.name}: give "
+            "--images-per-second of one device, or --peak-tflops"
+        )
+    flops, share = known["flops"] * area, given.utilisation or UTILISATION
+    rate = peak * 1e12 * share / flops
+    origin = f"{flops / 1e12:.2f} TFLOP an image (counted) at {share:.0%} (assumed) of {peak:g} TFLOPS ({device})"
+    return Rate(rate, f"estimate: {rate:.3g} images a second and device: {origin}", True)
+
+
+def forecast_stage(
+    recipe: StageRecipe,
+    rows: int,
+    table: CostTable,
+    group: WorkerGroup,
+    mix: PictureMix,
+    given: RateGiven,
+    shares: Mapping[str, float],
+) -> Forecast:
+    """What `recipe` takes on all devices of `group` with `rows` training rows."""
+    length = "fixed by the recipe" if recipe.images else f"{recipe.epochs:g} epochs of {rows:,} training rows"
+    recipe = with_length(recipe, [rows])
+    devices = group.devices or group.cores
+    rate = rate_of(recipe, table, group, given)
+    hours = recipe.images / (rate.images_per_s * devices) / 3600
+    opened = ["color", *(f"sketch_{style}" for style in recipe.styles)]
+    sizes = [table.step(column, mix.jpeg_share).bytes.at(mix.megapixels) * shares.get(column, 1.0) for column in opened]
+    read = recipe.images * ROW_GROUP_ROWS * sum(sizes)
+    # A sample and its reference are one row: one row group of each column.
+    line = Line("read samples", 0, 0, read_bytes=read, gets=recipe.images * len(opened))
+    steps = math.ceil(recipe.images / recipe.batch_size)
+    train = Phase(f"{steps:,} steps of {recipe.batch_size}", (line,), steps, hours, hours * group.machines)
+    assumptions = (
+        rate.origin,
+        f"{recipe.images:,} images: {length}",
+        f"assumed: {devices:,} devices work at {devices:,} times the rate of one; the reader keeps up",
+        f"bytes and requests: each sample reads one row group ({ROW_GROUP_ROWS} rows) of {len(opened)} columns, and "
+        "none is still in memory",
+        f"{mix.megapixels:.2f} megapixels a picture in the mean, {mix.jpeg_share:.0%} JPEG ({mix.origin})",
+        "not counted: validation, sampling, checkpoints, start-up",
+        *group.notes,
+    )
+    cost = group.cost(train.machine_hours, hours)
+    return Forecast(recipe.stage, rows, group, (train,), cost, assumptions, rate.estimate)
+
+
+def mean_area(recipe: StageRecipe) -> float:
+    """Pixels of a sample in the mean; of all buckets alike, since how rows fill them is not known before."""
+    if recipe.sizes == "random":
+        return float(((recipe.size_range[0] + recipe.size_range[1]) / 2) ** 2)
+    if recipe.sizes == "fixed":
+        return float(recipe.width * recipe.height)
+    sides = [bucket_size(bucket) for bucket in expanded(recipe.bucket_sizes or V1_BUCKETS)]
+    return sum(width * height for width, height in sides) / len(sides)
