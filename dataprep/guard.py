@@ -7,7 +7,7 @@ limits later and only where the process is a worker that its engine replaces (`e
 without a word (a segmentation fault, the kernel's out-of-memory killer). For these two, a worker notes in a local file
 what it is about to do; the next worker on that machine publishes the note below the corpus, and whoever tries the task
 again finds the call named there and does not repeat it: after one hang, or after two deaths on the same call. So every
-task ends, and one picture costs a build at most two workers.
+task ends, and one picture costs each machine at most two workers.
 
 A picture with six calls costs the guard 0.1 to 0.2 milliseconds. Away from the main thread there is no interruption,
 away from Linux no limit of memory.
