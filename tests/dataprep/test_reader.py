@@ -1,16 +1,18 @@
-"""The reader gives every row once, whole, from any thread; the sample plan is a pure function of the ordinal."""
+"""The reader gives every row once, whole, from any thread and any process."""
 
+import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dataprep.cells import CellReader, _Recent
 from dataprep.corpus import info
 from dataprep.errors import DataError
 from dataprep.pictures import decode
 from dataprep.reader import CorpusReader
-from dataprep.sample_plan import SamplePlan
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process
 from tests.corpus_pictures import SMALL, write_pictures
@@ -85,24 +87,33 @@ def test_a_file_that_went_missing_is_named(corpus: str, tmp_path: Path) -> None:
         CorpusReader(str(copy), "train", ["color"]).row(0)
 
 
-def test_each_epoch_is_a_permutation_of_its_own() -> None:
-    plan = SamplePlan(100, seed=3)
-    epochs = [[plan.row_of(epoch * 100 + i) for i in range(100)] for epoch in range(3)]
-    assert all(sorted(rows) == list(range(100)) for rows in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert epochs[0] != list(range(100))
+def test_rows_can_be_read_without_their_facts_and_elsewhere_by_their_place(corpus: str) -> None:
+    reader, plain = CorpusReader(corpus, "train", COLUMNS), CorpusReader(corpus, "train", COLUMNS, facts=False)
+    elsewhere = CellReader()
+    for number in range(len(reader)):
+        row = reader.row(number)
+        assert plain.row(number) == {name: row[name] for name in ("id", *COLUMNS)}
+        place = pickle.loads(pickle.dumps(plain.place(number)))
+        assert elsewhere.read(place) == plain.row(number)
 
 
-def test_the_plan_depends_on_seed_and_ordinal_alone() -> None:
-    forwards = [SamplePlan(50, 7).row_of(ordinal) for ordinal in range(120)]
-    backwards = [SamplePlan(50, 7).row_of(ordinal) for ordinal in reversed(range(120))]
-    assert forwards == backwards[::-1]
-    assert forwards != [SamplePlan(50, 8).row_of(ordinal) for ordinal in range(120)]
+def test_a_row_that_is_not_where_the_index_says_is_told(corpus: str) -> None:
+    place = CorpusReader(corpus, "train", ["color"]).place(0)
+    with pytest.raises(DataError, match=rf"row {place.id} is not where the index says"):
+        CellReader().read(replace(place, position=place.position ^ 1))
+    with pytest.raises(DataError, match="there is no row at 15"):
+        CellReader().read(replace(place, position=15))
 
 
-def test_a_plan_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one row"):
-        SamplePlan(0, 0)
+def test_row_groups_that_are_read_again_are_kept_and_the_oldest_go_first() -> None:
+    recent: _Recent[str] = _Recent(most=10)
+    for name, size in (("a", 4), ("b", 4)):
+        recent.put(name, name, size)
+    assert recent.get("a") == "a"
+    recent.put("c", "c", 4)
+    assert [recent.get(name) for name in "abc"] == ["a", None, "c"]
+    recent.put("d", "d", 50)  # larger than all: held until the next one comes
+    assert [recent.get(name) for name in "acd"] == [None, None, "d"]
 
 
 @pytest.mark.s3

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dataprep.errors import DataError
+from dataprep.pictures import decode, decode_at_least
 from dataprep.randomness import generator
 from dataprep.resize import resize_color
 from dataprep.sample import (
@@ -124,6 +125,28 @@ def test_the_style_is_drawn_evenly_from_those_the_row_has():
     assert 70 < both.count("drawn") < 130
     only = {training_sample(make_row(), SETTINGS, generator(5, n, "augment")).style for n in range(20)}
     assert only == {"xdog"}
+
+
+@pytest.mark.parametrize("missing", ["color", "sketch_xdog"])
+def test_a_damaged_or_missing_picture_is_told(missing):
+    with pytest.raises(DataError, match=r"row-1 has no (color|sketch)"):
+        training_sample(make_row() | {missing: None}, SETTINGS, generator(0, 0, "augment"))
+    with pytest.raises(DataError):
+        training_sample(make_row() | {missing: make_row()[missing][:60]}, SETTINGS, generator(0, 0, "augment"))
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_gives_nearly_the_same_sample():
+    rng = np.random.default_rng(0)
+    color = cv2.resize(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8), (603, 501), interpolation=cv2.INTER_CUBIC)
+    jpeg = cv2.imencode(".jpg", color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+    sketch = encoded(color[..., 0])
+    rows = [{"id": "row-1", "color": data, "sketch_xdog": sketch} for data in (jpeg, encoded(decode(jpeg).rgb))]
+    assert decode_at_least(jpeg, 84, 64).rgb.shape[0] < 501 / 2
+    for ordinal in range(5):
+        ours, whole = (training_sample(row, SETTINGS, generator(1, ordinal, "augment")) for row in rows)
+        assert np.abs(ours.color - whole.color).mean() < 0.02
+        assert np.abs(ours.reference - whole.reference).mean() < 0.02
+        np.testing.assert_array_equal(ours.sketch, whole.sketch)
 
 
 def test_a_row_without_any_wanted_sketch_is_named():
