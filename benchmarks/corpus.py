@@ -46,11 +46,18 @@ def memory_section(arguments: argparse.Namespace, source: str, out: Path) -> Sec
     return corpus_memory.run(source, arguments.rows, out, arguments.workers)
 
 
+def reader_section(arguments: argparse.Namespace, source: str, out: Path) -> Section:
+    from benchmarks import corpus_reader
+
+    return corpus_reader.run(source, arguments.rows, arguments.batches, arguments.runs, out, arguments.workers)
+
+
 SECTIONS: dict[str, Run] = {
     "decode": decode_section,
     "regions": regions_section,
     "pipeline": pipeline_section,
     "memory": memory_section,
+    "reader": reader_section,
 }
 
 
@@ -88,7 +95,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=1024, help="pipeline: pictures")
     parser.add_argument("--runs", type=int, default=3, help="pipeline: runs of each engine")
     parser.add_argument("--shard-rows", type=int, default=64, help="pipeline: pictures of a shard")
-    parser.add_argument("--rows", type=int, default=200, help="memory: rows of the smaller build")
+    parser.add_argument("--rows", type=int, default=200, help="memory: rows of the smaller build; reader: rows")
+    parser.add_argument("--batches", type=int, default=40, help="reader: batches of each run")
     parser.add_argument("--workers", type=int, default=2)
     return parser.parse_args()
 

@@ -235,11 +235,14 @@ def test_resizing_while_decoding_is_close_to_resizing_afterwards(width: int) -> 
         assert cv2.PSNR(fast, resize_color(whole, *size)) > 32
 
 
-def test_a_reduced_picture_is_not_shifted_by_its_rounded_sides() -> None:
+@pytest.mark.parametrize("orientation", [1, 2, 3, 6, 8])
+def test_a_reduced_picture_is_not_shifted_by_its_rounded_sides(orientation: int) -> None:
     ramp = np.repeat(np.linspace(0, 255, 801).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)  # 801 = 8 * 100 + 1
-    data = encoded(Image.fromarray(ramp), "JPEG", quality=100)
-    fast, slow = decode_resized(data, 70, 6), resize_color(decode(data).rgb, 70, 6)
-    assert decode_at_least(data, 94, 8).rgb.shape == (8, 101, 3)
+    data = encoded(Image.fromarray(ramp), "JPEG", quality=100, exif=turned(orientation))
+    size = (6, 70) if orientation in (6, 8) else (70, 6)
+    fast, slow = decode_resized(data, *size), resize_color(decode(data).rgb, *size)
+    if orientation == 1:
+        assert decode_at_least(data, 94, 8).rgb.shape == (8, 101, 3)
     assert np.abs(fast.astype(int) - slow).max() <= 1
 
 
