@@ -20,6 +20,7 @@ from pipelines.build import run_build
 from pipelines.build_tasks import in_process
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
 from tests.eval.test_report import Elements
+from tests.jobs.command import irodori
 from tests.pipelines.sample_page import COLUMNS, sample_page
 
 
@@ -174,3 +175,10 @@ def test_columns_stand_in_the_order_in_which_people_look():
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (1234, "1.2 kB"), (5.6e12, "5.6 TB")])
 def test_bytes_are_told_in_powers_of_ten(count, shown):
     assert shown_bytes(count) == shown
+
+
+def test_the_command_names_the_page_for_corpus_and_snapshot(corpus, tmp_path):
+    told = irodori("corpus", "browse", f"{corpus}@1", "--samples", "3", cwd=tmp_path).stdout
+    assert told.startswith("corpus-1.html: 3 of 10 rows of snapshot 1")
+    assert "Content-Security-Policy" in (tmp_path / "corpus-1.html").read_text()
+    assert "there is no snapshot 7" in irodori("corpus", "browse", f"{corpus}@7", cwd=tmp_path, code=1).stderr
