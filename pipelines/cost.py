@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.operators import CorpusRecipe, Operator, operators
+from pipelines.build_scan import PART_MAX, PART_MIN
 from pipelines.cluster import WorkerGroup
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest
+from pipelines.task_tables import GROUPS_PER_FILE
 
 SHIPPED = Path(__file__).with_name("measured_costs.json")
 FORMAT = 1
 EFFICIENCY = 0.85  # of a bare pool of processes that calls the same functions: the bar of the corpus benchmark
 LIST_PAGE = 1000  # objects that one list request of S3 names
-GROUPS_PER_TABLE = 64  # tasks whose rows lie in one working table (pipelines.task_tables)
 OPEN_READS = 3  # requests that read one row group of a Parquet file: its size, its footer, the group
-PART_MIN, PART_MAX = 32, 1024  # pictures of a scan task
 COMMIT_WRITES = 5  # files, index, rejects, document, lineage
 SOURCE_FORMATS = ("jpeg", "png")
 SHARES = {"sketch_drawn": 0.0, "mask": 0.0}  # rows that have one: found pictures rarely bring them
@@ -224,7 +224,7 @@ def _scan_phase(asked: Request, table: CostTable, group: WorkerGroup) -> Phase:
     part = min(PART_MAX, max(PART_MIN, rows // 64))
     tasks = math.ceil(rows / part)
     scan = _line("scan", rows, table.step("scan", asked.mix.jpeg_share), asked.mix, reads_source=True, gets=rows)
-    tables = math.ceil(tasks / GROUPS_PER_TABLE)
+    tables = math.ceil(tasks / GROUPS_PER_FILE)
     # Each part is written by its task, and read by the driver once.
     parts = Line("tasks and records", 0, 0, gets=OPEN_READS * 2 * tasks, puts=tables + tasks)
     lists = Line("list the source", 0, 0, lists=math.ceil(rows / LIST_PAGE))
@@ -250,7 +250,7 @@ def _column_phase(
         lines.append(_line(step.column, rows * share, cost, mix, puts=shards, gets=shards * len(upstream), read=read))
     if not asked.rebuild:
         lines.append(_line("row", rows, table.step("row", mix.jpeg_share), mix, puts=shards))
-    tables = math.ceil(shards / GROUPS_PER_TABLE)
+    tables = math.ceil(shards / GROUPS_PER_FILE)
     lines.append(Line("tasks and commit", 0, 0, gets=OPEN_READS * shards, puts=tables + COMMIT_WRITES))
     return _phase("columns", lines, shards, group, s3)
 
