@@ -7,6 +7,7 @@ quick, rough run. Times want a machine that does nothing else.
 
 import argparse
 import json
+import multiprocessing
 import platform
 import tempfile
 from collections.abc import Callable
@@ -52,12 +53,20 @@ def reader_section(arguments: argparse.Namespace, source: str, out: Path) -> Sec
     return corpus_reader.run(source, arguments.rows, arguments.batches, arguments.runs, out, arguments.workers)
 
 
+def scale_section(arguments: argparse.Namespace, _: str, out: Path) -> Section:
+    from benchmarks import corpus_scale
+
+    with multiprocessing.get_context("spawn").Pool(1) as fresh:  # whose peak of memory is that of this section
+        return fresh.apply(corpus_scale.run, (arguments.scale_rows, out))
+
+
 SECTIONS: dict[str, Run] = {
     "decode": decode_section,
     "regions": regions_section,
     "pipeline": pipeline_section,
     "memory": memory_section,
     "reader": reader_section,
+    "scale": scale_section,
 }
 
 
@@ -97,6 +106,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shard-rows", type=int, default=64, help="pipeline: pictures of a shard")
     parser.add_argument("--rows", type=int, default=200, help="memory: rows of the smaller build; reader: rows")
     parser.add_argument("--batches", type=int, default=40, help="reader: batches of each run")
+    parser.add_argument("--scale-rows", type=int, default=6_000_000, help="scale: rows without pixels")
     parser.add_argument("--workers", type=int, default=2)
     return parser.parse_args()
 
