@@ -59,8 +59,8 @@ class Difference:
         return not any((self.added, self.removed, self.facts, self.columns, self.rejects_added, self.rejects_removed))
 
     def document(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
-        return asdict(self)
+        """All of it, JSON-able, and whether the digests are `equal`."""
+        return asdict(self) | {"equal": self.before["digest"] == self.after["digest"]}
 
     def summary(self) -> str:
         """A line for each kind of difference."""

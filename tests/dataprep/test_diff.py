@@ -53,6 +53,7 @@ def test_equal_contents_in_other_shards_do_not_differ(corpus: str, source: Path,
     found = diff(corpus, None, other, 1)
     assert found.is_empty
     assert found.summary().endswith("nothing differs")
+    assert found.document()["equal"]
     assert diff(corpus, None, corpus, None).is_empty
 
 
@@ -90,6 +91,7 @@ def test_another_setting_changes_the_columns_that_depend_on_it_in_every_row(
     assert (found.added, found.removed, found.facts) == ({}, {}, 0)
     document = json.loads(json.dumps(found.document()))
     assert document["columns"]["region_map"]["rows"] == PICTURES
+    assert not document["equal"]
     assert "column sketch_xdog: 14 rows with other cells" in found.summary()
 
 
