@@ -9,8 +9,11 @@ colliding multisets.)
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 _MODULUS = 1 << 256
 _NOT_IN_DIGEST = ("id", "source")  # the id is in every hash already; the address is not content
@@ -26,6 +29,17 @@ def row_hash(row: dict[str, Any]) -> bytes:
     """The hash of the `row` column's cell: all fields but the address, as sorted JSON."""
     fields = {name: value for name, value in row.items() if name not in _NOT_IN_DIGEST}
     return value_hash(json.dumps(fields, sort_keys=True).encode())
+
+
+def said_hash(row: Mapping[str, Any]) -> int:
+    """64 bits of what a source says about a picture, which may change while the picture stays."""
+    said = [row[name] for name in ("source", "group", "tags", "rating", "score", "caption")]
+    return int.from_bytes(hashlib.sha256(json.dumps(said).encode()).digest()[:8])
+
+
+def said_variant(hashes: Sequence[int] | npt.NDArray[np.uint64]) -> str:
+    """8 hex digits of what the sources say about the pictures of a shard, in its order: the variant of its row file."""
+    return hashlib.sha256(np.asarray(hashes, np.uint64).tobytes()).hexdigest()[:8]
 
 
 def cells_digest(column: str, fingerprint: str, cells: Iterable[tuple[str, bytes]]) -> str:

@@ -6,7 +6,6 @@ Where recipe and splits agree the result has the digest of one build from all so
 can mend: a near-duplicate that its own part dropped stays dropped, even if the picture it resembled is dropped now.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from dataprep import storage
 from dataprep.columns import ColumnFile, ColumnWriter, describe, read_rows
+from dataprep.digest import said_hash, said_variant
 from dataprep.errors import DataError
 from dataprep.plan import duplicates, shard_name
 from dataprep.schema import INDEX_SCHEMA, REJECT_SCHEMA
@@ -243,13 +243,14 @@ def _scan_tasks(parts: Sequence[Snapshot], out: str) -> list[Task]:
 def _filtered(task: Task, file: ColumnFile) -> ColumnFile:
     """The kept rows of a file, written under the new shard's name."""
     keep = set(task["keep"])
-    writer = ColumnWriter(file.column)
+    writer, said = ColumnWriter(file.column), []
     source = storage.join(task["uri"], file.path)
     for position, row in enumerate(read_rows(storage.read_bytes(source), file.column, source)):
         if position in keep:
             writer.add_row(row)
+            said += [said_hash(row)] if file.column == "row" else []
     data = writer.finish()
-    variant = hashlib.sha256(data).hexdigest()[:8] if file.column == "row" else ""
+    variant = said_variant(said) if file.column == "row" else ""
     path = column_path(file.split, task["shard"], file.column, file.fingerprint, variant)
     storage.write_whole(storage.join(task["out"], path), data)
     return describe(path, file.split, task["shard"], file.column, file.fingerprint, data)

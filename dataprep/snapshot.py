@@ -6,7 +6,7 @@
     rejects/<hash>.parquet                                what was dropped, with the reason
     scan/<fingerprint>/<part>.parquet                     what is known of each source item (a cache; may be deleted)
     snapshots/<n>.json                                    the state: digest, counts, operators, sources, its tables
-    snapshots/<n>-files-<hash>.parquet, <n>-index-<hash>.parquet
+    snapshots/<n>-files-<hash>.parquet, <n>-index-<hash>.parquet      a later snapshot may name the same index
 
 The tables carry their content's hash in the name, so that two builds that race for one number never overwrite each
 other's; whoever creates `<n>.json` has won, and everything it names lies there already.
@@ -121,15 +121,15 @@ def open_snapshot(uri: str, number: int | None = None) -> Snapshot:
 
 
 def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snapshot, bool]:
-    """Make the next snapshot; (snapshot, whether it is new). Unchanged contents are the earlier snapshot.
+    """Make the next snapshot; (snapshot, whether it is new). The same content in the same files is the earlier one.
 
     Raises DataError where another build has committed something else meanwhile.
     """
     digest = contents.digest()
-    if earlier is not None and earlier.digest == digest:
+    if earlier is not None and earlier.digest == digest and _same_files(contents, earlier):
         return earlier, False
     number = earlier.number + 1 if earlier else 1
-    document = _document(uri, number, digest, contents)
+    document = _document(uri, number, digest, contents, earlier)
     written = storage.create_exclusive(
         storage.join(uri, f"snapshots/{number}.json"), json.dumps(document, indent=2, sort_keys=True).encode()
     )
@@ -144,7 +144,13 @@ def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snap
     )
 
 
-def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[str, Any]:
+def _same_files(contents: Contents, earlier: Snapshot) -> bool:
+    """Whether the earlier snapshot names the same files: addresses of sources, no part of a digest, lie in some."""
+    named = {path for batch in earlier.batches("files", ["path"]) for path in batch["path"].to_pylist()}
+    return named == {file.path for file in contents.files}
+
+
+def _document(uri: str, number: int, digest: str, contents: Contents, earlier: Snapshot | None) -> dict[str, Any]:
     ordered = sorted(contents.files, key=lambda file: file.path)
     files = pa.table(
         {name: [getattr(file, name) for file in ordered] for name in FILE_SCHEMA.names}, schema=FILE_SCHEMA
@@ -168,16 +174,20 @@ def _document(uri: str, number: int, digest: str, contents: Contents) -> dict[st
         "listed": dict(contents.listed),
         "recipe": dict(contents.recipe),
         "tables": {
-            "files": _write_table(uri, f"snapshots/{number}-files", files),
-            "index": _write_table(uri, f"snapshots/{number}-index", contents.index),
-            "rejects": _write_table(uri, "rejects/", contents.rejects),
+            "files": _write_table(uri, f"snapshots/{number}-files", files, None),
+            "index": _write_table(uri, f"snapshots/{number}-index", contents.index, earlier),
+            "rejects": _write_table(uri, "rejects/", contents.rejects, earlier),
         },
     }
 
 
-def _write_table(uri: str, stem: str, table: pa.Table) -> dict[str, Any]:
+def _write_table(uri: str, stem: str, table: pa.Table, earlier: Snapshot | None) -> dict[str, Any]:
+    """Write a table of the snapshot; one that the earlier snapshot has already is named and not written again."""
     data = write_table(table)
     sha256 = hashlib.sha256(data).hexdigest()
+    for known in earlier.document["tables"].values() if earlier else ():
+        if known["sha256"] == sha256 and storage.exists(storage.join(uri, known["path"])):
+            return dict(known)
     path = f"{stem}{'' if stem.endswith('/') else '-'}{sha256[:12]}.parquet"
     storage.write_whole(storage.join(uri, path), data)
     return {"path": path, "rows": len(table), "bytes": len(data), "sha256": sha256}

@@ -122,9 +122,10 @@ def run_build(
     earlier = newest_snapshot(out)
     with list_sources(sources, recipe, limit, progress) as listing:
         clock.lap("list")
-        scan = scan_items(listing, Known.at(out, recipe), job)
+        records, read = scan_items(listing, Known.at(out, recipe), job)
         clock.lap("scan")
-        plan = _plan_rows(scan.records, recipe, earlier)
+        plan = _plan_rows(records, recipe, earlier)
+        del records  # the plan has what it needs of them, and six million are 2 GB
         columns = plan_columns(plan, job, earlier)
         clock.lap("plan")
         files, computed, cells = list(columns.described), Counter[str](), Counter[str]()
@@ -146,10 +147,10 @@ def run_build(
         digest=snapshot.digest,
         **{name: snapshot.document[name] for name in ("rows", "rejects", "failures", "failure_reasons")},
         **listed,
-        pictures_read=sum(scan.read.values()),
-        read_because=scan.read,
+        pictures_read=sum(read.values()),
+        read_because=read,
         retried_cells=retried_cells,
-        nothing_to_retry=_not_found(retry, [scan.read, *retried_cells.values()]),
+        nothing_to_retry=_not_found(retry, [read, *retried_cells.values()]),
         shard_columns=len(files),
         computed={column: count for column, count in computed.items() if count},
         cells={column: count for column, count in cells.items() if count},

@@ -5,7 +5,6 @@ over unopened; what merely lies there, left by a build that did not end, is read
 is computed. A retry computes the failed cells of a file again and takes the others from it.
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from dataprep import storage
 from dataprep.columns import ColumnFile
+from dataprep.digest import said_variant
 from dataprep.operators import CorpusRecipe, Operator, operators, short_hash
 from dataprep.plan import Plan, Shard
 from dataprep.scan import VERSION as SCAN_VERSION
@@ -29,7 +29,7 @@ from pipelines.progress import Clock
 from pipelines.task_tables import write_groups
 
 ROW = "row"
-ROWS_AT_ONCE = 1_000_000  # rows with their tags in the driver's memory, while the tables of the tasks are written
+ROWS_AT_ONCE = 500_000  # rows with their tags in the driver's memory, while the tables of the tasks are written
 _SAID_BY_LISTING = ("tags", "rating", "score", "caption", "sketch_uri", "mask_uri", "kind", "detail")
 
 
@@ -236,5 +236,5 @@ def _path(shard: Shard, column: str, fingerprint: str, said: npt.NDArray[np.uint
     Groups, tags and addresses may change while the pictures, and so the shard's name, stay the same: the `row` file has
     a hash of them in its name.
     """
-    variant = hashlib.sha256(said.tobytes()).hexdigest()[:8] if column == ROW else ""
+    variant = said_variant(said) if column == ROW else ""
     return column_path(shard.split, shard.name, column, fingerprint, variant)

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from dataprep import storage
 from dataprep.columns import read_batches
+from dataprep.digest import said_hash
 from dataprep.errors import DataError
 from dataprep.filters import FilterSettings, judge
-from dataprep.operators import CorpusRecipe, short_hash
+from dataprep.operators import CorpusRecipe
 from dataprep.scan import NOT_READ, scan_fingerprint
 from dataprep.schema import LISTING_SCHEMA, SCAN_SCHEMA
 from pipelines.build_job import BuildJob
@@ -31,12 +32,10 @@ from pipelines.task_tables import write_groups
 PART_MIN, PART_MAX = 32, 1024  # pictures of one scan task; large sources get large parts
 NEW = "new"  # why a picture is read: nothing is known of it
 READERS = 8
-_SAID = ("uri", "group", "tags", "rating", "score", "caption")  # what a row says and may change without reading
 _SEEN = ("id", "sketch_id", "width", "height", "contrast", "chroma", "pixel_hash", "phash", "assembly")
 _OUTCOME = ("reason", "message")
 
-# A record without what only workers need; `said` changes with what the source says of the picture, `place` is its place
-# in the listing.
+# A record without what only workers need; `said` is dataprep.digest.said_hash, `place` the item's place in the listing.
 RECORD_SCHEMA = pa.schema(
     [SCAN_SCHEMA.field(name) for name in ("uri", "group", *_SEEN, *_OUTCOME)]
     + [pa.field("said", pa.uint64()), pa.field("place", pa.int64())]
@@ -75,16 +74,8 @@ class Known:
         return pc.if_else(pc.is_null(where), NEW, pc.if_else(again, reason, pa.scalar(None, pa.string())))
 
 
-@dataclass(frozen=True)
-class Scan:
-    """The records of all listed items in listing order (RECORD_SCHEMA), and why how many were read by this build."""
-
-    records: pa.Table
-    read: dict[str, int]
-
-
-def scan_items(listing: Listing, known: Known, job: BuildJob) -> Scan:
-    """Read what has to be read, and give the records of all."""
+def scan_items(listing: Listing, known: Known, job: BuildJob) -> tuple[pa.Table, dict[str, int]]:
+    """The records of all listed items in their order (RECORD_SCHEMA), and why how many of them were read for it."""
     why = known.why_read(listing.keys, job.retry)
     unread = pc.is_valid(why).to_numpy()
     count, done = int(unread.sum()), 0
@@ -100,7 +91,7 @@ def scan_items(listing: Listing, known: Known, job: BuildJob) -> Scan:
     records = records_of(listing, sorted(parts), known, job.recipe.filters)
     if len(records) < len(listing):
         raise DataError(f"{known.folder}: scan records were deleted while the corpus was built. Run the build again.")
-    return Scan(records, counted(why))
+    return records, counted(why)
 
 
 def counted(why: pa.ChunkedArray) -> dict[str, int]:
@@ -134,10 +125,9 @@ def _record(listed: pa.Table, found: pa.Table, filters: FilterSettings) -> pa.Ta
     return pa.table(known).select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA)
 
 
-def _said(batch: pa.Table) -> npt.NDArray[np.uint64]:
-    """64 bits of what the source says about each picture."""
-    hashes = (short_hash(row) for row in batch.select(_SAID).to_pylist())
-    return np.fromiter((int(digits, 16) for digits in hashes), np.uint64, len(batch))
+def _said(listed: pa.Table) -> npt.NDArray[np.uint64]:
+    rows = listed.select(("uri", "group", "tags", "rating", "score", "caption")).rename_columns({"uri": "source"})
+    return np.fromiter(map(said_hash, rows.to_pylist()), np.uint64, len(listed))
 
 
 def _parts(listing: Listing, unread: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:

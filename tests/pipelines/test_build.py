@@ -153,7 +153,9 @@ def test_an_operator_that_fails_on_one_picture_leaves_a_word_and_the_other_rows(
         for path in (tmp_path / "out").glob("data/*/*/sketch_drawn-*")
         for row in read_rows(path.read_bytes(), "sketch_drawn", path.name)
     ]
-    assert [row["error"] for row in cells if row["error"]] == ["wrong-size: the drawn sketch is 64x64, the picture 64x48"]
+    assert [row["error"] for row in cells if row["error"]] == [
+        "wrong-size: the drawn sketch is 64x64, the picture 64x48"
+    ]
     assert report.failure_reasons == {"sketch_drawn": {"wrong-size": 1}}
     assert "sketch_drawn 1 (wrong-size 1)" in report.summary()
     assert verify(str(tmp_path / "out")) == []

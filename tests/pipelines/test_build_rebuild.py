@@ -11,6 +11,7 @@ import pytest
 
 from dataprep.assembled import shipped_templates
 from dataprep.buckets import BucketSettings
+from dataprep.columns import read_rows
 from dataprep.corpus import open_snapshot, verify
 from dataprep.operators import CORPUS_RECIPES
 from pipelines.build import run_build
@@ -64,6 +65,24 @@ def test_after_a_changed_operator_little_more_is_written_than_its_column(
     data = {path: size for path, size in new.items() if path.startswith("data/")}
     assert {Path(path).name.partition("-")[0] for path in data} == columns
     assert sum(new.values()) <= MOST_WRITTEN * sum(data.values())
+
+
+def test_sources_that_moved_are_found_again_by_the_next_snapshot(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path / "source", 6)
+    out = str(tmp_path / "out")
+    first = run_build([str(source)], out, SMALL, engine=in_process)
+    source.rename(tmp_path / "moved")
+    moved = run_build([str(tmp_path / "moved")], out, SMALL, engine=in_process)
+    assert (moved.snapshot, moved.is_new, set(moved.computed)) == (2, True, {"row"})
+    assert moved.digest == first.digest
+    assert not run_build([str(tmp_path / "moved")], out, SMALL, engine=in_process).is_new
+    rows = [row for path in row_files(out) for row in read_rows(path.read_bytes(), "row", path.name)]
+    assert {str(Path(row["source"]).parent) for row in rows} == {str(tmp_path / "moved")}
+
+
+def row_files(out: str) -> list[Path]:
+    files = open_snapshot(out).table("files").to_pylist()
+    return [Path(out, file["path"]) for file in files if file["column"] == "row"]
 
 
 def test_nothing_is_left_of_a_builds_working_files(shipped: Path, tmp_path: Path) -> None:
