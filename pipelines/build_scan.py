@@ -132,7 +132,7 @@ def _said(listed: pa.Table) -> npt.NDArray[np.uint64]:
 
 def _parts(listing: Listing, unread: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
     """The unread items in tables of one task each."""
-    size = min(PART_MAX, max(PART_MIN, int(unread.sum()) // 64))
+    size = min(PART_MAX, max(PART_MIN, int(unread.sum()) // 16))
     rest, done = LISTING_SCHEMA.empty_table(), 0
     for batch in listing.batches():
         wanted = batch.filter(pa.array(unread[done : done + len(batch)]))

@@ -221,7 +221,7 @@ def _wanted(steps: Sequence[Operator], rebuild: Sequence[str]) -> list[Operator]
 
 def _scan_phase(asked: Request, table: CostTable, group: WorkerGroup) -> Phase:
     rows, s3 = asked.rows, asked.store == "s3"
-    part = min(PART_MAX, max(PART_MIN, rows // 64))
+    part = min(PART_MAX, max(PART_MIN, rows // 16))
     tasks = math.ceil(rows / part)
     scan = _line("scan", rows, table.step("scan", asked.mix.jpeg_share), asked.mix, reads_source=True, gets=rows)
     tables = math.ceil(tasks / GROUPS_PER_FILE)
