@@ -198,6 +198,15 @@ def delete_files(uris: Sequence[str]) -> None:
                 remove(uri)
 
 
+def delete_folder(uri: str) -> None:
+    """Delete every file below `uri`, and on disk the folders that are empty then."""
+    delete_files([entry.uri for entry in list_files(uri)])
+    if not is_s3(uri):
+        for folder, _, _ in os.walk(uri, topdown=False):
+            with suppress(OSError):  # somebody else has put something there
+                os.rmdir(folder)
+
+
 def copy_file(source: str, target: str) -> None:
     """Copy one file, whole or not at all; from S3 to S3 the server copies, nothing passes through here."""
     if not (is_s3(source) and is_s3(target)):

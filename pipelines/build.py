@@ -137,7 +137,7 @@ def run_build(
     listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
     snapshot, is_new = commit(out, _contents(files, plan, sources, recipe, listed), earlier)
     for folder in (job.folder, storage.join(out, FAULTS)):
-        storage.delete_files([entry.uri for entry in storage.list_files(folder)])
+        storage.delete_folder(folder)
     clock.lap("commit")
     retried_cells = _retried(columns.work)
     return BuildReport(

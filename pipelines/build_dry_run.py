@@ -76,7 +76,7 @@ class DryRun:
         if self.rows:
             yield f"  {'column':<{width}}  {'compute':>11}  {'carry over':>11}  why"
             for column, work in self.columns.items():
-                why = "; ".join(f"{reason} {rows:,}" for reason, rows in (work.why or {}).items())
+                why = "; ".join(f"{reason} ({rows:,})" for reason, rows in (work.why or {}).items())
                 left = f"; left by an unfinished build {work.take_over:,}" if work.take_over else ""
                 carried = work.carry_over + work.take_over
                 yield f"  {column:<{width}}  {work.compute:>11,}  {carried:>11,}  {why + left}".rstrip().rstrip(";")

@@ -71,7 +71,7 @@ def test_a_changed_setting_is_named_with_both_values_and_so_is_what_it_drags_alo
         "sketch_xdog": {f"settings: epsilon {json.dumps(SMALL.xdog.epsilon)} -> 0.25": PICTURES},
         "region_map": {"input column sketch_xdog changed": PICTURES},
     }
-    assert f"epsilon {SMALL.xdog.epsilon} -> 0.25 {PICTURES}" in planned.summary()
+    assert f"epsilon {SMALL.xdog.epsilon} -> 0.25 ({PICTURES})" in planned.summary()
     check(planned, build(source, changed))
 
 
