@@ -23,6 +23,12 @@ COMMANDS = [
     "corpus build",
     "corpus info",
     "corpus verify",
+    "corpus browse",
+    "corpus diff",
+    "corpus gc",
+    "corpus export",
+    "corpus merge",
+    "plan",
     "train",
     "colorize",
     "evaluate",
@@ -39,7 +45,7 @@ COLORIZE = ["colorize", "--reference", "r.png", "--sketch", "s.png", "--out", "o
 # (call, what the line must name)
 WRONG = [
     (["colorise"], "colorize"),
-    (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, train"),
+    (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, plan, train"),
     (["corpus", "inof"], "info"),
     (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, verify"),
     (["--jsn"], "--help"),
