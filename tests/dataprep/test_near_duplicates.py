@@ -77,6 +77,17 @@ def test_crowds_of_hashes_that_share_most_bits_are_searched_exactly(free_bits):
     np.testing.assert_array_equal(near_duplicates(hashes, 3), brute_force(hashes, 3))
 
 
+@pytest.mark.parametrize("free_bits", [14, 26])
+@pytest.mark.parametrize("most_pairs", [5000, 10**9])
+def test_crowds_within_crowds_are_searched_exactly(monkeypatch, free_bits, most_pairs):
+    """Keys that too many rows share are searched by tables of their own, whether whole or in blocks."""
+    monkeypatch.setattr(module, "CROWD", 20)
+    monkeypatch.setattr(module, "MOST_PAIRS", most_pairs)
+    monkeypatch.setattr(module, "_SAMPLE", 512)
+    hashes = alike(2000, free_bits, free_bits)
+    np.testing.assert_array_equal(near_duplicates(hashes, 3), brute_force(hashes, 3))
+
+
 def test_hashes_in_one_row_of_bits_are_searched_exactly():
     hashes = np.random.default_rng(0).permutation(5000).astype(np.uint64) << np.uint64(50)
     np.testing.assert_array_equal(near_duplicates(hashes, 3), brute_force(hashes, 3))
