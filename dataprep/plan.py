@@ -80,7 +80,8 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     found = np.asarray(pc.is_null(records["assembly"]))[usable]
     kept, reason = _duplicates(ids, pixel_hashes, phashes, found, recipe.filters.phash_distance)
     del pixel_hashes, phashes
-    double, is_kept = np.flatnonzero(kept != np.arange(len(kept))), kept == np.arange(len(kept))
+    is_kept = kept == np.arange(len(kept))
+    double = np.flatnonzero(~is_kept)
     rejects = _rejects(records, usable[double], reason[double], to_hex(ids[kept[double]]))
     rows, ids = _take(records, usable[is_kept]), ids[is_kept]
     splits = assign_splits(rows["group"], ids, recipe.validation_share)
