@@ -3,6 +3,7 @@
 Most tests run the tasks in this process; those marked `ray` run them on Ray, and must end with the same digest.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -137,6 +138,22 @@ def test_a_changed_group_changes_the_rows_and_no_derived_column(tmp_path: Path) 
         assert report.snapshot == number
     assert set(report.computed) == {"row"}
     assert CorpusReader(str(tmp_path / "out"), "train", []).row(0)["tags"] == ["second"]
+
+
+def test_each_row_has_what_the_source_says_of_its_own_picture(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path / "source", 12)
+    facts = [{"path": f"p{i:04d}.png", "tags": [f"tag{i}"], "caption": f"p{i:04d}.png"} for i in range(12)]
+    (source / "index.jsonl").write_text("\n".join(json.dumps(entry) for entry in facts))
+    build(source, tmp_path / "out")
+    rows = [
+        row for path in (tmp_path / "out").glob("data/*/*/row-*") for row in read_rows(path.read_bytes(), "row", "row")
+    ]
+    assert len(rows) == 12
+    for row in rows:
+        data = Path(row["source"]).read_bytes()
+        assert row["id"] == hashlib.sha256(data).hexdigest()
+        assert row["caption"] == Path(row["source"]).name
+        assert row["tags"] == [f"tag{int(row['caption'][1:5])}"]
 
 
 def test_an_operator_that_fails_on_one_picture_leaves_a_word_and_the_other_rows(tmp_path: Path) -> None:

@@ -166,6 +166,19 @@ def test_a_retry_that_is_killed_before_its_commit_is_done_again(bench: Bench) ->
     assert verify(str(bench.out)) == []
 
 
+def test_half_of_a_shards_retry_is_no_retry(bench: Bench) -> None:
+    """Killed between the writing of a column and of the one made from it."""
+    expected = bench.undisturbed()
+    bench.fails(timeout=[1, 5, 9])
+    bench.build()
+    bench.fails()
+    bench.build("timeout")
+    (bench.out / "snapshots" / "2.json").unlink()
+    for path in bench.out.glob("data/*/*/sketch_echo-*-r*.parquet"):
+        path.unlink()
+    assert bench.build("timeout").digest == expected
+
+
 def test_a_dry_run_counts_the_cells_that_a_retry_would_compute(bench: Bench) -> None:
     bench.fails(timeout=[1, 5], raised=[7])
     bench.build()
