@@ -128,7 +128,8 @@ class CorpusRecipe:
 #                   what it is for                         what it changes
 CORPUS_RECIPES = {
     "plain": CorpusRecipe(),  # pictures of any kind
-    "demo": CorpusRecipe(validation_share=0.15, shard_rows=64),  # few pictures: more of them to score, finer progress
+    # few pictures: more of them to score, finer progress, small batches
+    "demo": CorpusRecipe(validation_share=0.15, shard_rows=64, batch_rows=16),
 }
 
 
