@@ -46,8 +46,9 @@ def near_duplicates(phashes: Hashes, distance: int) -> Rows:
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     distinct = np.sort(first)  # rows that equal no earlier row
     keeper = _greedy(hashes[distinct], distance) if distance else np.arange(distinct.size)
-    place = np.searchsorted(distinct, first)
-    return np.asarray(distinct[keeper[place]][inverse], dtype=np.intp)
+    place = np.empty(hashes.size, np.intp)
+    place[distinct] = np.arange(distinct.size)
+    return np.asarray(distinct[keeper[place[first]]][inverse], dtype=np.intp)
 
 
 def _greedy(hashes: Hashes, distance: int) -> Rows:
