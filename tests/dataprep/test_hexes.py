@@ -30,7 +30,7 @@ def test_nothing_is_nothing():
 
 @pytest.mark.parametrize("bad", ["ab", "g" * 64, HEXES[0] + "0"])
 def test_what_is_no_hash_is_refused(bad):
-    with pytest.raises(ValueError, match="(?i)hex"):
+    with pytest.raises(ValueError, match=r"(?i)hex"):
         unhex(pa.array([HEXES[0], bad]))
 
 
