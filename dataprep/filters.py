@@ -53,6 +53,8 @@ class FilterSettings:
             raise ValueError(f"max_score {self.max_score} is below min_score {self.min_score}: nothing would be taken")
         if not (0 <= self.min_contrast <= 255 and 0 <= self.min_chroma <= 255):
             raise ValueError("min_contrast and min_chroma are levels from 0 to 255")
+        if not 0 <= self.phash_distance < 64:
+            raise ValueError(f"phash_distance is bits of 64, from 0 to 63, got {self.phash_distance}")
 
 
 def measure(picture: Picture) -> dict[str, int]:

@@ -22,6 +22,7 @@ from dataprep.faults import Failure, attempt
 from dataprep.pictures import decode, decode_png
 from dataprep.randomness import generator
 from dataprep.schema import ROW_SCHEMA
+from dataprep.sources.items import MOST_BYTES
 from dataprep.survey import RowPicker, Survey, in_threads
 
 SIDES = (448, 352, 272, 208, 160)  # of a sample's long side in pixels: the first at which all samples fit the page
@@ -170,7 +171,7 @@ def _color_thumb(picker: RowPicker, place: Place) -> bytes | None:
 
 
 def _source_thumb(source: str) -> bytes:
-    return thumb(storage.read_bytes(source), THUMB_SIDE)
+    return thumb(storage.read_bytes(source, MOST_BYTES), THUMB_SIDE)  # it may be a whole archive
 
 
 def _shrunk(pixels: npt.NDArray[Any], side: int, method: int) -> npt.NDArray[Any]:

@@ -142,6 +142,7 @@ def test_a_table_in_pieces_and_an_empty_one_are_judged_alike():
         {"min_score": 2, "max_score": 1},
         {"min_contrast": 300},
         {"min_chroma": -1},
+        {"phash_distance": 64},
     ],
 )
 def test_filters_that_cannot_be_meant_are_refused(wrong):
