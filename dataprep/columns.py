@@ -99,6 +99,16 @@ def failure_reason(error: str) -> str:
     return reason if colon and _REASON.fullmatch(reason) else "error"
 
 
+def read_vouched(uri: str, sha256: str) -> bytes:
+    """The bytes of a file that a snapshot names. Raises DataError where it holds others: none is built upon."""
+    data = storage.read_bytes(uri)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DataError(
+            f"{uri}: the content is not what was written. Delete this file and run the build again: it is made anew."
+        )
+    return data
+
+
 def describe(path: str, split: str, shard: str, column: str, fingerprint: str, data: bytes) -> ColumnFile:
     """Read a column file whole and say what it holds. Raises DataError where it cannot be read."""
     cells: list[tuple[str, bytes]] = []

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprep import storage
-from dataprep.columns import ColumnFile, ColumnWriter, describe, read_rows
+from dataprep.columns import ColumnFile, ColumnWriter, describe, read_rows, read_vouched
 from dataprep.digest import said_hash, said_variant
 from dataprep.errors import DataError
 from dataprep.plan import duplicates, shard_name
@@ -245,7 +245,7 @@ def _filtered(task: Task, file: ColumnFile) -> ColumnFile:
     keep = set(task["keep"])
     writer, said = ColumnWriter(file.column), []
     source = storage.join(task["uri"], file.path)
-    for position, row in enumerate(read_rows(storage.read_bytes(source), file.column, source)):
+    for position, row in enumerate(read_rows(read_vouched(source, file.sha256), file.column, source)):
         if position in keep:
             writer.add_row(row)
             said += [said_hash(row)] if file.column == "row" else []

@@ -114,7 +114,9 @@ def open_snapshot(uri: str, number: int | None = None) -> Snapshot:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}). Deleting it brings back the snapshot before.") from error
     if known != FORMAT:
-        raise DataError(f"{path}: format {known} is not {FORMAT}, the one this version reads.")
+        raise DataError(
+            f"{path}: format {known} is not {FORMAT}, the one this version reads. Build it anew at another place."
+        )
     if absent := [name for name in _PARTS if name not in document]:
         raise DataError(f"{path}: damaged (no {', '.join(absent)}). Deleting it brings back the snapshot before.")
     return Snapshot(uri, number, document)

@@ -87,7 +87,7 @@ def corpus_verify(uri: At) -> None:
 
 @app.command("browse")
 def corpus_browse(
-    uri: Annotated[str, typer.Argument(help="A corpus, or one of its snapshots as URI@n.")],
+    uri: Annotated[str, typer.Argument(help="A corpus, or one of its snapshots as URI@n.")] = "corpus",
     out: Annotated[str, typer.Option(help="The HTML file; default: named for corpus and snapshot, here.")] = "",
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Pictures to show.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Decides which ones.")] = 0,

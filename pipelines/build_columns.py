@@ -39,9 +39,9 @@ class OpenShard:
 
     shard: Shard
     files: Mapping[str, tuple[str, str]]
-    described: Collection[str]
+    described: Mapping[str, str]
     found: Collection[str]
-    again: Mapping[str, str] = field(default_factory=dict)
+    again: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     retried: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # column -> reason -> cells that had failed
 
 
@@ -152,7 +152,7 @@ def _task(needs: OpenShard, table: str, group: int, job: BuildJob) -> Task:
         group=group,
         size=len(shard.rows),
         files=needs.files,
-        described=sorted(needs.described),
+        described=needs.described,
         found=sorted(needs.found),
         again=needs.again,
         retry=job.retry,
@@ -193,8 +193,8 @@ class _Shelf:
         paths |= {column: file.path for column, file in done.items()}
         retried = {column: reasons for column, file in done.items() if (reasons := self._to_retry(file))}
         renewed = _with_dependents(retried, inputs) & done.keys()
-        again = {column: done.pop(column).path for column in sorted(renewed)}
-        paths |= {column: self._retry_path(shard, column, marks[column], path) for column, path in again.items()}
+        again = {column: (file.path, file.sha256) for column in sorted(renewed) if (file := done.pop(column))}
+        paths |= {column: self._retry_path(shard, column, marks[column], path) for column, (path, _) in again.items()}
         open_columns = paths.keys() - done.keys()
         if not open_columns:
             return list(done.values()), None
@@ -202,7 +202,8 @@ class _Shelf:
             column for column in open_columns - again.keys() if storage.join(self.out, paths[column]) in self.on_disk
         }
         files = {column: (marks[column], path) for column, path in paths.items()}
-        return list(done.values()), OpenShard(shard, files, done.keys(), found, again, retried)
+        described = {column: file.sha256 for column, file in done.items()}
+        return list(done.values()), OpenShard(shard, files, described, found, again, retried)
 
     def _vouched(self, shard: Shard, column: str, marks: Mapping[str, str], path: str) -> ColumnFile | None:
         file = self.vouched.get((shard.split, shard.name, column))

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataprep import storage
-from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason, read_rows, write_table
+from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason, read_rows, read_vouched, write_table
 from dataprep.errors import DataError
 from dataprep.faults import Failure, attempt
 from dataprep.guard import Guard, LimitSettings, expendable
@@ -52,9 +52,10 @@ class ShardWork:
     group: int  # their row group there
     size: int  # rows
     files: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below `out`), all columns
-    described: Sequence[str]  # columns whose file the newest snapshot vouches for
+    described: Mapping[str, str]  # column whose file the newest snapshot vouches for -> its sha256
     found: Sequence[str]  # columns whose file exists, but nobody vouches for it
-    again: Mapping[str, str] = field(default_factory=dict)  # column -> file, only failed cells of which are computed
+    # Column -> (file, its sha256), only failed cells of which are computed.
+    again: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     retry: Sequence[str] = ()  # the reasons of these failures
 
     def rows(self) -> list[dict[str, Any]]:
@@ -143,7 +144,7 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
         made["row"], computed["row"] = _row_file(rows), len(rows)
     described = {column: _describe(work, column, data) for column, data in (present | made).items()}
     for column in made.keys() & work.again.keys():
-        earlier = _describe(work, column, storage.read_bytes(_earlier(work, column)), work.again[column])
+        earlier = _describe(work, column, _earlier(work, column), work.again[column][0])
         if earlier.cells == described[column].cells:  # everything failed again: the earlier file says so already
             described[column] = earlier
             del made[column]
@@ -207,10 +208,9 @@ def _compute_row(
 
 def _settled(work: ShardWork, column: str) -> dict[str, Cell]:
     """The cells (value, error) of an earlier file that are not to be computed again, by id."""
-    uri = _earlier(work, column)
     return {
         row["id"]: (row[column], row["error"])
-        for row in read_rows(storage.read_bytes(uri), column, uri)
+        for row in read_rows(_earlier(work, column), column, work.again[column][0])
         if row["error"] is None or not is_retried(failure_reason(row["error"]), work.retry)
     }
 
@@ -235,9 +235,10 @@ def _row_file(records: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _stored(work: ShardWork, column: str) -> dict[str, bytes | None]:
-    """The values of a column that is made already, by id."""
+    """The values of a column that is made already, by id. Raises DataError for bytes that no snapshot vouches for."""
     uri = _uri(work, column)
-    return {row["id"]: row[column] for row in read_rows(storage.read_bytes(uri), column, uri)}
+    data = read_vouched(uri, work.described[column]) if column in work.described else storage.read_bytes(uri)
+    return {row["id"]: row[column] for row in read_rows(data, column, uri)}
 
 
 def _sound(work: ShardWork, column: str, expected: Sequence[str]) -> bytes | None:
@@ -257,5 +258,6 @@ def _uri(work: ShardWork, column: str) -> str:
     return storage.join(work.out, work.files[column][1])
 
 
-def _earlier(work: ShardWork, column: str) -> str:
-    return storage.join(work.out, work.again[column])
+def _earlier(work: ShardWork, column: str) -> bytes:
+    path, sha256 = work.again[column]
+    return read_vouched(storage.join(work.out, path), sha256)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,12 +248,20 @@ def test_a_truncated_column_file_is_named_and_the_next_build_makes_it_again(
     check(report, undisturbed)
 
 
-def test_a_file_swapped_for_another_of_the_same_size_is_named(corpus: Path) -> None:
+def test_a_file_swapped_for_another_of_the_same_size_is_named_and_never_built_upon(
+    corpus: Path, source: Path, undisturbed: str
+) -> None:
     swapped = sorted(corpus.glob("data/*/*/sketch_xdog-*"))[0]
     flip(swapped)
     (damage,) = verify(str(corpus))
     assert damage.startswith(str(swapped.relative_to(corpus)))
     assert "the content has changed" in damage
+    other_regions = replace(SMALL, regions=replace(SMALL.regions, threshold=99))
+    with pytest.raises(DataError, match=r"sketch_xdog-.* not what was written\. Delete this file and run the build"):
+        run_build([str(source)], str(corpus), other_regions, engine=in_process)
+    swapped.unlink()
+    check(run_build([str(source)], str(corpus), SMALL, engine=in_process), undisturbed)
+    assert verify(str(corpus)) == []
 
 
 def test_the_same_shard_of_another_corpus_is_not_taken_for_this_one(
