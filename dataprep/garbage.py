@@ -1,8 +1,8 @@
 """Removes from a corpus what no kept snapshot names: garbage collection, the only thing that ever deletes its files.
 
 A build that runs writes files that no snapshot names yet, and takes up files that an earlier, unfinished build left. So
-whatever is younger than a grace time stays, and while anything under way in `data/` or `plan/` is that young, all of
-`data/` and `plan/` stays. Snapshot documents go first, then their tables, then data: a crash in between leaves files
+whatever is younger than a grace time stays, and while anything under way in `data/`, `plan/` or `scan/` is that young,
+all of them stays. Snapshot documents go first, then their tables, then data: a crash in between leaves files
 that nobody names, and the next run removes them. Only names that this package writes are ever touched.
 """
 
@@ -31,7 +31,8 @@ KINDS = {
     SCAN: re.compile(r"scan/.+\.parquet"),
 }
 UNFINISHED = "unfinished writes"
-_IN_USE_TOGETHER = ("data files", "plan files")  # of these a running build uses old ones together with new ones
+_OWN_PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")  # as dataprep.storage names them; others are somebody else's
+_IN_USE_TOGETHER = ("data files", "plan files", SCAN)  # of these a running build uses old ones together with new ones
 
 
 @dataclass(frozen=True)
@@ -111,19 +112,16 @@ def find_garbage(
         raise ValueError(f"grace_hours must be at least 0, got {grace_hours}")
     now_s = time.time() if now_s is None else now_s
     entries = storage.list_files(uri)  # before the snapshots are read: what is committed from now on is not in it
-    unfinished = storage.list_unfinished(uri)
+    unfinished = [entry for entry in storage.list_unfinished(uri) if _OWN_PARTIAL.fullmatch(Path(entry.uri).name)]
     numbers = snapshot_numbers(uri)
     if not numbers:
         raise DataError(f"{uri}: there is no corpus here, so nothing tells what may go. Nothing was removed.")
     kept = tuple(numbers[-keep:] if keep else numbers)
     dropped = tuple(number for number in numbers if number not in kept)
     found = _unnamed(uri, entries, kept, dropped)
-    scan = found.pop(SCAN, [])
-    if with_scan:
-        found[SCAN] = scan
     found[UNFINISHED] = unfinished
-    removable, young = _by_age(found, now_s - grace_hours * 3600)
-    left = Tally() if with_scan else Tally.of(scan)
+    removable, young = _by_age(found, now_s - grace_hours * 3600)  # scan caches tell of a build, removed or not
+    left = Tally() if with_scan else Tally.of(removable.pop(SCAN, []) + young.pop(SCAN, []))
     return Garbage(uri, kept, dropped, grace_hours, removable, young, left)
 
 

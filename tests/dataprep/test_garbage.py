@@ -92,9 +92,9 @@ def test_unfinished_work_goes_once_it_is_old_and_foreign_files_never(corpus: Pat
         "snapshots/3-files-0123456789ab.parquet": "snapshot tables",
         "rejects/0123456789ab.parquet": "rejects tables",
         "plan/0123/0.parquet": "plan files",
-        "data/train/.x.parquet.0123.partial": UNFINISHED,
+        f"data/train/.x.parquet.{'0123' * 8}.partial": UNFINISHED,
     }
-    for path in (*strays, "notes.txt", "data/README", "snapshots/readme.json"):
+    for path in (*strays, "film.mp4.partial", "notes.txt", "data/README", "snapshots/readme.json"):
         (corpus / path).parent.mkdir(parents=True, exist_ok=True)
         (corpus / path).write_bytes(b"left")
     assert not any(find_garbage(str(corpus)).removable.values())
@@ -104,7 +104,7 @@ def test_unfinished_work_goes_once_it_is_old_and_foreign_files_never(corpus: Pat
     assert {kind: len(entries) for kind, entries in removed.removable.items()} == dict.fromkeys(strays.values(), 1)
     removed.remove()
     assert not files(corpus) & strays.keys()
-    assert files(corpus) >= {"notes.txt", "data/README", "snapshots/readme.json"}
+    assert files(corpus) >= {"film.mp4.partial", "notes.txt", "data/README", "snapshots/readme.json"}
     assert sound(corpus)
 
 
@@ -118,6 +118,22 @@ def test_old_leftovers_stay_while_something_new_says_that_a_build_may_be_using_t
     assert not any(found.removable.values())
     assert {Path(entry.uri).name for entry in found.young["data files"]} == {old.name, new.name}
     assert "--older-than" in found.summary(removed=True)
+
+
+def test_a_long_scan_says_that_a_build_is_using_the_tables_from_its_start(corpus: Path) -> None:
+    for path in corpus.glob("scan/*/*.parquet"):
+        os.utime(path, (0, 0))
+    start, part = corpus / "plan/0123/scan/0.parquet", corpus / "scan/0123/0.parquet"
+    for path in (start, part):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    os.utime(start, (0, 0))
+    for with_scan in (False, True):
+        found = find_garbage(str(corpus), with_scan=with_scan)
+        assert not any(found.removable.values())
+        assert [entry.uri for entry in found.young["plan files"]] == [str(start)]
+    os.utime(part, (0, 0))
+    assert [entry.uri for entry in find_garbage(str(corpus)).removable["plan files"]] == [str(start)]
 
 
 def test_scan_caches_stay_unless_they_are_asked_for(corpus: Path) -> None:
