@@ -154,10 +154,11 @@ def exists(uri: str) -> bool:
         return True
 
 
-def list_files(uri: str) -> list[FileEntry]:
-    """All files below `uri`, sorted by address; nothing there gives an empty list."""
+def list_files(uri: str, linked: bool = False) -> list[FileEntry]:
+    """All files below `uri`, sorted by address; nothing there gives an empty list. Raises DataError for a folder that
+    cannot be read. `linked`: also what lies in folders that are links, as sources want it; never for deleting."""
     with explained(uri):
-        return sorted(_list_s3(uri) if is_s3(uri) else _list_disk(Path(uri)))
+        return sorted(_list_s3(uri) if is_s3(uri) else _list_disk(Path(uri), linked=linked))
 
 
 def list_folder(uri: str) -> tuple[list[str], list[FileEntry]]:
@@ -364,12 +365,34 @@ def _delete_s3(uris: Sequence[str]) -> None:
         raise DataError(f"s3://{where[0]['Bucket']}/{refused['Key']}: could not be deleted: {refused.get('Message')}")
 
 
-def _list_disk(root: Path, unfinished: bool = False) -> Iterator[FileEntry]:
-    for folder, _, names in os.walk(root):
+def _list_disk(root: Path, unfinished: bool = False, linked: bool = False) -> Iterator[FileEntry]:
+    listed = {Path(os.path.realpath(root))}
+    for folder, folders, names in os.walk(root, onerror=_unlistable, followlinks=linked):
+        if linked:
+            folders[:] = [name for name in sorted(folders) if _is_unlisted(os.path.join(folder, name), listed)]
         for name in names:
             entry = _disk_entry(os.path.join(folder, name)) if name.endswith(_PARTIAL) == unfinished else None
             if entry is not None:
                 yield entry
+
+
+def _unlistable(error: OSError) -> None:
+    """os.walk would take a folder that cannot be read for an empty one; one that is gone meanwhile is none."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        with explained(str(error.filename)):
+            raise error
+
+
+def _is_unlisted(folder: str, listed: set[Path]) -> bool:
+    """Whether a folder is to be entered: a link only where it leads neither upwards nor to what is listed anyway."""
+    if not os.path.islink(folder):
+        return True
+    target = Path(os.path.realpath(folder))
+    upwards = target in Path(os.path.realpath(os.path.dirname(folder))).parents
+    if upwards or not listed.isdisjoint({target, *target.parents}):
+        return False
+    listed.add(target)
+    return True
 
 
 def _disk_entry(path: str) -> FileEntry | None:

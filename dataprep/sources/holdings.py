@@ -82,7 +82,7 @@ def _files(root: str, places: Sequence[str]) -> Iterator[FileEntry]:
         folders, files = storage.list_folder(storage.join(root, place))
         yield from files
         for folder in folders:  # sorted one by one: Danbooru2021 has a thousand, of five thousand files each
-            yield from storage.list_files(storage.join(root, place, folder))
+            yield from storage.list_files(storage.join(root, place, folder), linked=True)
 
 
 def _numbered(files: Iterable[FileEntry], refused: list[Row]) -> Iterator[Row]:

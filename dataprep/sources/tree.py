@@ -53,7 +53,7 @@ def file_row(entry: FileEntry) -> Row:
 
 
 def _rows(source: str, column: str | None) -> Iterator[Row]:
-    listed = {entry.uri: entry for entry in list_files(source)}
+    listed = {entry.uri: entry for entry in list_files(source, linked=True)}
     ruled = _ruled_folders(listed)
     free = [uri for uri in listed if (is_picture(uri) or is_shard(uri)) and not _is_ruled(dirname(uri), ruled)]
     shards = shards_ahead([listed[uri] for uri in sorted(free) if is_shard(uri)], column)

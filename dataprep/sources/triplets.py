@@ -105,7 +105,7 @@ def _row(color: Held, extras: Mapping[str, Held]) -> Row:
 def _archives(folder: str) -> dict[str, list[tuple[str, FileEntry]]]:
     """Archive without suffix -> (name below the folder, file); the plain pictures stand together."""
     found: dict[str, list[tuple[str, FileEntry]]] = {}
-    for entry in storage.list_files(folder):
+    for entry in storage.list_files(folder, linked=True):
         name = entry.uri.removeprefix(folder.rstrip("/") + "/")
         if is_shard(name):
             found.setdefault(stem_of(name), []).append((name, entry))

@@ -1,5 +1,6 @@
 """The same verbs, and the same errors in one line, on disk and on a real S3 server."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -222,3 +223,39 @@ def test_one_file_has_the_entry_that_its_listing_gives(base: str) -> None:
     assert [storage.file_entry(uri)] == storage.list_files(base)
     assert storage.file_entry(storage.join(base, "a")) is None
     assert storage.file_entry(storage.join(base, "none")) is None
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_whole(f"{tmp_path}/a.png", b"a")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):  # deeper than a path may be long: the only unreadable folder there is for root too
+        os.mkdir("d" * 250)
+        os.chdir("d" * 250)
+    with pytest.raises(DataError, match=r"d: File name too long"):
+        storage.list_files(str(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"locked: Permission denied"):
+        storage.list_files(str(tmp_path))
+
+
+def test_linked_folders_are_listed_once_where_asked_for_and_loops_end(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for path in (tmp_path / "else/where/a.png", root / "sub/b.png"):
+        storage.write_whole(str(path), b"x")
+    (root / "sub/up").symlink_to(tmp_path)
+    (root / "sub/round").symlink_to(root)
+    (root / "twin").symlink_to(root / "sub")
+    (root / "link").symlink_to(tmp_path / "else")
+    (root / "same").symlink_to(tmp_path / "else/where")
+    (tmp_path / "else/back").symlink_to(root)
+    followed = [os.path.relpath(entry.uri, root) for entry in storage.list_files(str(root), linked=True)]
+    assert followed == ["link/where/a.png", "sub/b.png"]
+    assert [entry.uri for entry in storage.list_files(str(root))] == [f"{root}/sub/b.png"]
+    storage.delete_folder(str(root))
+    assert (tmp_path / "else/where/a.png").exists()
