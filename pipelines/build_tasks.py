@@ -148,9 +148,9 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
         if earlier.cells == described[column].cells:  # everything failed again: the earlier file says so already
             described[column] = earlier
             del made[column]
-    for column, data in made.items():
-        storage.write_whole(_uri(work, column), data)
-    counts = {column: computed[column] for column in made}
+    found = {column: there for column, data in made.items() if (there := _write(work, column, data, ids)) is not None}
+    described |= {column: _describe(work, column, data) for column, data in found.items()}
+    counts = {column: computed[column] for column in made if column not in found}
     return {"files": [asdict(file) for file in described.values()], "computed": counts, "rows": len(rows)}
 
 
@@ -247,6 +247,21 @@ def _sound(work: ShardWork, column: str, expected: Sequence[str]) -> bytes | Non
     data = storage.read_bytes(uri)
     ids = attempt(lambda: [row["id"] for row in read_rows(data, column, uri)])
     return data if ids == expected else None
+
+
+def _write(work: ShardWork, column: str, data: bytes, ids: Sequence[str]) -> bytes | None:
+    """Write a file; the bytes of a sound file instead where one came first, which stays as it is.
+
+    A build beside this one, or a task that was given up for lost, writes the same file; where a cell of one of them
+    failed, the bytes differ, and a snapshot may name those that are there.
+    """
+    uri = _uri(work, column)
+    if storage.create_exclusive(uri, data):
+        return None
+    there = _sound(work, column, ids) if storage.exists(uri) else None
+    if there is None:
+        storage.write_whole(uri, data)
+    return there
 
 
 def _describe(work: ShardWork, column: str, data: bytes, path: str | None = None) -> ColumnFile:

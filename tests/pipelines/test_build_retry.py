@@ -179,6 +179,24 @@ def test_half_of_a_shards_retry_is_no_retry(bench: Bench) -> None:
     assert bench.build("timeout").digest == expected
 
 
+def test_a_build_that_comes_second_leaves_the_files_of_a_committed_one_as_they_are(bench: Bench) -> None:
+    """Both plan an empty corpus; cells failed in the first to commit only, so the bytes of their files differ."""
+    calls = 0
+
+    def overtaken(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # its plan is made, its columns are not
+            bench.fails(timeout=[1, 5])
+            bench.build()
+            bench.fails()
+        return map(work, tasks)
+
+    run_build([str(bench.source)], str(bench.out), RECIPE, engine=overtaken)
+    assert verify(str(bench.out)) == []
+    assert open_snapshot(str(bench.out), 1).document["failure_reasons"]["sketch_moody"] == {"timeout": 2}
+
+
 def test_a_dry_run_counts_the_cells_that_a_retry_would_compute(bench: Bench) -> None:
     bench.fails(timeout=[1, 5], raised=[7])
     bench.build()
