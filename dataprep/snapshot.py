@@ -148,8 +148,9 @@ def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snap
 
 def _same_files(contents: Contents, earlier: Snapshot) -> bool:
     """Whether the earlier snapshot names the same files: addresses of sources, no part of a digest, lie in some."""
-    named = {path for batch in earlier.batches("files", ["path"]) for path in batch["path"].to_pylist()}
-    return named == {file.path for file in contents.files}
+    columns = ("path", "sha256")  # a lost file that was made again may hold other bytes
+    named = {tuple(row.values()) for batch in earlier.batches("files", columns) for row in batch.to_pylist()}
+    return named == {(file.path, file.sha256) for file in contents.files}
 
 
 def _document(uri: str, number: int, digest: str, contents: Contents, earlier: Snapshot | None) -> dict[str, Any]:

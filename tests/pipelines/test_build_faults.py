@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from dataprep.corpus import open_snapshot, verify
@@ -107,6 +108,23 @@ def test_files_that_a_snapshot_lost_are_made_again(source: Path, undisturbed: st
     assert len(verify(str(tmp_path))) == 2
     report = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
     assert (report.digest, report.is_new, report.computed) == (undisturbed, False, {"sketch_xdog": 2})
+    assert verify(str(tmp_path)) == []
+
+
+def test_a_lost_file_that_is_made_again_with_other_bytes_is_committed(source: Path, tmp_path: Path) -> None:
+    """The same cells in other row groups: another version of the writer."""
+    first = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
+    lost = min(tmp_path.glob("data/*/*/sketch_xdog-*"))
+    lost.unlink()
+
+    def rewriting(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+        for task in tasks:
+            work(task)
+            pq.write_table(pq.read_table(lost), lost, compression="none", store_schema=False)
+            yield work(task | {"found": ["sketch_xdog"]})
+
+    report = run_build([str(source)], str(tmp_path), SMALL, engine=rewriting)
+    assert (report.digest, report.snapshot, report.is_new) == (first.digest, 2, True)
     assert verify(str(tmp_path)) == []
 
 
