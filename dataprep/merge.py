@@ -1,11 +1,13 @@
 """Makes one corpus of several: rows of all, duplicates across them told as rejects, nothing computed again.
 
 The plan's own rules decide which of two equal pictures stays, over the rows of all parts sorted by id. A shard that
-keeps all its rows is copied as it is; one that loses some is filtered row by row; one that loses all is left behind.
+keeps all its rows is copied as it is, checked against its hash; one that loses some is filtered row by row; one that
+loses all is left behind.
 Where recipe and splits agree the result has the digest of one build from all sources, with one exception that no merge
 can mend: a near-duplicate that its own part dropped stays dropped, even if the picture it resembled is dropped now.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -47,10 +49,13 @@ class MergePlan:
     operators: Mapping[str, Mapping[str, Any]]
     sources: tuple[str, ...]
     recipe: Mapping[str, Any]
+    merged: tuple[Mapping[str, Any], ...]  # the parts, as `merged_parts` tells them
 
     def contents(self, files: Sequence[ColumnFile]) -> Contents:
         """What to commit once all tasks have given their files."""
-        return Contents(files, self.index, self.rejects, self.operators, self.sources, self.recipe)
+        return Contents(
+            files, self.index, self.rejects, self.operators, self.sources, self.recipe, {"merged": list(self.merged)}
+        )
 
 
 def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> MergePlan:
@@ -93,7 +98,13 @@ def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> Mer
         operators=operators,
         sources=tuple(dict.fromkeys(source for part in parts for source in part.document["sources"])),
         recipe=recipes[0] if all(recipe == recipes[0] for recipe in recipes) else recipes[0] | {"merged": recipes},
+        merged=tuple(merged_parts(parts)),
     )
+
+
+def merged_parts(parts: Sequence[Snapshot]) -> list[Mapping[str, Any]]:
+    """What a merge's snapshot records of its parts, under `listed.merged`: uri, snapshot, digest."""
+    return [{"uri": part.uri, "snapshot": part.number, "digest": part.digest} for part in parts]
 
 
 def merge_shard(task: Task) -> Task:
@@ -101,13 +112,24 @@ def merge_shard(task: Task) -> Task:
 
     Raises DataError where a file of a part is missing or damaged.
     """
-    for source, target, _ in task["copy"]:
-        storage.copy_file(source, target)
-    written = sum(size for _, _, size in task["copy"])
+    written = sum(_copied(**move) for move in task["copy"])
     if task["keep"] is None:
         return {"files": task["files"], "rows": task["rows"], "bytes": written}
     files = [asdict(_filtered(task, ColumnFile(**fields))) for fields in task["files"]]
     return {"files": files, "rows": task["rows"], "bytes": sum(file["bytes"] for file in files)}
+
+
+def _copied(source: str, target: str, size: int, sha256: str | None, held: bool) -> int:
+    """Copy a file unless it is there already (`held`: one of its size is); gives the bytes that were written."""
+    if sha256 is not None:
+        if held and hashlib.sha256(storage.read_bytes(target)).hexdigest() == sha256:
+            return 0
+        data = read_vouched(source, sha256)
+        if not (storage.is_s3(source) and storage.is_s3(target)):
+            storage.write_whole(target, data)
+            return size
+    storage.copy_file(source, target)
+    return size
 
 
 def agreed(parts: Sequence[Snapshot], shared: bool) -> dict[str, Mapping[str, Any]]:
@@ -212,14 +234,23 @@ def _task(
     there: Mapping[str, int],
 ) -> Task:
     files = [shard.files[column] for column in operators]
-    moved = [(storage.join(part.uri, file.path), storage.join(out, file.path), file.bytes) for file in files]
-    missing = [move for move in moved if there.get(move[1]) != move[2]]
+    moves = [
+        {
+            "source": storage.join(part.uri, file.path),
+            "target": target,
+            "size": file.bytes,
+            "sha256": file.sha256,
+            "held": there.get(target) == file.bytes,
+        }
+        for file in files
+        for target in [storage.join(out, file.path)]
+    ]
     return {
         "uri": part.uri,
         "out": out,
         "shard": name,
         "files": [asdict(file) for file in files],
-        "copy": missing if positions is None else [],
+        "copy": moves if positions is None else [],
         "keep": positions,
         "rows": shard.files["row"].rows if positions is None else len(positions),
     }
@@ -228,13 +259,14 @@ def _task(
 def _scan_tasks(parts: Sequence[Snapshot], out: str) -> list[Task]:
     """Scan caches go along, so that a build that goes on from the result reads no picture again."""
     there = {entry.uri: entry.size for entry in storage.list_files(storage.join(out, "scan"))}
-    copies: dict[str, tuple[str, str, int]] = {}
+    copies: dict[str, Task] = {}
     for part in parts:
         folder = storage.join(part.uri, "scan")
         for entry in storage.list_files(folder):
             target = storage.join(out, "scan", entry.uri.removeprefix(f"{folder}/"))
             if there.get(target) != entry.size:
-                copies[target] = entry.uri, target, entry.size
+                move = {"source": entry.uri, "target": target, "size": entry.size}
+                copies[target] = move | {"sha256": None, "held": False}  # a cache, for which no snapshot vouches
     some = list(copies.values())
     groups = [some[start : start + SCAN_FILES] for start in range(0, len(some), SCAN_FILES)]
     return [{"files": [], "copy": group, "keep": None, "rows": 0} for group in groups]

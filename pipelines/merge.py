@@ -8,7 +8,7 @@ from typing import Any
 from dataprep import storage
 from dataprep.columns import ColumnFile
 from dataprep.errors import DataError
-from dataprep.merge import agreed, merge_shard, plan_merge
+from dataprep.merge import agreed, merge_shard, merged_parts, plan_merge
 from dataprep.snapshot import Snapshot, commit, newest_snapshot, open_snapshot
 from pipelines import lineage
 from pipelines.addresses import absolute
@@ -94,12 +94,22 @@ def open_parts(parts: Sequence[Part], out: str, shared: bool = False) -> list[Sn
         raise ValueError("a merge needs at least two corpora")
     opened = [open_snapshot(absolute(uri), number) for uri, number in parts]
     storage.check_reachable(out)
-    there = newest_snapshot(out)
-    sources = list(dict.fromkeys(source for part in opened for source in part.document["sources"]))
-    if any(part.uri == out for part in opened) or (there is not None and there.document["sources"] != sources):
-        raise DataError(f"{out}: there is a corpus here already. A merge makes a new one: choose an empty place.")
+    _earlier(opened, out)
     agreed(opened, shared)
     return opened
+
+
+def _earlier(parts: Sequence[Snapshot], out: str) -> Snapshot | None:
+    """The merge of the same parts that `out` holds, perhaps of older snapshots of them. DataError for anything else."""
+    there = newest_snapshot(out)
+    uris = [part["uri"] for part in merged_parts(parts)]
+    known = [part["uri"] for part in there.document.get("listed", {}).get("merged", [])] if there is not None else uris
+    if out in uris or known != uris:
+        raise DataError(
+            f"{out}: there is a corpus here already, no merge of these parts. "
+            "A merge makes a new one: choose an empty place."
+        )
+    return there
 
 
 def run_merge(
@@ -110,6 +120,7 @@ def run_merge(
     engine: Engine = over_ray,
 ) -> MergeReport:
     """The merge itself, on the Ray that runs or on another engine."""
+    earlier = _earlier(parts, out)  # what is committed there from now on is not overwritten
     plan = plan_merge(parts, out, shared)
     clock = Clock("merge", len(plan.index), "rows", "", progress)
     files: list[ColumnFile] = []
@@ -118,7 +129,7 @@ def run_merge(
         files += [ColumnFile(**fields) for fields in result["files"]]
         rows, written = rows + result["rows"], written + result["bytes"]
         clock.tell(rows)
-    snapshot, is_new = commit(out, plan.contents(files), newest_snapshot(out))
+    snapshot, is_new = commit(out, plan.contents(files), earlier)
     return MergeReport(
         out=out,
         snapshot=snapshot.number,

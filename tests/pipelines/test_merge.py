@@ -163,6 +163,26 @@ def test_a_merge_that_was_killed_goes_on(parts: list[Path], tmp_path: Path) -> N
     assert verify(str(tmp_path / "cut")) == []
 
 
+def test_a_file_of_the_right_size_and_other_content_is_copied_again(parts: list[Path], tmp_path: Path) -> None:
+    merge(parts, tmp_path)
+    unfiltered = {shard.shard for part in parts for shard in shards(open_snapshot(str(part)))}
+    victim = next(path for path in sorted(tmp_path.glob("data/*/*/color-*")) if path.parent.name in unfiltered)
+    whole = victim.read_bytes()
+    victim.write_bytes(bytes(len(whole)))
+    assert merge(parts, tmp_path).bytes_written >= len(whole)
+    assert victim.read_bytes() == whole
+    assert verify(str(tmp_path)) == []
+
+
+def test_a_part_whose_file_was_swapped_is_named_and_nothing_is_committed(parts: list[Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(parts[2], tmp_path / "copy"))
+    victim = next(copy / file.path for file in files_of(copy) if file.column == "color")
+    victim.write_bytes(bytes(victim.stat().st_size))
+    with pytest.raises(DataError, match=f"{victim.name}: the content is not what was written"):
+        merge([parts[0], copy], tmp_path / "out")
+    assert not (tmp_path / "out" / "snapshots").exists()
+
+
 def test_a_build_goes_on_from_the_result_without_reading_a_picture(
     sources: list[Path], parts: list[Path], tmp_path: Path
 ) -> None:
@@ -212,6 +232,15 @@ def test_a_place_that_holds_a_corpus_is_refused(parts: list[Path], tmp_path: Pat
     for out in (copy, parts[0]):
         with pytest.raises(DataError, match="there is a corpus here already"):
             merge(parts[:2], out)
+
+
+def test_a_corpus_that_was_built_from_the_same_sources_gets_no_merge(
+    sources: list[Path], parts: list[Path], tmp_path: Path
+) -> None:
+    build(sources[:2], tmp_path)
+    with pytest.raises(DataError, match="no merge of these parts"):
+        merge(parts[:2], tmp_path)
+    assert open_snapshot(str(tmp_path)).number == 1
 
 
 def test_a_part_whose_rows_are_not_those_of_its_index_is_named(parts: list[Path], tmp_path: Path) -> None:
