@@ -2,13 +2,15 @@
 
 Everything is written whole or not at all: a temporary name and a rename on disk, one put on S3. `create_exclusive` is
 the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). S3 settings come from
-the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION): any S3 server will do.
+the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN for temporary ones,
+AWS_ENDPOINT_URL, AWS_REGION): any S3 server will do.
 Timeouts are short and retries few: an endpoint that does not answer is said within seconds. An endpoint that did answer
 before is waited for: a server that is restarted while work goes on costs the work a pause (OUTAGE_S), not its end.
 """
 
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -70,9 +72,12 @@ def read_bytes(uri: str, most: int | None = None) -> bytes:
     with explained(uri):
         if is_s3(uri):
             return _get(uri, most)
+        _check_regular(uri)
         with open(uri, "rb") as file:
             _check_size(uri, os.fstat(file.fileno()).st_size, most)
-            return file.read()
+            data = file.read(-1 if most is None else most + 1)
+            _check_size(uri, len(data), most)
+            return data
 
 
 def read_range(uri: str, offset: int, length: int) -> bytes:
@@ -83,6 +88,7 @@ def read_range(uri: str, offset: int, length: int) -> bytes:
         return b""
     with explained(uri):
         if not is_s3(uri):
+            _check_regular(uri)
             with open(uri, "rb") as file:
                 file.seek(offset)
                 return file.read(length)
@@ -220,9 +226,11 @@ def copy_file(source: str, target: str) -> None:
 
 def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The address as pyarrow wants it, for reading parts of Parquet files; wrap its use in `explained`."""
-    if not is_s3(uri):
-        return fs.LocalFileSystem(), uri
     with explained(uri):
+        if not is_s3(uri):
+            if os.path.exists(uri):
+                _check_regular(uri)
+            return fs.LocalFileSystem(), uri
         return _arrow_s3(
             *_environment(), _ARROW_ATTEMPTS if _endpoint_name() in _answered else ATTEMPTS
         ), uri.removeprefix("s3://")
@@ -238,12 +246,20 @@ def download_directory(uri: str, local: Path) -> Path:
     if not entries:
         raise DataError(f"{uri}: there is nothing at this address.")
     for entry in entries:
-        target = local / entry.uri.removeprefix(uri.rstrip("/") + "/")
+        target = _target(local, entry.uri, uri)
         target.parent.mkdir(parents=True, exist_ok=True)
         where = _bucket_and_key(entry.uri)
         with explained(entry.uri):
             _client().download_file(where["Bucket"], where["Key"], str(target))
     return local
+
+
+def _target(local: Path, key: str, folder: str) -> Path:
+    """Where an object goes: S3 keys may hold what would lead out of the directory."""
+    inside = key.removeprefix(folder.rstrip("/") + "/")
+    if inside.startswith("/") or ".." in inside.split("/"):
+        raise DataError(f"{key}: this name leads out of the directory that is downloaded to. Rename the object.")
+    return local / inside
 
 
 def upload_directory(local: Path, uri: str) -> None:
@@ -431,6 +447,13 @@ def _check_size(uri: str, size: int, most: int | None) -> None:
         raise DataError(f"{uri}: the file has {size:,} bytes, more than the {most:,} that are read.")
 
 
+def _check_regular(uri: str) -> None:
+    """Pipes and devices are never opened: they may wait or give bytes for ever."""
+    mode = os.stat(uri).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{uri}: this is no regular file.")
+
+
 def _bucket_and_key(uri: str) -> dict[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
@@ -438,11 +461,12 @@ def _bucket_and_key(uri: str) -> dict[str, str]:
     return {"Bucket": bucket, "Key": key}
 
 
-def _environment() -> tuple[str | None, str | None, str | None, str]:
-    """(endpoint, access key, secret, region): the key of the client cache, so that a changed environment is seen."""
-    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    endpoint, key, secret = (os.environ.get(name) or None for name in names)
-    return endpoint, key, secret, os.environ.get("AWS_REGION") or "us-east-1"
+def _environment() -> tuple[str | None, str | None, str | None, str | None, str]:
+    """(endpoint, access key, secret, session token, region): the key of the client cache, so that a changed environment
+    is seen."""
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    endpoint, key, secret, token = (os.environ.get(name) or None for name in names)
+    return endpoint, key, secret, token, os.environ.get("AWS_REGION") or "us-east-1"
 
 
 def _client() -> Any:
@@ -450,7 +474,7 @@ def _client() -> Any:
 
 
 @lru_cache(maxsize=4)
-def _boto_client(endpoint: str | None, key: str | None, secret: str | None, region: str) -> Any:
+def _boto_client(endpoint: str | None, key: str | None, secret: str | None, token: str | None, region: str) -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
@@ -465,6 +489,7 @@ def _boto_client(endpoint: str | None, key: str | None, secret: str | None, regi
         endpoint_url=endpoint,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
+        aws_session_token=token,
         region_name=region,
         config=config,
     )
@@ -485,11 +510,14 @@ def _pause(attempts: int, response: Any, caught_exception: Exception | None, **_
 
 
 @lru_cache(maxsize=4)
-def _arrow_s3(endpoint: str | None, key: str | None, secret: str | None, region: str, attempts: int) -> fs.S3FileSystem:
+def _arrow_s3(
+    endpoint: str | None, key: str | None, secret: str | None, token: str | None, region: str, attempts: int
+) -> fs.S3FileSystem:
     address = urlsplit(endpoint or "https://")
     return fs.S3FileSystem(
         access_key=key,
         secret_key=secret,
+        session_token=token,
         region=region,
         scheme=address.scheme,
         endpoint_override=address.netloc or None,

@@ -259,3 +259,37 @@ def test_linked_folders_are_listed_once_where_asked_for_and_loops_end(tmp_path: 
     assert [entry.uri for entry in storage.list_files(str(root))] == [f"{root}/sub/b.png"]
     storage.delete_folder(str(root))
     assert (tmp_path / "else/where/a.png").exists()
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    pipe, endless = str(tmp_path / "pipe.png"), str(tmp_path / "zero.png")
+    os.mkfifo(pipe)
+    os.symlink("/dev/zero", endless)
+    for uri in (pipe, endless):
+        for read in (storage.read_bytes, storage.arrow_filesystem, lambda uri: storage.read_range(uri, 0, 1)):
+            with pytest.raises(DataError, match=r"png: this is no regular file"):
+                read(uri)
+
+
+def test_no_more_is_read_than_asked_for_whatever_the_size_says() -> None:
+    assert os.stat("/proc/self/status").st_size == 0
+    with pytest.raises(DataError, match=r"more than the 10 that are read"):
+        storage.read_bytes("/proc/self/status", 10)
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/etc/out", "a/.."])
+def test_an_object_is_never_downloaded_out_of_its_directory(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"leads out of the directory"):
+        storage._target(tmp_path, f"s3://bucket/models/{name}", "s3://bucket/models/")
+    assert storage._target(tmp_path, "s3://bucket/models/a/..b", "s3://bucket/models") == tmp_path / "a/..b"
+
+
+def test_temporary_credentials_are_used_with_their_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "key")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    lasting = storage.arrow_filesystem("s3://bucket/a")[0]
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-an-hour")
+    url = storage._client().generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "a"})
+    assert "of-an-hour" in url
+    assert storage.arrow_filesystem("s3://bucket/a")[0] != lasting
