@@ -184,9 +184,11 @@ class _Journal:
 
     def __init__(self, build: str) -> None:
         self._path = Path(tempfile.gettempdir(), f"irodori-{build}-{uuid.uuid4().hex}.note")
+        unseen = self._path.with_suffix(".new")  # until it is locked, other workers would take it for a dead one's
         with storage.explained(str(self._path)):
-            self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.descriptor = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unseen.rename(self._path)
         os.lseek(self.descriptor, _NOTE_BYTES, os.SEEK_SET)  # the timer writes behind the note
 
     def write(self, note: dict[str, Any] | None) -> None:

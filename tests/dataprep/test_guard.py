@@ -1,6 +1,7 @@
 """What one picture may cost, and what is known of those that cost a process. Processes here really end."""
 
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -168,6 +169,23 @@ def test_the_note_of_a_worker_that_lives_is_left_alone(tmp_path: Path, monkeypat
             one.call("mine", lambda: subprocess.run([sys.executable, "-c", program], env=environment, check=True))
         assert len(list((tmp_path / "notes").iterdir())) == 1
     assert not (tmp_path / "faults").exists()
+
+
+def test_no_note_can_be_found_before_its_worker_has_locked_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker looks at the moment before the lock: it finds nothing to take for a dead one's."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found: list[list[Path]] = []
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        found.append(list(tmp_path.glob("irodori-b1-*.note")))
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with expendable("b1"):
+        assert found == [[]]
+        assert len(list(tmp_path.glob("irodori-b1-*.note"))) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("wrong", [{"seconds_per_picture": 0}, {"memory_bytes": 1000}])
