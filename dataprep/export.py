@@ -20,7 +20,7 @@ from dataprep.columns import ROW_GROUP_ROWS
 from dataprep.errors import DataError
 from dataprep.export_layouts import COLOR, LAYOUTS, MASK, SKETCH, ExportRow, Place
 from dataprep.export_settings import ExportSettings
-from dataprep.shards import shards
+from dataprep.shards import check_id, shards
 from dataprep.snapshot import Snapshot
 
 Task = dict[str, Any]  # JSON-able
@@ -38,7 +38,9 @@ def start_export(snapshot: Snapshot, out: str, settings: ExportSettings) -> list
     splits = sorted(rows) if settings.split is None else [settings.split]
     if unknown := set(splits) - rows.keys():
         raise DataError(f"{snapshot.uri}: there is no split {unknown.pop()!r}; there are {', '.join(sorted(rows))}.")
-    _state(out, {"digest": snapshot.digest, **asdict(settings), "columns": columns})
+    # Equal digests may have other shards, and shards are what is numbered and noted: so the table of files counts too.
+    files = snapshot.document["tables"]["files"]["sha256"]
+    _state(out, {"digest": snapshot.digest, "files": files, **asdict(settings), "columns": columns})
     tasks: list[Task] = []
     left = settings.limit if settings.limit is not None else sum(rows.values())
     for split in splits:
@@ -137,6 +139,7 @@ def _read(task: Task) -> Iterator[ExportRow]:
     for _, (known, *cells) in zip(range(task["rows"]), zip(*streams, strict=True), strict=False):
         if any(cell["id"] != known["id"] for cell in cells):
             raise DataError(f"{task['paths']['row']}: its rows are not those of the columns beside it. Run verify.")
+        check_id(known["id"], task["paths"]["row"])
         values = {column: cell[column] for column, cell in zip(columns, cells, strict=True)}
         errors = {column: cell["error"] for column, cell in zip(columns, cells, strict=True) if cell["error"]}
         yield ExportRow(known, values, errors)

@@ -3,6 +3,7 @@
 Nothing here holds more Python objects than one shard needs; the tables stay Arrow.
 """
 
+import re
 from collections.abc import Iterator, KeysView
 from dataclasses import dataclass
 
@@ -11,7 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.columns import ColumnFile
-from dataprep.snapshot import Snapshot
+from dataprep.errors import DataError
+from dataprep.snapshot import Snapshot, column_path
+
+# What becomes part of a path. A corpus may come from elsewhere, and its names must not lead out of where they belong.
+_SAFE = {
+    "split": re.compile(r"[a-z]+"),
+    "shard": re.compile(r"[0-9a-f]+"),
+    "column": re.compile(r"[A-Za-z0-9_]+"),
+    "fingerprint": re.compile(r"[0-9a-z]+"),
+}
+_VARIANT = re.compile(r"[0-9a-z]*(-[0-9a-z]+)*")
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,28 @@ def shards(snapshot: Snapshot, split: str | None = None) -> Iterator[ShardFiles]
     files = files.sort_by([("split", "ascending"), ("shard", "ascending"), ("column", "ascending")])
     for of_split, shard, start, end in _runs(files):
         rows = [ColumnFile(**fields) for fields in files.slice(start, end - start).to_pylist()]
+        for row in rows:
+            _check_names(snapshot, row)
         yield ShardFiles(of_split, shard, {row.column: row for row in rows})
+
+
+def check_id(row_id: object, path: str) -> None:
+    """Raises DataError unless the id of a row of `path` is a sha256: files are named for it."""
+    if not isinstance(row_id, str) or not _ID.fullmatch(row_id):
+        raise DataError(f"{path}: {row_id!r} is no id of a row (64 hex digits). Run: irodori corpus verify")
+
+
+def _check_names(snapshot: Snapshot, file: ColumnFile) -> None:
+    plain = all(pattern.fullmatch(getattr(file, name)) for name, pattern in _SAFE.items())
+    stem = column_path(file.split, file.shard, file.column, file.fingerprint).removesuffix(".parquet")
+    variant = file.path.removeprefix(stem).removesuffix(".parquet").removeprefix("-")
+    expected = column_path(file.split, file.shard, file.column, file.fingerprint, variant)
+    if not plain or not _VARIANT.fullmatch(variant) or file.path != expected:
+        table = snapshot.document["tables"]["files"]["path"]
+        raise DataError(
+            f"{snapshot.uri}: {table} names {file.path!r} for column {file.column!r} of shard {file.shard!r}, which "
+            "is no place of that file in a corpus. The table is damaged, or made to write elsewhere: do not use it."
+        )
 
 
 def _runs(ordered: pa.Table) -> list[tuple[str, str, int, int]]:

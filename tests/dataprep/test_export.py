@@ -29,7 +29,7 @@ from dataprep.export_settings import LAYOUT_NAMES, ExportSettings
 from dataprep.identity import pixel_hash
 from dataprep.pictures import decode, decode_png, encode_png
 from dataprep.shards import shards
-from dataprep.snapshot import Contents, commit
+from dataprep.snapshot import Contents, column_path, commit
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process
 from pipelines.export import ExportReport, run_export
@@ -382,3 +382,67 @@ def test_an_export_from_s3_to_s3_has_the_same_bytes(corpus: str, tmp_path: Path,
     export(corpus, tmp_path / "local", layout)
     back = storage.download_directory(f"{s3_prefix}/out", tmp_path / "back")
     assert files(back) == files(tmp_path / "local")
+
+
+# ---- corpora that are not what they should be ---------------------------------------------------------------------
+
+
+def test_equal_digests_with_other_shards_are_another_export(tmp_path: Path) -> None:
+    """A picture goes and comes back: the same rows, dealt out otherwise."""
+    source, out = write_pictures(tmp_path / "source", 10), str(tmp_path / "corpus")
+    away = sorted(source.glob("*.png"))[0]
+    kept = away.read_bytes()
+    run_build([str(source)], out, SMALL, engine=in_process)
+    away.unlink()
+    run_build([str(source)], out, SMALL, engine=in_process)
+    away.write_bytes(kept)
+    run_build([str(source)], out, SMALL, engine=in_process)
+    assert open_snapshot(out, 3).digest == open_snapshot(out, 1).digest
+    export(out, tmp_path / "tars", "webdataset")
+    before = files(tmp_path / "tars")
+    with pytest.raises(DataError, match="another export lies here: files "):
+        export(out, tmp_path / "tars", "webdataset", number=3)
+    assert files(tmp_path / "tars") == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shard": "../../../away"},
+        {"split": "../away"},
+        {"split": "/tmp"},
+        {"column": "../mask"},
+        {"path": "../away.parquet"},
+        {"path": "/tmp/away.parquet"},
+    ],
+    ids=str,
+)
+def test_names_that_lead_out_of_the_corpus_are_refused(corpus: str, tmp_path: Path, wrong: dict[str, str]) -> None:
+    """Also with a path that follows from the names, as a forger would write it."""
+    copy = str(shutil.copytree(corpus, tmp_path / "copy"))
+    snapshot = open_snapshot(copy, 2)
+    held = [file for shard in shards(snapshot) for file in shard.files.values()]
+    forged = replace(held[0], **wrong)
+    if "path" not in wrong:
+        path = column_path(forged.split, forged.shard, forged.column, forged.fingerprint)
+        forged = replace(forged, path=path)
+    facts = snapshot.document
+    tables = snapshot.table("index"), snapshot.table("rejects")
+    contents = Contents([forged, *held[1:]], *tables, facts["operators"], facts["sources"], facts["recipe"])
+    hostile, _ = commit(copy, contents, snapshot)
+    with pytest.raises(DataError, match="is no place of that file in a corpus"):
+        list(shards(hostile))
+
+
+def test_an_id_that_leads_out_of_the_export_is_refused(corpus: str, tmp_path: Path) -> None:
+    copy = str(shutil.copytree(corpus, tmp_path / "copy"))
+    shard = next(shards(open_snapshot(copy)))
+    for column, file in shard.files.items():
+        path = storage.join(copy, file.path)
+        writer = ColumnWriter(column)
+        for row in read_rows(storage.read_bytes(path), column, path):
+            writer.add_row(row | {"id": f"../../../{row['id']}"})
+        storage.write_whole(path, writer.finish())
+    with pytest.raises(DataError, match="is no id of a row"):
+        export(copy, tmp_path / "a" / "b", "folders", number=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "a"}
