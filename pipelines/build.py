@@ -30,7 +30,7 @@ from pipelines.build_job import BuildJob
 from pipelines.build_listing import list_sources
 from pipelines.build_report import BuildReport, underfilled
 from pipelines.build_scan import Known, counted, records_of, scan_items
-from pipelines.build_tasks import EVERY_REASON, FAULTS, Engine, over_ray
+from pipelines.build_tasks import EVERY_REASON, Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
 __all__ = ["CORPUS_RECIPES", "BuildReport", "CorpusRecipe", "DryRun", "build_corpus", "plan_build", "run_build"]
@@ -120,7 +120,7 @@ def run_build(
     all_operators(recipe)  # one that cannot be had is said before work starts
     job = BuildJob(out, recipe, tuple(retry), progress, engine)
     earlier = newest_snapshot(out)
-    with list_sources(sources, recipe, limit, progress) as listing:
+    with job.working_folder(), list_sources(sources, recipe, limit, progress) as listing:
         clock.lap("list")
         records, read = scan_items(listing, Known.at(out, recipe), job)
         clock.lap("scan")
@@ -136,8 +136,6 @@ def run_build(
     clock.lap("columns")
     listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
     snapshot, is_new = commit(out, _contents(files, plan, sources, recipe, listed), earlier)
-    for folder in (job.folder, storage.join(out, FAULTS)):
-        storage.delete_folder(folder)
     clock.lap("commit")
     retried_cells = _retried(columns.work)
     return BuildReport(

@@ -146,6 +146,7 @@ def _task(needs: OpenShard, table: str, group: int, job: BuildJob) -> Task:
     shard = needs.shard
     work = ShardWork(
         out=job.out,
+        faults=job.faults,
         split=shard.split,
         shard=shard.name,
         table=table,

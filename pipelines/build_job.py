@@ -1,11 +1,14 @@
 """What every phase of a corpus build has to know."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from dataprep import storage
+from dataprep.errors import DataError
 from dataprep.operators import CorpusRecipe
-from pipelines.build_tasks import Engine, over_ray
+from pipelines.build_tasks import FAULTS, Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
 
@@ -24,3 +27,17 @@ class BuildJob:
     def folder(self) -> str:
         """Where the tables lie from which the tasks of this build read their rows."""
         return storage.join(self.out, "plan", self.name)
+
+    @property
+    def faults(self) -> str:
+        """Where the calls are recorded that ended a worker of this build."""
+        return storage.join(self.folder, FAULTS)
+
+    @contextmanager
+    def working_folder(self) -> Iterator[None]:
+        """The folder is deleted at the end, however it comes to it."""
+        try:
+            yield
+        finally:
+            with suppress(DataError):  # no reason to lose a build or its error: dataprep.garbage takes what is left
+                storage.delete_folder(self.folder)

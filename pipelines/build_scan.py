@@ -80,7 +80,7 @@ def scan_items(listing: Listing, known: Known, job: BuildJob) -> tuple[pa.Table,
     unread = pc.is_valid(why).to_numpy()
     count, done = int(unread.sum()), 0
     groups = write_groups(storage.join(job.folder, "scan"), _parts(listing, unread)) if count else iter(())
-    tasks = [scan_task(*group, job.out, known.folder, known.next_suffix()) for group in groups]
+    tasks = [scan_task(*group, job.faults, known.folder, known.next_suffix()) for group in groups]
     note = f"reused {len(listing) - count:,} of {len(listing):,}" if count < len(listing) else ""
     clock = Clock("scan pictures", count, "pictures", note, job.progress)
     parts = []

@@ -38,7 +38,7 @@ Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results a
 EVERY_REASON = "all"
 Cell = tuple[bytes | None, str | None]  # value, error
 
-FAULTS = "plan/faults"  # below a corpus, until the next commit: the calls that ended a worker
+FAULTS = "faults"  # below the folder of a build: the calls that ended a worker
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ShardWork:
     """A shard of which some columns are not described by a snapshot yet: a reference, its rows lie in a table."""
 
     out: str
+    faults: str  # where the calls are recorded that ended a worker
     split: str
     shard: str
     table: str  # address of the table that holds its rows
@@ -107,9 +108,9 @@ def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
 # ---- scan ---------------------------------------------------------------------------------------------------------
 
 
-def scan_task(table: str, group: int, out: str, folder: str, suffix: str) -> Task:
+def scan_task(table: str, group: int, faults: str, folder: str, suffix: str) -> Task:
     """The task that scans the items of a row group (schema.LISTING_SCHEMA) into one part below `folder`."""
-    return {"table": table, "group": group, "out": out, "folder": folder, "suffix": suffix}
+    return {"table": table, "group": group, "faults": faults, "folder": folder, "suffix": suffix}
 
 
 def scan_part(task: Task, limits: LimitSettings) -> Task:
@@ -117,7 +118,7 @@ def scan_part(task: Task, limits: LimitSettings) -> Task:
     rows = read_group(task["table"], task["group"]).to_pylist()
     items = [ListedItem(row["key"], item_of(row)) for row in rows]
     name = part_name(items) + task["suffix"]
-    guard = Guard(limits, storage.join(task["out"], FAULTS, "scan", name))
+    guard = Guard(limits, storage.join(task["faults"], "scan", name))
     records = [scan(listed, guard) for listed in items]
     uri = storage.join(task["folder"], f"{name}.parquet")
     storage.write_whole(uri, write_table(pa.Table.from_pylist(records, SCAN_SCHEMA)))
@@ -137,7 +138,7 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     ids = [row["id"] for row in rows]
     present = {column: data for column in work.found if (data := _sound(work, column, ids)) is not None}
     missing = [column for column in work.files if column not in present and column not in work.described]
-    guard = Guard(recipe.limits, storage.join(work.out, FAULTS, work.split, work.shard))
+    guard = Guard(recipe.limits, storage.join(work.faults, work.split, work.shard))
     wanted = [operator for operator in operators(recipe) if operator.column in missing]
     made, computed = _compute(work, rows, wanted, guard)
     if "row" in missing:

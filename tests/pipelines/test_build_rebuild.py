@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from dataprep.assembled import shipped_templates
 from dataprep.buckets import BucketSettings
 from dataprep.columns import read_rows
 from dataprep.corpus import open_snapshot, verify
+from dataprep.errors import DataError
 from dataprep.operators import CORPUS_RECIPES
+from dataprep.storage import write_whole
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.build_job import BuildJob
+from pipelines.build_tasks import Task, Work, in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 SHIPPED = 60
@@ -88,6 +92,24 @@ def row_files(out: str) -> list[Path]:
 def test_nothing_is_left_of_a_builds_working_files(shipped: Path, tmp_path: Path) -> None:
     run_build([str(shipped)], str(tmp_path), SMALL, limit=5, engine=in_process)
     assert not list(tmp_path.glob("plan/*"))
+
+
+def test_nothing_is_left_of_the_working_files_of_a_build_that_fails(shipped: Path, tmp_path: Path) -> None:
+    def fails(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+        assert list(tmp_path.glob("plan/*/*/*.parquet"))
+        raise DataError("the disk is full")
+
+    with pytest.raises(DataError, match="the disk is full"):
+        run_build([str(shipped)], str(tmp_path), SMALL, limit=5, engine=fails)
+    assert not list(tmp_path.glob("plan/*"))
+
+
+def test_a_build_that_ends_leaves_what_another_one_knows_of_fatal_calls(shipped: Path, tmp_path: Path) -> None:
+    other = BuildJob(str(tmp_path), SMALL)
+    record = Path(other.faults, "train", "shard", "1.json")
+    write_whole(str(record), b"{}")
+    run_build([str(shipped)], str(tmp_path), SMALL, limit=5, engine=in_process)
+    assert record.exists()
 
 
 def test_buckets_that_cannot_fill_one_batch_are_told(tmp_path: Path) -> None:

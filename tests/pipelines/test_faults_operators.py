@@ -15,7 +15,7 @@ from dataprep.identity import content_id
 from dataprep.operators import CorpusRecipe
 from dataprep.pictures import encode_png
 from pipelines.build import BuildReport, run_build
-from pipelines.build_tasks import FAULTS, in_process
+from pipelines.build_tasks import in_process
 from tests.corpus_pictures import SMALL, picture, write_pictures
 from tests.pipelines.fault_operators import COLUMN, DRILL, forget, write_drills
 
@@ -56,7 +56,7 @@ def check(report: BuildReport, source: Path, drills: dict[int, str], expected: d
     assert failures(out) == {ids[number]: error for number, error in expected.items()}
     assert report.failures == ({COLUMN: len(expected)} if expected else {})
     assert verify(out) == []
-    assert not [path for path in Path(out, FAULTS).rglob("*") if path.is_file()]
+    assert not [path for path in Path(out, "plan").rglob("*") if path.is_file()]
     plain = f"{out}-plain"
     run_build([str(source)], plain, SMALL, engine=in_process)
     assert cells(out) == cells(plain)
