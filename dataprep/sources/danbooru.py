@@ -25,10 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import storage
-from dataprep.sources.facts import json_lines
+from dataprep.errors import DataError
+from dataprep.sources.facts import json_lines, text
 from dataprep.sources.holdings import Holdings, hold
 from dataprep.sources.items import BATCH_ROWS, CANDIDATES, Row, batches
-from dataprep.sources.posts import COLUMNS, post_facts, post_id
+from dataprep.sources.posts import COLUMNS, post_facts, post_id, whole_number
 from dataprep.sources.shards import is_shard
 from dataprep.storage import FileEntry
 
@@ -121,19 +122,29 @@ def _parquet_posts(uri: str, column: str | None) -> Iterator[Post]:
 
 def _tag_categories(root: str) -> dict[str, int]:
     """Tag -> category of those that are not general, from metadata/tags*.json."""
-    tags = (tag for entry in _beside(root, "tags") for _, tag in json_lines(entry.uri))
-    return {str(tag.get("name")): int(tag["category"]) for tag in tags if int(tag.get("category") or 0)}
+    found: dict[str, int] = {}
+    for where, tag in _lines_beside(root, "tags"):
+        name, category = text(tag.get("name"), "name", where), whole_number(tag.get("category"), "category", where)
+        if name and category:
+            found[name] = category
+    return found
 
 
 def _pools(root: str) -> dict[int, int]:
     """Post -> its pool, from metadata/pools*.json: of several the oldest, a series before a collection of a theme."""
-    listed = [pool for entry in _beside(root, "pools") for _, pool in json_lines(entry.uri)]
-    alive = [pool for pool in listed if str(pool.get("is_deleted", False)).lower() in ("false", "0")]
-    alive.sort(key=lambda pool: (pool.get("category") == "collection", int(pool["id"])))
+    alive: list[tuple[bool, int, list[int | None]]] = []
+    for where, pool in _lines_beside(root, "pools"):
+        number, posts = whole_number(pool.get("id"), "id", where), pool.get("post_ids") or []
+        if number is None or not isinstance(posts, list):
+            raise DataError(f"{where}: a pool needs an id, and post_ids as a list.")
+        if str(pool.get("is_deleted", False)).lower() in ("false", "0"):
+            ids = [whole_number(post, "post_ids", where) for post in posts]
+            alive.append((pool.get("category") == "collection", number, ids))
     found: dict[int, int] = {}
-    for pool in alive:
-        for post in pool.get("post_ids") or ():
-            found.setdefault(int(post), int(pool["id"]))
+    for _, number, ids in sorted(alive, key=lambda pool: pool[:2]):
+        for post in ids:
+            if post is not None:
+                found.setdefault(post, number)
     return found
 
 
@@ -144,23 +155,17 @@ def _metadata(root: str) -> list[FileEntry]:
     ]
 
 
-def _beside(root: str, word: str) -> list[FileEntry]:
-    files = storage.list_folder(storage.join(root, "metadata"))[1]
-    return [entry for entry in files if re.fullmatch(rf"{word}[^/]*\.jsonl?(\.gz)?", _name(entry))]
+def _lines_beside(root: str, word: str) -> Iterator[Post]:
+    for entry in storage.list_folder(storage.join(root, "metadata"))[1]:
+        if re.fullmatch(rf"{word}[^/]*\.jsonl?(\.gz)?", _name(entry)):
+            yield from json_lines(entry.uri)
 
 
 def _has_shards(source: str, folders: list[str], files: list[FileEntry]) -> bool:
-    """Whether tars or zips lie at the top or one or two folders below (updates/20240319/dataset-0.tar)."""
-    if any(is_shard(entry.uri) for entry in files):
-        return True
-    for name in folders:
-        below = storage.join(source, name)
-        deeper, here = storage.list_folder(below)
-        if any(is_shard(entry.uri) for entry in here):
-            return True
-        if any(is_shard(entry.uri) for next_ in deeper[:3] for entry in storage.list_folder(f"{below}/{next_}")[1]):
-            return True
-    return False
+    """Whether tars or zips lie at the top or anywhere below; `hold` lists all of it anyway, and so does a tree."""
+    below = (storage.join(source, name) for name in folders if name != "metadata")
+    more = (entry for folder in below for entry in storage.list_files(folder, linked=True))
+    return any(is_shard(entry.uri) for found in (files, more) for entry in found)
 
 
 def _name(entry: FileEntry) -> str:

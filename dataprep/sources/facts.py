@@ -1,8 +1,8 @@
 """What an index line, a side file or a metadata row says about a picture, checked and in the words of a candidate.
 
 Columns: tags (list of words), rating, group, caption (words), score (number), width, height (whole numbers), date
-(ISO), pool, parent (words or numbers). Anything else is left for `Selection.group_by`. A value of the wrong kind is a
-DataError that names the place.
+(ISO), pool, parent (words or numbers), deleted, banned (true, 1 or "true"), version (word or number). Anything else is
+left for `Selection.group_by`. A value of the wrong kind is a DataError that names the place.
 """
 
 import json
@@ -16,6 +16,9 @@ from dataprep.errors import DataError
 from dataprep.sources.items import Row
 
 MOST_LINE_BYTES = 16 << 20
+MOST_WHOLE = 2**63 - 1  # columns of whole numbers are int64
+_MOST_SCORE = 3.4e38  # scores are float32
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -30,6 +33,8 @@ def json_object(text: str, where: str) -> dict[str, Any]:
     """The JSON object that the text is; DataError for anything else."""
     try:
         value = json.loads(text)
+        if _SURROGATE.search(text):  # half a character by itself has no UTF-8: it becomes "?"
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -68,7 +73,7 @@ def text(value: Any, name: str, where: str) -> str | None:
 def number(value: Any, name: str, where: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_number(value, _MOST_SCORE):
         return float(value)
     raise DataError(f"{where}: {name} must be a number, not {value!r}.")
 
@@ -76,9 +81,14 @@ def number(value: Any, name: str, where: str) -> float | None:
 def whole(value: Any, name: str, where: str) -> int | None:
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+    if _is_number(value, MOST_WHOLE) and value == int(value):
         return int(value)
     raise DataError(f"{where}: {name} must be a whole number, not {value!r}.")
+
+
+def flag(value: Any, name: str = "", where: str = "") -> bool:
+    """Whether the value is one of the spellings of true."""
+    return value in (True, 1, "1", "t", "true", "True")
 
 
 def day(value: Any, name: str = "date", where: str = "") -> str | None:
@@ -86,6 +96,11 @@ def day(value: Any, name: str = "date", where: str = "") -> str | None:
     said = value.isoformat() if isinstance(value, date | datetime) else value
     found = _ISO_DAY.match(said) if isinstance(said, str) else None
     return found.group() if found else None
+
+
+def _is_number(value: Any, most: float) -> bool:
+    """Whether the value is a finite number of at most this magnitude."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
 
 
 def _words(value: Any, name: str, where: str) -> list[str] | None:
@@ -98,9 +113,14 @@ def _words(value: Any, name: str, where: str) -> list[str] | None:
 
 def _label(value: Any, name: str, where: str) -> str | None:
     """A word or a whole number as a word."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+    if _is_number(value, MOST_WHOLE) and value == int(value):
         return str(int(value))
     return text(value, name, where) or None
+
+
+def _mark(value: Any, name: str, where: str) -> str | None:
+    """A word or any number as a word."""
+    return text(str(value) if isinstance(value, int | float) else value, name, where) or None
 
 
 _READERS: dict[str, Callable[[Any, str, str], Any]] = {
@@ -114,4 +134,7 @@ _READERS: dict[str, Callable[[Any, str, str], Any]] = {
     "date": day,
     "pool": _label,
     "parent": _label,
+    "deleted": flag,
+    "banned": flag,
+    "version": _mark,
 }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataprep.errors import DataError
-from dataprep.sources.facts import day, text
+from dataprep.sources.facts import MOST_WHOLE, day, flag, text
 from dataprep.sources.items import Row
 
 CATEGORIES = {0: "", 1: "artist:", 3: "copyright:", 4: "character:", 5: "meta:"}
@@ -34,7 +34,7 @@ def is_post(entry: Mapping[str, Any]) -> bool:
 
 def post_id(entry: Mapping[str, Any], where: str) -> int | None:
     """The number of the post; None where the dump keeps it back (posts for paying members)."""
-    return _number(entry.get("id"), "id", where)
+    return whole_number(entry.get("id"), "id", where)
 
 
 def post_facts(
@@ -48,19 +48,19 @@ def post_facts(
     them."""
     tags = _tags(entry, where, categories or {})
     pool_id = pool if pool is not None else _first_pool(entry, where)
-    parent = _number(entry.get("parent_id"), "parent_id", where)
-    own = _number(entry.get("id"), "id", where) if _flag(entry.get("has_children")) else None
+    parent = whole_number(entry.get("parent_id"), "parent_id", where)
+    own = whole_number(entry.get("id"), "id", where) if flag(entry.get("has_children")) else None
     row: Row = {
         "tags": tags,
         "rating": text(entry.get("rating"), "rating", where) or None,
-        "score": _number(entry.get("score"), "score", where),
-        "width": _number(entry.get("image_width"), "image_width", where),
-        "height": _number(entry.get("image_height"), "image_height", where),
+        "score": whole_number(entry.get("score"), "score", where),
+        "width": whole_number(entry.get("image_width"), "image_width", where),
+        "height": whole_number(entry.get("image_height"), "image_height", where),
         "date": day(entry.get("created_at")),
         "pool": f"pool:{pool_id}" if pool_id else None,
         "parent": f"parent:{parent or own}" if parent or own else None,
-        "deleted": _flag(entry.get("is_deleted")),
-        "banned": _flag(entry.get("is_banned")),
+        "deleted": flag(entry.get("is_deleted")),
+        "banned": flag(entry.get("is_banned")),
     }
     row["group"] = row["pool"] or row["parent"]
     row["column"] = None if column is None else _column(entry, column, tags)
@@ -84,7 +84,7 @@ def _tag(tag: Any, where: str, categories: Mapping[str, int]) -> str:
         return CATEGORIES.get(categories.get(tag, 0), "") + tag
     if not isinstance(tag, dict) or not isinstance(tag.get("name"), str):
         raise DataError(f"{where}: a tag must be a word or have a name, not {tag!r}.")
-    return CATEGORIES.get(_number(tag.get("category"), "category", where) or 0, "") + tag["name"]
+    return CATEGORIES.get(whole_number(tag.get("category"), "category", where) or 0, "") + tag["name"]
 
 
 def _split(value: Any, name: str, where: str) -> list[str]:
@@ -99,7 +99,7 @@ def _first_pool(entry: Mapping[str, Any], where: str) -> int | None:
     if not isinstance(pools, list):
         pools = [word.rpartition(":")[2] for word in _split(entry.get("pool_string"), "pool_string", where)]
         pools = [word for word in pools if word.isdecimal()]
-    numbers = [_number(pool.get("id") if isinstance(pool, dict) else pool, "pools", where) for pool in pools]
+    numbers = [whole_number(pool.get("id") if isinstance(pool, dict) else pool, "pools", where) for pool in pools]
     return min((number for number in numbers if number), default=None)
 
 
@@ -112,19 +112,14 @@ def _column(entry: Mapping[str, Any], column: str, tags: list[str] | None) -> st
     return None if value in (None, "", 0, "0") else str(value)
 
 
-def _number(value: Any, name: str, where: str) -> int | None:
+def whole_number(value: Any, name: str, where: str) -> int | None:
     """A whole number, which some dumps write as text."""
-    if type(value) is int:
-        return value
     if value is None or value == "":
         return None
     try:
-        if isinstance(value, bool):
+        number = int(value)
+        if isinstance(value, bool) or abs(number) > MOST_WHOLE:
             raise ValueError
-        return int(value)
+        return number
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{where}: {name} must be a whole number, not {value!r}.") from error
-
-
-def _flag(value: Any) -> bool:
-    return value in (True, 1, "1", "t", "true", "True")

@@ -52,16 +52,14 @@ def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row
             counts["duplicate path"] += 1
             continue
         seen.add(mark)
-        known = text(entry.get("version"), "version", where)
-        yield facts_of(entry, where, column) | {
+        facts = facts_of(entry, where, column)
+        yield facts | {
             "uri": uris["path"],
             "kind": "file",
             "detail": "",
-            "version": known or " ".join(versions.of(uri) for uri in uris.values() if uri),
+            "version": facts["version"] or " ".join(versions.of(uri) for uri in uris.values() if uri),
             "sketch_uri": uris["sketch"],
             "mask_uri": uris["mask"],
-            "deleted": entry.get("deleted") is True,
-            "banned": entry.get("banned") is True,
         }
 
 

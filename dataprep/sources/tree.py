@@ -99,7 +99,7 @@ def _indexed(folder: str, listed: Listed, column: str | None) -> Iterator[Row]:
             "uri": picture.uri,
             "kind": "file",
             "detail": "",
-            "version": version_of(picture, *extras.values()),
+            "version": facts["version"] or version_of(picture, *extras.values()),
             **{f"{name}_uri": None if extra is None else extra.uri for name, extra in extras.items()},
         }
 

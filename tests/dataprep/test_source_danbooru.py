@@ -280,3 +280,31 @@ def test_a_dump_on_s3_lists_and_reads_as_on_disk(tmp_path: Path, s3_prefix: str)
     assert [read_item(item).data for item in there] == [png(1), png(2)]
     assert [entry.key for entry in listed(s3_prefix)] == [entry.key for entry in listed(s3_prefix)]
     assert counts(s3_prefix) == {"no file": 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("tags", '{"name": "a", "category": "x"}'),
+        ("tags", '{"name": "a", "category": 1e999}'),
+        ("tags", '{"name": 1, "category": 1}'),
+        ("pools", '{"post_ids": [1]}'),
+        ("pools", '{"id": 1, "post_ids": 5}'),
+        ("pools", '{"id": 1, "post_ids": ["x"]}'),
+        ("posts000000000001", '{"id": 9223372036854775808}'),
+        ("posts000000000001", '{"id": 2, "score": NaN}'),
+    ],
+)
+def test_a_broken_line_of_the_metadata_is_named(tmp_path: Path, table: str, line: str) -> None:
+    dump(tmp_path, [post(1)])
+    write(tmp_path / "metadata" / f"{table}.json", line + "\n")
+    with pytest.raises(DataError, match=rf"{table}.json, line 1: "):
+        items(tmp_path)
+
+
+def test_tars_are_found_at_any_depth(tmp_path: Path) -> None:
+    json_lines(tmp_path / "metadata" / "posts.json", [post(7)])
+    for folder in ("a", "b", "c", "d/x/y"):
+        write(tmp_path / "updates" / folder / "readme.txt", "nothing")
+    write(tmp_path / "updates/d/x/y/deep.tar", tar_bytes({"7.png": png(7)}))
+    assert [item.tags for item in items(tmp_path)] == [TAGS]
