@@ -7,14 +7,15 @@ Members may be called `0001/a.jpg` too. Sketches and masks may be missing. `imag
 there is one, says which pictures are taken: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with
 the columns of `facts` (tags also as one text with commas, as the released loaders want them), or {zip: [names]}. A line
 art or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
-picture that the list does not name as "not listed". Zips are gone through one at a time.
+picture that the list does not name as "not listed", a second picture of one name (a.jpg, a.png) as "duplicate name".
+A zip of sketches or masks that cannot be read to its end is a reject. Zips are gone through one at a time.
 """
 
 import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ from dataprep import storage
 from dataprep.errors import DataError
 from dataprep.sources.archives import Archive, Member
 from dataprep.sources.facts import facts_of, json_object
-from dataprep.sources.items import Row, is_picture, stem_of, tables
+from dataprep.sources.items import Row, is_picture, refused_row, stem_of, tables
 from dataprep.sources.shards import is_shard, member_row
 from dataprep.sources.tree import INDEX, file_row, version_of
 from dataprep.storage import FileEntry
@@ -77,18 +78,28 @@ def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row
     listed = _listed(storage.join(source, LIST), counts)
     folders = {name: _archives(storage.join(source, name)) for name in (COLOR, *EXTRAS)}
     for archive in sorted({archive for found in folders.values() for archive in found}):
-        colors, *others = (_pictures(archive, folders[name].get(archive, [])) for name in (COLOR, *EXTRAS))
+        colors, *others = (_pictures(archive, folders[name].get(archive, []), counts) for name in (COLOR, *EXTRAS))
         extras = dict(zip(EXTRAS, others, strict=True))
+        yield from _broken(archive, others)
         counts["no picture"] += sum(len(held.keys() - colors.keys()) for held in others)
         for key, color in sorted(colors.items()):
             said = "{}" if listed is None else listed.find(key)
             if said is None and not (color.member and not color.member.name):
                 counts["not listed"] += 1
                 continue
-            facts = facts_of(json.loads(said or "{}"), f"{source}/{LIST}: {key}", column)
+            where = f"{source}/{LIST}: {key}"
+            facts = facts_of(json_object(said or "{}", where), where, column)
             yield facts | _row(color, {name: held[key] for name, held in extras.items() if key in held})
     if listed is not None:
         counts["no file"] += len(listed.entries) - len(listed.met)
+
+
+def _broken(archive: str, extras: Iterable[dict[str, Held]]) -> Iterator[Row]:
+    """Rejects for the sketch and mask archives that cannot be read to their end; their pictures go on without."""
+    for pictures in extras:
+        cut = pictures.pop(_key(archive, ""), None)
+        if cut and cut.member and not cut.member.name:
+            yield refused_row(cut.entry.uri, cut.member.refused or "cannot be read", version_of(cut.entry))
 
 
 def _row(color: Held, extras: Mapping[str, Held]) -> Row:
@@ -114,17 +125,23 @@ def _archives(folder: str) -> dict[str, list[tuple[str, FileEntry]]]:
     return found
 
 
-def _pictures(archive: str, files: list[tuple[str, FileEntry]]) -> dict[str, Held]:
-    """Name without suffix -> picture, of one archive or of the plain files."""
+def _pictures(archive: str, files: list[tuple[str, FileEntry]], counts: Counter[str]) -> dict[str, Held]:
+    """Name without suffix -> picture, of one archive or of the plain files; of two with one name the first."""
     found: dict[str, Held] = {}
+    for key, held in _held(archive, files):
+        counts["duplicate name"] += key in found
+        found.setdefault(key, held)
+    return found
+
+
+def _held(archive: str, files: list[tuple[str, FileEntry]]) -> Iterator[tuple[str, Held]]:
     for name, entry in files:
         if archive == _PLAIN:
-            found.setdefault(stem_of(name), Held(entry))
+            yield stem_of(name), Held(entry)
             continue
         for member in Archive(entry).members():
             if is_picture(member.name) or not member.name:
-                found.setdefault(_key(archive, stem_of(member.name)), Held(entry, member))
-    return found
+                yield _key(archive, stem_of(member.name)), Held(entry, member)
 
 
 def _key(archive: str, member: str) -> str:

@@ -244,3 +244,82 @@ def test_a_folder_with_an_index_of_its_own_is_a_tree_though_it_has_the_three_fol
     (item,) = items(tmp_path)
     assert (item.score, item.caption) == (2.0, "c")
     assert (item.sketch_uri, item.mask_uri) == (str(tmp_path / "sketch/s/x.png"), str(tmp_path / "mask/s/x.png"))
+
+
+HALF = '"tags": ["half \\ud83d", "whole \\ud83d\\ude00"]'
+
+
+def test_half_a_character_in_json_becomes_a_question_mark(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", png())
+    index = write(tmp_path / "index.jsonl", f'{{"path": "a.png", {HALF}}}\n')
+    write(tmp_path / "official/color/a.png", png())
+    write(tmp_path / "official/sketch/a.png", png())
+    write(tmp_path / "official/image_list.json", f'[{{"name": "a", {HALF}}}]')
+    for source in (index, tmp_path, tmp_path / "official"):
+        assert [item.tags for item in items(source)] == [("half ?", "whole \U0001f600")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"score": 1e999',
+        '"score": NaN',
+        '"score": 1e39',
+        '"width": 1e999',
+        '"height": NaN',
+        '"width": 9223372036854775808',
+    ]
+    + ['"pool": NaN', '"parent": 1e999', f'"score": {10**400}'],
+)
+def test_a_number_without_a_place_in_its_column_is_a_named_error_and_in_an_archive_a_reject(
+    tmp_path: Path, said: str
+) -> None:
+    index = write(tmp_path / "index.jsonl", f'{{"path": "a.png", {said}}}\n')
+    with pytest.raises(DataError, match=r"index.jsonl, line 1: \w+ must be a"):
+        items(index)
+    broken = {"a.png": png(1), "a.json": f"{{{said}}}".encode(), "b.png": png(2)}
+    first, second = items(write(tmp_path / "x.tar", tar_bytes(broken)))
+    assert "a.json: " in json.loads(first.detail)["refused"]
+    assert read_item(second).data == png(2)
+
+
+@pytest.mark.parametrize("true", [True, 1, "true"])
+def test_deleted_and_banned_leave_a_picture_out_wherever_they_are_said(tmp_path: Path, true: Any) -> None:
+    facts: Rows = [{"deleted": true}, {"banned": true}, {"deleted": False, "banned": 0}]
+    rows = [{"path": f"{number}.png"} | said for number, said in enumerate(facts)]
+    members = {f"{number}.json": json.dumps(said).encode() for number, said in enumerate(facts)}
+    members |= {f"{number}.png": png(number) for number in range(3)}
+    for name, data in members.items():
+        write(tmp_path / "tree" / name, data)
+    index = json_lines(tmp_path / "tree" / "index.jsonl", rows)
+    shard = write(tmp_path / "x.tar", tar_bytes(members))
+    for source in (index, tmp_path / "tree", shard):
+        assert short(items(source))[0].endswith("2.png")
+        assert len(items(source, Selection(take_deleted=True, take_banned=True))) == 3
+
+
+def test_a_version_in_an_index_inside_a_folder_stands_for_the_bytes(tmp_path: Path) -> None:
+    json_lines(tmp_path / "index.jsonl", [{"path": "a.png", "version": 7}])
+    keys = []
+    for seed in (1, 2):
+        write(tmp_path / "a.png", png(seed, 8 * seed))
+        keys += [entry.key for entry in listed(tmp_path)]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("folder", ["sketch", "mask"])
+def test_a_cut_archive_of_sketches_or_masks_is_a_reject_beside_its_pictures(tmp_path: Path, folder: str) -> None:
+    root = official(tmp_path)
+    broken = next((root / folder).rglob("*.zip"))
+    broken.write_bytes(broken.read_bytes()[:-30])
+    refused = [item for item in items(root) if "refused" in item.detail]
+    assert [item.uri for item in refused] == [str(broken)]
+    assert "not a whole zip archive" in refused[0].detail
+    assert len(items(root)) > 1
+
+
+def test_a_second_picture_of_one_name_is_counted(tmp_path: Path) -> None:
+    for name in ("color/a.jpg", "color/a.png", "color/b.png", "sketch/a.png"):
+        write(tmp_path / name, png())
+    assert short(items(tmp_path)) == ["a.jpg", "b.png"]
+    assert counts(tmp_path) == {"duplicate name": 1}
