@@ -74,12 +74,15 @@ def corpus_info(uri: At, json_: Json = False) -> None:
 
 
 @app.command("verify")
-def corpus_verify(uri: At) -> None:
+def corpus_verify(uri: At, json_: Json = False) -> None:
     """Read every file again: hashes, schema, alignment, pictures. Exit 1 names what is damaged."""
     from dataprep.diff import parse_at
     from dataprep.verify import verify
 
     damages = verify(*parse_at(uri))
+    if json_:
+        show({"damages": damages}, json_)
+        raise typer.Exit(1 if damages else 0)
     if damages:
         raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
     tell(f"{uri}: every file is whole.")
@@ -93,6 +96,7 @@ def corpus_browse(
     seed: Annotated[int, typer.Option(min=0, help="Decides which ones.")] = 0,
     shards: Annotated[int, typer.Option(min=0, help="Count the rows of at most N shards; 0 for all.")] = 1000,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    json_: Json = False,
 ) -> None:
     """One offline page: samples of every column, what was dropped and why, what the rows are like."""
     from dataprep.diff import parse_at
@@ -102,6 +106,8 @@ def corpus_browse(
 
     page = make_page(corpus, number, samples, seed, shards)
     file = out or page_file(corpus, page.document["snapshot"])
-    tell(summary(page, file, write_page(page, file)))
+    size = write_page(page, file)
+    told = {"page": file, "snapshot": page.document["snapshot"], "rows": page.rows, "samples": len(page.samples)}
+    tell(json.dumps(told | {"bytes": size}, indent=2) if json_ else summary(page, file, size))
     if open_ and not file.startswith("s3://"):
         webbrowser.open(Path(file).resolve().as_uri())

@@ -136,7 +136,16 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
 
 @pytest.mark.parametrize(
     "call",
-    [["--help"], ["train", "--help"], ["foo"], [*TRAIN, "--workers", "7"], [*EVALUATE, "--protocol", "selv"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["corpus", "browse", "--help"],
+        ["corpus", "diff", "--help"],
+        ["plan", "--help"],
+        ["foo"],
+        [*TRAIN, "--workers", "7"],
+        [*EVALUATE, "--protocol", "selv"],
+    ],
     ids=" ".join,
 )
 def test_help_and_wrong_calls_import_nothing_heavy(call: list[str]) -> None:
@@ -273,14 +282,26 @@ def test_info_for_a_person_holds_the_same(corpus: str, capsys: pytest.CaptureFix
 def test_verify_names_what_is_damaged(corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(corpus, copy)
-    assert run(["corpus", "verify", str(copy)]) == 0
-    capsys.readouterr()
+    assert run(["corpus", "verify", str(copy), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"damages": []}
     victim = next(copy.glob("data/*/*/color-*.parquet"))
     victim.write_bytes(victim.read_bytes()[:-100])
     assert run(["corpus", "verify", str(copy)]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert victim.name in said.err
+    assert run(["corpus", "verify", str(copy), "--json"]) == 1
+    said = capsys.readouterr()
+    (damage,) = json.loads(said.out)["damages"]
+    assert victim.name in damage
+    assert said.err == ""
+
+
+def test_browse_says_where_its_page_is(corpus: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["corpus", "browse", corpus, "--samples", "3", "--out", "page.html", "--json"]) == 0
+    size = (desk / "page.html").stat().st_size
+    told = {"page": "page.html", "snapshot": 1, "rows": 16, "samples": 3, "bytes": size}
+    assert json.loads(capsys.readouterr().out) == told
 
 
 def test_a_dry_run_of_training_prints_the_recipe_and_writes_nothing(
