@@ -1,6 +1,7 @@
 """One column of one shard as one Parquet file: made in memory, written whole, and described by hashes.
 
-Row groups hold 16 rows, so that a reader that wants one picture reads 16 and not 256; each file has a page index.
+Row groups hold 16 rows, so that a reader that wants one picture reads 16 and not 256; each file has a page index
+and a checksum of each page.
 Pictures are compressed already and stored as they are; `row` and `id` are text and take zstd.
 """
 
@@ -59,6 +60,7 @@ class ColumnWriter:
             compression=compression,
             use_dictionary=False,
             write_page_index=True,
+            write_page_checksum=True,
             write_statistics=[name for name in compression if name != column],
             store_schema=False,
         )
@@ -85,7 +87,7 @@ class ColumnWriter:
 def read_rows(data: bytes, column: str, path: str) -> Iterator[dict[str, Any]]:
     """The rows of a column file, one row group in memory at a time. Raises DataError where it is not such a file."""
     with storage.explained(path):
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         expected = file_schema(column)
         if file.schema_arrow.names != expected.names or file.schema_arrow.types != expected.types:
             raise DataError(f"{path}: the schema is {file.schema_arrow.names}, not that of column {column}.")
@@ -144,12 +146,16 @@ def write_table(table: pa.Table) -> bytes:
 
 def read_table(uri: str, schema: pa.Schema) -> pa.Table:
     """A whole table of the corpus. Raises DataError where it is missing, damaged or has another schema."""
-    data = storage.read_bytes(uri)
-    with storage.explained(uri):
-        table = pq.read_table(pa.BufferReader(data))
-        if table.schema.names != schema.names:
-            raise DataError(f"{uri}: the columns are {table.schema.names}, not {schema.names}. {_OTHER_VERSION}")
-        return table.cast(schema)
+    return parse_table(storage.read_bytes(uri), uri, schema, schema.names)
+
+
+def parse_table(data: bytes, uri: str, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a table of the corpus that was read from `uri`. Raises DataError where it is damaged."""
+    with storage.explained(uri), pq.ParquetFile(pa.BufferReader(data)) as file:
+        if file.schema_arrow.names != schema.names:
+            raise DataError(f"{uri}: the columns are {file.schema_arrow.names}, not {schema.names}. {_OTHER_VERSION}")
+        wanted = pa.schema([schema.field(name) for name in columns])
+        return file.read(wanted.names).select(wanted.names).cast(wanted)
 
 
 def read_batches(uri: str, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

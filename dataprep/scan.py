@@ -21,7 +21,17 @@ from dataprep.sources.listing import EVERYTHING, item_of, list_batches
 from dataprep.sources.reading import read_item
 from dataprep.sources.selection import Selection
 
-__all__ = ["NOT_READ", "ListedItem", "item_of", "list_batches", "list_source", "part_name", "scan", "scan_fingerprint"]
+__all__ = [
+    "NOT_READ",
+    "ListedItem",
+    "drawn_id",
+    "item_of",
+    "list_batches",
+    "list_source",
+    "part_name",
+    "scan",
+    "scan_fingerprint",
+]
 
 VERSION = 2  # raise when decoding, hashing or filtering gives another result
 NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
@@ -68,7 +78,7 @@ def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
         reason = data.reason if data.reason == REFUSED else NOT_READ
         return record | {"reason": reason, "message": data.message}
     record |= {"id": content_id(data.data), "assembly": data.assembly}
-    record["sketch_id"] = _drawn_id(item, data)
+    record["sketch_id"] = drawn_id(item, data)
     with guard.picture():
         seen = guard.call(listed.key, lambda: _look(data))
     if isinstance(seen, Failure):
@@ -81,7 +91,7 @@ def part_name(listed: Iterable[ListedItem]) -> str:
     return short_hash([entry.key for entry in listed])
 
 
-def _drawn_id(item: SourceItem, data: SourceData) -> str | None:
+def drawn_id(item: SourceItem, data: SourceData) -> str | None:
     """Names what the source gives beside the picture: the columns made of it are made anew when it changes."""
     sketch = None if data.drawn_sketch is None else content_id(data.drawn_sketch)
     if item.mask_uri is None or data.mask is None:

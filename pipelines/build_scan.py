@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep import storage
-from dataprep.columns import read_batches
+from dataprep.columns import parse_table
 from dataprep.digest import said_hash
 from dataprep.errors import DataError
 from dataprep.filters import FilterSettings, judge
@@ -158,11 +158,10 @@ def _read(parts: Sequence[str], columns: Sequence[str]) -> pa.Table:
 
 
 def _read_part(uri: str, columns: Sequence[str], empty: pa.Table) -> pa.Table:
+    data = storage.read_bytes(uri)  # a store that fails is no damage: the pictures behind the part are known
     try:
-        return pa.Table.from_batches(read_batches(uri, SCAN_SCHEMA, columns), empty.schema)
+        return parse_table(data, uri, SCAN_SCHEMA, columns)
     except DataError:
-        if not storage.exists(uri):
-            raise
         return empty  # its pictures are read again
 
 

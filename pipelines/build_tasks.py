@@ -25,7 +25,7 @@ from dataprep.guard import Guard, LimitSettings, expendable
 from dataprep.identity import content_id
 from dataprep.operators import CorpusRecipe, Operator, RowInput, operators
 from dataprep.pictures import decode
-from dataprep.scan import ListedItem, part_name, scan
+from dataprep.scan import ListedItem, drawn_id, part_name, scan
 from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
 from dataprep.sources.items import SourceData
 from dataprep.sources.listing import item_of
@@ -217,9 +217,12 @@ def _settled(work: ShardWork, column: str) -> dict[str, Cell]:
 
 
 def _read(record: dict[str, Any]) -> SourceData:
-    data = read_item(item_of(record))
+    item = item_of(record)
+    data = read_item(item)
     if content_id(data.data) != record["id"]:
         raise DataError(f"{record['uri']}: the file changed while the corpus was built. Run the build again.")
+    if drawn_id(item, data) != record["sketch_id"]:
+        raise DataError(f"{record['uri']}: its sketch or mask changed while the corpus was built. Run the build again.")
     return data
 
 

@@ -14,10 +14,11 @@ import pytest
 
 from dataprep.corpus import open_snapshot, verify
 from dataprep.errors import DataError
+from dataprep.pictures import encode_png
 from dataprep.reader import CorpusReader
 from pipelines.build import run_build
 from pipelines.build_tasks import Engine, Task, Work, in_process
-from tests.corpus_pictures import SMALL, write_pictures
+from tests.corpus_pictures import SMALL, picture, write_pictures
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,29 @@ def test_damaged_leftovers_of_a_killed_build_are_made_again(source: Path, undist
     assert other.exists()
 
 
+def test_a_leftover_with_a_flipped_byte_is_made_again(source: Path, undisturbed: str, tmp_path: Path) -> None:
+    run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
+    shutil.rmtree(tmp_path / "snapshots")
+    victim = min(tmp_path.glob("data/train/*/color-*"))
+    data = bytearray(victim.read_bytes())
+    values = next(
+        c for i in range(3) if (c := pq.ParquetFile(victim).metadata.row_group(0).column(i)).path_in_schema == "color"
+    )
+    data[values.data_page_offset + values.total_compressed_size // 2] ^= 1  # in the middle of a picture
+    victim.write_bytes(data)
+    report = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
+    assert (report.digest, report.computed) == (undisturbed, {"color": 1})
+
+
+def test_a_scan_part_that_the_disk_does_not_give_is_not_taken_for_damaged(source: Path, tmp_path: Path) -> None:
+    run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
+    part = next((tmp_path / "scan").rglob("*.parquet"))
+    part.unlink()
+    part.symlink_to("/proc/self/mem")  # it is there, and reading it is an I/O error
+    with pytest.raises(DataError, match="Input/output error"):
+        run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
+
+
 def test_files_that_a_snapshot_lost_are_made_again(source: Path, undisturbed: str, tmp_path: Path) -> None:
     run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
     lost, cut = sorted(tmp_path.glob("data/*/*/sketch_xdog-*"))[:2]
@@ -144,6 +168,26 @@ def test_a_source_file_that_changes_in_mid_build_stops_it_with_its_name(source: 
         run_build([str(tmp_path / "source")], str(tmp_path / "out"), SMALL, engine=meddling)
     report = run_build([str(tmp_path / "source")], str(tmp_path / "out"), SMALL, engine=in_process)
     assert (sum(report.rows.values()), dict(report.rejects)) == (59, {"duplicate-file": 1})
+
+
+@pytest.mark.parametrize("changed", ["sketch", "mask"])
+def test_what_comes_with_a_picture_and_changes_in_mid_build_stops_it(tmp_path: Path, changed: str) -> None:
+    folder = write_pictures(tmp_path / "source", 4)
+    for name in ("sketch", "mask"):
+        (folder / f"{name}.png").write_bytes(encode_png(picture(50)[..., 0]))
+    (folder / "index.jsonl").write_text('{"path": "p0002.png", "sketch": "sketch.png", "mask": "mask.png"}')
+    calls = 0
+
+    def meddling(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            (folder / f"{changed}.png").write_bytes(encode_png(picture(51)[..., 0]))
+        return map(work, tasks)
+
+    with pytest.raises(DataError, match=r"p0002\.png: its sketch or mask changed while the corpus was built"):
+        run_build([str(folder)], str(tmp_path / "out"), SMALL, engine=meddling)
+    assert run_build([str(folder)], str(tmp_path / "out"), SMALL, engine=in_process).is_new
 
 
 def test_a_source_file_that_cannot_be_read_is_a_reject_and_is_tried_again(source: Path, tmp_path: Path) -> None:
