@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,17 +53,8 @@ class ColumnWriter:
         self._schema = file_schema(column)
         self._buffer = io.BytesIO()
         self._pending: list[dict[str, Any]] = []
-        compression = {name: "none" if name == column else "zstd" for name in _leaves(self._schema)}
-        self._writer = pq.ParquetWriter(
-            self._buffer,
-            self._schema,
-            compression=compression,
-            use_dictionary=False,
-            write_page_index=True,
-            write_page_checksum=True,
-            write_statistics=[name for name in compression if name != column],
-            store_schema=False,
-        )
+        options = writer_options(self._schema, [column])
+        self._writer = pq.ParquetWriter(self._buffer, self._schema, write_page_checksum=True, **options)
 
     def add(self, row_id: str, value: bytes | None, error: str | None = None) -> None:
         self.add_row({"id": row_id, self.column: value, "error": error})
@@ -82,6 +73,19 @@ class ColumnWriter:
         if self._pending:
             self._writer.write_table(pa.Table.from_pylist(self._pending, self._schema), row_group_size=ROW_GROUP_ROWS)
             self._pending = []
+
+
+def writer_options(schema: pa.Schema, encoded: Collection[str]) -> dict[str, Any]:
+    """How a ParquetWriter keeps rows with pictures: `encoded` columns as they are, others compressed and indexed."""
+    # The Parquet name of a list's values is longer than the column's.
+    leaves = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]
+    return {
+        "compression": {name: "none" if name in encoded else "zstd" for name in leaves},
+        "use_dictionary": False,
+        "write_page_index": True,
+        "write_statistics": [name for name in leaves if name not in encoded],
+        "store_schema": False,
+    }
 
 
 def read_rows(data: bytes, column: str, path: str) -> Iterator[dict[str, Any]]:
@@ -167,8 +171,3 @@ def read_batches(uri: str, schema: pa.Schema, columns: Sequence[str]) -> Iterato
         wanted = pa.schema([schema.field(name) for name in columns])
         for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
             yield batch.select(columns).cast(wanted)
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    """The Parquet names of the columns: a list's values have a longer one."""
-    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

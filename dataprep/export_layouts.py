@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep.columns import ROW_GROUP_ROWS
+from dataprep.columns import ROW_GROUP_ROWS, writer_options
 from dataprep.schema import ROW_SCHEMA
 
 COLOR, SKETCH, MASK = "color", "sketch_", "mask"
@@ -85,17 +85,8 @@ def wide_schema(columns: Sequence[str]) -> pa.Schema:
 
 def _wide(rows: Iterable[ExportRow], place: Place) -> Iterator[File]:
     schema = wide_schema(place.columns)
-    leaves = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]
     sink = io.BytesIO()
-    with pq.ParquetWriter(
-        sink,
-        schema,
-        compression={name: "none" if name in place.columns else "zstd" for name in leaves},
-        use_dictionary=False,
-        write_page_index=True,
-        write_statistics=[name for name in leaves if name not in place.columns],
-        store_schema=False,
-    ) as writer:
+    with pq.ParquetWriter(sink, schema, **writer_options(schema, place.columns)) as writer:
         for some in _groups(rows, ROW_GROUP_ROWS):
             records = [{**row.known, **row.cells, "errors": _json(row.errors) if row.errors else None} for row in some]
             writer.write_table(pa.Table.from_pylist(records, schema), row_group_size=ROW_GROUP_ROWS)

@@ -78,7 +78,7 @@ def judge(records: pa.Table, settings: FilterSettings) -> tuple[pa.Array, pa.Arr
     asks for and the record lacks is a reject; sizes and measures are never missing where a picture was read.
     """
     records = records.combine_chunks()
-    reason, message = (_array(records[name]) for name in ("reason", "message"))
+    reason, message = (one_array(records[name]) for name in ("reason", "message"))
     is_open = pc.is_null(reason)
     for word, dropped, why in _rules(records, settings):
         hit = pc.and_(is_open, dropped)
@@ -98,19 +98,19 @@ def with_tag(tags: pa.ListArray, names: tuple[str, ...]) -> Flags:
 
 def _rules(records: pa.Table, settings: FilterSettings) -> Iterator[tuple[str, pa.Array, pa.Array]]:
     """(reason, which records it drops, message) of each rule in use; every message is a column of words."""
-    width, height = (_array(records[name]) for name in ("width", "height"))
+    width, height = (one_array(records[name]) for name in ("width", "height"))
     size = pc.binary_join_element_wise(pc.cast(width, pa.string()), pc.cast(height, pa.string()), "x")
     short, long = pc.min_element_wise(width, height), pc.max_element_wise(width, height)
     yield "too-small", _true(pc.less(short, settings.min_side)), size
     if settings.max_side is not None:
         yield "too-large", _true(pc.greater(long, settings.max_side)), size
     yield "too-elongated", _true(pc.greater(pc.cast(long, pa.float64()), pc.multiply(short, settings.max_aspect))), size
-    yield "blank", _true(pc.less(_array(records["contrast"]), settings.min_contrast)), size
-    yield "monochrome", _true(pc.less(_array(records["chroma"]), settings.min_chroma)), size
+    yield "blank", _true(pc.less(one_array(records["contrast"]), settings.min_contrast)), size
+    yield "monochrome", _true(pc.less(one_array(records["chroma"]), settings.min_chroma)), size
     if settings.ratings:
-        rating = pc.fill_null(_array(records["rating"]), "no rating")
+        rating = pc.fill_null(one_array(records["rating"]), "no rating")
         yield "rating", pc.invert(pc.is_in(rating, pa.array(settings.ratings, pa.string()))), rating
-    score = _array(records["score"])
+    score = one_array(records["score"])
     said = pc.fill_null(pc.cast(score, pa.string()), "no score")
     if settings.min_score is not None:
         yield "low-score", pc.invert(_true(pc.greater_equal(score, settings.min_score))), said
@@ -118,7 +118,7 @@ def _rules(records: pa.Table, settings: FilterSettings) -> Iterator[tuple[str, p
         yield "high-score", pc.invert(_true(pc.less_equal(score, settings.max_score))), said
     if settings.watermark_tags:
         names = (*settings.watermark_tags, *(f"meta:{name}" for name in settings.watermark_tags))
-        marked = with_tag(_array(records["tags"]), names)
+        marked = with_tag(one_array(records["tags"]), names)
         yield "watermark", pa.array(marked), pa.array(np.where(marked, "tagged as watermarked", ""), pa.string())
 
 
@@ -143,6 +143,6 @@ def _true(flags: pa.Array) -> pa.Array:
     return pc.fill_null(flags, False)
 
 
-def _array(column: pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array; an empty one too."""
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

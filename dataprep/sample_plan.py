@@ -8,7 +8,7 @@ SamplePlan draws rows from all, BucketPlan from one bucket a step. FixedSize, Ra
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Literal, Protocol
@@ -181,9 +181,9 @@ class BucketPlan:
         return buckets, turns
 
 
-def stage_rows(counts: Mapping[str, int], epochs: float, batch: int) -> int:
-    """The samples after which a BucketPlan has shown every row `epochs` times: whole steps for each bucket."""
-    return sum(-(-round(epochs * rows) // batch) * batch for rows in counts.values())
+def stage_rows(rows: Iterable[int], epochs: float, batch: int) -> int:
+    """The samples after which every row was shown `epochs` times: whole steps for the `rows` of each bucket."""
+    return sum(-(-round(epochs * count) // batch) * batch for count in rows)
 
 
 @lru_cache(maxsize=2)

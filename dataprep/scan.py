@@ -5,7 +5,7 @@ second build reads only what is new (what the source merely says, tags or a scor
 that cannot be used is a record with a reason, never an exception.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,8 @@ from dataprep.identity import content_id, phash, pixel_hash
 from dataprep.operators import short_hash
 from dataprep.pictures import UnreadablePicture, decode
 from dataprep.sources.items import REFUSED, SourceData, SourceItem
-from dataprep.sources.listing import EVERYTHING, item_of, list_batches
+from dataprep.sources.listing import item_of, list_batches
 from dataprep.sources.reading import read_item
-from dataprep.sources.selection import Selection
 
 __all__ = [
     "NOT_READ",
@@ -27,7 +26,6 @@ __all__ = [
     "drawn_id",
     "item_of",
     "list_batches",
-    "list_source",
     "part_name",
     "scan",
     "scan_fingerprint",
@@ -48,12 +46,6 @@ class ListedItem:
 def scan_fingerprint() -> str:
     """Changes with whatever changes a scan record; the filters do not: they are judged later, in the plan."""
     return short_hash([VERSION])
-
-
-def list_source(source: str, selection: Selection = EVERYTHING) -> Iterator[ListedItem]:
-    """The items of `list_batches` one by one: for small sources and tests."""
-    for batch in list_batches(source, selection):
-        yield from (ListedItem(row["key"], item_of(row)) for row in batch.to_pylist())
 
 
 def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:

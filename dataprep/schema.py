@@ -50,17 +50,8 @@ LISTING_SCHEMA = pa.schema(
 # What the scan learned about one source item; `item` is the key of its listing, `reason` says why it is no row.
 SCAN_SCHEMA = pa.schema(
     [
-        pa.field("item", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("group", pa.string()),
-        pa.field("tags", STRINGS, nullable=False),
-        pa.field("rating", pa.string()),
-        pa.field("score", pa.float32()),
-        pa.field("caption", pa.string()),
-        pa.field("sketch_uri", pa.string()),
-        pa.field("mask_uri", pa.string()),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("detail", pa.string(), nullable=False),
+        LISTING_SCHEMA.field("key").with_name("item"),
+        *(field for field in LISTING_SCHEMA if field.name != "key"),
         pa.field("id", pa.string()),
         pa.field("sketch_id", pa.string()),  # sha256 of the drawn sketch's bytes; where a mask file comes, of both
         pa.field("width", pa.int32()),

@@ -1,51 +1,36 @@
 """Bytes at an address: a local path or `s3://bucket/prefix`, with the same few verbs and the same errors for both.
 
 Everything is written whole or not at all: a temporary name and a rename on disk, one put on S3. `create_exclusive` is
-the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). S3 settings come from
-the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN for temporary ones,
-AWS_ENDPOINT_URL, AWS_REGION): any S3 server will do.
-Timeouts are short and retries few: an endpoint that does not answer is said within seconds. An endpoint that did answer
-before is waited for: a server that is restarted while work goes on costs the work a pause (OUTAGE_S), not its end.
+the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). The S3 server and how
+long it is waited for are those of dataprep.s3; failures are told by dataprep.store_errors.
 """
 
 import os
 import shutil
 import stat
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import boto3
-import pyarrow as pa
 from botocore import exceptions as aws
-from botocore.config import Config
 from pyarrow import fs
 
+from dataprep import s3
 from dataprep.errors import DataError
+from dataprep.s3 import wait_out_outages as wait_out_outages
+from dataprep.store_errors import MISSING
+from dataprep.store_errors import explained as explained
+from dataprep.store_errors import patiently as patiently
 
-Result = TypeVar("Result")
-
-CONNECT_TIMEOUT_S = 3
-READ_TIMEOUT_S = 30
-ATTEMPTS = 3
-OUTAGE_S = 120  # so long a store that answered before may be away
-_LONGEST_PAUSE_S = 8.0
-_ARROW_ATTEMPTS = 13  # pyarrow pauses 25 ms, 50 ms, ... up to 20 s between them: some 90 s
 _DELETED_AT_ONCE = 1000  # the most that one S3 request takes
 _PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
 
-_MISSING = {"404", "NoSuchKey"}
-_AWAY = ("NETWORK_CONNECTION", "curlCode", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE")  # pyarrow's words
 _BROKEN_OFF = (aws.ResponseStreamingError, aws.IncompleteReadError, aws.ReadTimeoutError)
 _BEYOND_END = {"416", "InvalidRange"}
 _EXISTS_ALREADY = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
-_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -95,7 +80,7 @@ def read_range(uri: str, offset: int, length: int) -> bytes:
         try:
             return _get(uri, Range=f"bytes={offset}-{offset + length - 1}")
         except aws.ClientError as error:
-            if _code(error) in _BEYOND_END:
+            if s3.code(error) in _BEYOND_END:
                 return b""
             raise
 
@@ -106,9 +91,9 @@ def file_entry(uri: str) -> FileEntry | None:
         if not is_s3(uri):
             return _disk_entry(uri) if os.path.isfile(uri) else None
         try:
-            head = _client().head_object(**_bucket_and_key(uri))
+            head = s3.client().head_object(**s3.bucket_and_key(uri))
         except aws.ClientError as error:
-            if _code(error) in _MISSING:
+            if s3.code(error) in MISSING:
                 return None
             raise
         return FileEntry(uri, head["ContentLength"], head["ETag"], head["LastModified"].timestamp())
@@ -118,7 +103,7 @@ def write_whole(uri: str, data: bytes) -> None:
     """Write or replace: a reader sees the old content or the new, never a part."""
     with explained(uri):
         if is_s3(uri):
-            _client().put_object(**_bucket_and_key(uri), Body=data)
+            s3.client().put_object(**s3.bucket_and_key(uri), Body=data)
             return
         with _temporary(Path(uri), data) as temporary:
             os.replace(temporary, uri)
@@ -141,7 +126,7 @@ def remove(uri: str) -> None:
     """Delete a file; nothing happens where there is none."""
     with explained(uri):
         if is_s3(uri):
-            _client().delete_object(**_bucket_and_key(uri))
+            s3.client().delete_object(**s3.bucket_and_key(uri))
         else:
             Path(uri).unlink(missing_ok=True)
 
@@ -152,9 +137,9 @@ def exists(uri: str) -> bool:
         return Path(uri).is_file()
     with explained(uri):
         try:
-            _client().head_object(**_bucket_and_key(uri))
+            s3.client().head_object(**s3.bucket_and_key(uri))
         except aws.ClientError as error:
-            if _code(error) in _MISSING:
+            if s3.code(error) in MISSING:
                 return False
             raise
         return True
@@ -174,8 +159,8 @@ def list_folder(uri: str) -> tuple[list[str], list[FileEntry]]:
     files: list[FileEntry] = []
     with explained(uri):
         if is_s3(uri):
-            where, prefix = _bucket_and_prefix(uri)
-            for page in _client().get_paginator("list_objects_v2").paginate(**where, Prefix=prefix, Delimiter="/"):
+            where, prefix = s3.bucket_and_prefix(uri)
+            for page in s3.client().get_paginator("list_objects_v2").paginate(**where, Prefix=prefix, Delimiter="/"):
                 folders += [item["Prefix"][len(prefix) : -1] for item in page.get("CommonPrefixes", [])]
                 files += _page_entries(where["Bucket"], page)
         elif os.path.isdir(uri):
@@ -219,9 +204,9 @@ def copy_file(source: str, target: str) -> None:
     if not (is_s3(source) and is_s3(target)):
         write_whole(target, read_bytes(source))
         return
-    where = _bucket_and_key(target)
+    where = s3.bucket_and_key(target)
     with explained(source):
-        _client().copy(_bucket_and_key(source), where["Bucket"], where["Key"])
+        s3.client().copy(s3.bucket_and_key(source), where["Bucket"], where["Key"])
 
 
 def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -231,9 +216,7 @@ def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
             if os.path.exists(uri):
                 _check_regular(uri)
             return fs.LocalFileSystem(), uri
-        return _arrow_s3(
-            *_environment(), _ARROW_ATTEMPTS if _endpoint_name() in _answered else ATTEMPTS
-        ), uri.removeprefix("s3://")
+        return s3.arrow_filesystem(), uri.removeprefix("s3://")
 
 
 def download_directory(uri: str, local: Path) -> Path:
@@ -248,9 +231,9 @@ def download_directory(uri: str, local: Path) -> Path:
     for entry in entries:
         target = _target(local, entry.uri, uri)
         target.parent.mkdir(parents=True, exist_ok=True)
-        where = _bucket_and_key(entry.uri)
+        where = s3.bucket_and_key(entry.uri)
         with explained(entry.uri):
-            _client().download_file(where["Bucket"], where["Key"], str(target))
+            s3.client().download_file(where["Bucket"], where["Key"], str(target))
     return local
 
 
@@ -270,8 +253,8 @@ def upload_directory(local: Path, uri: str) -> None:
         target = join(uri, os.path.relpath(entry.uri, local))
         with explained(target):
             if is_s3(uri):
-                where = _bucket_and_key(target)
-                _client().upload_file(entry.uri, where["Bucket"], where["Key"])
+                where = s3.bucket_and_key(target)
+                s3.client().upload_file(entry.uri, where["Bucket"], where["Key"])
                 continue
             Path(target).parent.mkdir(parents=True, exist_ok=True)
             temporary = f"{target}.{uuid.uuid4().hex}{_PARTIAL}"
@@ -286,53 +269,10 @@ def check_reachable(uri: str) -> None:
     """
     with explained(uri):
         if is_s3(uri):
-            _client().list_objects_v2(Bucket=_bucket_and_key(uri)["Bucket"], MaxKeys=1)
+            s3.client().list_objects_v2(Bucket=s3.bucket_and_key(uri)["Bucket"], MaxKeys=1)
             wait_out_outages()
         elif Path(uri).is_file():
             raise DataError(f"{uri}: this is a file where a directory is needed.")
-
-
-def wait_out_outages() -> None:
-    """In this process a request to the S3 server of the environment is repeated for OUTAGE_S before it fails.
-
-    For work that began when the server answered, also in processes that join it later.
-    """
-    _answered.add(_endpoint_name())
-
-
-def patiently(uri: str, read: Callable[[], Result]) -> Result:
-    """`read()`, which reads `uri` through pyarrow, `explained`; repeated where the server breaks off in its answer."""
-    give_up = time.monotonic() + OUTAGE_S
-    while True:
-        try:
-            with explained(uri):
-                return read()
-        except DataError as error:
-            broken_off = isinstance(error.__cause__, OSError) and any(word in str(error.__cause__) for word in _AWAY)
-            if not broken_off or _endpoint_name() not in _answered or time.monotonic() > give_up:
-                raise
-            time.sleep(1.0)
-
-
-@contextmanager
-def explained(uri: str) -> Iterator[None]:
-    """Turn every failure of disk, botocore or pyarrow about `uri` into one clear line."""
-    try:
-        yield
-    except aws.ClientError as error:
-        raise DataError(f"{uri}: {_client_message(error)}") from error
-    except aws.NoCredentialsError as error:
-        raise DataError(f"{uri}: no S3 credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.") from error
-    except (aws.ConnectionError, aws.HTTPClientError) as error:
-        raise DataError(
-            f"{uri}: the S3 server at {_endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
-        ) from error
-    except (aws.BotoCoreError, boto3.exceptions.Boto3Error, pa.ArrowException) as error:
-        raise DataError(f"{uri}: {_first_line(error)}") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{uri}: there is no such file.") from error
-    except OSError as error:
-        raise DataError(f"{uri}: {error.strerror or _arrow_message(error)}") from error
 
 
 @contextmanager
@@ -352,18 +292,18 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
 
 def _put_if_absent(uri: str, data: bytes) -> bool:
     try:
-        _client().put_object(**_bucket_and_key(uri), Body=data, IfNoneMatch="*")
+        s3.client().put_object(**s3.bucket_and_key(uri), Body=data, IfNoneMatch="*")
     except aws.ClientError as error:
-        if _code(error) not in _EXISTS_ALREADY:
+        if s3.code(error) not in _EXISTS_ALREADY:
             raise
         # Where the request was repeated, it may be our own first one that is there.
         return error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0 and _get(uri) == data
     return True
 
 
-def _get(uri: str, most: int | None = None, attempts: int = ATTEMPTS, **part: str) -> bytes:
+def _get(uri: str, most: int | None = None, attempts: int = s3.ATTEMPTS, **part: str) -> bytes:
     """The body of an object, or of a part of it; asked for again where it breaks off."""
-    answer = _client().get_object(**_bucket_and_key(uri), **part)
+    answer = s3.client().get_object(**s3.bucket_and_key(uri), **part)
     _check_size(uri, answer["ContentLength"], most)
     try:
         return bytes(answer["Body"].read())
@@ -374,9 +314,9 @@ def _get(uri: str, most: int | None = None, attempts: int = ATTEMPTS, **part: st
 
 
 def _delete_s3(uris: Sequence[str]) -> None:
-    where = [_bucket_and_key(uri) for uri in uris]
+    where = [s3.bucket_and_key(uri) for uri in uris]
     keys = [{"Key": place["Key"]} for place in where]
-    answer = _client().delete_objects(Bucket=where[0]["Bucket"], Delete={"Objects": keys, "Quiet": True})
+    answer = s3.client().delete_objects(Bucket=where[0]["Bucket"], Delete={"Objects": keys, "Quiet": True})
     for refused in answer.get("Errors", []):
         raise DataError(f"s3://{where[0]['Bucket']}/{refused['Key']}: could not be deleted: {refused.get('Message')}")
 
@@ -423,8 +363,8 @@ def _disk_entry(path: str) -> FileEntry | None:
 
 
 def _list_s3(uri: str) -> Iterator[FileEntry]:
-    where, prefix = _bucket_and_prefix(uri)
-    for page in _client().get_paginator("list_objects_v2").paginate(**where, Prefix=prefix):
+    where, prefix = s3.bucket_and_prefix(uri)
+    for page in s3.client().get_paginator("list_objects_v2").paginate(**where, Prefix=prefix):
         yield from _page_entries(where["Bucket"], page)
 
 
@@ -434,12 +374,6 @@ def _page_entries(bucket: str, page: dict[str, Any]) -> Iterator[FileEntry]:
             yield FileEntry(
                 f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"], item["LastModified"].timestamp()
             )
-
-
-def _bucket_and_prefix(uri: str) -> tuple[dict[str, str], str]:
-    """The bucket as a keyword, and the prefix of all that lies below `uri`."""
-    where = _bucket_and_key(uri)
-    return {"Bucket": where["Bucket"]}, where["Key"].rstrip("/") + "/" if where["Key"] else ""
 
 
 def _check_size(uri: str, size: int, most: int | None) -> None:
@@ -452,109 +386,3 @@ def _check_regular(uri: str) -> None:
     mode = os.stat(uri).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DataError(f"{uri}: this is no regular file.")
-
-
-def _bucket_and_key(uri: str) -> dict[str, str]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise DataError(f"{uri}: an S3 address needs a bucket: s3://bucket/prefix.")
-    return {"Bucket": bucket, "Key": key}
-
-
-def _environment() -> tuple[str | None, str | None, str | None, str | None, str]:
-    """(endpoint, access key, secret, session token, region): the key of the client cache, so that a changed environment
-    is seen."""
-    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    endpoint, key, secret, token = (os.environ.get(name) or None for name in names)
-    return endpoint, key, secret, token, os.environ.get("AWS_REGION") or "us-east-1"
-
-
-def _client() -> Any:
-    return _boto_client(*_environment())
-
-
-@lru_cache(maxsize=4)
-def _boto_client(endpoint: str | None, key: str | None, secret: str | None, token: str | None, region: str) -> Any:
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-        s3={"addressing_style": "path" if endpoint else "auto"},
-        # The newer default checksums are framed in a way that several S3 servers store as content.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        aws_session_token=token,
-        region_name=region,
-        config=config,
-    )
-    client.meta.events.register("needs-retry.s3", _pause)
-    return client
-
-
-_answered: set[str] = set()  # the S3 servers that are waited for
-
-
-def _pause(attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> float | None:
-    """Seconds to wait before a failed request is repeated, None to give up; botocore asks after its own attempts."""
-    away = isinstance(caught_exception, aws.ConnectionError | aws.HTTPClientError)
-    if not away and (response is None or response[0].status_code < 500):
-        return None
-    pauses = [min(0.5 * 2**n, _LONGEST_PAUSE_S) for n in range(attempts)]
-    return pauses[-1] if _endpoint_name() in _answered and sum(pauses) <= OUTAGE_S else None
-
-
-@lru_cache(maxsize=4)
-def _arrow_s3(
-    endpoint: str | None, key: str | None, secret: str | None, token: str | None, region: str, attempts: int
-) -> fs.S3FileSystem:
-    address = urlsplit(endpoint or "https://")
-    return fs.S3FileSystem(
-        access_key=key,
-        secret_key=secret,
-        session_token=token,
-        region=region,
-        scheme=address.scheme,
-        endpoint_override=address.netloc or None,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        request_timeout=READ_TIMEOUT_S,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
-    )
-
-
-def _code(error: aws.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _client_message(error: aws.ClientError) -> str:
-    code = _code(error)
-    if code in _MISSING:
-        return "there is no such file."
-    if code == "NoSuchBucket":
-        return "there is no such bucket. Create it, or check the name."
-    if code in _REFUSED:
-        return f"the S3 server at {_endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
-    return f"the S3 server at {_endpoint_name()} answered {code or 'an error'}: {_first_line(error)}"
-
-
-def _arrow_message(error: OSError) -> str:
-    """pyarrow tells its S3 failures as plain OSErrors with the code in the text."""
-    text = _first_line(error)
-    if "ACCESS_DENIED" in text or "INVALID_ACCESS_KEY" in text or "SIGNATURE" in text:
-        return f"the S3 server at {_endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
-    if any(word in text for word in _AWAY):
-        return f"the S3 server at {_endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
-    return text
-
-
-def _endpoint_name() -> str:
-    return _environment()[0] or "AWS"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

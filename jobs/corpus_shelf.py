@@ -23,10 +23,9 @@ def corpus_diff(a: At, b: At, json_: Json = False) -> None:
     from dataprep.diff import diff, parse_at
 
     difference = diff(*parse_at(a), *parse_at(b))
-    digest = difference.before["digest"]
-    equal = digest == difference.after["digest"]
-    told = f"{a} and {b} are equal: digest {digest}" if equal else difference.summary()
-    _tell(difference.document() | {"equal": equal}, told, json_)
+    document = difference.document()
+    equal = f"{a} and {b} are equal: digest {difference.before['digest']}"
+    _tell(document, equal if document["equal"] else difference.summary(), json_)
 
 
 @app.command("export")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from dataprep.buckets import SIDE_MULTIPLE, V1_BUCKETS, BucketSettings
+from dataprep.sample_plan import stage_rows
 from pipelines.settings import SettingsError, nearest, override
 
 PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
@@ -194,8 +195,7 @@ def with_length(recipe: StageRecipe, rows: Sequence[int]) -> StageRecipe:
 
     `rows` are those of each bucket that makes batches of its own; of all rows together where buckets do not matter.
     """
-    batch = recipe.batch_size
-    wanted = recipe.images or sum(-(-round(recipe.epochs * count) // batch) * batch for count in rows)
+    wanted = recipe.images or stage_rows(rows, recipe.epochs, recipe.batch_size)
     return replace(recipe, images=-(-wanted // recipe.batch_size) * recipe.batch_size)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.filters import with_tag
+from dataprep.filters import one_array, with_tag
 from dataprep.schema import LISTING_SCHEMA, STRINGS
 from dataprep.sources.items import CANDIDATES
 from dataprep.sources.selection import Selection
@@ -23,13 +23,13 @@ def choose(candidates: pa.Table, selection: Selection, counts: Counter[str]) -> 
     that drops them."""
     candidates = candidates.combine_chunks()
     taken = np.ones(len(candidates), bool)
-    judged = ~_flags(_array(candidates, "refused"))  # what is refused is told as a reject, whatever is selected
+    judged = ~_flags(one_array(candidates["refused"]))  # what is refused is told as a reject, whatever is selected
     for word, dropped in _rules(candidates, selection):
         hit = taken & judged & dropped
         counts[word] += int(hit.sum())
         taken &= ~hit
     rows = candidates.filter(pa.array(taken)).combine_chunks()
-    columns = {name: _array(rows, name) for name in CANDIDATES.names}
+    columns = {name: one_array(rows[name]) for name in CANDIDATES.names}
     columns |= {"key": _keys(rows), "group": _groups(rows, selection)}
     columns["tags"] = _filled_lists(columns["tags"])
     return pa.table([columns[name] for name in LISTING_SCHEMA.names], schema=LISTING_SCHEMA)
@@ -38,23 +38,23 @@ def choose(candidates: pa.Table, selection: Selection, counts: Counter[str]) -> 
 def _rules(table: pa.Table, selection: Selection) -> Iterator[tuple[str, Flags]]:
     """(name, which candidates it drops) of each rule in use."""
     if not selection.take_deleted:
-        yield "deleted", _flags(_array(table, "deleted"))
+        yield "deleted", _flags(one_array(table["deleted"]))
     if not selection.take_banned:
-        yield "banned", _flags(_array(table, "banned"))
-    yield from _tag_rules(_array(table, "tags"), selection)
+        yield "banned", _flags(one_array(table["banned"]))
+    yield from _tag_rules(one_array(table["tags"]), selection)
     if selection.ratings:
-        rating = _array(table, "rating")
+        rating = one_array(table["rating"])
         yield "rating unknown", _unknown(rating)
         yield "ratings", ~_flags(pc.is_in(rating, pa.array(selection.ratings, pa.string())))
-    width, height = _array(table, "width"), _array(table, "height")
+    width, height = one_array(table["width"]), one_array(table["height"])
     short = pc.min_element_wise(width, height, skip_nulls=False)
     long = pc.max_element_wise(width, height, skip_nulls=False)
     yield from _limits(
-        "score", _array(table, "score"), "min_score", selection.min_score, "max_score", selection.max_score
+        "score", one_array(table["score"]), "min_score", selection.min_score, "max_score", selection.max_score
     )
     yield from _limits("size", short, "min_side", selection.min_side, "", None)
     yield from _limits("size", long, "", None, "max_side", selection.max_side)
-    date = _array(table, "date")
+    date = one_array(table["date"])
     for name, bound, beyond in (
         ("date_from", selection.date_from, pc.less),
         ("date_to", selection.date_to, pc.greater),
@@ -90,12 +90,12 @@ def _limits(
 def _groups(rows: pa.Table, selection: Selection) -> pa.Array:
     if selection.group_by == "none":
         return pa.nulls(len(rows), pa.string())
-    return _array(rows, {"auto": "group", "pool": "pool", "parent": "parent"}.get(selection.group_by, "column"))
+    return one_array(rows[{"auto": "group", "pool": "pool", "parent": "parent"}.get(selection.group_by, "column")])
 
 
 def _keys(rows: pa.Table) -> pa.Array:
     """32 hex digits of each item and of the versions of the files behind it."""
-    parts = [pc.fill_null(_array(rows, name), "") for name in _READ_FROM]
+    parts = [pc.fill_null(one_array(rows[name]), "") for name in _READ_FROM]
     lines = pc.cast(pc.binary_join_element_wise(*parts, "\0"), pa.binary()).to_pylist()
     return pa.array([hashlib.sha256(line).hexdigest()[:32] for line in lines], pa.string())
 
@@ -116,9 +116,3 @@ def _unknown(values: pa.Array) -> Flags:
 def _flags(values: pa.Array) -> Flags:
     flags: Flags = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
     return flags
-
-
-def _array(table: pa.Table, name: str) -> pa.Array:
-    """A column as one array; an empty one too."""
-    column = table[name]
-    return column.chunk(0) if column.num_chunks == 1 else pa.array([], column.type)

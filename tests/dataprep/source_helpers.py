@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dataprep.scan import ListedItem, list_source
+from dataprep.scan import ListedItem, item_of
 from dataprep.sources import Selection, SourceItem, list_batches, list_items
 
 
@@ -56,7 +56,8 @@ def items(source: Path | str, selection: Selection | None = None) -> list[Source
 
 
 def listed(source: Path | str, selection: Selection | None = None) -> list[ListedItem]:
-    return list(list_source(str(source), selection or Selection()))
+    batches = list_batches(str(source), selection or Selection())
+    return [ListedItem(row["key"], item_of(row)) for batch in batches for row in batch.to_pylist()]
 
 
 def counts(source: Path | str, selection: Selection | None = None) -> dict[str, int]:

@@ -68,7 +68,7 @@ def test_after_so_many_epochs_every_row_was_seen_as_often_and_less_than_a_batch_
     epochs: int,
 ) -> None:
     plan, rows = bucket_plan(), bucket_rows()
-    seen = Counter(plan.row_of(ordinal) for ordinal in range(stage_rows(SIZES, epochs, BATCH)))
+    seen = Counter(plan.row_of(ordinal) for ordinal in range(stage_rows(SIZES.values(), epochs, BATCH)))
     for bucket, held in rows.items():
         counts = [seen[int(row)] for row in held]
         assert min(counts) >= epochs, bucket

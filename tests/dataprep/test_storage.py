@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataprep import storage
+from dataprep import s3, storage
 from dataprep.errors import DataError
 
 
@@ -290,6 +290,6 @@ def test_temporary_credentials_are_used_with_their_token(monkeypatch: pytest.Mon
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     lasting = storage.arrow_filesystem("s3://bucket/a")[0]
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-an-hour")
-    url = storage._client().generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "a"})
+    url = s3.client().generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "a"})
     assert "of-an-hour" in url
     assert storage.arrow_filesystem("s3://bucket/a")[0] != lasting

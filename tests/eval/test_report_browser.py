@@ -1,53 +1,21 @@
 """The page in a real Chromium: sliders, keyboard, enlarged view, copy, phone width, and no request to anywhere."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eval.report import render_report
+from tests.browser import MARKS, browser, find, opened, webdriver, width_at  # noqa: F401 (browser is a fixture)
 from tests.eval.sample_report import sample_report
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"),
-]
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --force-prefers-reduced-motion --window-size=1280,900"
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+pytestmark = MARKS
 
 
 @pytest.fixture
-def page(browser: Any, tmp_path: Path) -> Any:
-    file = tmp_path / "report.html"
-    file.write_text(render_report(sample_report()), encoding="utf-8")
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(file.as_uri())
-    return browser
-
-
-def find(page: Any, selector: str) -> Any:
-    return page.find_element("css selector", selector)
+def page(browser: Any, tmp_path: Path) -> Any:  # noqa: F811
+    return opened(browser, tmp_path / "report.html", render_report(sample_report()))
 
 
 def covered(page: Any) -> str:
@@ -114,12 +82,4 @@ def test_the_copy_button_answers(page):
 
 @pytest.mark.parametrize("width", [360, 400, 768, 1280])
 def test_the_page_never_scrolls_sideways(page, width):
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700},
-    )
-    try:
-        page.refresh()
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width_at(page, width) <= width

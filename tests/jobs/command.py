@@ -1,9 +1,11 @@
-"""Runs the real command line in a process of its own."""
+"""Runs the real command line in a process of its own, and reads what a refused call has said."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 
 def irodori(
@@ -22,3 +24,12 @@ def irodori(
     assert done.returncode == code, f"exit code {done.returncode}, not {code}: {done.stderr[-2000:]}"
     assert "Traceback" not in done.stderr
     return done
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """All that was said, which must be one line on stderr."""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("irodori: ")
+    assert said.err.count("\n") == 1
+    return said.err

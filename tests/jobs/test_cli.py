@@ -16,7 +16,7 @@ import pytest
 from jobs.cli import run
 from pipelines import lineage
 from tests.corpus_pictures import write_pictures
-from tests.jobs.command import irodori
+from tests.jobs.command import irodori, one_line
 from tests.pipelines.untrained import write_checkpoint, write_corpus
 
 COMMANDS = [
@@ -97,15 +97,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.png").write_bytes(b"no picture")
     return tmp_path
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """All that was said, which must be one line on stderr."""
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("irodori: ")
-    assert said.err.count("\n") == 1
-    return said.err
 
 
 # ---- wrong calls -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pipelines import lineage
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process
 from tests.corpus_pictures import SMALL, write_pictures
-from tests.jobs.command import irodori
+from tests.jobs.command import irodori, one_line
 
 COMMANDS = ["corpus diff", "corpus export", "corpus gc", "corpus merge"]
 HEAVY = ("pyarrow", "boto3", "torch", "ray", "mlflow", "cv2")
@@ -72,14 +72,6 @@ def desk(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("irodori: ")
-    assert said.err.count("\n") == 1
-    return said.err
 
 
 def told(capsys: pytest.CaptureFixture[str], *call: str) -> dict:

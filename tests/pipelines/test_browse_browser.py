@@ -7,20 +7,16 @@ from typing import Any
 import pytest
 
 from pipelines.browse import render_page
-from tests.eval.test_report_browser import browser, find, pytestmark, webdriver  # noqa: F401 (fixture and marks)
+from tests.browser import MARKS, browser, find, opened, webdriver, width_at  # noqa: F401 (browser is a fixture)
 from tests.pipelines.sample_page import sample_page
 
+pytestmark = MARKS
 LEFT, RIGHT, ESCAPE, ENTER = "\ue012", "\ue014", "\ue00c", "\ue007"
 
 
 @pytest.fixture
 def page(browser: Any, tmp_path: Path) -> Any:  # noqa: F811
-    file = tmp_path / "browse.html"
-    file.write_text(render_page(sample_page()), encoding="utf-8")
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(file.as_uri())
-    return browser
+    return opened(browser, tmp_path / "browse.html", render_page(sample_page()))
 
 
 def press(page: Any, keys: str) -> None:
@@ -95,12 +91,4 @@ def test_the_large_view_tells_all_and_arrows_go_through_the_samples(page):
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_the_page_never_scrolls_sideways(page, width):
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700},
-    )
-    try:
-        page.refresh()
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width_at(page, width) <= width

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dataprep import storage
+from dataprep import s3, storage
 from dataprep.corpus import open_snapshot, verify
 from dataprep.errors import DataError
 from dataprep.reader import CorpusReader
@@ -144,7 +144,7 @@ def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.Monk
 @pytest.mark.s3
 def test_the_first_writer_wins_even_where_its_answer_was_lost(s3_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is repeated finds its own first try there; somebody else's it does not take for its own."""
-    client = storage._client()
+    client = s3.client()
     uri = f"{s3_prefix}/one"
     lost = iter([True])
 
