@@ -20,12 +20,15 @@ import cv2
 from benchmarks.measuring import Section
 from dataprep import storage
 from dataprep.columns import ColumnWriter
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.identity import content_id, phash, pixel_hash
-from dataprep.operators import CORPUS_RECIPES, CorpusRecipe, RowInput, operators
+from dataprep.operators import RowInput
 from dataprep.pictures import decode
 from dataprep.sources import SourceItem, list_items, read_item
 from pipelines.build import run_build
 from pipelines.build_report import BuildReport
+from pipelines.corpus_recipes import CORPUS_RECIPES
+from pipelines.extractors import corpus_operators
 from pipelines.ray_session import ray_session
 
 BAR = 0.85
@@ -103,7 +106,7 @@ def _by_pool(pool: Pool, items: Sequence[SourceItem], out: str, recipe: CorpusRe
 def _make_shard(task: tuple[Sequence[SourceItem], str, CorpusRecipe]) -> None:
     """All column files of some pictures, in one pass."""
     items, folder, recipe = task
-    wanted = operators(recipe)
+    wanted = corpus_operators(recipe)
     writers = {operator.column: ColumnWriter(operator.column) for operator in wanted}
     rows = ColumnWriter("row")
     for item in items:

@@ -28,10 +28,11 @@ from benchmarks.made_up import judged, made_up_records
 from benchmarks.measuring import Section, markdown
 from dataprep import storage
 from dataprep.columns import ColumnFile, write_table
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.diff import Difference, diff
 from dataprep.hexes import unhex
 from dataprep.near_duplicates import near_duplicates
-from dataprep.operators import CorpusRecipe, short_hash
+from dataprep.operators import short_hash
 from dataprep.plan import Plan, make_plan
 from dataprep.reader import CorpusReader
 from dataprep.sample_plan import SamplePlan

@@ -19,11 +19,11 @@ from typing import Any
 
 import psutil
 
-from dataprep.operators import CORPUS_RECIPES
 from eval.intervals import wilson
 from eval.protocols import Pair
 from model.sampling import SamplingSettings
 from pipelines.build import build_corpus
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.evaluate import EvaluatePlan, evaluate, plan_evaluation, read_results
 from pipelines.pictures import ASSEMBLED
 from pipelines.progress import Progress

@@ -23,16 +23,20 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dataprep.classical import gray_of
 from dataprep.columns import ColumnWriter, describe
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.guard import Guard
 from dataprep.identity import content_id
 from dataprep.lineart import XDoGSettings, xdog
-from dataprep.operators import CORPUS_RECIPES, CorpusRecipe, RowInput, gray_of, operators
+from dataprep.operators import RowInput
 from dataprep.pictures import decode, encode_png
 from dataprep.scan import ListedItem, scan
 from dataprep.schema import ROW_SCHEMA
 from dataprep.sources import SUFFIXES, SourceItem
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.cost import FORMAT, SHIPPED, SOURCE_FORMATS
+from pipelines.extractors import corpus_operators
 
 JPEG_QUALITY = 92
 TAGS = [f"made up tag {number}" for number in range(30)]
@@ -125,7 +129,7 @@ def measure_picture(data: bytes, folder: Path, recipe: CorpusRecipe, repeats: in
     drawn, mask = encode_png(xdog(gray, XDoGSettings())), encode_png(np.where(gray < 240, 255, 0).astype(np.uint8))
     row_id = content_id(data)
     cells: dict[str, bytes | None] = {}
-    for operator in operators(recipe):
+    for operator in corpus_operators(recipe):
         # What is made from line art is made from the XDoG lines, as for nearly all pictures.
         seen = RowInput(row_id, data, picture, drawn, mask, {**cells, "sketch_drawn": None})
         compute = least(partial(operator.value, seen), repeats)

@@ -37,8 +37,16 @@ COMMON = {sigma: XDoGSettings(sigma=sigma, tau=0.95, kappa=4.5, epsilon=-0.1, ph
 
 def draw_sigma(row_id: str, seed: int) -> float:
     """The sigma of a row, one of RASC's six with equal chances; it depends on the row and the seed alone."""
-    digest = sha256(f"{seed}:{row_id}".encode()).digest()
-    return RASC_SIGMAS[int.from_bytes(digest[:8], "big") % len(RASC_SIGMAS)]
+    return RASC_SIGMAS[_drawn(row_id, seed) % len(RASC_SIGMAS)]
+
+
+def draw_common(row_id: str, seed: int) -> XDoGSettings:
+    """One of the common settings with equal chances; it depends on the row and the seed alone."""
+    return tuple(COMMON.values())[_drawn(row_id, seed) % len(COMMON)]
+
+
+def _drawn(row_id: str, seed: int) -> int:
+    return int.from_bytes(sha256(f"{seed}:{row_id}".encode()).digest()[:8], "big")
 
 
 def xdog(gray: npt.NDArray[np.uint8], settings: XDoGSettings) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,7 @@ costs a tenth of inflating it and finds every cut and every flipped byte. Arrays
 NaN, infinity and values out of range, which would otherwise be stored as some shade of gray.
 """
 
+import json
 import struct
 import zlib
 from dataclasses import dataclass
@@ -34,15 +35,19 @@ KINDS = {
     "mask": Kind(1, 8),  # white = foreground
     "map": Kind(1, 16),  # integer labels
 }
+JSON = "json"  # the other sort of value: what JSON can say, as text
 
 
 def finished(value: Any, gives: str, size: tuple[int, int]) -> bytes | None:
     """The PNG to store for `value`: a PNG, None, or an array (H, W) or (H, W, 3), uint8, uint16 or float in [0, 1].
 
-    `size` is (height, width). Raises Fault: wrong-size, not-finite, bad-output.
+    `size` is (height, width). What gives "json" may be anything that JSON can say and is stored as such, keys sorted.
+    Raises Fault: wrong-size, not-finite, bad-output.
     """
     if value is None:
         return None
+    if gives == JSON:
+        return _json(value)
     kind = KINDS[gives]
     if isinstance(value, np.ndarray):
         value = encode_png(_quantized(value, kind, size))
@@ -50,6 +55,15 @@ def finished(value: Any, gives: str, size: tuple[int, int]) -> bytes | None:
         raise Fault("bad-output", f"gave {type(value).__name__}, not PNG bytes or an array")
     _check_png(value, kind, size)
     return value
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:
+        raise Fault("not-finite", f"gave numbers that are NaN or infinite ({error})") from error
+    except TypeError as error:
+        raise Fault("bad-output", f"gave what JSON cannot say ({error})") from error
 
 
 def check_finite(values: np.ndarray) -> None:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.buckets import assign_buckets
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.hexes import Hashes, Rows, find, first_equals, rising, to_hex, unhex
 from dataprep.near_duplicates import near_duplicates
-from dataprep.operators import CorpusRecipe, short_hash
+from dataprep.operators import short_hash
 from dataprep.schema import INDEX_SCHEMA, REJECT_SCHEMA
 from dataprep.split import SPLITS, assign_splits
 

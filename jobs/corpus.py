@@ -40,7 +40,7 @@ def corpus_build(
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Build or extend a corpus from pictures; only what is missing is computed. --dry-run says what, and why."""
-    from dataprep.operators import CORPUS_RECIPES
+    from pipelines.corpus_recipes import CORPUS_RECIPES
 
     resolved = override(named_or_file(recipe, CORPUS_RECIPES), parse_assignments(set_))
     from pipelines.build import build_corpus

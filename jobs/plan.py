@@ -10,7 +10,7 @@ from jobs.frame import Json, Set, named_or_file, tell
 from pipelines.settings import SettingsError, nearest, override, parse_assignments
 
 if TYPE_CHECKING:
-    from dataprep.operators import CorpusRecipe
+    from dataprep.corpus_recipe import CorpusRecipe
     from pipelines.cost import PictureMix
 
 
@@ -74,7 +74,7 @@ def plan(
 
 def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "CorpusRecipe":
     """A corpus recipe by name or file; an unknown name is answered with the nearest of corpora and stages."""
-    from dataprep.operators import CORPUS_RECIPES
+    from pipelines.corpus_recipes import CORPUS_RECIPES
     from pipelines.recipes import STAGES
 
     known = {**CORPUS_RECIPES, **dict.fromkeys(STAGES)}

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from dataprep import storage
 from dataprep.columns import ColumnFile
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
-from dataprep.operators import CORPUS_RECIPES, CorpusRecipe
 from dataprep.plan import Plan, make_plan
 from dataprep.snapshot import Contents, Snapshot, commit, newest_snapshot
 from pipelines import lineage
@@ -33,7 +33,7 @@ from pipelines.build_scan import Known, counted, records_of, scan_items
 from pipelines.build_tasks import EVERY_REASON, Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
-__all__ = ["CORPUS_RECIPES", "BuildReport", "CorpusRecipe", "DryRun", "build_corpus", "plan_build", "run_build"]
+__all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]
 
 
 def build_corpus(

@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from dataprep import storage
 from dataprep.columns import ColumnFile
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.digest import said_variant
-from dataprep.operators import CorpusRecipe, Operator, operators, short_hash
+from dataprep.operators import Operator, short_hash
 from dataprep.plan import Plan, Shard
 from dataprep.scan import VERSION as SCAN_VERSION
 from dataprep.schema import FILE_SCHEMA
@@ -25,6 +26,7 @@ from dataprep.snapshot import Snapshot, column_path
 from pipelines.build_job import BuildJob
 from pipelines.build_listing import Listing
 from pipelines.build_tasks import ShardWork, Task, is_retried, make_columns
+from pipelines.extractors import corpus_operators
 from pipelines.progress import Clock
 from pipelines.task_tables import write_groups
 
@@ -68,7 +70,7 @@ def row_operator(recipe: CorpusRecipe) -> Operator:
 
 
 def all_operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
-    return (row_operator(recipe), *operators(recipe))
+    return (row_operator(recipe), *corpus_operators(recipe))
 
 
 def plan_columns(plan: Plan, job: BuildJob, earlier: Snapshot | None) -> ColumnPlan:
@@ -76,7 +78,9 @@ def plan_columns(plan: Plan, job: BuildJob, earlier: Snapshot | None) -> ColumnP
     on_disk = {entry.uri: entry.size for entry in storage.list_files(storage.join(job.out, "data"))}
     shelf = _Shelf(job.out, on_disk, _vouched_files(job.out, earlier, on_disk), job.retry)
     marks = {operator.column: str(operator.describe()["fingerprint"]) for operator in all_operators(job.recipe)}
-    inputs = {operator.column: [needed.column for needed in operator.inputs] for operator in operators(job.recipe)}
+    inputs = {
+        operator.column: [needed.column for needed in operator.inputs] for operator in corpus_operators(job.recipe)
+    }
     said = plan.rows["said"].to_numpy()
     described: list[ColumnFile] = []
     work: list[OpenShard] = []

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.operators import CorpusRecipe
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.plan import Plan
 from dataprep.snapshot import Snapshot
 from pipelines.build_columns import ROW, ColumnPlan, OpenShard, all_operators

@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from dataprep import storage
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
-from dataprep.operators import CorpusRecipe
 from pipelines.build_tasks import FAULTS, Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.operators import CorpusRecipe
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.schema import LISTING_SCHEMA
 from dataprep.sources.listing import list_batches
 from pipelines.progress import Progress, ProgressSink

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from dataprep import storage
 from dataprep.columns import parse_table
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.digest import said_hash
 from dataprep.errors import DataError
 from dataprep.filters import FilterSettings, judge
-from dataprep.operators import CorpusRecipe
 from dataprep.scan import NOT_READ, scan_fingerprint
 from dataprep.schema import LISTING_SCHEMA, SCAN_SCHEMA
 from pipelines.build_job import BuildJob

@@ -19,17 +19,19 @@ import pyarrow as pa
 
 from dataprep import storage
 from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason, read_rows, read_vouched, write_table
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.faults import Failure, attempt
 from dataprep.guard import Guard, LimitSettings, expendable
 from dataprep.identity import content_id
-from dataprep.operators import CorpusRecipe, Operator, RowInput, operators
+from dataprep.operators import Operator, RowInput
 from dataprep.pictures import decode
 from dataprep.scan import ListedItem, drawn_id, part_name, scan
 from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
 from dataprep.sources.items import SourceData
 from dataprep.sources.listing import item_of
 from dataprep.sources.reading import read_item
+from pipelines.extractors import corpus_operators
 from pipelines.task_tables import read_group
 
 Task = dict[str, Any]  # JSON-able
@@ -139,7 +141,7 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     present = {column: data for column in work.found if (data := _sound(work, column, ids)) is not None}
     missing = [column for column in work.files if column not in present and column not in work.described]
     guard = Guard(recipe.limits, storage.join(work.faults, work.split, work.shard))
-    wanted = [operator for operator in operators(recipe) if operator.column in missing]
+    wanted = [operator for operator in corpus_operators(recipe) if operator.column in missing]
     made, computed = _compute(work, rows, wanted, guard)
     if "row" in missing:
         made["row"], computed["row"] = _row_file(rows), len(rows)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataprep.operators import CorpusRecipe, Operator, operators
+from dataprep.corpus_recipe import CorpusRecipe
+from dataprep.operators import Operator
 from pipelines.build_scan import PART_MAX, PART_MIN
 from pipelines.cluster import WorkerGroup
 from pipelines.errors import PipelineError
+from pipelines.extractors import corpus_operators
 from pipelines.settings import SettingsError, nearest
 from pipelines.task_tables import GROUPS_PER_FILE
 
@@ -184,7 +186,7 @@ def load_costs(path: str | Path = SHIPPED) -> CostTable:
 
 def forecast_corpus(asked: Request, table: CostTable, group: WorkerGroup) -> Forecast:
     """What a build of `asked` takes on `group`; every picture is counted as one that becomes a row."""
-    all_steps = operators(asked.recipe)
+    all_steps = corpus_operators(asked.recipe)
     wanted = _wanted(all_steps, asked.rebuild)
     phases = [] if asked.rebuild else [_scan_phase(asked, table, group)]
     phases.append(_column_phase(asked, table, group, all_steps, wanted))

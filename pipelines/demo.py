@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 
-from dataprep.operators import CORPUS_RECIPES
 from model.sampling import SamplingSettings
 from pipelines.build import build_corpus
 from pipelines.checkpoints import CHECKPOINT
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.demo_report import program, write_report
 from pipelines.errors import PipelineError
 from pipelines.evaluate import evaluate, plan_evaluation

@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dataprep.assembled import REGIONS, Assembly, from_json, region_classes
-from dataprep.operators import CORPUS_RECIPES
 from dataprep.pictures import decode
 from dataprep.resize import resize_color
 from dataprep.sample import cover_size
@@ -31,6 +30,7 @@ from dataprep.split import assign_split
 from model.codec import ImageCodec, build_codec
 from model.image_encoder import ReferenceEncoder, build_image_encoder
 from model.weights import ASSETS
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.pictures import SHIPPED_SOURCES
 
 SIDE = 160

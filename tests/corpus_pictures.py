@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dataprep.columns import ColumnWriter, read_rows
-from dataprep.operators import CorpusRecipe
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.pictures import encode_png
 
 SMALL = CorpusRecipe(validation_share=0.25, shard_rows=4)

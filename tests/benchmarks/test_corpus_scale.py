@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from benchmarks import corpus_scale
 from benchmarks.made_up import judged, made_up_records
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.filters import FilterSettings
-from dataprep.operators import CorpusRecipe
 from dataprep.plan import make_plan
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dataprep.columns import ColumnFile, ColumnWriter, describe, read_rows
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.diff import diff, parse_at
-from dataprep.operators import CorpusRecipe
 from dataprep.snapshot import Contents, Snapshot, commit, open_snapshot
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process

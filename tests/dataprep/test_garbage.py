@@ -11,9 +11,9 @@ import pytest
 
 from dataprep import storage
 from dataprep.corpus import verify
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.garbage import UNFINISHED, Garbage, find_garbage
-from dataprep.operators import CorpusRecipe
 from dataprep.snapshot import snapshot_numbers
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process

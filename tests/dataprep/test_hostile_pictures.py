@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from dataprep.corpus import open_snapshot, verify
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.filters import FilterSettings
 from dataprep.identity import content_id
-from dataprep.operators import CorpusRecipe
 from dataprep.pictures import decode_png
 from dataprep.reader import CorpusReader
 from pipelines.build import BuildReport, run_build

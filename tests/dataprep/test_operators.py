@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
+from dataprep.classical import operators
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.lineart import draw_sigma, xdog
-from dataprep.operators import CORPUS_RECIPES, CorpusRecipe, RowInput, fingerprint, operators
+from dataprep.operators import RowInput, fingerprint
 from dataprep.pictures import decode, decode_png, encode_png
 from dataprep.regions import trapped_ball
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from tests.corpus_pictures import picture
 
 PLAIN = CorpusRecipe()

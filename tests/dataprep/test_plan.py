@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataprep.operators import CorpusRecipe
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.plan import Plan, make_plan
 from dataprep.schema import SCAN_SCHEMA
 from dataprep.split import assign_split

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dataprep.operators import CorpusRecipe, Operator, RowInput, gray_of
+from dataprep.classical import gray_of
+from dataprep.corpus_recipe import CorpusRecipe
+from dataprep.operators import Operator, RowInput
 from dataprep.pictures import encode_png
 from tests.corpus_pictures import picture
 

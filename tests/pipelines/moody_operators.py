@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dataprep.classical import gray_of
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.faults import Fault
-from dataprep.operators import CorpusRecipe, Operator, RowInput, gray_of
+from dataprep.operators import Operator, RowInput
 from dataprep.pictures import decode_png
 
 MOODY = ("tests.pipelines.moody_operators:moody", "tests.pipelines.moody_operators:echo")

@@ -15,8 +15,8 @@ import pytest
 
 from dataprep.columns import read_rows
 from dataprep.corpus import info, open_snapshot, verify
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
-from dataprep.operators import CorpusRecipe
 from dataprep.pictures import decode_png, encode_png
 from dataprep.reader import CorpusReader
 from dataprep.storage import upload_directory

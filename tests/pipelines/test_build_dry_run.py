@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dataprep.operators import CorpusRecipe, Operator
+from dataprep.corpus_recipe import CorpusRecipe
+from dataprep.operators import Operator
 from pipelines.build import BuildReport, DryRun, build_corpus, plan_build, run_build
 from pipelines.build_dry_run import ColumnWork, changes
 from pipelines.build_tasks import in_process

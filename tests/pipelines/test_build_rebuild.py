@@ -15,11 +15,11 @@ from dataprep.buckets import BucketSettings
 from dataprep.columns import read_rows
 from dataprep.corpus import open_snapshot, verify
 from dataprep.errors import DataError
-from dataprep.operators import CORPUS_RECIPES
 from dataprep.storage import write_whole
 from pipelines.build import run_build
 from pipelines.build_job import BuildJob
 from pipelines.build_tasks import Task, Work, in_process
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from tests.corpus_pictures import SMALL, write_pictures
 
 SHIPPED = 60

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.operator_costs import fitted, measure_steps, relative_line
-from dataprep.operators import CORPUS_RECIPES
 from pipelines.build import run_build
 from pipelines.build_tasks import in_process
 from pipelines.cluster import WorkerGroup, group_for, read_cluster, this_machine
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.cost import (
     EFFICIENCY,
     MIXES,

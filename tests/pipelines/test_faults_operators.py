@@ -9,10 +9,10 @@ import pytest
 
 from dataprep.columns import read_rows
 from dataprep.corpus import open_snapshot, verify
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.guard import LimitSettings
 from dataprep.identity import content_id
-from dataprep.operators import CorpusRecipe
 from dataprep.pictures import encode_png
 from pipelines.build import BuildReport, run_build
 from pipelines.build_tasks import in_process

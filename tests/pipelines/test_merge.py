@@ -12,9 +12,9 @@ import pytest
 from dataprep import storage
 from dataprep.columns import read_rows
 from dataprep.corpus import open_snapshot, verify
+from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.merge import merge_shard, plan_merge
-from dataprep.operators import CorpusRecipe
 from dataprep.pictures import encode_png
 from dataprep.shards import shards
 from pipelines.build import BuildReport, run_build

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 
 from dataprep.assembled import Template, shipped_templates
-from dataprep.operators import CORPUS_RECIPES
 from dataprep.split import assign_split
 from pipelines.build import build_corpus
+from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.progress import ProgressSink, silent
 from pipelines.recipes import StageRecipe, stage_recipe
 from pipelines.train import TrainPlan, TrainReport, plan_stage, read_history, train_stage
