@@ -1,21 +1,24 @@
-"""Golden numbers of the released ColorizeDiffusion v1 code, and the rule that makes the weights they were made with.
+"""Golden numbers of released code, and the rule that makes the weights they were made with.
 
-The files are copies of the oracle's (sketches keep one of their three equal channels). A weight is a function of its
-official key and shape only, so agreement also proves the names.
+The files are copies of the oracle's (sketches keep one of their three equal channels), or were made in the same way. A
+weight is a function of its official key and shape only, so agreement also proves the names.
 """
 
 import json
 import zlib
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 
 from model.config import V1Config
 from model.published_keys import from_published, to_published
 from model.v1 import V1
 
 ASSETS = Path(__file__).parents[1] / "assets"
+SPEC = Path(__file__).parents[3] / "shared" / "spec" / "keys"
 CONV_GAIN = 1.4
 
 
@@ -29,12 +32,38 @@ def golden(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def rule_weight(key: str, shape: torch.Size) -> torch.Tensor:
+def rule_weight(key: str, shape: torch.Size, conv_gain: float = CONV_GAIN) -> torch.Tensor:
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.int64)
     normal = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
+    if key.endswith("running_var"):
+        return normal.abs() + 0.5
     if normal.ndim == 1:
         return 1 + 0.1 * normal if key.endswith(".weight") else 0.1 * normal
-    gain = CONV_GAIN if normal.ndim == 4 and shape[-1] > 1 else 1.0
+    gain = conv_gain if normal.ndim == 4 and shape[-1] > 1 else 1.0
     return normal * gain / (normal.numel() / shape[0]) ** 0.5
+
+
+def with_rule_weights(network: nn.Module, conv_gain: float = CONV_GAIN) -> nn.Module:
+    """`network`, whose keys are the published ones, with weights by rule, for evaluation."""
+    weights = {key: rule_weight(key, tensor.shape, conv_gain) for key, tensor in network.state_dict().items()}
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def published_entries(name: str) -> dict[str, tuple[str, str]]:
+    """Key -> (shape, dtype) of the list of a published file's entries. Skips the test where there is no list."""
+    path = SPEC / f"{name}.txt"
+    if not path.exists():
+        pytest.skip("the lists of published keys are not beside this checkout")
+    lines = [line.split("\t") for line in path.read_text().splitlines() if not line.startswith("#")]
+    return {key: (shape, dtype) for key, shape, dtype in lines}
+
+
+def entries(network: nn.Module) -> dict[str, tuple[str, str]]:
+    """Key -> (shape, dtype) of a network's state, as `published_entries` has them."""
+    names = {torch.float32: "F32", torch.int64: "I64"}
+    return {key: (str(list(tensor.shape)), names[tensor.dtype]) for key, tensor in network.state_dict().items()}
 
 
 def rule_model() -> tuple[V1, dict[str, torch.Tensor]]:
@@ -56,7 +85,12 @@ def rule_model() -> tuple[V1, dict[str, torch.Tensor]]:
     return model.eval(), weights
 
 
-def assert_golden(found: torch.Tensor, expected: torch.Tensor) -> None:
-    """Equal to 2e-5 of the largest absolute value (the project's limit is 1e-4)."""
+def assert_golden(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
+    """Equal to `tolerance` of the largest absolute value (the project's limit is 1e-4)."""
     assert found.shape == expected.shape
-    assert float((found - expected).abs().max()) <= 2e-5 * float(expected.abs().max())
+    assert off(found, expected) <= tolerance
+
+
+def off(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference, relative to the largest absolute value that is expected."""
+    return float((found.float() - expected).abs().max() / expected.abs().max())
