@@ -1,7 +1,7 @@
 """The operators that take no weights, and the order in which the operators of a recipe are run."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import cv2
@@ -27,19 +27,18 @@ def operators(recipe: CorpusRecipe, learned: Sequence[Operator] = ()) -> tuple[O
     learned: operators with networks, made by pipelines.extractors; one of them may take the place of `mask`.
     """
     by_column = {operator.column: operator for operator in (*classical(recipe), *learned)}
-    lines = tuple(by_column[f"sketch_{style}"] for style in recipe.regions.lines if f"sketch_{style}" in by_column)
-    if not lines:
-        raise DataError(f"regions.lines={','.join(recipe.regions.lines)} names no style that this recipe makes.")
-    by_column["region_map"] = Operator(
-        "region_map",
-        "trapped-ball",
-        2,
-        _RegionMap(recipe.regions, tuple(operator.column for operator in lines)),
-        asdict(recipe.regions),
-        inputs=lines,
-        gives="map",
-    )
+    if recipe.regions.lines:
+        by_column["region_map"] = _regions(recipe.regions, by_column)
     return _with_extra(tuple(by_column.values()), recipe)
+
+
+def _regions(settings: RegionSettings, made: Mapping[str, Operator]) -> Operator:
+    """Regions of the line arts that are made. Raises DataError where none of those asked for is."""
+    lines = tuple(made[f"sketch_{style}"] for style in settings.lines if f"sketch_{style}" in made)
+    if not lines:
+        raise DataError(f"regions.lines={','.join(settings.lines)} names no style that this recipe makes.")
+    compute = _RegionMap(settings, tuple(operator.column for operator in lines))
+    return Operator("region_map", "trapped-ball", 2, compute, asdict(settings), inputs=lines, gives="map")
 
 
 def classical(recipe: CorpusRecipe) -> tuple[Operator, ...]:

@@ -26,7 +26,7 @@ KEEP: dict[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "median":
 class RegionSettings:
     """The defaults are the original schedule; the 2024 fork keeps by "mean" at radius 2 and 1 (`FORK_SCHEDULE`)."""
 
-    lines: tuple[str, ...] = ("drawn", "xdog")  # styles; of the first that a row has, its regions are found
+    lines: tuple[str, ...] = ("drawn", "xdog")  # styles; regions are those of the first that a row has; (): no map
     threshold: int = 220  # grey above it is paper, the rest is line
     schedule: tuple[tuple[int, str], ...] = ((3, "max"), (2, "all"), (1, "all"))  # ball radius, fills that are kept
     max_fills: int = 1000  # of each radius

@@ -13,7 +13,6 @@ from dataprep.lineart import draw_sigma, xdog
 from dataprep.operators import RowInput, fingerprint
 from dataprep.pictures import decode, decode_png, encode_png
 from dataprep.regions import trapped_ball
-from pipelines.corpus_recipes import CORPUS_RECIPES
 from tests.corpus_pictures import picture
 
 PLAIN = CorpusRecipe()
@@ -123,14 +122,6 @@ def test_what_does_not_change_a_cell_renews_nothing() -> None:
     assert changed(replace(PLAIN, shard_rows=8, validation_share=0.5)) == set()
     # Each row draws its own sigma, so the setting's does not count.
     assert changed(replace(PLAIN, xdog=replace(PLAIN.xdog, sigma=0.9))) == set()
-
-
-def test_every_preset_computes_its_inputs_first() -> None:
-    for recipe in CORPUS_RECIPES.values():
-        done: set[str] = set()
-        for operator in operators(recipe):
-            assert {needed.column for needed in operator.inputs} <= done
-            done.add(operator.column)
 
 
 def test_wrong_settings_are_refused() -> None:

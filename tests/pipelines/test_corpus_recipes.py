@@ -1,0 +1,89 @@
+"""The named recipes: that they can be built as written, and that their splits hold the rows that the papers count."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dataprep.classical import operators
+from dataprep.corpus_recipe import CorpusRecipe
+from dataprep.operators import Operator
+from dataprep.regions import RegionSettings
+from dataprep.split import SPLITS, assign_splits
+from dataprep.styles import EXTRACTED, REWORKED, has_style
+from model.catalogue import CATALOGUE
+from pipelines.corpus_recipes import CORPUS_RECIPES, PUBLISHED_ROWS, validation_share
+
+PAPERS = sorted(PUBLISHED_ROWS)
+
+
+def learned_of(recipe: CorpusRecipe) -> list[Operator]:
+    """Operators of the line arts that the recipe has networks for; only their columns matter here."""
+    styles = [style for style in (*EXTRACTED, *REWORKED) if recipe.styles.is_made(style)]
+    return [Operator(f"sketch_{style}", style, 1, lambda row: row.data) for style in styles]
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_validation_split_holds_what_the_paper_counts_within_a_percent(name: str) -> None:
+    training, validation = PUBLISHED_ROWS[name]
+    assert validation_share(name) * (training + validation) == pytest.approx(validation)
+    assert CORPUS_RECIPES[name].validation_share == validation_share(name)
+
+
+def test_a_hash_gives_52000_of_six_million_within_a_percent() -> None:
+    rows = 6_000_000
+    ids = np.random.default_rng(0).integers(0, 256, (rows // 10, 32), np.uint8)  # a tenth: sqrt(10) times the spread
+    groups = pa.chunked_array([pa.nulls(len(ids), pa.string())])
+    found = int((assign_splits(groups, ids, validation_share("danbooru-6m")) == SPLITS.index("validation")).sum())
+    assert abs(10 * found - 52_000) < 0.01 * 52_000 * 10**0.5
+
+
+@pytest.mark.parametrize("name", sorted(CORPUS_RECIPES))
+def test_every_recipe_names_a_line_art_that_its_regions_are_found_in(name: str) -> None:
+    recipe = CORPUS_RECIPES[name]
+    columns = [operator.column for operator in operators(recipe, learned_of(recipe))]
+    assert ("region_map" in columns) == bool(recipe.regions.lines)
+    assert any(column.startswith("sketch_") and column != "sketch_drawn" for column in columns)
+
+
+@pytest.mark.parametrize("name", sorted(CORPUS_RECIPES))
+def test_every_recipe_computes_its_inputs_first(name: str) -> None:
+    done: set[str] = set()
+    for operator in operators(CORPUS_RECIPES[name], learned_of(CORPUS_RECIPES[name])):
+        assert {needed.column for needed in operator.inputs} <= done
+        done.add(operator.column)
+
+
+def test_regions_of_no_line_art_are_no_column() -> None:
+    recipe = replace(CORPUS_RECIPES["plain"], regions=RegionSettings(lines=()))
+    assert "region_map" not in [operator.column for operator in operators(recipe)]
+
+
+@pytest.mark.parametrize("name", ["danbooru-6m", "danbooru-4.8m", "ensemble", "figures"])
+def test_three_rows_of_ten_are_simplified_and_all_have_both_extractors(name: str) -> None:
+    recipe = CORPUS_RECIPES[name]
+    ids = [f"{number:064x}" for number in range(20_000)]
+    shares = {
+        style: np.mean([has_style(row_id, recipe.seed, style, recipe.styles) for row_id in ids])
+        for style in ("keras", "anime2sketch", "simplified", "xdog")
+    }
+    assert shares["keras"] == shares["anime2sketch"] == 1
+    assert shares["simplified"] == pytest.approx(0.3, abs=0.01)
+    assert shares["xdog"] == 0
+
+
+def test_all_sketches_of_rasc_are_simplified_xdog_and_so_are_their_regions() -> None:
+    recipe = CORPUS_RECIPES["rasc-40k"]
+    assert recipe.styles.is_made("xdog")  # to be simplified
+    assert recipe.styles.xdog_simplified == 1
+    assert recipe.regions.lines == ("xdog_simplified",)
+    assert (recipe.xdog.tau, recipe.xdog.kappa) == (0.999997, 1.0001)
+
+
+def test_the_open_recipe_takes_only_weights_that_a_package_carries() -> None:
+    recipe = CORPUS_RECIPES["open"]
+    styles = [style for style in (*EXTRACTED, *REWORKED) if recipe.styles.is_made(style)]
+    assert styles == ["hed"]
+    assert all(CATALOGUE[name].package for name in (*styles, recipe.learned.mask))
+    assert (recipe.learned.tagger, recipe.learned.aesthetic, recipe.learned.sketch_mask) == ("", False, "")
