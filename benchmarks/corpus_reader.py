@@ -27,8 +27,8 @@ from dataprep.reader import CorpusReader
 from dataprep.sample import training_sample
 from dataprep.sample_plan import SamplePlan
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
 from pipelines.corpus_recipes import CORPUS_RECIPES
+from pipelines.engines import in_process
 from pipelines.recipes import StageRecipe
 from pipelines.shares import Shares
 from pipelines.train_data import Feeder, Shapes, columns, sample_settings, stage_seed

@@ -75,6 +75,16 @@ class Guard:
                 if _journal is not None:
                     _journal.write(None)
 
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Memory without our limit, inside of `picture`."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
     def call(self, name: str, work: Callable[[], Result]) -> Result | Failure:
         """`work()`, or why there is no result; `name` is the same in every try of the task. Inside of `picture`."""
         if name in self._fatal:

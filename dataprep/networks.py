@@ -25,7 +25,7 @@ class NetworkSettings:
     actors: int = 0  # processes that hold networks; 0: as many as the CPUs or GPUs allow
     cpus: int = 1  # of each actor, and the threads of its network
     per_gpu: int = 6  # actors that share a GPU
-    batch_megapixels: float = 4.0
+    batch_megapixels: float = 0.0  # 0: 4 on a GPU, one picture at a time on a CPU, which batches do not speed up
     window: int = 32  # pictures of a shard that are decoded at a time
     precision: Literal["float32", "float16", "bfloat16"] = "float32"  # half only for networks that hold 1e-2 so
     conventions: tuple[str, ...] = ()  # "operator=name", where a network is published with several
@@ -34,8 +34,8 @@ class NetworkSettings:
         for name in ("cpus", "per_gpu", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch_megapixels <= 0 or self.actors < 0:
-            raise ValueError("batch_megapixels must be positive and actors at least 0")
+        if self.batch_megapixels < 0 or self.actors < 0:
+            raise ValueError("batch_megapixels and actors must be at least 0")
         for pair in self.conventions:
             if pair.count("=") != 1:
                 raise ValueError(f"a convention is operator=name, got {pair!r}")
@@ -57,6 +57,10 @@ class LearnedSettings:
 
 class NetworkStep(Protocol):
     """What a learned operator does to rows; pictures of one input size share `run`."""
+
+    def load(self) -> None:
+        """Bring the network into this process, where it stays; may take minutes. Raises DataError where it cannot."""
+        ...
 
     def prepare(self, row: "RowInput") -> Planes | None:
         """What the row feeds the network, (C, h, w) float32; None where it has no value in this column."""

@@ -30,7 +30,8 @@ from pipelines.build_job import BuildJob
 from pipelines.build_listing import list_sources
 from pipelines.build_report import BuildReport, underfilled
 from pipelines.build_scan import Known, counted, records_of, scan_items
-from pipelines.build_tasks import EVERY_REASON, Engine, over_ray
+from pipelines.build_tasks import EVERY_REASON
+from pipelines.engines import Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
 __all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]

@@ -7,7 +7,7 @@ is computed. A retry computes the failed cells of a file again and takes the oth
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -24,13 +24,14 @@ from dataprep.scan import VERSION as SCAN_VERSION
 from dataprep.schema import FILE_SCHEMA
 from dataprep.snapshot import Snapshot, column_path
 from pipelines.build_job import BuildJob
+from pipelines.build_lanes import lanes
 from pipelines.build_listing import Listing
-from pipelines.build_tasks import ShardWork, Task, is_retried, make_columns
+from pipelines.build_tasks import ROW, ShardWork, is_retried, make_columns, shard_task
+from pipelines.engines import Step, Steps, Task
 from pipelines.extractors import corpus_operators
 from pipelines.progress import Clock
 from pipelines.task_tables import write_groups
 
-ROW = "row"
 ROWS_AT_ONCE = 500_000  # rows with their tags in the driver's memory, while the tables of the tasks are written
 _SAID_BY_LISTING = ("tags", "rating", "score", "caption", "sketch_uri", "mask_uri", "kind", "detail")
 
@@ -100,13 +101,25 @@ def fill_columns(columns: ColumnPlan, plan: Plan, listing: Listing, job: BuildJo
     groups = write_groups(storage.join(job.folder, "shards"), rows)
     tasks = [_task(needs, *group, job) for needs, group in zip(columns.work, groups, strict=True)]
     clock = Clock("make columns", total, "pictures", "", job.progress)
-    for result in job.engine(partial(make_columns, recipe=job.recipe), tasks):
+    for result in job.engine(column_steps(job.recipe), tasks):
         done += result["rows"]
         files += len(result["files"])
         computed += len(result["computed"])
         clock.tell(done, f"reused {files - computed} of {files} shard columns" if computed < files else "")
         for fields in result["files"]:
             yield Filled(ColumnFile(**fields), result["computed"].get(fields["column"], 0))
+
+
+def column_steps(recipe: CorpusRecipe) -> Steps:
+    """The lanes of the recipe, one after another; the `row` column goes with the first."""
+    first, *others = lanes(corpus_operators(recipe))
+    with_row = replace(first, columns=(ROW, *first.columns))
+    return Steps(
+        tuple(
+            Step(partial(make_columns, recipe=recipe, lane=lane), recipe.networks if lane.has_networks else None)
+            for lane in (with_row, *others)
+        )
+    )
 
 
 def _shard_tables(work: Sequence[OpenShard], plan: Plan, listing: Listing) -> Iterator[pa.Table]:
@@ -162,7 +175,7 @@ def _task(needs: OpenShard, table: str, group: int, job: BuildJob) -> Task:
         again=needs.again,
         retry=job.retry,
     )
-    return asdict(work)
+    return shard_task(work)
 
 
 def _vouched_files(

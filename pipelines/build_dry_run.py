@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.plan import Plan
 from dataprep.snapshot import Snapshot
-from pipelines.build_columns import ROW, ColumnPlan, OpenShard, all_operators
+from pipelines.build_columns import ColumnPlan, OpenShard, all_operators
 from pipelines.build_report import Counts, listed
+from pipelines.build_tasks import ROW
 
 Facts = Mapping[str, Any]  # of one operator, as Operator.describe gives them
 _ABSENT = "none"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from dataprep import storage
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
-from pipelines.build_tasks import FAULTS, Engine, over_ray
+from pipelines.build_tasks import FAULTS
+from pipelines.engines import Engine, over_ray
 from pipelines.progress import ProgressSink, silent
 
 

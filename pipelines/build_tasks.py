@@ -1,45 +1,37 @@
-"""The two pieces of work of a corpus build, and the one place where they meet Ray Data.
+"""The two pieces of work of a corpus build: one part of the scan, and one shard.
 
-A task is one part of the scan or one shard: small enough for one block, named before it starts, and written whole. So
-a task that is repeated, on any worker, after any crash, ends with the same files. What is done to a picture runs under
-dataprep.guard, so that no picture holds a task for ever.
+Each is small enough for one block, named before it starts, and written whole; what is done to a picture runs under
+dataprep.guard, so that no picture holds a task for ever. The columns of a shard are made lane by lane (build_lanes).
 """
 
-import json
-import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import Any
 
-import cv2
-import numpy as np
 import pyarrow as pa
 
 from dataprep import storage
 from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason, read_rows, read_vouched, write_table
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
-from dataprep.faults import Failure, attempt
-from dataprep.guard import Guard, LimitSettings, expendable
+from dataprep.faults import attempt
+from dataprep.guard import Guard, LimitSettings
 from dataprep.identity import content_id
-from dataprep.operators import Operator, RowInput
-from dataprep.pictures import decode
+from dataprep.operators import Operator
 from dataprep.scan import ListedItem, drawn_id, part_name, scan
 from dataprep.schema import ROW_SCHEMA, SCAN_SCHEMA
 from dataprep.sources.items import SourceData
 from dataprep.sources.listing import item_of
 from dataprep.sources.reading import read_item
+from pipelines.build_batches import Bench, Cell, OpenRow
+from pipelines.build_lanes import Lane
+from pipelines.engines import Task
 from pipelines.extractors import corpus_operators
 from pipelines.task_tables import read_group
 
-Task = dict[str, Any]  # JSON-able
-Work = Callable[[Task], Task]
-Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
+ROW = "row"  # the column that says what is known of a picture
 EVERY_REASON = "all"
-Cell = tuple[bytes | None, str | None]  # value, error
-
 FAULTS = "faults"  # below the folder of a build: the calls that ended a worker
 
 
@@ -72,41 +64,6 @@ def is_retried(reason: str, retry: Collection[str]) -> bool:
     return EVERY_REASON in retry or reason in retry
 
 
-def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
-    """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here.
-
-    Ray Data tries a task whose worker or node is lost again, without bound; the guard sees to it that there is an end.
-    """
-    import ray
-    from ray.data import DataContext
-
-    if not tasks:
-        return
-    DataContext.get_current().raise_original_map_exception = True
-    blocks = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
-    run = partial(_run_block, work, uuid.uuid4().hex)
-    results = blocks.map_batches(run, batch_size=None, num_cpus=1)
-    try:
-        for row in results.iter_rows():
-            yield json.loads(row["result"])
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, DataError):
-            raise DataError(str(error.cause).splitlines()[0]) from error  # Ray adds lines of its own
-        raise
-
-
-def in_process(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
-    """The same without Ray, one task after another: for a notebook, or to tell the work from its engine."""
-    return map(work, tasks)
-
-
-def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
-    cv2.setNumThreads(1)  # the task has one CPU
-    storage.wait_out_outages()  # the driver has reached the store
-    with expendable(build):
-        return {"result": np.array([json.dumps(work(json.loads(task))) for task in block["task"]], dtype=object)}
-
-
 # ---- scan ---------------------------------------------------------------------------------------------------------
 
 
@@ -130,21 +87,30 @@ def scan_part(task: Task, limits: LimitSettings) -> Task:
 # ---- columns ------------------------------------------------------------------------------------------------------
 
 
-def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
-    """Make what is missing of a shard, describe what is there.
+def shard_task(work: ShardWork) -> Task:
+    """The task of a shard before its first lane."""
+    return {"work": asdict(work), "files": [], "computed": {}, "renewed": {}, "rows": work.size}
 
-    Gives `files` (fields of ColumnFile), `computed` (column -> cells, of the files that were written) and `rows`.
+
+def make_columns(task: Task, recipe: CorpusRecipe, lane: Lane) -> Task:
+    """Make what is missing of a lane's columns of a shard, describe what is there, and hand the task on.
+
+    The task gathers `files` (fields of ColumnFile), `computed` (column -> cells, of the files that were written), and
+    `renewed` (column -> ids) of the columns of which an earlier file is tried again.
     """
-    work = ShardWork(**task)
+    work = ShardWork(**task["work"])
+    due = [column for column in work.files if column in lane.columns and column not in work.described]
+    if not due:
+        return task
     rows = work.rows()
     ids = [row["id"] for row in rows]
-    present = {column: data for column in work.found if (data := _sound(work, column, ids)) is not None}
-    missing = [column for column in work.files if column not in present and column not in work.described]
-    guard = Guard(recipe.limits, storage.join(work.faults, work.split, work.shard))
+    left = [column for column in work.found if column in due]
+    present = {column: data for column in left if (data := _sound(work, column, ids)) is not None}
+    missing = set(due) - present.keys()
     wanted = [operator for operator in corpus_operators(recipe) if operator.column in missing]
-    made, computed = _compute(work, rows, wanted, guard)
-    if "row" in missing:
-        made["row"], computed["row"] = _row_file(rows), len(rows)
+    made, computed, renewed = _compute(work, rows, wanted, recipe, task["renewed"])
+    if ROW in missing:
+        made[ROW], computed[ROW] = _row_file(rows), len(rows)
     described = {column: _describe(work, column, data) for column, data in (present | made).items()}
     for column in made.keys() & work.again.keys():
         earlier = _describe(work, column, _earlier(work, column), work.again[column][0])
@@ -154,59 +120,67 @@ def make_columns(task: Task, recipe: CorpusRecipe) -> Task:
     found = {column: there for column, data in made.items() if (there := _write(work, column, data, ids)) is not None}
     described |= {column: _describe(work, column, data) for column, data in found.items()}
     counts = {column: computed[column] for column in made if column not in found}
-    return {"files": [asdict(file) for file in described.values()], "computed": counts, "rows": len(rows)}
+    return {
+        "work": asdict(_known(work, described)),
+        "files": task["files"] + [asdict(file) for file in described.values()],
+        "computed": task["computed"] | counts,
+        "renewed": task["renewed"] | renewed,
+        "rows": task["rows"],
+    }
+
+
+def _known(work: ShardWork, files: Mapping[str, ColumnFile]) -> ShardWork:
+    """The work with these files vouched for, as the lanes behind this one see it."""
+    paths = {column: (work.files[column][0], file.path) for column, file in files.items()}
+    hashes = {column: file.sha256 for column, file in files.items()}
+    return replace(work, files={**work.files, **paths}, described={**work.described, **hashes})
 
 
 def _compute(
-    work: ShardWork, rows: Sequence[dict[str, Any]], wanted: Sequence[Operator], guard: Guard
-) -> tuple[dict[str, bytes], Counter[str]]:
-    """The files of the wanted columns, row by row, so that one picture at a time is in memory; and cells computed."""
+    work: ShardWork,
+    records: Sequence[dict[str, Any]],
+    wanted: Sequence[Operator],
+    recipe: CorpusRecipe,
+    renewed: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, bytes], Counter[str], dict[str, list[str]]]:
+    """The files of the wanted columns; cells computed by column; and of columns tried again, the rows renewed."""
     computed: Counter[str] = Counter()
     if not wanted:
-        return {}, computed
-    writers = {operator.column: ColumnWriter(operator.column) for operator in wanted}
-    upstream = {needed.column for operator in wanted for needed in operator.inputs} - writers.keys()
+        return {}, computed, {}
+    columns = [operator.column for operator in wanted]
+    for operator in wanted:
+        if operator.network is not None:
+            operator.network.load()
+    upstream = {needed.column for operator in wanted for needed in operator.inputs} - set(columns)
     stored = {column: _stored(work, column) for column in upstream}
-    settled = {column: _settled(work, column) for column in writers.keys() & work.again.keys()}
-    marks = {operator.column: work.files[operator.column][0] for operator in wanted}
-    for record in rows:
-        row_id = record["id"]
-        cells = {column: values[row_id] for column, values in stored.items()}
-        kept = {column: values[row_id] for column, values in settled.items() if row_id in values}
-        made = kept if len(kept) == len(wanted) else _compute_row(record, wanted, marks, cells, kept, guard)
-        for column, (value, error) in made.items():
-            writers[column].add(row_id, value, error)
-        computed.update(column for column, cell in made.items() if cell is not kept.get(column))
-    return {column: writer.finish() for column, writer in writers.items()}, computed
-
-
-def _compute_row(
-    record: dict[str, Any],
-    wanted: Sequence[Operator],
-    marks: Mapping[str, str],  # column -> fingerprint
-    cells: dict[str, bytes | None],  # the columns that are there already; the made ones join them
-    kept: Mapping[str, Cell],  # cells of an earlier file that hold unless what they are made from is renewed
-    guard: Guard,
-) -> dict[str, Cell]:
-    """The wanted cells of one row."""
-    row_id, data = record["id"], _read(record)
-    made: dict[str, Cell] = {}
-    renewed: set[str] = set()
-    with guard.picture():
-        row = guard.call(f"decode-{row_id}", partial(_row_input, row_id, data))
-        for operator in wanted:
-            column = operator.column
-            if column in kept and not renewed & {needed.column for needed in operator.inputs}:
-                made[column] = kept[column]
-            elif isinstance(row, Failure):
-                made[column] = (None, str(row))
-            else:
-                compute = partial(operator.value, replace(row, columns=cells))
-                value = guard.call(f"{column}-{marks[column]}-{row_id}", compute)
-                made[column] = (None, str(value)) if isinstance(value, Failure) else (value, None)
-                renewed |= set() if isinstance(value, Failure) else {column}
-            cells[column] = made[column][0]
-    return made
+    settled = {column: _settled(work, column) for column in columns if column in work.again}
+    before = {column: set(renewed.get(column, ())) for column in upstream}
+    rows = [
+        OpenRow(
+            record["id"],
+            {column: values[record["id"]] for column, values in stored.items()},
+            {column: cells[record["id"]] for column, cells in settled.items() if record["id"] in cells},
+            {column for column, ids in before.items() if record["id"] in ids},
+        )
+        for record in records
+    ]
+    guard = Guard(recipe.limits, storage.join(work.faults, work.split, work.shard))
+    bench = Bench(wanted, {column: work.files[column][0] for column in columns}, guard, recipe.networks)
+    writers = {column: ColumnWriter(column) for column in columns}
+    again: dict[str, list[str]] = {column: [] for column in columns if column in work.again}
+    for window in bench.windows([record["width"] * record["height"] / 1e6 for record in records]):
+        both = zip(rows[window], records[window], strict=True)
+        open_rows = [(row, _read(record)) for row, record in both if row.needs(wanted)]
+        bench.work(open_rows)
+        for row in rows[window]:
+            cells = row.made or dict(row.kept)
+            for column, (value, error) in cells.items():
+                writers[column].add(row.id, value, error)
+            computed.update(column for column, cell in cells.items() if cell is not row.kept.get(column))
+            for column in again:
+                again[column] += [row.id] if column in row.renewed else []
+            row.made, row.cells = {}, {}  # the next windows need the room
+    return {column: writer.finish() for column, writer in writers.items()}, computed, again
 
 
 def _settled(work: ShardWork, column: str) -> dict[str, Cell]:
@@ -226,10 +200,6 @@ def _read(record: dict[str, Any]) -> SourceData:
     if drawn_id(item, data) != record["sketch_id"]:
         raise DataError(f"{record['uri']}: its sketch or mask changed while the corpus was built. Run the build again.")
     return data
-
-
-def _row_input(row_id: str, data: SourceData) -> RowInput:
-    return RowInput(row_id, data.data, decode(data.data), data.drawn_sketch, data.mask)
 
 
 def _row_file(records: Sequence[Mapping[str, Any]]) -> bytes:

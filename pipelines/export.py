@@ -11,7 +11,7 @@ from dataprep.export import export_shard, finish_export, start_export
 from dataprep.export_settings import ExportSettings
 from dataprep.snapshot import open_snapshot
 from pipelines.addresses import absolute
-from pipelines.build_tasks import Engine, in_process, over_ray
+from pipelines.engines import Engine, in_process, over_ray
 from pipelines.progress import Clock, ProgressSink, silent
 
 _COUNTED = ("left_out", "without", "failed")

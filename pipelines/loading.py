@@ -142,11 +142,10 @@ class RayLoader:
         return lambda: self._taken(key)
 
     def close(self) -> None:
-        """Cancel the tasks that nobody waits for."""
-        import ray
+        """Forget the tasks that nobody waits for: a few batches, which end by themselves.
 
-        for task in self._pending.values():
-            ray.cancel(task)
+        They are not cancelled: Ray 2.60 aborts this whole process where a task ends at the moment it is cancelled.
+        """
         self._pending.clear()
 
     def _taken(self, key: int) -> Pictures:

@@ -12,7 +12,7 @@ from dataprep.merge import agreed, merge_shard, merged_parts, plan_merge
 from dataprep.snapshot import Snapshot, commit, newest_snapshot, open_snapshot
 from pipelines import lineage
 from pipelines.addresses import absolute
-from pipelines.build_tasks import Engine, in_process, over_ray
+from pipelines.engines import Engine, in_process, over_ray
 from pipelines.progress import Clock, ProgressSink, silent
 
 Part = tuple[str, int | None]  # address, snapshot (None for the newest)

@@ -16,7 +16,7 @@ from dataprep.errors import DataError
 from dataprep.schema import column_schema
 from dataprep.snapshot import Contents, commit
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_broken, write_pictures
 
 

@@ -13,7 +13,7 @@ from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.diff import diff, parse_at
 from dataprep.snapshot import Contents, Snapshot, commit, open_snapshot
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import BROKEN, SMALL, write_broken, write_pictures
 
 PICTURES = 14

@@ -31,7 +31,7 @@ from dataprep.pictures import decode, decode_png, encode_png
 from dataprep.shards import shards
 from dataprep.snapshot import Contents, column_path, commit
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from pipelines.export import ExportReport, run_export
 from tests.corpus_pictures import SMALL, picture, write_pictures
 

@@ -16,7 +16,7 @@ from dataprep.errors import DataError
 from dataprep.garbage import UNFINISHED, Garbage, find_garbage
 from dataprep.snapshot import snapshot_numbers
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 DAY_S = 24 * 3600

@@ -22,7 +22,7 @@ from dataprep.identity import content_id
 from dataprep.pictures import decode_png
 from dataprep.reader import CorpusReader
 from pipelines.build import BuildReport, run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import picture
 
 # Everything that can be a row becomes one, down to a single pixel, so that every operator meets it.

@@ -14,7 +14,7 @@ from dataprep.errors import DataError
 from dataprep.pictures import decode
 from dataprep.reader import CorpusReader
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 COLUMNS = ["color", "sketch_xdog", "sketch_drawn"]

@@ -10,7 +10,7 @@ from dataprep.errors import DataError
 from dataprep.row_index import RowIndex
 from dataprep.snapshot import Snapshot
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 

@@ -12,7 +12,7 @@ from dataprep.schema import FILE_SCHEMA
 from dataprep.snapshot import Snapshot, open_snapshot
 from dataprep.survey import RowPicker, failures, look_up, reject_examples, survey
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_broken, write_pictures
 
 

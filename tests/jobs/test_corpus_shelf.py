@@ -14,7 +14,7 @@ from dataprep.snapshot import snapshot_numbers
 from jobs.cli import run
 from pipelines import lineage
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.jobs.command import irodori, one_line
 

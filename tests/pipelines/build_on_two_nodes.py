@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from pipelines.build import run_build
-from pipelines.build_tasks import Task, Work, over_ray
+from pipelines.engines import Task, Work, over_ray
 from tests.pipelines.test_faults_operators import DRILLED
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}

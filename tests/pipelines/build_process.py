@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dataprep.errors import DataError
 from pipelines.build import run_build
-from pipelines.build_tasks import Task, Work, in_process
+from pipelines.engines import Task, Work, in_process
 from pipelines.ray_session import ray_session
 from tests.corpus_pictures import SMALL
 

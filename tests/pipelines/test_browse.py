@@ -17,7 +17,7 @@ from dataprep.survey import RowPicker
 from pipelines.browse import make_page, ordered, render_page, shown_bytes, write_page
 from pipelines.browse_pictures import SIDES, make_samples, region_colors, thumb
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
 from tests.eval.test_report import Elements
 from tests.jobs.command import irodori

@@ -21,7 +21,7 @@ from dataprep.pictures import decode_png, encode_png
 from dataprep.reader import CorpusReader
 from dataprep.storage import upload_directory
 from pipelines.build import BuildReport, build_corpus, run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from pipelines.progress import Progress
 from tests.corpus_pictures import BROKEN, SMALL, picture, write_broken, write_pictures
 

@@ -12,7 +12,7 @@ from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.operators import Operator
 from pipelines.build import BuildReport, DryRun, build_corpus, plan_build, run_build
 from pipelines.build_dry_run import ColumnWork, changes
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_broken, write_pictures
 
 PICTURES = 18

@@ -17,7 +17,7 @@ from dataprep.errors import DataError
 from dataprep.pictures import encode_png
 from dataprep.reader import CorpusReader
 from pipelines.build import run_build
-from pipelines.build_tasks import Engine, Task, Work, in_process
+from pipelines.engines import Engine, Task, Work, in_process
 from tests.corpus_pictures import SMALL, picture, write_pictures
 
 

@@ -18,8 +18,8 @@ from dataprep.errors import DataError
 from dataprep.storage import write_whole
 from pipelines.build import run_build
 from pipelines.build_job import BuildJob
-from pipelines.build_tasks import Task, Work, in_process
 from pipelines.corpus_recipes import CORPUS_RECIPES
+from pipelines.engines import Task, Work, in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 SHIPPED = 60

@@ -13,7 +13,7 @@ from dataprep.corpus import open_snapshot, verify
 from dataprep.identity import content_id
 from dataprep.pictures import encode_png
 from pipelines.build import BuildReport, plan_build, run_build
-from pipelines.build_tasks import Task, Work, in_process
+from pipelines.engines import Task, Work, in_process
 from tests.corpus_pictures import SMALL, picture, write_pictures
 from tests.pipelines.moody_operators import CALLS, MOODS, MOODY
 

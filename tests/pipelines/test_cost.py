@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks.operator_costs import fitted, measure_steps, relative_line
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
 from pipelines.cluster import WorkerGroup, group_for, read_cluster, this_machine
 from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.cost import (
@@ -30,6 +29,7 @@ from pipelines.cost import (
 )
 from pipelines.cost_text import document, duration, text
 from pipelines.cost_training import UTILISATION, RateGiven, forecast_stage, mean_area
+from pipelines.engines import in_process
 from pipelines.errors import PipelineError
 from pipelines.recipes import stage_recipe
 from pipelines.settings import SettingsError

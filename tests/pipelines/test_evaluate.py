@@ -15,7 +15,7 @@ from model.errors import ModelError
 from model.sampling import SamplingSettings
 from pipelines import lineage
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from pipelines.errors import PipelineError
 from pipelines.evaluate import EvaluatePlan, evaluate, plan_evaluation, read_results
 from pipelines.progress import Progress

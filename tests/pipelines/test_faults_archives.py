@@ -7,7 +7,7 @@ from pathlib import Path
 from dataprep.corpus import open_snapshot, verify
 from dataprep.pictures import encode_png
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, picture
 
 

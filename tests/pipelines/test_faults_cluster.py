@@ -11,7 +11,7 @@ import pytest
 from dataprep.corpus import open_snapshot, verify
 from dataprep.reader import CorpusReader
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.fault_operators import write_drills
 from tests.pipelines.test_faults_operators import DRILLED

@@ -15,7 +15,7 @@ from dataprep.guard import LimitSettings
 from dataprep.identity import content_id
 from dataprep.pictures import encode_png
 from pipelines.build import BuildReport, run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, picture, write_pictures
 from tests.pipelines.fault_operators import COLUMN, DRILL, forget, write_drills
 

@@ -18,7 +18,7 @@ from dataprep.corpus import open_snapshot, verify
 from dataprep.errors import DataError
 from dataprep.reader import CorpusReader
 from pipelines.build import BuildReport, run_build
-from pipelines.build_tasks import Task, Work, in_process
+from pipelines.engines import Task, Work, in_process
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.s3_server import BUCKET, S3Server, s3_environment
 

@@ -18,7 +18,7 @@ from dataprep.merge import merge_shard, plan_merge
 from dataprep.pictures import encode_png
 from dataprep.shards import shards
 from pipelines.build import BuildReport, run_build
-from pipelines.build_tasks import in_process
+from pipelines.engines import in_process
 from pipelines.merge import MergeReport, open_parts, run_merge
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
 

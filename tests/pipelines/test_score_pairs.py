@@ -15,8 +15,8 @@ from eval.protocols import Pair
 from model.pipeline import ColorizationPipeline
 from model.sampling import SamplingSettings
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
 from pipelines.colorize import colorize_picture
+from pipelines.engines import in_process
 from pipelines.score_pairs import PairScorer, ScoreJob, assembly_groups, unit
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.untrained import write_checkpoint, write_corpus

@@ -16,8 +16,8 @@ from dataprep.reader import CorpusReader
 from dataprep.sample import model_reference
 from dataprep.sample_plan import SamplePlan, stage_rows
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
 from pipelines.draws import draw
+from pipelines.engines import in_process
 from pipelines.recipes import StageRecipe, stage_recipe
 from pipelines.settings import SettingsError
 from pipelines.shares import Loader, Shares

@@ -13,8 +13,8 @@ from model.codec import load_codec
 from model.config import V1_SIZES
 from model.v1 import V1
 from pipelines.build import run_build
-from pipelines.build_tasks import in_process
 from pipelines.corpus_recipes import CORPUS_RECIPES
+from pipelines.engines import in_process
 
 
 def write_checkpoint(folder: Path, width: int = 64, height: int = 64, seed: int = 0, **changes: str) -> str:
