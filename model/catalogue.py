@@ -160,6 +160,7 @@ CATALOGUE: dict[str, Published] = {
         "AGPL-3.0",
         ("aesthetic_predictor_v2_5.pth",),
         elsewhere="models/ of discus0434/aesthetic-predictor-v2-5",
+        sha256={"aesthetic_predictor_v2_5.pth": "a6caf256b3dc434273c98dcb12f6bf17c5d4fc647d8df11f038386923dd06220"},
         prefixes=(),
     ),
     "nsfwjs": Published(
