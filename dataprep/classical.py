@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.canvas import CanvasSettings
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.faults import Fault
 from dataprep.lineart import XDoGSettings, draw_common, draw_sigma, xdog
 from dataprep.operators import Operator, RowInput, Value
 from dataprep.pictures import Picture, decode, decode_png
-from dataprep.regions import RegionSettings, trapped_ball
+from dataprep.regions import RegionSettings, region_map
+from dataprep.strokes import stroked
 from dataprep.styles import StyleSettings, has_style
 
 Gray = npt.NDArray[np.uint8]
@@ -27,9 +29,25 @@ def operators(recipe: CorpusRecipe, learned: Sequence[Operator] = ()) -> tuple[O
     learned: operators with networks, made by pipelines.extractors; one of them may take the place of `mask`.
     """
     by_column = {operator.column: operator for operator in (*classical(recipe), *learned)}
+    for style in recipe.strokes.styles:
+        column = f"sketch_{style}"
+        if column not in by_column:
+            raise DataError(f"strokes.styles names {style}, which this recipe does not make.")
+        by_column[column] = stroked(by_column[column], recipe.strokes)
     if recipe.regions.lines:
         by_column["region_map"] = _regions(recipe.regions, by_column)
-    return _with_extra(tuple(by_column.values()), recipe)
+    return _as_made(_with_extra(tuple(by_column.values()), recipe), recipe.canvas)
+
+
+def _as_made(own: Sequence[Operator], canvas: CanvasSettings) -> tuple[Operator, ...]:
+    """The operators whose settings say on which canvas pictures lie, and whose inputs are what they are in the end."""
+    by_column: dict[str, Operator] = {}
+    for operator in own:
+        inputs = tuple(by_column.get(needed.column, needed) for needed in operator.inputs)
+        by_column[operator.column] = replace(
+            operator, inputs=inputs, settings={**operator.settings, **canvas.described()}
+        )
+    return tuple(by_column.values())
 
 
 def _regions(settings: RegionSettings, made: Mapping[str, Operator]) -> Operator:
@@ -38,7 +56,8 @@ def _regions(settings: RegionSettings, made: Mapping[str, Operator]) -> Operator
     if not lines:
         raise DataError(f"regions.lines={','.join(settings.lines)} names no style that this recipe makes.")
     compute = _RegionMap(settings, tuple(operator.column for operator in lines))
-    return Operator("region_map", "trapped-ball", 2, compute, asdict(settings), inputs=lines, gives="map")
+    name, version = ("patches", 1) if settings.variant == "patches" else ("trapped-ball", 2)
+    return Operator("region_map", name, version, compute, settings.described(), inputs=lines, gives="map")
 
 
 def classical(recipe: CorpusRecipe) -> tuple[Operator, ...]:
@@ -126,14 +145,16 @@ def _drawn_sketch(row: RowInput) -> Value:
     """The artist's own line art, at the picture's size."""
     if row.drawn_sketch is None:
         return None
-    return _fitted(gray_of(decode(row.drawn_sketch)), row.picture.rgb.shape[:2], "drawn sketch")
+    gray = _fitted(gray_of(decode(row.drawn_sketch)), row, "drawn sketch")
+    return gray if row.placement is None else row.placement.sketch(gray)
 
 
 def source_mask(row: RowInput) -> Value:
     """The source's own mask at the picture's size, else its alpha; a picture without either has no mask yet."""
     if row.mask is None:
         return row.picture.alpha
-    return _fitted(gray_of(decode(row.mask)), row.picture.rgb.shape[:2], "mask")
+    gray = _fitted(gray_of(decode(row.mask)), row, "mask")
+    return gray if row.placement is None else row.placement.mask(gray)
 
 
 @dataclass(frozen=True)
@@ -142,17 +163,17 @@ class _RegionMap:
     lines: tuple[str, ...]  # columns
 
     def __call__(self, row: RowInput) -> Value:
-        """Trapped-ball regions of the first of the line arts that the row has."""
+        """The regions of the first of the line arts that the row has."""
         sketch = next((sketch for column in self.lines if (sketch := row.columns[column])), None)
         if sketch is None:
             raise DataError("there is no line art to find regions in")
-        return trapped_ball(decode_png(sketch), self.settings)
+        return region_map(decode_png(sketch), self.settings)
 
 
-def _fitted(gray: Gray, size: tuple[int, ...], what: str) -> Gray:
-    """`gray` at the picture's (height, width), where its aspect is the picture's."""
-    height, width = size
-    if gray.shape == size:
+def _fitted(gray: Gray, row: RowInput, what: str) -> Gray:
+    """`gray` at the source picture's (height, width), where its aspect is the picture's."""
+    height, width = row.picture.rgb.shape[:2] if row.placement is None else row.placement.source
+    if gray.shape == (height, width):
         return gray
     if abs(gray.shape[1] * height / (gray.shape[0] * width) - 1) > ASPECT_TOLERANCE:
         raise Fault("wrong-size", f"the {what} is {gray.shape[1]}x{gray.shape[0]}, the picture {width}x{height}")

@@ -4,12 +4,14 @@ import re
 from dataclasses import dataclass, field
 
 from dataprep.buckets import BucketSettings
+from dataprep.canvas import CanvasSettings
 from dataprep.filters import FilterSettings
 from dataprep.guard import LimitSettings
 from dataprep.lineart import XDoGSettings
 from dataprep.networks import LearnedSettings, NetworkSettings
 from dataprep.regions import RegionSettings
 from dataprep.sources.selection import Selection
+from dataprep.strokes import StrokeSettings
 from dataprep.styles import StyleSettings
 
 _DOTTED = re.compile(r"[\w.]+:\w+")
@@ -25,11 +27,13 @@ class CorpusRecipe:
 
     select: Selection = field(default_factory=Selection)
     filters: FilterSettings = field(default_factory=FilterSettings)
+    canvas: CanvasSettings = field(default_factory=CanvasSettings)
     xdog: XDoGSettings = field(default_factory=XDoGSettings)
     styles: StyleSettings = field(default_factory=StyleSettings)
     learned: LearnedSettings = field(default_factory=LearnedSettings)
     networks: NetworkSettings = field(default_factory=NetworkSettings)
     weights_sha256: tuple[str, ...] = ()
+    strokes: StrokeSettings = field(default_factory=StrokeSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     buckets: BucketSettings = field(default_factory=BucketSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

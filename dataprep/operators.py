@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.canvas import Placement
 from dataprep.networks import NetworkStep
 from dataprep.outputs import JSON, KINDS, finished
 from dataprep.pictures import Picture
@@ -35,6 +36,7 @@ class RowInput:
     drawn_sketch: bytes | None = None
     mask: bytes | None = None
     columns: Mapping[str, bytes | None] = field(default_factory=dict)
+    placement: Placement | None = None  # how `picture` lies on its canvas; drawn sketch and mask are not placed yet
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Operator:
     inputs: tuple["Operator", ...] = ()
     gives: str = "sketch"  # one of dataprep.outputs.KINDS, or JSON
     network: NetworkStep | None = None
+    after: Callable[[bytes], Value] | None = None  # what is done to the PNG of `compute` or of the network
 
     def __post_init__(self) -> None:
         if not _COLUMN.fullmatch(self.column):
@@ -73,7 +76,10 @@ class Operator:
         if given is row.data:
             return row.data  # the source's own bytes, which the scan has decoded
         height, width = row.picture.rgb.shape[:2]
-        return finished(given, self.gives, (height, width))
+        value = finished(given, self.gives, (height, width))
+        if self.after is None or value is None:
+            return value
+        return finished(self.after(value), self.gives, (height, width))
 
     def describe(self) -> dict[str, Any]:
         """What a snapshot keeps of this operator."""

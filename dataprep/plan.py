@@ -85,6 +85,8 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     double = np.flatnonzero(~is_kept)
     rejects = _rejects(records, usable[double], reason[double], to_hex(ids[kept[double]]))
     rows, ids = _take(records, usable[is_kept]), ids[is_kept]
+    if recipe.canvas.size:
+        rows = _of_size(rows, recipe.canvas.size)
     splits = assign_splits(rows["group"], ids, recipe.validation_share)
     buckets = assign_buckets(rows["width"].to_numpy(), rows["height"].to_numpy(), recipe.buckets)
     rows = rows.append_column("split", _named(splits, SPLITS)).append_column("bucket", pa.array(buckets, pa.string()))
@@ -132,6 +134,14 @@ def _rejects(records: pa.Table, double: Rows, reasons: npt.NDArray[np.object_], 
 def _take(table: pa.Table, rows: Rows) -> pa.Table:
     """Some rows of a table; columns go one by one, so that no more than one is in memory twice."""
     return pa.table([_taken(column, rows) for column in table.columns], schema=table.schema)
+
+
+def _of_size(rows: pa.Table, side: int) -> pa.Table:
+    """The rows with pictures of side x side, as they are on their canvas; the filters have judged the sources."""
+    sides = pa.array(np.full(len(rows), side, np.int32))
+    for name in ("width", "height"):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, sides)
+    return rows
 
 
 def _taken(column: pa.ChunkedArray, rows: Rows) -> pa.ChunkedArray:

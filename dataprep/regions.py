@@ -8,7 +8,7 @@ graph of touching regions: the same labels, pixel for pixel, in a small part of 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -20,30 +20,73 @@ Ordered = npt.NDArray[Any]  # labels as uint16 or float32
 SMALL = 500  # pixels; a region of at least so many stays what it is
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 KEEP: dict[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "median": np.median}
+# Ball radius, and which of its fills are kept: LineFiller as first published, and as its fork of 2024 has it.
+SCHEDULES: dict[str, tuple[tuple[int, str], ...]] = {
+    "original": ((3, "max"), (2, "all"), (1, "all")),
+    "fork": ((3, "max"), (2, "mean"), (1, "mean")),
+}
 
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """The defaults are the original schedule; the 2024 fork keeps by "mean" at radius 2 and 1 (`FORK_SCHEDULE`)."""
+    """`variant`: a published schedule of the trapped ball, or "patches", squares of `patch` pixels (RASC IV.F).
+
+    `schedule`: one of your own in place of the published, (ball radius, fills that are kept).
+    """
 
     lines: tuple[str, ...] = ("drawn", "xdog")  # styles; regions are those of the first that a row has; (): no map
     threshold: int = 220  # grey above it is paper, the rest is line
-    schedule: tuple[tuple[int, str], ...] = ((3, "max"), (2, "all"), (1, "all"))  # ball radius, fills that are kept
+    variant: Literal["original", "fork", "patches"] = "original"
+    schedule: tuple[tuple[int, str], ...] = ()
     max_fills: int = 1000  # of each radius
     max_rest: int = 20_000  # regions no ball fits in
     merge_sweeps: int = 10
     thin: bool = False  # let regions grow over the lines until none is left
     thin_sweeps: int = 100
+    patch: int = 20  # RASC compares 256, 32, 20, 16 and 8; 20 makes about as many as there are regions
 
     def __post_init__(self) -> None:
         wrong = [f"({radius}, {keep!r})" for radius, keep in self.schedule if radius < 1 or keep not in (*KEEP, "all")]
         if wrong:
             raise ValueError(f"schedule takes a radius of at least 1 and max, mean, median or all, not {wrong[0]}")
-        if not 0 < self.max_rest <= 60_000 - self.max_fills * len(self.schedule):
+        if self.patch < 1:
+            raise ValueError(f"patch is a side in pixels, at least 1, got {self.patch}")
+        if not 0 < self.max_rest <= 60_000 - self.max_fills * len(self.steps()):
             raise ValueError("max_rest and the fills of all radii together must stay below 60000 (16-bit labels)")
 
+    def steps(self) -> tuple[tuple[int, str], ...]:
+        """The schedule that is followed."""
+        return self.schedule or SCHEDULES.get(self.variant, ())
 
-FORK_SCHEDULE = ((3, "max"), (2, "mean"), (1, "mean"))
+    def described(self) -> dict[str, Any]:
+        """What of the settings decides the map."""
+        if self.variant == "patches":
+            return {"patch": self.patch}
+        return {name: getattr(self, name) for name in _DECIDING} | {"schedule": self.steps()}
+
+
+_DECIDING = ("lines", "threshold", "max_fills", "max_rest", "merge_sweeps", "thin", "thin_sweeps")
+
+
+def region_map(line_art: npt.NDArray[np.uint8], settings: RegionSettings) -> npt.NDArray[np.integer]:
+    """The region of every pixel of line art (H, W) in the recipe's way: 1..n without holes, 0 = line."""
+    return (
+        patches(line_art.shape, settings.patch) if settings.variant == "patches" else trapped_ball(line_art, settings)
+    )
+
+
+def patches(size: tuple[int, ...], side: int) -> Labels:
+    """The number of the square of every pixel of a picture of this (height, width), 1..n row by row."""
+    rows, columns = (np.arange(length) // side for length in size)
+    return (1 + rows[:, None] * (columns[-1] + 1) + columns).astype(np.int32)
+
+
+def count_regions(labels: npt.NDArray[np.integer], side: int = 256) -> int:
+    """How many regions of a map (H, W) are left when its long side is at most `side`, as RASC counts them."""
+    step = max(1.0, max(labels.shape) / side)
+    rows, columns = (np.arange(max(1, round(length / step))) for length in labels.shape)
+    seen = labels[np.ix_(*((places * step).astype(int) for places in (rows, columns)))]
+    return int(np.count_nonzero(np.unique(seen)))
 
 
 def trapped_ball(line_art: npt.NDArray[np.uint8], settings: RegionSettings) -> npt.NDArray[np.uint16]:
@@ -54,7 +97,7 @@ def trapped_ball(line_art: npt.NDArray[np.uint8], settings: RegionSettings) -> n
     """
     free = (line_art > settings.threshold).astype(np.uint8)
     labels = np.zeros(free.shape, np.int32)
-    for radius, keep in settings.schedule:
+    for radius, keep in settings.steps():
         fills = _kept(_fill_balls(free, radius, settings.max_fills), keep)
         _add(labels, free, fills)
     _add(labels, free, _rest(free, settings.max_rest))

@@ -1,6 +1,7 @@
 """The independent truth is the plain implementation of the published steps that the benchmark also measures against."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.corpus_regions import agreement
 from benchmarks.published_regions import adjusted_rand_index, published_regions
 from dataprep.lineart import XDoGSettings, xdog
-from dataprep.regions import FORK_SCHEDULE, RegionSettings, trapped_ball
+from dataprep.regions import SCHEDULES, RegionSettings, count_regions, patches, region_map, trapped_ball
 
 STORYBOOK = Path(__file__).parents[3] / "shared" / "data" / "storybook"
 DEFAULTS = RegionSettings()
@@ -81,9 +82,17 @@ def test_agreement_is_the_adjusted_rand_index():
 
 def test_the_schedule_of_the_fork_is_followed_too():
     line_art = noisy_line_art(9)
-    plain = published_regions(line_art, FORK_SCHEDULE)
-    ours = trapped_ball(line_art, RegionSettings(schedule=FORK_SCHEDULE))
+    plain = published_regions(line_art, SCHEDULES["fork"])
+    ours = trapped_ball(line_art, RegionSettings(variant="fork"))
     assert agreement(ours, plain) == 1.0
+    assert not np.array_equal(ours, trapped_ball(line_art, DEFAULTS))
+
+
+def test_a_schedule_of_ones_own_goes_before_the_published_ones():
+    line_art = noisy_line_art(9)
+    own = RegionSettings(schedule=((2, "all"),))
+    assert agreement(trapped_ball(line_art, own), published_regions(line_art, ((2, "all"),))) == 1.0
+    assert replace(own, schedule=(), variant="fork").steps() == SCHEDULES["fork"]
 
 
 @pytest.mark.skipif(not STORYBOOK.is_dir(), reason="the storybook pictures are not beside this checkout")
@@ -160,8 +169,29 @@ def test_thinning_takes_the_left_neighbour_first():
     assert (thin[:, 30] == thin[:, 29]).all()
 
 
+@pytest.mark.parametrize(("side", "count"), [(256, 1), (32, 64), (20, 169), (16, 256), (8, 1024)])
+def test_patches_are_as_many_as_the_paper_counts(side, count):
+    labels = region_map(np.full((256, 256), 255, np.uint8), RegionSettings(variant="patches", patch=side))
+    assert np.unique(labels).tolist() == list(range(1, count + 1))
+    assert np.bincount(labels.ravel()).max() == side * side
+
+
+def test_patches_are_numbered_row_by_row_and_cut_at_the_border():
+    assert patches((3, 5), 2).tolist() == [[1, 1, 2, 2, 3], [1, 1, 2, 2, 3], [4, 4, 5, 5, 6]]
+
+
+def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels():
+    labels = np.zeros((512, 300), np.uint16)
+    labels[:256], labels[256:] = 1, 2
+    labels[1, 1] = 3  # one pixel between those that are seen
+    assert count_regions(labels) == 2
+    assert count_regions(labels[:64, :64]) == 2
+    assert count_regions(np.zeros((1, 7), np.uint16)) == 0
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"schedule": ((0, "all"),)}, {"schedule": ((1, "most"),)}, {"max_rest": 60_000}, {"max_rest": 0}]
+    "wrong",
+    [{"schedule": ((0, "all"),)}, {"schedule": ((1, "most"),)}, {"max_rest": 60_000}, {"max_rest": 0}, {"patch": 0}],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
