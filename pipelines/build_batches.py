@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dataprep.canvas import CanvasSettings, placed
 from dataprep.faults import Failure
 from dataprep.guard import Guard
 from dataprep.networks import NetworkSettings, NetworkStep, Planes
@@ -65,6 +66,7 @@ class Bench:
     marks: Mapping[str, str]  # column -> fingerprint
     guard: Guard
     networks: NetworkSettings
+    canvas: CanvasSettings
 
     def windows(self, megapixels: Sequence[float]) -> Iterator[slice]:
         """Neighbouring rows that are worked on together, of pictures of these sizes."""
@@ -83,7 +85,7 @@ class Bench:
         rows = [row for row, _ in window]
         with self.guard.picture():
             for row, data in window:
-                row.input = self.guard.call(f"decode-{row.id}", partial(_row_input, row.id, data))
+                row.input = self.guard.call(f"decode-{row.id}", partial(_row_input, row.id, data, self.canvas))
             for operator in self.operators:
                 self._work_column(operator, rows)
             for row in rows:
@@ -163,5 +165,6 @@ def _finished(operator: Operator, step: NetworkStep, row: RowInput, output: Any)
     return operator.checked(row, step.finish(row, output))
 
 
-def _row_input(row_id: str, data: SourceData) -> RowInput:
-    return RowInput(row_id, data.data, decode(data.data), data.drawn_sketch, data.mask)
+def _row_input(row_id: str, data: SourceData, canvas: CanvasSettings) -> RowInput:
+    picture, placement = placed(decode(data.data), canvas)
+    return RowInput(row_id, data.data, picture, data.drawn_sketch, data.mask, placement=placement)

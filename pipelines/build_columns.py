@@ -67,6 +67,7 @@ class Filled:
 def row_operator(recipe: CorpusRecipe) -> Operator:
     """The `row` column as an operator, for its fingerprint: what a row says depends on scan, split and buckets."""
     settings = {"validation_share": recipe.validation_share, "buckets": list(recipe.buckets.sizes)}
+    settings |= recipe.canvas.described()
     return Operator(ROW, "scan", SCAN_VERSION, lambda _: None, settings)
 
 

@@ -165,7 +165,7 @@ def _compute(
         for record in records
     ]
     guard = Guard(recipe.limits, storage.join(work.faults, work.split, work.shard))
-    bench = Bench(wanted, {column: work.files[column][0] for column in columns}, guard, recipe.networks)
+    bench = Bench(wanted, {column: work.files[column][0] for column in columns}, guard, recipe.networks, recipe.canvas)
     writers = {column: ColumnWriter(column) for column in columns}
     again: dict[str, list[str]] = {column: [] for column in columns if column in work.again}
     for window in bench.windows([record["width"] * record["height"] / 1e6 for record in records]):
