@@ -63,7 +63,11 @@ class NetworkStep(Protocol):
         ...
 
     def prepare(self, row: "RowInput") -> Planes | None:
-        """What the row feeds the network, (C, h, w) float32; None where it has no value in this column."""
+        """What the row feeds the network, (C, h, w) float32; None where the network is not asked."""
+        ...
+
+    def otherwise(self, row: "RowInput") -> Any:
+        """The value of a row of which the network is not asked; None where it has none."""
         ...
 
     def run(self, batch: Planes) -> npt.NDArray[np.float32]:

@@ -32,6 +32,7 @@ from pipelines.build_report import BuildReport, underfilled
 from pipelines.build_scan import Known, counted, records_of, scan_items
 from pipelines.build_tasks import EVERY_REASON
 from pipelines.engines import Engine, over_ray
+from pipelines.extractors import with_weights
 from pipelines.progress import ProgressSink, silent
 
 __all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]
@@ -88,6 +89,7 @@ def plan_build(
     """What `run_build` would do; reads listings and earlier results only, and starts no engine."""
     out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
+    recipe = with_weights(recipe)
     job = BuildJob(out, recipe, tuple(retry), progress)
     earlier = newest_snapshot(out)
     with list_sources(sources, recipe, limit, progress) as listing:
@@ -118,6 +120,7 @@ def run_build(
     out, sources = absolute(out), [absolute(source) for source in sources]  # workers have folders of their own
     clock = _Stopwatch()
     storage.check_reachable(out)
+    recipe = with_weights(recipe)
     all_operators(recipe)  # one that cannot be had is said before work starts
     job = BuildJob(out, recipe, tuple(retry), progress, engine)
     earlier = newest_snapshot(out)

@@ -117,7 +117,7 @@ class Bench:
                 outputs[index] = output
         return [
             output
-            if output is None or isinstance(output, Failure)
+            if isinstance(output, Failure)
             else self._call(operator, row, partial(_finished, operator, step, row.seen(), output))
             for row, output in zip(rows, outputs, strict=True)
         ]
@@ -162,7 +162,7 @@ def batches(planes: Sequence[Planes | Failure | None], megapixels: float) -> Ite
 
 
 def _finished(operator: Operator, step: NetworkStep, row: RowInput, output: Any) -> bytes | None:
-    return operator.checked(row, step.finish(row, output))
+    return operator.checked(row, step.otherwise(row) if output is None else step.finish(row, output))
 
 
 def _row_input(row_id: str, data: SourceData, canvas: CanvasSettings) -> RowInput:
