@@ -119,7 +119,7 @@ def load_network(
 ) -> "nn.Module":
     """The network in evaluation mode with the stored weights, one for each process; its parameters take no gradient.
 
-    Half precision is used only where the network says that it holds (`half`), else it stays float32. Raises
+    Half precision is used only where the network says that it holds (`half_precision`), else it stays float32. Raises
     PipelineError where the store's weights are others than `sha256`, or damaged.
     """
     return _loaded(name, sha256, store_address(store), device, precision)
@@ -142,7 +142,7 @@ def _loaded(name: str, sha256: str, store: str, device: str, precision: Precisio
     )
     path = files[weights_name(name)]
     load_strictly(network, read_tensors(path), path)
-    dtype = getattr(torch, precision if precision in getattr(network, "half", ()) else "float32")
+    dtype = getattr(torch, precision if precision in getattr(network, "half_precision", ()) else "float32")
     return network.eval().requires_grad_(False).to(device, dtype)
 
 
