@@ -37,6 +37,12 @@ def regions_section(arguments: argparse.Namespace, source: str, _: Path) -> Sect
     return corpus_regions.run(source, arguments.drawings)
 
 
+def counts_section(arguments: argparse.Namespace, source: str, _: Path) -> Section:
+    from benchmarks import region_counts
+
+    return region_counts.run(source, arguments.counted)
+
+
 def pipeline_section(arguments: argparse.Namespace, source: str, out: Path) -> Section:
     from benchmarks import corpus_pipeline
 
@@ -72,6 +78,7 @@ def scale_section(arguments: argparse.Namespace, _: str, out: Path) -> Section:
 SECTIONS: dict[str, Run] = {
     "decode": decode_section,
     "regions": regions_section,
+    "counts": counts_section,
     "pipeline": pipeline_section,
     "memory": memory_section,
     "reader": reader_section,
@@ -110,6 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mosaics", type=int, default=4, help="decode: pictures of each size and format")
     parser.add_argument("--rounds", type=int, default=9, help="decode: turns of each rival")
     parser.add_argument("--drawings", type=int, default=24, help="regions: pictures of each size")
+    parser.add_argument("--counted", type=int, default=300, help="counts: pictures whose regions are counted")
     parser.add_argument("--count", type=int, default=1024, help="pipeline: pictures")
     parser.add_argument("--runs", type=int, default=3, help="pipeline: runs of each engine")
     parser.add_argument("--shard-rows", type=int, default=64, help="pipeline: pictures of a shard")

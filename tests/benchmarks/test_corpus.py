@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import corpus, corpus_decode, corpus_memory, corpus_regions
+from benchmarks import corpus, corpus_decode, corpus_memory, corpus_regions, region_counts
 from benchmarks.measuring import Section, markdown, picture_bytes, source_of, take_turns
 from dataprep.pictures import decode, encode_png
 from pipelines.pictures import ASSEMBLED
@@ -53,6 +53,16 @@ def test_mosaics_are_laid_from_pictures_at_their_own_resolution():
     assert laid.shape == (50, 75, 3)
     assert {10, 200} >= set(np.unique(laid))
     assert len(np.unique(laid[:30, :30])) == 1
+
+
+def test_regions_are_counted_for_each_kind_of_line_art_and_variant_beside_what_the_paper_counts():
+    section = region_counts.run(ASSEMBLED, 2)
+    drawn = [row for row in section.rows if row["line art"] == "drawn"]
+    assert {(row["variant"], row["pictures"]) for row in drawn} == {("original", 2), ("fork", 2)}
+    for row in section.rows:
+        assert 0 < row["median"] <= row["largest"]
+        assert row["RASC mean"] == (166 if row["line art"] == "xdog" else None)
+    assert section.met is None
 
 
 def test_region_maps_are_compared_at_both_sizes():
