@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from dataprep import storage
 from dataprep.columns import ROW_GROUP_ROWS
 from dataprep.errors import DataError
-from dataprep.export_layouts import COLOR, LAYOUTS, MASK, SKETCH, ExportRow, Place
+from dataprep.export_layouts import AESTHETIC, COLOR, LAYOUTS, MASK, SKETCH, ExportRow, Place
 from dataprep.export_settings import ExportSettings
 from dataprep.shards import check_id, shards
 from dataprep.snapshot import Snapshot
@@ -110,7 +110,7 @@ def _columns(snapshot: Snapshot, settings: ExportSettings) -> list[str]:
     known = sorted(snapshot.document["operators"].keys() - {"row"})
     wanted = list(settings.columns) or known
     if settings.layout == "official":
-        wanted = [COLOR, SKETCH + (settings.style or "xdog"), MASK]
+        wanted = [COLOR, SKETCH + (settings.style or "xdog"), MASK, *({AESTHETIC} & set(known))]
     if unknown := [column for column in wanted if column not in known]:
         raise DataError(f"{snapshot.uri}: there is no column {', '.join(unknown)}; there are {', '.join(known)}.")
     return wanted

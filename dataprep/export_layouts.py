@@ -26,8 +26,10 @@ from dataprep.schema import ROW_SCHEMA
 
 COLOR, SKETCH, MASK = "color", "sketch_", "mask"
 DRAWN = "sketch_drawn"
+AESTHETIC = "aesthetic"
 UNMEASURED_AESTHETIC = 6.0  # what the released loaders take for pictures that nobody scored
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"BM": "bmp", b"GIF8": "gif"}
+_JSON_STARTS = {bytes((start,)) for start in b'{["-0123456789tfn'}
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 
 File = tuple[str, bytes]  # path below the export, content
@@ -71,8 +73,9 @@ class Layout:
 
 
 def suffix_of(value: bytes) -> str:
-    """The usual suffix of an encoded picture by its first bytes; "bin" for anything else."""
-    return next((suffix for start, suffix in _SIGNATURES.items() if value.startswith(start)), "bin")
+    """The usual suffix by the first bytes: of an encoded picture, else of JSON, else "bin"."""
+    known = next((suffix for start, suffix in _SIGNATURES.items() if value.startswith(start)), None)
+    return known or ("json" if value[:1] in _JSON_STARTS else "bin")
 
 
 # ---- wide ---------------------------------------------------------------------------------------------------------
@@ -187,9 +190,10 @@ def _member(row: ExportRow, place: Place) -> str:
 def _official_entry(row: ExportRow, place: Place) -> dict[str, Any]:
     """What the released loaders ask of a picture: score, shorter side, sketch; size and tags for the newer one."""
     width, height = row.known["width"], row.known["height"]
+    score = row.cells.get(AESTHETIC)
     return {
         "name": _member(row, place),
-        "aesthetic_score": UNMEASURED_AESTHETIC,
+        "aesthetic_score": json.loads(score) if score else UNMEASURED_AESTHETIC,
         "resolution": min(width, height),
         "exist_sketch": True,
         "width": width,
@@ -202,7 +206,9 @@ LAYOUTS = {
     "wide": Layout(_wide, lambda _: ()),
     "webdataset": Layout(_webdataset, lambda _: ()),
     "folders": Layout(_folders, lambda _: (COLOR,), _folders_entry),
-    "official": Layout(_official, lambda columns: [name for name in columns if name != MASK], _official_entry),
+    "official": Layout(
+        _official, lambda columns: [name for name in columns if name not in (MASK, AESTHETIC)], _official_entry
+    ),
 }
 
 

@@ -5,6 +5,7 @@ message in its place.
 """
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ QUALITY = 78
 THUMB_SIDE = 176
 GOLDEN_TURN = 0.6180339887498949  # of the colour circle between two regions: neighbours in number differ in hue
 GROUPS_SHOWN, GROUP_PICTURES = 6, 10
+WORDS_SHOWN = 12  # of the names with probabilities
 
 Place = dict[str, Any]  # split, shard, position
 Pixels = npt.NDArray[np.uint8]
@@ -37,12 +39,13 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Layer:
-    """One column of a sample: a WebP picture, or in its place a message."""
+    """One column of a sample: a WebP picture, or in its place words."""
 
     column: str
     role: str  # "color", "sketch", "mask" or "regions": how it is drawn over another
     picture: bytes | None
     message: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,11 +160,25 @@ def _sample(picker: RowPicker, place: Place, columns: Sequence[str], side: int) 
 def _layer(picker: RowPicker, place: Place, column: str, side: int) -> Layer:
     cell, role = picker.cell(place, column), role_of(column)
     if cell.value is None:
-        return Layer(column, role, None, f"failed: {cell.error}" if cell.error else "none")
+        return Layer(column, role, None, f"failed: {cell.error}" if cell.error else "none", bool(cell.error))
     picture = attempt(partial(thumb, cell.value, side, role))
-    if isinstance(picture, Failure):
-        return Layer(column, role, None, f"{len(cell.value):,} bytes, no picture: {picture.message}")
-    return Layer(column, role, picture)
+    if not isinstance(picture, Failure):
+        return Layer(column, role, picture)
+    said = attempt(partial(json.loads, cell.value))
+    if isinstance(said, Failure):
+        message = f"{len(cell.value):,} bytes, no picture: {picture.message}"
+        return Layer(column, role, None, message, failed=True)
+    return Layer(column, role, None, in_words(said))
+
+
+def in_words(said: Any) -> str:
+    """A JSON value for a person: of probabilities by name the highest, group by group; others as they are."""
+    if not isinstance(said, dict):
+        return f"{said:.3g}" if isinstance(said, float) else str(said)
+    if not all(isinstance(value, int | float) for value in said.values()):
+        return "; ".join(f"{name}: {in_words(value)}" for name, value in said.items() if value)
+    first = sorted(said, key=said.__getitem__, reverse=True)[:WORDS_SHOWN]
+    return ", ".join(f"{name} {said[name]:.2f}" for name in first)
 
 
 def _color_thumb(picker: RowPicker, place: Place) -> bytes | None:

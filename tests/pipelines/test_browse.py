@@ -15,7 +15,7 @@ from dataprep.pictures import decode, encode_png
 from dataprep.snapshot import open_snapshot
 from dataprep.survey import RowPicker
 from pipelines.browse import make_page, ordered, render_page, shown_bytes, write_page
-from pipelines.browse_pictures import SIDES, make_samples, region_colors, thumb
+from pipelines.browse_pictures import SIDES, in_words, make_samples, region_colors, thumb
 from pipelines.build import run_build
 from pipelines.engines import in_process
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
@@ -182,3 +182,10 @@ def test_the_command_names_the_page_for_corpus_and_snapshot(corpus, tmp_path):
     assert told.startswith("corpus-1.html: 3 of 10 rows of snapshot 1")
     assert "Content-Security-Policy" in (tmp_path / "corpus-1.html").read_text()
     assert "there is no snapshot 7" in irodori("corpus", "browse", f"{corpus}@7", cwd=tmp_path, code=1).stderr
+
+
+def test_what_operators_say_in_words_is_shown_as_words() -> None:
+    tags = {"rating": {"safe": 0.9, "explicit": 0.1}, "general": {"solo": 0.98765, "hat": 0.3}, "character": {}}
+    assert in_words(tags) == "rating: safe 0.90, explicit 0.10; general: solo 0.99, hat 0.30"
+    assert in_words(5.4321) == "5.43"
+    assert in_words({f"tag{n}": n / 100 for n in range(20)}).count(",") == 11
