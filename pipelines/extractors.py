@@ -205,7 +205,7 @@ class NetworkColumn:
 
     def load(self) -> None:
         """Bring the network into this process. Raises PipelineError where the store has other weights."""
-        network = self._network()
+        network = self.network()
         named = getattr(self.convention, "for_network", None)  # what a tagger's outputs mean is said by its files
         if named is not None:
             self.convention = named(network)
@@ -220,7 +220,7 @@ class NetworkColumn:
     def run(self, batch: Planes) -> npt.NDArray[np.float32]:
         import torch
 
-        network = self._network()
+        network = self.network()
         like = next(network.parameters())
         with torch.inference_mode():
             planes = torch.from_numpy(batch).to(like.device, like.dtype)
@@ -231,7 +231,8 @@ class NetworkColumn:
         height, width = row.picture.rgb.shape[:2]
         return self.convention.finish(output, (height, width))
 
-    def _network(self) -> "nn.Module":
+    def network(self) -> "nn.Module":
+        """The network where it runs, loaded once in a process. Raises DataError, PipelineError as `load` does."""
         import torch
 
         from pipelines.weights import load_network
