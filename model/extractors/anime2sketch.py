@@ -134,8 +134,8 @@ class Squash:
 class Multiple:
     """The picture stretched to the next multiples of 256, bicubic there and back.
 
-    short_side: first brings the short side to it and both sides to multiples of 64, which makes strips very long; 0: the
-    picture keeps its size.
+    short_side: first brings the short side to it and both sides to multiples of 64, which makes strips very long;
+    0: the picture keeps its size.
     """
 
     name: str
