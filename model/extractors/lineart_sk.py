@@ -48,7 +48,7 @@ class Block(nn.Module):
 class InformativeDrawing(nn.Module):
     """RGB (N, 3, h, w), by default of 0 to 1 -> lines (N, 1, h', w') in [0, 1], 0 line."""
 
-    half_precision: ClassVar[tuple[str, ...]] = ()
+    half_precision: ClassVar[tuple[str, ...]] = ("float16",)  # bfloat16: 2e-2
 
     def __init__(self) -> None:
         super().__init__()
