@@ -20,6 +20,7 @@ from jobs.console import silence
 from jobs.corpus import app as corpus_app
 from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, Workers, engines, log_folder, plain, tell
 from jobs.plan import plan
+from jobs.weights import app as weights_app
 from model.errors import ModelError
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest, parse_assignments
@@ -39,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(weights_app, name="weights")
 app.command("plan")(plan)
 
 

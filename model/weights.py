@@ -32,7 +32,14 @@ def sha256(path: Path) -> str:
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source: Path | str) -> None:
     """Load tensors into module; ModelError lists every missing, unknown and wrongly shaped key."""
-    expected = module.state_dict()
+    check_tensors(module.state_dict(), tensors, source)
+    module.load_state_dict(tensors)
+
+
+def check_tensors(
+    expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: Path | str
+) -> None:
+    """ModelError with every missing, unknown and wrongly shaped key, unless all are as expected (on any device)."""
     check_keys(expected, tensors, source)
     shapes = [
         f"{name} {list(tensor.shape)} instead of {list(expected[name].shape)}"
@@ -41,7 +48,6 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source
     ]
     if shapes:
         raise ModelError(f"{source}: wrong shapes: {'; '.join(shapes)}")
-    module.load_state_dict(tensors)
 
 
 def check_keys(expected: Iterable[str], found: Iterable[str], source: Path | str) -> None:

@@ -12,8 +12,8 @@ import torch
 from model.checkpoint import read_metadata
 from model.pipeline import ColorizationPipeline
 from pipelines.errors import PipelineError
+from pipelines.weights import WEIGHTS
 
-WEIGHTS = "IRODORI_WEIGHTS"
 SHIPPED = {"tiny"}
 
 

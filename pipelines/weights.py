@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataprep import s3
-from dataprep.storage import explained, file_entry, is_s3, join, read_bytes
+from dataprep.storage import explained, file_entry, is_s3, join, list_folder, read_bytes
 from model.catalogue import CATALOGUE, Published
 from pipelines.addresses import absolute
 from pipelines.errors import PipelineError
-from pipelines.frozen import WEIGHTS
 from pipelines.settings import SettingsError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
+WEIGHTS = "IRODORI_WEIGHTS"
 Precision = Literal["float32", "float16", "bfloat16"]
 MOST_COMPANION_BYTES = 16 * 2**20
 _MOST_RECORD_BYTES = 2**16
@@ -49,11 +49,11 @@ class StoredWeights:
     source_sha256: str
     known_sha256: bool | None
     licence: str
-    format: str  # of the source: safetensors, torch, or the package's
+    format: str  # of the source: safetensors, torch, or "pip package"
 
-    def document(self) -> dict[str, Any]:
+    def text(self) -> bytes:
         """As `<name>.json` keeps it."""
-        return asdict(self)
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
 
 def store_address(given: str = "") -> str:
@@ -96,6 +96,13 @@ def find_stored(name: str, store: str = "") -> StoredWeights | None:
     if not fits:
         raise PipelineError(f"{uri}: no record of these weights, or a damaged one: {how_to_have(name, store)}")
     return record
+
+
+def all_stored(store: str = "") -> dict[str, StoredWeights]:
+    """Everything of the catalogue that the store holds, by name."""
+    _, files = list_folder(store_address(store))
+    there = {file.uri.rpartition("/")[2] for file in files}
+    return {name: stored(name, store) for name in CATALOGUE if f"{name}.json" in there}
 
 
 def how_to_have(name: str, store: str = "") -> str:
@@ -143,7 +150,9 @@ def _loaded(name: str, sha256: str, store: str, device: str, precision: Precisio
     path = files[weights_name(name)]
     load_strictly(network, read_tensors(path), path)
     dtype = getattr(torch, precision if precision in getattr(network, "half_precision", ()) else "float32")
-    return network.eval().requires_grad_(False).to(device, dtype)
+    network = network.eval().requires_grad_(False)
+    faster = getattr(network, "fused", None)  # the same function in fewer operations, under keys of its own
+    return (network if faster is None else faster()).to(device, dtype)
 
 
 def build_network(name: str, companions: Mapping[str, bytes]) -> "nn.Module":

