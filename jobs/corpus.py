@@ -10,6 +10,7 @@ import typer
 from dataprep.errors import DataError
 from jobs.corpus_shelf import At
 from jobs.corpus_shelf import app as shelf
+from jobs.corpus_tags import app as tags
 from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, engines, log_folder, named_or_file, show, tell
 from pipelines.settings import override, parse_assignments
 
@@ -23,6 +24,7 @@ Retry = Annotated[
 ]
 app = typer.Typer(cls=NamingGroup, help="Build, inspect and look after a corpus.", no_args_is_help=True)
 app.add_typer(shelf)
+app.add_typer(tags)
 
 
 @app.command("build")

@@ -28,6 +28,7 @@ COMMANDS = [
     "corpus gc",
     "corpus export",
     "corpus merge",
+    "corpus tags",
     "plan",
     "train",
     "colorize",
