@@ -6,7 +6,7 @@ small file a shard is read, and memory is that of the distinct tags.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,6 +33,11 @@ class SplitCounts:
     tags: Counter[str] = field(default_factory=Counter)
     tagged: int = 0
     untagged: int = 0
+
+    def add_row(self, tags: Set[str]) -> None:
+        self.tags.update(tags)
+        self.tagged += bool(tags)
+        self.untagged += not tags
 
     def add(self, other: "SplitCounts") -> None:
         self.tags.update(other.tags)
@@ -147,30 +152,22 @@ def _count_file(
 
 def _count_source(data: bytes, path: str, settings: VocabularySettings) -> SplitCounts:
     with storage.explained(path):
-        tags = pq.read_table(pa.BufferReader(data), columns=["tags"])["tags"].combine_chunks()
-    # A tag may be there twice in a row.
-    pairs = pa.table({"row": pc.list_parent_indices(tags), "tag": pc.list_flatten(tags)})
-    kinds = {tag: split_kind(tag) for tag in pc.unique(pairs["tag"]).to_pylist()}
-    wanted = pa.array([tag for tag, (kind, _) in kinds.items() if kind in settings.kinds], pa.string())
-    pairs = pairs.filter(pc.is_in(pairs["tag"], wanted)).group_by(["row", "tag"]).aggregate([])
-    tagged = pc.count_distinct(pairs["row"]).as_py()
-    named = pairs.group_by("tag").aggregate([([], "count_all")]).to_pydict()
-    counted = Counter(dict(zip(named["tag"], named["count_all"], strict=True)))
-    return SplitCounts(counted, tagged, len(tags) - tagged)
+        rows = pq.read_table(pa.BufferReader(data), columns=["tags"])["tags"].to_pylist()
+    counts = SplitCounts()
+    for tags in rows:
+        counts.add_row({tag for tag in tags if split_kind(tag)[0] in settings.kinds})
+    return counts
 
 
 def _count_predicted(data: bytes, path: str, settings: VocabularySettings) -> SplitCounts:
     counts = SplitCounts()
     for row in read_rows(data, PREDICTED, path):
-        found = [] if row[PREDICTED] is None else _predicted(row[PREDICTED], settings)
-        counts.tags.update(found)
-        counts.tagged += bool(found)
-        counts.untagged += not found
+        counts.add_row(set() if row[PREDICTED] is None else _predicted(row[PREDICTED], settings))
     return counts
 
 
-def _predicted(value: bytes, settings: VocabularySettings) -> list[str]:
+def _predicted(value: bytes, settings: VocabularySettings) -> set[str]:
     """What counts of a prediction, written as at the source: "character:sylvie"."""
     prediction = Prediction.parse(value)
     kinds = ((kind, prediction.tags(settings.thresholds, (kind,))) for kind in settings.kinds)
-    return [tag if kind == "general" else f"{kind}:{tag}" for kind, tags in kinds for tag in tags]
+    return {tag if kind == "general" else f"{kind}:{tag}" for kind, tags in kinds for tag in tags}
