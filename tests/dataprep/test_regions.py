@@ -82,7 +82,7 @@ def test_agreement_is_the_adjusted_rand_index():
 
 def test_the_schedule_of_the_fork_is_followed_too():
     line_art = noisy_line_art(9)
-    plain = published_regions(line_art, SCHEDULES["fork"])
+    plain = published_regions(line_art, ((3, "max"), (2, "mean"), (1, "mean")))
     ours = trapped_ball(line_art, RegionSettings(variant="fork"))
     assert agreement(ours, plain) == 1.0
     assert not np.array_equal(ours, trapped_ball(line_art, DEFAULTS))

@@ -10,7 +10,7 @@ from scipy import ndimage
 from dataprep.classical import operators
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
-from dataprep.operators import RowInput, fingerprint
+from dataprep.operators import Operator, RowInput, fingerprint
 from dataprep.pictures import decode, decode_png, encode_png
 from dataprep.strokes import StrokeSettings, even_strokes, thinned
 from tests.corpus_pictures import picture
@@ -88,6 +88,15 @@ def test_soft_lines_are_as_wide_as_they_are_at_half_their_height():
     sketch[60:63, 10:130] = 0
     soft = cv2.GaussianBlur(sketch, (0, 0), 1.2)
     assert ink_across(even_strokes(soft, DEFAULTS)[:45], 70) == pytest.approx(3.0, abs=0.5)
+
+
+def test_a_wash_between_two_lines_does_not_make_them_one():
+    sketch = page()
+    sketch[30:42, 10:130] = 170  # darker than the threshold, but not half as dark as the lines
+    sketch[30:33, 10:130] = sketch[39:42, 10:130] = 0
+    even = even_strokes(sketch, DEFAULTS)
+    assert parts(even) == 2
+    assert (even[34:38, 20:120] == 255).all()
 
 
 def test_faint_strokes_stay_faint():
@@ -168,9 +177,9 @@ def test_parallel_strokes_that_end_together_stay_apart():
 
 def test_each_end_is_joined_to_its_best_partner_only():
     sketch = two_strokes(6)
-    cv2.line(sketch, (70, 46), (120, 50), 0, 3)  # within reach and nearly ahead, but the other is nearer and straighter
+    cv2.line(sketch, (69, 34), (119, 26), 0, 3)  # within reach too, but the other is nearer and straight ahead
     assert parts(sketch) == 3
-    assert parts(even_strokes(sketch, DEFAULTS)) == 2
+    assert parts(even_strokes(sketch, replace(DEFAULTS, angle=50.0))) == 2
 
 
 def test_the_missing_piece_is_as_dark_as_its_ends():
@@ -232,6 +241,18 @@ def test_the_named_styles_of_a_recipe_are_treated_and_their_fingerprints_and_dep
     marks = [{o.column: fingerprint(o) for o in operators(recipe)} for recipe in (plain, treated)]
     assert {column for column in marks[0] if marks[0][column] != marks[1][column]} == {"sketch_xdog", "region_map"}
     assert next(o for o in operators(treated) if o.column == "region_map").inputs[1].after is not None
+
+
+def test_what_is_made_from_a_treated_sketch_knows_how_it_was_treated():
+    keras = Operator("sketch_keras", "keras", 1, lambda row: row.data)
+    simplified = Operator("sketch_simplified", "simplified", 1, lambda row: row.data, inputs=(keras,))
+    marks = set()
+    for gap in (0.0, 3.0):
+        recipe = CorpusRecipe(strokes=StrokeSettings(styles=("keras",), gap=gap))
+        made = {operator.column: operator for operator in operators(recipe, [keras, simplified])}
+        assert made["sketch_simplified"].inputs == (made["sketch_keras"],)
+        marks.add(fingerprint(made["sketch_simplified"]))
+    assert len(marks) == 2
 
 
 def test_a_row_without_a_sketch_of_the_style_still_has_none():
