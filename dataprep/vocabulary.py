@@ -66,6 +66,13 @@ class Vocabulary:
         """The share of all uses of tags in a split that are uses of this vocabulary."""
         return int(self.counts(split).sum()) / max(1, self.splits[split].tags.total())
 
+    def tagger(self) -> dict[str, Any] | None:
+        """Name, weights and fingerprint of the operator whose predictions were counted; None of a source's tags."""
+        if self.settings.origin == "source":
+            return None
+        operator = self.snapshot.document["operators"][PREDICTED]
+        return {name: operator[name] for name in ("name", "weights", "fingerprint")}
+
     def document(self) -> dict[str, Any]:
         """JSON-able: where it is from, how rows were counted, and each tag with its counts and its weight."""
         splits = {
@@ -79,6 +86,7 @@ class Vocabulary:
             "snapshot": self.snapshot.number,
             "digest": self.snapshot.digest,
             **asdict(self.settings),
+            "tagger": self.tagger(),
             "distinct": len(self.splits[RANKED_BY].tags),
             "splits": splits,
             "tags": [

@@ -123,7 +123,14 @@ def test_the_document_says_all_of_it_in_json(snapshot: Snapshot, rows: dict[str,
     assert (document["snapshot"], document["digest"]) == (1, snapshot.digest)
     assert (document["origin"], document["kinds"]) == ("source", ["general"])
     assert document["distinct"] == len(counted(rows["train"])) > 4
+    assert document["tagger"] is None
     assert document["splits"]["train"]["tagged"] == found.splits["train"].tagged
+
+
+def test_the_document_names_the_tagger_whose_predictions_were_counted(snapshot: Snapshot) -> None:
+    tagger = vocabulary(snapshot, VocabularySettings(origin="predicted")).document()["tagger"]
+    fingerprint = snapshot.document["operators"]["predicted_tags"]["fingerprint"]
+    assert tagger == {"name": "shades", "weights": None, "fingerprint": fingerprint}
 
 
 def test_a_missing_column_and_a_damaged_file_are_told(snapshot: Snapshot, corpus: str) -> None:
