@@ -28,6 +28,7 @@ from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 WEIGHTS = "IRODORI_WEIGHTS"
@@ -136,7 +137,7 @@ def load_network(
 def _loaded(name: str, sha256: str, store: str, device: str, precision: Precision) -> "nn.Module":
     import torch
 
-    from model.weights import load_strictly, read_tensors
+    from model.weights import read_tensors
 
     record = stored(name, store)
     if record.sha256 != sha256:
@@ -144,15 +145,39 @@ def _loaded(name: str, sha256: str, store: str, device: str, precision: Precisio
             f"the weights {name} in {store} are {record.sha256[:12]}… and not {sha256[:12]}…, which are asked for"
         )
     files = {file: _verified(store, file, digest, name) for file, digest in record.files.items()}
-    network = build_network(
-        name, {companion: files[f"{name}.{companion}"].read_bytes() for companion in published(name).companions}
-    )
+    companions = {file: files[f"{name}.{file}"].read_bytes() for file in published(name).companions}
     path = files[weights_name(name)]
-    load_strictly(network, read_tensors(path), path)
+    network = _filled(name, companions, read_tensors(path), path)
     dtype = getattr(torch, precision if precision in getattr(network, "half_precision", ()) else "float32")
-    network = network.eval().requires_grad_(False)
-    faster = getattr(network, "fused", None)  # the same function in fewer operations, under keys of its own
-    return (network if faster is None else faster()).to(device, dtype)
+    return network.eval().requires_grad_(False).to(device, dtype)
+
+
+def _filled(
+    name: str, companions: Mapping[str, bytes], tensors: Mapping[str, "torch.Tensor"], path: Path
+) -> "nn.Module":
+    """The network with these tensors; initial values of 400 million parameters would take 10 s to draw."""
+    import torch
+
+    from model.weights import check_tensors, load_strictly
+
+    with torch.device("meta"):
+        network = build_network(name, companions)
+    check_tensors(network.state_dict(), tensors, path)
+    # Copied to addresses that kernels like: those in the mapped file change the last bit, and cost time.
+    network.load_state_dict({key: tensor.clone() for key, tensor in tensors.items()}, assign=True)
+    if any(tensor.is_meta for module in network.modules() for tensor in _tensors_of(module)):
+        network = build_network(name, companions)  # it has constants that no file holds
+        load_strictly(network, tensors, path)
+    return network
+
+
+def _tensors_of(module: "nn.Module") -> "Iterator[torch.Tensor]":
+    """A module's parameters, buffers, and tensors that it keeps beside them."""
+    import torch
+
+    yield from module.parameters(recurse=False)
+    yield from module.buffers(recurse=False)
+    yield from (value for value in vars(module).values() if isinstance(value, torch.Tensor))
 
 
 def build_network(name: str, companions: Mapping[str, bytes]) -> "nn.Module":
