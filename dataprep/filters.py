@@ -31,6 +31,7 @@ class FilterSettings:
 
     `min_chroma` drops monochrome pictures: those whose chroma (largest minus smallest of R, G, B, 0 to 255) is below it
     on 99 of 100 pixels. 0 takes them, 12 drops line art, greyscale and grey scans, but no sepia.
+    `min_drawing` and `max_unsafe`, each 0 to 1, need a network in the scan (pipelines.content_filter).
     """
 
     min_side: int = 64
@@ -42,6 +43,8 @@ class FilterSettings:
     min_score: float | None = None
     max_score: float | None = None
     watermark_tags: tuple[str, ...] = WATERMARK_TAGS  # with any of these a picture is dropped
+    min_drawing: float | None = None  # probability that the picture is drawn and no photograph
+    max_unsafe: float | None = None  # probability that it is not for everyone to see
     phash_distance: int = 3  # pictures whose perceptual hashes differ in at most so many bits are the same
 
     def __post_init__(self) -> None:
@@ -55,6 +58,14 @@ class FilterSettings:
             raise ValueError("min_contrast and min_chroma are levels from 0 to 255")
         if not 0 <= self.phash_distance < 64:
             raise ValueError(f"phash_distance is bits of 64, from 0 to 63, got {self.phash_distance}")
+        for name in ("min_drawing", "max_unsafe"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                raise ValueError(f"{name} is a probability from 0 to 1, got {getattr(self, name)}")
+
+    @property
+    def ask_for_content(self) -> bool:
+        """Whether the scan has to measure what only a network can tell."""
+        return self.min_drawing is not None or self.max_unsafe is not None
 
 
 def measure(picture: Picture) -> dict[str, int]:
@@ -120,6 +131,12 @@ def _rules(records: pa.Table, settings: FilterSettings) -> Iterator[tuple[str, p
         names = (*settings.watermark_tags, *(f"meta:{name}" for name in settings.watermark_tags))
         marked = with_tag(one_array(records["tags"]), names)
         yield "watermark", pa.array(marked), pa.array(np.where(marked, "tagged as watermarked", ""), pa.string())
+    if settings.min_drawing is not None:
+        drawing = one_array(records["drawing"])
+        yield "photograph", pc.invert(_true(pc.greater_equal(drawing, settings.min_drawing))), _told("drawing", drawing)
+    if settings.max_unsafe is not None:
+        unsafe = one_array(records["unsafe"])
+        yield "unsafe", pc.invert(_true(pc.less_equal(unsafe, settings.max_unsafe))), _told("unsafe", unsafe)
 
 
 def _contrast(rgb: npt.NDArray[np.uint8]) -> int:
@@ -136,6 +153,12 @@ def _chroma(rgb: npt.NDArray[np.uint8]) -> int:
     seen = rgb[::rows, ::columns]
     chroma = seen.max(2) - seen.min(2)
     return int(np.quantile(chroma, CHROMA_QUANTILE, method="lower"))
+
+
+def _told(name: str, values: pa.Array) -> pa.Array:
+    """What was measured, in words."""
+    words = pc.fill_null(pc.cast(pc.round(values, 4), pa.string()), "not measured")
+    return pc.binary_join_element_wise(name, words, " ")
 
 
 def _true(flags: pa.Array) -> pa.Array:

@@ -5,9 +5,12 @@ second build reads only what is new (what the source merely says, tags or a scor
 that cannot be used is a record with a reason, never an exception.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from dataprep import storage
 from dataprep.faults import Failure, attempt
@@ -15,7 +18,7 @@ from dataprep.filters import measure
 from dataprep.guard import Guard
 from dataprep.identity import content_id, phash, pixel_hash
 from dataprep.operators import short_hash
-from dataprep.pictures import UnreadablePicture, decode
+from dataprep.pictures import Picture, UnreadablePicture, decode
 from dataprep.sources.items import REFUSED, SourceData, SourceItem
 from dataprep.sources.listing import item_of, list_batches
 from dataprep.sources.reading import read_item
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 VERSION = 2  # raise when decoding, hashing or filtering gives another result
+Content = Callable[[npt.NDArray[np.uint8]], dict[str, float]]  # RGB (H, W, 3) -> `drawing` and `unsafe`, 0 to 1
 NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
 
 
@@ -43,12 +47,15 @@ class ListedItem:
     item: SourceItem
 
 
-def scan_fingerprint() -> str:
-    """Changes with whatever changes a scan record; the filters do not: they are judged later, in the plan."""
-    return short_hash([VERSION])
+def scan_fingerprint(content: str | None = None) -> str:
+    """Changes with whatever changes a scan record; the filters do not: they are judged later, in the plan.
+
+    content: names the network behind `scan`'s `content`, its weights among it.
+    """
+    return short_hash([VERSION] if content is None else [VERSION, content])
 
 
-def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
+def scan(listed: ListedItem, guard: Guard, content: Content | None = None) -> dict[str, Any]:
     """The record of one item (schema.SCAN_SCHEMA). Raises DataError only where the whole store is out of reach."""
     item = listed.item
     record: dict[str, Any] = {
@@ -72,10 +79,7 @@ def scan(listed: ListedItem, guard: Guard) -> dict[str, Any]:
     record |= {"id": content_id(data.data), "assembly": data.assembly}
     record["sketch_id"] = drawn_id(item, data)
     with guard.picture():
-        seen = guard.call(listed.key, lambda: _look(data))
-    if isinstance(seen, Failure):
-        return record | {"reason": "unreadable" if seen.reason == "raised" else seen.reason, "message": seen.message}
-    return record | seen
+        return record | _seen(listed.key, data, guard, content)
 
 
 def part_name(listed: Iterable[ListedItem]) -> str:
@@ -91,9 +95,24 @@ def drawn_id(item: SourceItem, data: SourceData) -> str | None:
     return content_id(f"{sketch}:{content_id(data.mask)}".encode())
 
 
-def _look(data: SourceData) -> dict[str, Any]:
+def _seen(key: str, data: SourceData, guard: Guard, content: Content | None) -> dict[str, Any]:
+    """What the bytes say: the part of the record that is measured, or a reason with its message."""
+    looked = guard.call(key, lambda: _look(data))
+    if isinstance(looked, Failure):
+        return {"reason": "unreadable" if looked.reason == "raised" else looked.reason, "message": looked.message}
+    picture, seen = looked
+    if picture is None or content is None:
+        return seen
+    measured = guard.call(f"content-{key}", lambda: content(picture.rgb))
+    if isinstance(measured, Failure):
+        return {"reason": measured.reason, "message": measured.message}
+    return seen | measured
+
+
+def _look(data: SourceData) -> tuple[Picture | None, dict[str, Any]]:
     try:
         picture = decode(data.data)
     except UnreadablePicture as error:
-        return {"reason": "unreadable", "message": str(error)}
-    return measure(picture) | {"pixel_hash": pixel_hash(picture.rgb), "phash": phash(picture.rgb)}
+        return None, {"reason": "unreadable", "message": str(error)}
+    hashes = {"pixel_hash": pixel_hash(picture.rgb), "phash": phash(picture.rgb)}
+    return picture, measure(picture) | hashes

@@ -58,6 +58,8 @@ SCAN_SCHEMA = pa.schema(
         pa.field("height", pa.int32()),
         pa.field("contrast", pa.int16()),  # dataprep.filters.measure
         pa.field("chroma", pa.int16()),
+        pa.field("drawing", pa.float32()),  # probabilities of dataprep.scan.Content; null where no filter asks
+        pa.field("unsafe", pa.float32()),
         pa.field("pixel_hash", pa.string()),
         pa.field("phash", pa.uint64()),
         pa.field("assembly", pa.string()),

@@ -48,6 +48,8 @@ MEANINGS = {
     "watermark": "tagged as watermarked",
     "blank": "hardly any contrast",
     "monochrome": "no colours to learn from",
+    "photograph": "not a drawing, says a network",
+    "unsafe": "not for everyone to see, says a network",
     "duplicate-file": "the same bytes as a picture that was kept",
     "duplicate-pixels": "the same pixels as a picture that was kept, in another file",
     "near-duplicate": "looks the same as a picture that was kept (perceptual hashes differ in few bits)",

@@ -26,13 +26,15 @@ from dataprep.schema import LISTING_SCHEMA, SCAN_SCHEMA
 from pipelines.build_job import BuildJob
 from pipelines.build_listing import Listing
 from pipelines.build_tasks import EVERY_REASON, scan_part, scan_task
+from pipelines.content_filter import content_mark
 from pipelines.progress import Clock
 from pipelines.task_tables import write_groups
 
 PART_MIN, PART_MAX = 32, 1024  # pictures of one scan task; large sources get large parts
 NEW = "new"  # why a picture is read: nothing is known of it
 READERS = 8
-_SEEN = ("id", "sketch_id", "width", "height", "contrast", "chroma", "pixel_hash", "phash", "assembly")
+_MEASURED = ("width", "height", "contrast", "chroma", "drawing", "unsafe")
+_SEEN = ("id", "sketch_id", *_MEASURED, "pixel_hash", "phash", "assembly")
 _OUTCOME = ("reason", "message")
 
 # A record without what only workers need; `said` is dataprep.digest.said_hash, `place` the item's place in the listing.
@@ -56,7 +58,7 @@ class Known:
 
     @classmethod
     def at(cls, out: str, recipe: CorpusRecipe) -> "Known":
-        folder = storage.join(out, "scan", scan_fingerprint())
+        folder = storage.join(out, "scan", scan_fingerprint(content_mark(recipe)))
         parts = tuple(sorted((entry.uri for entry in storage.list_files(folder)), key=_round, reverse=True))
         items = _not_read_last(_read(parts, ("item", "reason")))
         return cls(folder, parts, items.take(pc.index_in(pc.unique(items["item"]), items["item"])))
@@ -84,7 +86,7 @@ def scan_items(listing: Listing, known: Known, job: BuildJob) -> tuple[pa.Table,
     note = f"reused {len(listing) - count:,} of {len(listing):,}" if count < len(listing) else ""
     clock = Clock("scan pictures", count, "pictures", note, job.progress)
     parts = []
-    for result in job.engine(partial(scan_part, limits=job.recipe.limits), tasks):
+    for result in job.engine(partial(scan_part, recipe=job.recipe), tasks):
         parts.append(result["uri"])
         done += result["pictures"]
         clock.tell(done)

@@ -16,7 +16,7 @@ from dataprep.columns import ColumnFile, ColumnWriter, describe, failure_reason,
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.faults import attempt
-from dataprep.guard import Guard, LimitSettings
+from dataprep.guard import Guard
 from dataprep.identity import content_id
 from dataprep.operators import Operator
 from dataprep.scan import ListedItem, drawn_id, part_name, scan
@@ -26,6 +26,7 @@ from dataprep.sources.listing import item_of
 from dataprep.sources.reading import read_item
 from pipelines.build_batches import Bench, Cell, OpenRow
 from pipelines.build_lanes import Lane
+from pipelines.content_filter import content_measure
 from pipelines.engines import Task
 from pipelines.extractors import corpus_operators
 from pipelines.task_tables import read_group
@@ -72,13 +73,14 @@ def scan_task(table: str, group: int, faults: str, folder: str, suffix: str) -> 
     return {"table": table, "group": group, "faults": faults, "folder": folder, "suffix": suffix}
 
 
-def scan_part(task: Task, limits: LimitSettings) -> Task:
+def scan_part(task: Task, recipe: CorpusRecipe) -> Task:
     """Scan the task's items and write the part; gives its address and the number of pictures."""
     rows = read_group(task["table"], task["group"]).to_pylist()
     items = [ListedItem(row["key"], item_of(row)) for row in rows]
     name = part_name(items) + task["suffix"]
-    guard = Guard(limits, storage.join(task["faults"], "scan", name))
-    records = [scan(listed, guard) for listed in items]
+    guard = Guard(recipe.limits, storage.join(task["faults"], "scan", name))
+    content = content_measure(recipe)
+    records = [scan(listed, guard, content) for listed in items]
     uri = storage.join(task["folder"], f"{name}.parquet")
     storage.write_whole(uri, write_table(pa.Table.from_pylist(records, SCAN_SCHEMA)))
     return {"uri": uri, "pictures": len(items)}

@@ -21,6 +21,7 @@ from dataprep.operators import Operator, RowInput, one_by_one
 from dataprep.outputs import JSON
 from dataprep.pictures import decode_png
 from dataprep.styles import EXTRACTED, REWORKED, StyleSettings, has_style
+from pipelines.content_filter import content_names
 from pipelines.settings import SettingsError, nearest
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def learned(recipe: CorpusRecipe) -> Sequence[Operator]:
 
 
 def network_names(recipe: CorpusRecipe) -> list[str]:
-    """The weights in model.catalogue that the recipe takes, each once."""
+    """The weights in model.catalogue that the recipe's operators take, each once."""
     return list(dict.fromkeys(weights for _, name, _, _ in _wanted(recipe) for weights in EXTRACTORS[name].weights))
 
 
@@ -90,7 +91,8 @@ def with_weights(recipe: CorpusRecipe) -> CorpusRecipe:
     have it; nothing is loaded."""
     from pipelines.weights import stored
 
-    found = [f"{name}={stored(name, recipe.networks.weights).sha256}" for name in network_names(recipe)]
+    names = dict.fromkeys((*network_names(recipe), *content_names(recipe)))
+    found = [f"{name}={stored(name, recipe.networks.weights).sha256}" for name in names]
     return replace(recipe, weights_sha256=tuple(found))
 
 
