@@ -88,7 +88,7 @@ def _transposed(channels_in: int, channels_out: int) -> nn.Module:
 class Anime2Sketch(nn.Module):
     """RGB in [-1, 1] (N, 3, h, w) -> sketch (N, 1, h, w) in [-1, 1], -1 line."""
 
-    half: ClassVar[tuple[str, ...]] = ()  # type: ignore[assignment]
+    half_precision: ClassVar[tuple[str, ...]] = ()
     doubling: ClassVar = staticmethod(_transposed)  # of all levels but the innermost and the outermost
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ class UpBlock(nn.ModuleList):
 class SketchKeras(nn.Module):
     """Detail of single channels (N, 1, h, w), about -1 to 1, -> lines (N, 1, h, w): 1 line, 0 paper, not clipped."""
 
-    half: ClassVar[tuple[str, ...]] = ("float16",)  # type: ignore[assignment]  # bfloat16: off by 1.5e-2
+    half_precision: ClassVar[tuple[str, ...]] = ("float16",)  # bfloat16: off by 1.5e-2
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class SketchKeras(nn.Module):
 class FusedSketchKeras(SketchKeras):
     """SketchKeras with its norms within the convolutions and doubling by phase; its keys are not the published ones."""
 
-    half: ClassVar[tuple[str, ...]] = ("float16", "bfloat16")  # type: ignore[assignment]
+    half_precision: ClassVar[tuple[str, ...]] = ("float16", "bfloat16")
 
     def __init__(self, network: SketchKeras) -> None:
         with torch.device("meta"):
