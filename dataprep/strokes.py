@@ -72,14 +72,14 @@ def even_strokes(sketch: Gray, settings: StrokeSettings) -> Gray:
     lines = _lines(ink, 255 - settings.threshold)
     if not lines.any():
         return np.full_like(sketch, 255)
-    areas, depth = _areas(lines, settings.widest)
+    areas, deepest = _areas(lines, settings.widest)
     # The centre lines as tones: the darkest ink nearby, 0 elsewhere.
-    tones = np.asarray(cv2.dilate(ink, SQUARE), np.uint8) * thinned(lines, ceil(depth) + 1)
+    tones = np.asarray(cv2.dilate(ink, SQUARE), np.uint8) * thinned(lines, ceil(deepest) + 1)
     strokes = cv2.dilate(lines & ~areas, SQUARE)  # with their soft edges
     width = _usual_width(ink * np.asarray(strokes, np.uint8), tones * (1 - areas))
     if settings.gap:
         _join(tones, width, settings)
-    drawn = _drawn(tones, settings.width or width)
+    drawn = _drawn(tones * (1 - areas), settings.width or width)
     return np.asarray(255 - np.maximum(drawn, ink * areas), np.uint8)
 
 
@@ -151,13 +151,14 @@ def _usual_depth(depth: Floats) -> float:
 
 
 def _areas(lines: Flags, widest: float) -> tuple[Flags, float]:
-    """What is wider than `widest` of the usual lines, and the depth in pixels at which that begins."""
+    """What is wider than `widest` of the usual lines, and the depth in pixels of the deepest of the others."""
     depth = _depth(lines)
     least = max(2.0, widest * _usual_depth(depth))
     core = depth > least
-    if not core.any():
-        return np.zeros_like(lines), least
-    return lines & (_depth((~core).astype(np.uint8)) <= least + 1).astype(np.uint8), least
+    areas = np.zeros_like(lines)
+    if core.any():
+        areas = lines & (_depth((~core).astype(np.uint8)) <= least + 1).astype(np.uint8)
+    return areas, float(depth[areas == 0].max(initial=0.0))
 
 
 def _usual_width(ink: Gray, tones: Gray) -> float:
