@@ -47,7 +47,8 @@ def _folder_and_file(address: str) -> tuple[str, str]:
         raise SettingsError(f"{address}: a path, file://, s3:// or hf:// is needed; download other files first")
     address = address.rstrip("/") if remote else str(Path(address).expanduser().absolute())
     known_form = address.endswith((*FORMATS, *ARCHIVES))
-    if (remote and not known_form) or (not remote and Path(address).is_dir()):
+    below = "/" in address.partition("://")[2] if remote else not Path(address).is_dir()
+    if not below or (remote and not known_form):
         return address, ""
     if not known_form:
         raise SettingsError(

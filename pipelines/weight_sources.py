@@ -8,6 +8,7 @@ sha256 the published one where that is known.
 import pickle
 import struct
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -77,7 +78,8 @@ def read_published(path: Path) -> dict[str, "torch.Tensor"]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of details of the format
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise ModelError(
             f"{path}: damaged, or it holds more than tensors, which could run code and is never loaded"
