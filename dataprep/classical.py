@@ -51,10 +51,13 @@ def _as_made(own: Sequence[Operator], canvas: CanvasSettings) -> tuple[Operator,
 
 
 def _regions(settings: RegionSettings, made: Mapping[str, Operator]) -> Operator:
-    """Regions of the line arts that are made. Raises DataError where none of those asked for is."""
-    lines = tuple(made[f"sketch_{style}"] for style in settings.lines if f"sketch_{style}" in made)
-    if not lines:
-        raise DataError(f"regions.lines={','.join(settings.lines)} names no style that this recipe makes.")
+    """Regions of the line arts that are asked for. Raises DataError where one of them is not made."""
+    if absent := [style for style in settings.lines if f"sketch_{style}" not in made]:
+        raise DataError(
+            f"regions.lines names {absent[0]}, which this recipe does not make: give styles.{absent[0]} a share, or "
+            "set regions.lines to what is made (empty for no region maps)."
+        )
+    lines = tuple(made[f"sketch_{style}"] for style in settings.lines)
     compute = _RegionMap(settings, tuple(operator.column for operator in lines))
     name, version = ("patches", 1) if settings.variant == "patches" else ("trapped-ball", 2)
     return Operator("region_map", name, version, compute, settings.described(), inputs=lines, gives="map")

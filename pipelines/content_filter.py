@@ -14,6 +14,7 @@ import numpy.typing as npt
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.scan import Content
+from pipelines.weights import load_network, noted_hashes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,13 +42,11 @@ def content_measure(recipe: CorpusRecipe) -> Content | None:
     """The scan's callable with its network loaded; None where no filter asks. Raises PipelineError as load_network."""
     if not recipe.filters.ask_for_content:
         return None
-    from pipelines.weights import load_network
-
     return _Measure(load_network(CONTENT, _sha256(recipe), recipe.networks.weights))
 
 
 def _sha256(recipe: CorpusRecipe) -> str:
-    hashes = dict(pair.split("=") for pair in recipe.weights_sha256)
+    hashes, _ = noted_hashes(recipe.weights_sha256)
     if CONTENT not in hashes:
         raise DataError(f"the weights {CONTENT} were not looked up: with_weights(recipe) does")
     return hashes[CONTENT]

