@@ -84,6 +84,7 @@ class Operator:
     def describe(self) -> dict[str, Any]:
         """What a snapshot keeps of this operator."""
         known = {"name": self.name, "version": self.version, "settings": dict(self.settings), "weights": self.weights}
+        known |= {"gives": self.gives}
         return known | {"inputs": [operator.column for operator in self.inputs], "fingerprint": fingerprint(self)}
 
 

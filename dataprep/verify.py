@@ -5,7 +5,8 @@ not hide another. One shard is in memory at a time, beside the index (some 200 b
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from dataprep import storage
 from dataprep.columns import ColumnFile, describe, read_rows
 from dataprep.digest import corpus_digest, rejects_digest
 from dataprep.errors import DataError
+from dataprep.outputs import JSON
 from dataprep.pictures import decode, decode_png
 from dataprep.schema import INDEX_SCHEMA
 from dataprep.shards import ShardFiles, ShardIds, shards
@@ -22,6 +24,7 @@ from dataprep.snapshot import TABLES, Snapshot, open_snapshot
 
 _INDEX = ("id", "split", "shard", "position")
 Sizes = dict[str, tuple[int, int]]  # id -> (height, width)
+CellDamages = Callable[[ColumnFile, dict[str, Any], Sizes], Iterator[str]]
 
 
 def verify(uri: str, number: int | None = None) -> list[str]:
@@ -76,7 +79,8 @@ def _shard_damages(snapshot: Snapshot, shard: ShardFiles, index: ShardIds) -> It
         try:
             data = storage.read_bytes(storage.join(snapshot.uri, file.path))
             changed = list(_hash_damages(vars(file), data))
-            yield from changed or _content_damages(file, data, ids, sizes)
+            said = snapshot.document["operators"][file.column].get("gives") == JSON
+            yield from changed or _content_damages(file, data, ids, sizes, _word_damages if said else _picture_damages)
         except DataError as error:
             yield _named(file.path, error)
 
@@ -88,7 +92,9 @@ def _hash_damages(facts: Mapping[str, Any], data: bytes) -> Iterator[str]:
         yield f"{facts['path']}: the content has changed (another sha256 at the same size)"
 
 
-def _content_damages(file: ColumnFile, data: bytes, ids: list[str], sizes: Sizes) -> Iterator[str]:
+def _content_damages(
+    file: ColumnFile, data: bytes, ids: list[str], sizes: Sizes, cell_damages: CellDamages
+) -> Iterator[str]:
     """The bytes are those that were written; were they right? Fills `sizes` from the row file."""
     found = describe(file.path, file.split, file.shard, file.column, file.fingerprint, data)
     if (found.rows, found.failed, found.cells) != (file.rows, file.failed, file.cells):
@@ -101,7 +107,7 @@ def _content_damages(file: ColumnFile, data: bytes, ids: list[str], sizes: Sizes
         if file.column == "row":
             sizes[row["id"]] = (row["height"], row["width"])
         elif row[file.column] is not None:
-            yield from _picture_damages(file, row, sizes)
+            yield from cell_damages(file, row, sizes)
     if found.rows != len(ids):
         yield f"{file.path}: {found.rows} rows, the snapshot's index has {len(ids)}"
 
@@ -115,6 +121,13 @@ def _picture_damages(file: ColumnFile, row: dict[str, Any], sizes: Sizes) -> Ite
         return
     if row["id"] in sizes and shape[:2] != sizes[row["id"]]:
         yield f"{file.path}: the picture of {row['id']} is {shape[1]}x{shape[0]}, its row says otherwise"
+
+
+def _word_damages(file: ColumnFile, row: dict[str, Any], sizes: Sizes) -> Iterator[str]:
+    try:
+        json.loads(row[file.column])
+    except ValueError as error:
+        yield f"{file.path}: the value of {row['id']} is no JSON: {error}"
 
 
 def _digest_damages(snapshot: Snapshot) -> list[str]:

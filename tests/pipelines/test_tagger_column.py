@@ -3,17 +3,21 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from dataprep.columns import read_rows
 from dataprep.networks import LearnedSettings, NetworkSettings
 from dataprep.pictures import decode
 from dataprep.reader import CorpusReader
+from dataprep.shards import shards
 from dataprep.snapshot import open_snapshot
 from dataprep.styles import StyleSettings
 from dataprep.tags import Prediction, Thresholds, VocabularySettings, caption
+from dataprep.verify import _word_damages, verify
 from dataprep.vocabulary import vocabulary
 from model.extractors.wd_tagger import CONVENTIONS, from_config
 from pipelines.build import run_build
@@ -86,3 +90,14 @@ def test_the_column_serves_captions_and_a_vocabulary(corpus: str) -> None:
     assert found.counts("train").sum() == uses > 0
     assert found.document()["tagger"]["name"] == NAME
     assert caption(said[0].tags(thresholds)).count(",") == len(said[0].tags(thresholds)) - 1
+
+
+def test_verify_reads_words_as_words(corpus: str) -> None:
+    assert verify(corpus) == []
+    snapshot = open_snapshot(corpus)
+    assert snapshot.document["operators"]["predicted_tags"]["gives"] == "json"
+    (shard, *_) = shards(snapshot)
+    file = shard.files["predicted_tags"]
+    row = next(iter(read_rows(Path(corpus, file.path).read_bytes(), "predicted_tags", file.path)))
+    assert list(_word_damages(file, row, {})) == []
+    assert "is no JSON" in next(_word_damages(file, row | {"predicted_tags": b"{1girl"}, {}))
