@@ -12,6 +12,7 @@ from torch import nn
 from dataprep.errors import DataError
 from dataprep.storage import list_files, read_bytes, write_whole
 from model.catalogue import CATALOGUE, Published
+from model.extractors.sketch_keras import FusedSketchKeras, SketchKeras
 from model.weights import read_tensors
 from model.weights import sha256 as sha256_of
 from pipelines import weights
@@ -19,6 +20,7 @@ from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError
 from pipelines.weight_sources import add
 from pipelines.weights import all_stored, build_network, how_to_have, load_network, store_address, stored
+from tests.model.golden import off, with_rule_weights
 from tests.pipelines.weight_helpers import HEAD, TAGGER, head_file, tagger_folder
 
 
@@ -106,6 +108,19 @@ def test_half_precision_is_used_where_the_network_holds_in_it(store: str) -> Non
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
     full = load_network(HEAD, sha256, store, precision="bfloat16")
     assert {parameter.dtype for parameter in full.parameters()} == {torch.float32}
+
+
+def test_a_network_with_a_faster_form_is_loaded_in_it_and_in_what_precision_that_holds(tmp_path: Path) -> None:
+    network = with_rule_weights(SketchKeras())
+    torch.save(network.state_dict(), tmp_path / "model.pth")
+    record = add("sketch_keras", str(tmp_path / "model.pth"), str(tmp_path / "store"))
+    loaded = load_network("sketch_keras", record.sha256, str(tmp_path / "store"))
+    assert isinstance(loaded, FusedSketchKeras)
+    detail = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert off(loaded(detail), network(detail)) < 3e-6
+    half = load_network("sketch_keras", record.sha256, str(tmp_path / "store"), precision="bfloat16")
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
 
 
 def test_other_weights_than_asked_for_are_refused(store: str) -> None:
