@@ -54,6 +54,40 @@ def test_pictures_are_rejected_for_what_their_source_says(settings, facts, reaso
     assert reject_reason(picture(80, 100), FilterSettings(**settings), facts) == reason
 
 
+@pytest.mark.parametrize(
+    ("settings", "facts", "reason"),
+    [
+        ({}, {"drawing": 0.0, "unsafe": 1.0}, None),
+        ({"min_drawing": 0.5}, {"drawing": 0.5}, None),
+        ({"min_drawing": 0.5}, {"drawing": 0.4999}, "photograph"),
+        ({"min_drawing": 0.0}, {"drawing": 0.0}, None),
+        ({"max_unsafe": 0.25}, {"unsafe": 0.25}, None),
+        ({"max_unsafe": 0.25}, {"unsafe": 0.2501}, "unsafe"),
+        ({"max_unsafe": 0.0}, {"unsafe": 0.1}, "unsafe"),
+        ({"min_drawing": 0.5, "max_unsafe": 0.5}, {"drawing": 0.1, "unsafe": 0.9}, "photograph"),
+        ({"min_drawing": 0.5}, {"unsafe": 0.0}, "photograph"),
+        ({"max_unsafe": 0.5}, {"drawing": 1.0}, "unsafe"),
+        ({"min_drawing": 0.5}, {"drawing": float("nan")}, "photograph"),
+        ({"max_unsafe": 0.5}, {"unsafe": float("nan")}, "unsafe"),
+    ],
+)
+def test_pictures_are_rejected_for_what_a_network_measured_and_where_it_measured_nothing(settings, facts, reason):
+    assert reject_reason(picture(80, 100), FilterSettings(**settings), facts) == reason
+
+
+def test_what_a_network_measured_is_in_the_message():
+    rows = [{"drawing": 0.1234, "unsafe": 0.0}, {"drawing": 0.9, "unsafe": 0.75}, {"drawing": 1.0}]
+    reasons, messages = judge(records(rows), FilterSettings(min_drawing=0.5, max_unsafe=0.5))
+    assert reasons.to_pylist() == ["photograph", "unsafe", "unsafe"]
+    assert messages.to_pylist() == ["drawing 0.1234", "unsafe 0.75", "unsafe not measured"]
+
+
+@pytest.mark.parametrize("settings", [{"min_drawing": 0.0}, {"max_unsafe": 1.0}])
+def test_filters_that_only_a_network_can_judge_ask_for_it(settings):
+    assert FilterSettings(**settings).ask_for_content
+    assert not FilterSettings(min_chroma=12, ratings=("g",)).ask_for_content
+
+
 def tinted(seed, tint, coloured_share=0.0):
     """Noise whose channels are `tint` levels apart, a share of its pixels bright red."""
     rng = np.random.default_rng(seed)
@@ -143,6 +177,9 @@ def test_a_table_in_pieces_and_an_empty_one_are_judged_alike():
         {"min_contrast": 300},
         {"min_chroma": -1},
         {"phash_distance": 64},
+        {"min_drawing": 1.5},
+        {"max_unsafe": -0.1},
+        {"max_unsafe": float("nan")},
     ],
 )
 def test_filters_that_cannot_be_meant_are_refused(wrong):
