@@ -58,7 +58,7 @@ class Tagger(nn.Module):
     """
 
     # In bfloat16 the EVA02 tagger strays by 1.3e-2; in float16 none of them by more than 1.5e-3.
-    half: ClassVar[tuple[str, ...]] = ("float16",)  # type: ignore[assignment]
+    half_precision: ClassVar[tuple[str, ...]] = ("float16",)
 
     def __init__(self, classifier: nn.Module, labels: Labels) -> None:
         super().__init__()
