@@ -100,7 +100,7 @@ def used_tensors(entry: Published, tensors: Mapping[str, "torch.Tensor"]) -> dic
     for prefix in entry.prefixes:
         if used and all(key.startswith(prefix) for key in used):
             used = {key.removeprefix(prefix): tensor for key, tensor in used.items()}
-    return {key: tensor for key, tensor in used.items() if not key.startswith(entry.aside)}
+    return used
 
 
 def conformed(

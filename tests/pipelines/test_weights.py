@@ -153,25 +153,33 @@ def test_companions_make_the_network_and_count_in_its_hash(tmp_path: Path) -> No
     assert load_network(TAGGER, other.sha256, store).labels.names[4] == "1boy"
 
 
-class WithConstants(nn.Module):
-    """A network with a constant that no file holds, beside its weights."""
+class WithTable(nn.Linear):
+    """A network with a buffer that no file holds, beside its weights."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2, 2)
-        self.register_buffer("table", torch.arange(3.0), persistent=False)
-        self.kept = torch.ones(2)
+        super().__init__(2, 2)
+        self.register_buffer("constant", torch.arange(3.0), persistent=False)
 
 
-def test_constants_that_no_file_holds_have_their_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    entry = Published(f"{__name__}:WithConstants", "a test's", "MIT", ("a.pth",))
-    monkeypatch.setitem(CATALOGUE, "with_constants", entry)
-    torch.save(WithConstants().state_dict(), tmp_path / "a.pth")
-    record = add("with_constants", str(tmp_path / "a.pth"), str(tmp_path / "store"))
+class WithTensor(nn.Linear):
+    """A network that keeps a tensor which is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.constant = torch.arange(3.0)
+
+
+@pytest.mark.parametrize("network", [WithTable, WithTensor])
+def test_constants_that_no_file_holds_have_their_values(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: type[nn.Module]
+) -> None:
+    entry = Published(f"{__name__}:{network.__name__}", "a test's", "MIT", ("a.pth",))
+    monkeypatch.setitem(CATALOGUE, "with_constant", entry)
+    torch.save(network().state_dict(), tmp_path / "a.pth")
+    record = add("with_constant", str(tmp_path / "a.pth"), str(tmp_path / "store"))
     assert record.known_sha256 is None
-    network = load_network("with_constants", record.sha256, str(tmp_path / "store"))
-    assert torch.equal(network.get_buffer("table"), torch.arange(3.0))
-    assert torch.equal(network.kept, torch.ones(2))
+    loaded = load_network("with_constant", record.sha256, str(tmp_path / "store"))
+    assert torch.equal(loaded.constant, torch.arange(3.0))
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if not entry.companions])
