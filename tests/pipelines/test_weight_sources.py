@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -209,6 +210,9 @@ def test_hed_comes_out_of_its_package_and_gives_what_the_package_gives(tmp_path:
         assert off(network.sides(planes)[0], expected["picture.logits"][:5]) < 5e-6
         edges = convention.infer(network, planes)
         assert off(edges[0, 0], expected["picture.logits"][5].sigmoid()) < 5e-6
+        whole = CONVENTIONS["repeated-border"]
+        page = torch.from_numpy(whole.prepare(np.full((40, 48), 255, np.uint8)))[None]
+        assert whole.finish(whole.infer(network, page)[0].numpy(), (40, 48)).min() > 0.999
         half = load_network("hed", record.sha256, store, precision="float16")
         assert off(convention.infer(half, planes.half()), edges) < 5e-3
 

