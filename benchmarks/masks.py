@@ -3,8 +3,8 @@
     python -m benchmarks.masks [--weights isnet_general] [--store STORE] [--portraits FOLDER] [--count 24]
 
 The shipped sprites are laid over white, as a corpus has them, and over the shipped backgrounds. `--portraits` takes a
-folder of pictures with alpha, such as `data/core/images/portraits` of Debian's wesnoth-1.16-data. `--package` reads
-isnet_general from its unpacked package instead of the weight store. One forward pass takes some 5 s on one core.
+folder of pictures with alpha, such as `data/core/images/portraits` of Debian's wesnoth-1.16-data. The weights come from
+the weight store (`irodori weights get isnet_general`). One mask takes some 5 s on one core.
 """
 
 import argparse
@@ -22,8 +22,7 @@ from torch import nn
 from benchmarks.measuring import Section, markdown
 from dataprep.pictures import Picture, decode, decode_resized
 from model.extractors.convention import Convention
-from model.extractors.isnet import CONVENTIONS, ISNet, from_package
-from model.weights import load_strictly
+from model.extractors.isnet import CONVENTIONS
 from pipelines.pictures import PICTURES
 from pipelines.weights import load_network, stored
 
@@ -132,7 +131,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="isnet_general", help="isnetis or isnet_general")
     parser.add_argument("--store", default="", help="the weight store, where it is not the usual one")
-    parser.add_argument("--package", type=Path, help="the unpacked package with isnet_general, instead of the store")
     parser.add_argument("--portraits", type=Path, help="a folder of more pictures with alpha")
     parser.add_argument("--count", type=int, default=24, help="how many of the portraits")
     arguments = parser.parse_args()
@@ -140,15 +138,8 @@ def main() -> None:
     groups = shipped()
     if arguments.portraits:
         groups[f"portraits of {arguments.portraits.resolve().name}"] = over_white(arguments.portraits, arguments.count)
-    print(markdown(run(_network(arguments), arguments.weights, groups)))
-
-
-def _network(arguments: argparse.Namespace) -> nn.Module:
-    if arguments.package is None:
-        return load_network(arguments.weights, stored(arguments.weights, arguments.store).sha256, arguments.store)
-    network = ISNet()
-    load_strictly(network, from_package(arguments.package), arguments.package)
-    return network.eval()
+    network = load_network(arguments.weights, stored(arguments.weights, arguments.store).sha256, arguments.store)
+    print(markdown(run(network, arguments.weights, groups)))
 
 
 if __name__ == "__main__":
