@@ -11,12 +11,14 @@ from pipelines.settings import SettingsError, nearest, override, parse_assignmen
 
 if TYPE_CHECKING:
     from dataprep.corpus_recipe import CorpusRecipe
-    from pipelines.cost import PictureMix
+    from pipelines.cost_table import PictureMix
 
 
 def plan(
     recipe: Annotated[str, typer.Argument(help="A corpus recipe (plain, a YAML file ...) or a stage (v1.noisy ...).")],
-    rows: Annotated[int, typer.Option(min=1, help="Pictures of the source, or training rows of the corpus.")],
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Pictures, or training rows; default: what the recipe's paper counts.")
+    ] = None,
     cluster: Annotated[str, typer.Option(help="A Ray cluster file; without it, this machine.")] = "",
     megapixels: Annotated[
         str, typer.Option(help="Mean size of the pictures, or a named distribution: danbooru, danbooru-512.")
@@ -30,7 +32,7 @@ def plan(
     ] = [],  # noqa: B006
     share: Annotated[
         list[str],
-        typer.Option(metavar="COLUMN=SHARE", help="Rows that have one; mask and sketch_drawn: 0."),
+        typer.Option(metavar="COLUMN=SHARE", help="Rows that bring one; mask and sketch_drawn: 0."),
     ] = [],  # noqa: B006
     price: Annotated[
         list[str], typer.Option(metavar="GROUP=AMOUNT", help="Of a machine of this worker group for an hour.")
@@ -48,6 +50,7 @@ def plan(
     """Hours, machine cost, bytes and requests of a recipe, from measured milliseconds, before anyone submits it."""
     from pipelines.recipes import STAGES, configured, stage_recipe
 
+    rows = rows or _published_rows(recipe)
     prices, shares, changes = _numbers("--price", price), _numbers("--share", share), parse_assignments(set_)
     if store not in ("s3", "disk"):
         raise SettingsError(f"--store is s3 or disk, not {store!r}")
@@ -56,20 +59,32 @@ def plan(
     )
     mix = _mix(megapixels, jpeg)
     from pipelines.cluster import group_for, read_cluster, this_machine
-    from pipelines.cost import SHARES, SHIPPED, Request, forecast_corpus, load_costs
+    from pipelines.cost import SHARES, Request, forecast_corpus, takes_gpus
+    from pipelines.cost_devices import RateGiven
+    from pipelines.cost_table import SHIPPED, load_costs
     from pipelines.cost_text import document, text
-    from pipelines.cost_training import RateGiven, forecast_stage
+    from pipelines.cost_training import forecast_stage
 
     groups = read_cluster(cluster, prices) if cluster else this_machine(prices)
     table = load_costs(costs or SHIPPED)
+    given = RateGiven(images_per_second, peak_tflops, utilisation)
     if recipe in STAGES:
-        given = RateGiven(images_per_second, peak_tflops, utilisation)
         group = group_for(groups, gpus=bool(cluster))
         forecast = forecast_stage(resolved, rows, table, group, mix, given, SHARES | shares)
     else:
-        asked = Request(recipe, resolved, rows, mix, store, tuple(rebuild), SHARES | shares)
-        forecast = forecast_corpus(asked, table, group_for(groups, gpus=False))
+        asked = Request(recipe, resolved, rows, mix, store, tuple(rebuild), SHARES | shares, given)
+        gpus = group_for(groups, gpus=True) if takes_gpus(resolved, groups) else None
+        forecast = forecast_corpus(asked, table, group_for(groups, gpus=False), gpus)
     tell(json.dumps(document(forecast), indent=2) if json_ else text(forecast))
+
+
+def _published_rows(recipe: str) -> int:
+    """The pictures that a recipe of a paper is for. SettingsError where the recipe has no such number."""
+    from pipelines.corpus_recipes import PUBLISHED_ROWS
+
+    if recipe not in PUBLISHED_ROWS:
+        raise SettingsError(f"--rows N is needed: how many pictures {recipe} is for, no paper says")
+    return sum(PUBLISHED_ROWS[recipe])
 
 
 def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "CorpusRecipe":
@@ -86,7 +101,7 @@ def _mix(megapixels: str, jpeg: float | None) -> "PictureMix":
     """A named distribution, or pictures of a mean that the user gives; `jpeg` over what the name says."""
     from dataclasses import replace
 
-    from pipelines.cost import MIXES, PictureMix
+    from pipelines.cost_table import MIXES, PictureMix
 
     try:
         mix = MIXES.get(megapixels) or PictureMix("given", float(megapixels), 0.7, "given; JPEG share assumed")

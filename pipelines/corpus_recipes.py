@@ -1,16 +1,20 @@
 """The named recipes of corpora. docs/recipes.md says where each number comes from and what the papers leave open."""
 
+from dataprep.canvas import CanvasSettings
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.filters import FilterSettings
 from dataprep.networks import LearnedSettings
 from dataprep.regions import RegionSettings
 from dataprep.sources.selection import Selection
+from dataprep.strokes import StrokeSettings
 from dataprep.styles import StyleSettings
 
-JOINTLY = StyleSettings(xdog=0.0, keras=1.0, anime2sketch=1.0, simplified=0.3)  # paper 000 IV.A, 002, thesis 3.2
-ENSEMBLE = StyleSettings(xdog=0.0, keras=1.0, manga_line=1.0, anime2sketch=1.0, simplified=0.3)  # thesis 3.2
-SIMPLE = StyleSettings(xdog=0.0, xdog_simplified=1.0)  # RASC IV.B
-FIGURE = Selection(all_tags=("solo", "simple_background"))  # thesis 3.1: "mainly single-character, plain backgrounds"
+# Paper 000 IV.A and 002: "jointly"; thesis 3.2: three extractors, strokes treated, 30 % through the second network.
+JOINTLY = StyleSettings(xdog=0.0, keras=1.0, anime2sketch=1.0, simplified=0.3)
+ENSEMBLE = StyleSettings(xdog=0.0, keras=1.0, manga_line=1.0, anime2sketch=1.0, simplified=0.3)
+TWO_STROKES = StrokeSettings(styles=("keras", "anime2sketch"))
+THREE_STROKES = StrokeSettings(styles=("keras", "manga_line", "anime2sketch"))
+FIGURE = Selection(all_tags=("solo", "simple_background"))  # thesis 3.1: single characters, plain backgrounds
 NO_REGIONS = RegionSettings(lines=())
 
 # What the papers count: rows in training and in validation.
@@ -40,6 +44,7 @@ CORPUS_RECIPES = {
     "danbooru-6m": CorpusRecipe(
         filters=FilterSettings(min_side=512),
         styles=JOINTLY,
+        strokes=TWO_STROKES,
         learned=LearnedSettings(mask="isnetis"),
         regions=NO_REGIONS,
         validation_share=validation_share("danbooru-6m"),
@@ -48,6 +53,7 @@ CORPUS_RECIPES = {
     "danbooru-4.8m": CorpusRecipe(
         filters=FilterSettings(min_side=256),
         styles=JOINTLY,
+        strokes=TWO_STROKES,
         regions=NO_REGIONS,
         validation_share=validation_share("danbooru-4.8m"),
     ),
@@ -55,6 +61,7 @@ CORPUS_RECIPES = {
     "ensemble": CorpusRecipe(
         filters=FilterSettings(min_side=256),
         styles=ENSEMBLE,
+        strokes=THREE_STROKES,
         regions=NO_REGIONS,
         validation_share=validation_share("ensemble"),
     ),
@@ -63,12 +70,14 @@ CORPUS_RECIPES = {
         select=FIGURE,
         filters=FilterSettings(min_side=512),
         styles=ENSEMBLE,
+        strokes=THREE_STROKES,
         regions=NO_REGIONS,
         validation_share=validation_share("figures"),
     ),
     # rasc: 256 x 256, simplified XDoG lines and their regions
     "rasc-40k": CorpusRecipe(
-        styles=SIMPLE,
+        canvas=CanvasSettings(size=256),
+        styles=StyleSettings(xdog=0.0, xdog_simplified=1.0),
         regions=RegionSettings(lines=("xdog_simplified",)),
         validation_share=validation_share("rasc-40k"),
     ),

@@ -1,111 +1,36 @@
-"""What a corpus build will take: core hours, machine hours, bytes and requests, before anyone submits it.
+"""What a corpus build will take: core hours, GPU hours, machine hours, bytes and requests, before anyone submits it.
 
-Each step costs `fixed + per_megapixel * size`, fitted to milliseconds that `python -m benchmarks.operator_costs` has
-measured on one core; costs are linear in the size, so that of a distribution only the mean matters. Requests are
-counted from the layout of a corpus. What is not measured is an assumption, and each is told with the result.
+Steps cost what was measured (pipelines.cost_table). Requests are counted from the layout of a corpus. Networks run on
+the cluster's GPUs where it has some, else on its cores. What is not measured is an assumption, and each is told with
+the result.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.operators import Operator
+from dataprep.styles import StyleSettings
+from pipelines.build_lanes import lanes
 from pipelines.build_scan import PART_MAX, PART_MIN
 from pipelines.cluster import WorkerGroup
-from pipelines.errors import PipelineError
-from pipelines.extractors import corpus_operators
+from pipelines.cost_devices import RateGiven, gpu_hours, gpu_time
+from pipelines.cost_table import CostTable, PictureMix, StepCost, step_name
+from pipelines.extractors import corpus_operators, network_names
 from pipelines.settings import SettingsError, nearest
 from pipelines.task_tables import GROUPS_PER_FILE
 
-SHIPPED = Path(__file__).with_name("measured_costs.json")
-FORMAT = 1
 EFFICIENCY = 0.85  # of a bare pool of processes that calls the same functions: the bar of the corpus benchmark
 LIST_PAGE = 1000  # objects that one list request of S3 names
 OPEN_READS = 3  # requests that read one row group of a Parquet file: its size, its footer, the group
 COMMIT_WRITES = 5  # files, index, rejects, document, lineage
-SOURCE_FORMATS = ("jpeg", "png")
-SHARES = {"sketch_drawn": 0.0, "mask": 0.0}  # rows that have one: found pictures rarely bring them
-
-
-@dataclass(frozen=True)
-class Linear:
-    """`fixed` + `per_megapixel` times megapixels."""
-
-    fixed: float
-    per_megapixel: float
-
-    def at(self, megapixels: float) -> float:
-        return self.fixed + self.per_megapixel * megapixels
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """One step on one picture: milliseconds of one core, and bytes of what it makes (of the source, for `read`).
-
-    `worst`: largest relative distance of a measurement from the fitted line of milliseconds.
-    """
-
-    ms: Linear
-    bytes: Linear
-    worst: float = 0.0
-
-
-@dataclass(frozen=True)
-class CostTable:
-    """Step -> source format -> cost; `measured` says when, on what machine and on what pictures."""
-
-    measured: Mapping[str, Any]
-    steps: Mapping[str, Mapping[str, StepCost]]
-    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def step(self, name: str, jpeg_share: float) -> StepCost:
-        """The cost of a step for a mixture of JPEG and PNG sources. PipelineError where it was never measured."""
-        if name not in self.steps:
-            raise PipelineError(
-                f"there is no measurement of {name!r}: run python -m benchmarks.operator_costs --out FILE with this "
-                "recipe, and give the file with --costs"
-            )
-        jpeg, png = (self.steps[name][kind] for kind in SOURCE_FORMATS)
-        return StepCost(
-            _mixed(jpeg.ms, png.ms, jpeg_share), _mixed(jpeg.bytes, png.bytes, jpeg_share), max(jpeg.worst, png.worst)
-        )
-
-
-@dataclass(frozen=True)
-class PictureMix:
-    """What the pictures are like. `origin` says where the figures come from."""
-
-    name: str
-    megapixels: float  # mean
-    jpeg_share: float
-    origin: str
-
-    def __post_init__(self) -> None:
-        if not self.megapixels > 0 or not 0 <= self.jpeg_share <= 1:
-            raise ValueError("megapixels must be positive and jpeg_share in [0, 1]")
-
-
-def log_normal_mean(median: float, sigma: float) -> float:
-    """The mean of a log-normal distribution: median * exp(sigma^2 / 2)."""
-    return median * math.exp(sigma**2 / 2)
-
-
-MIXES = {
-    mix.name: mix
-    for mix in (
-        PictureMix("danbooru", log_normal_mean(1.0, 0.8), 0.7, "assumed: log-normal, median 1.0, sigma 0.8; 70 % JPEG"),
-        PictureMix("danbooru-512", 0.512**2, 1.0, "512 x 512 JPEG, the size of the 512px folder"),
-    )
-}
+SHARES = {"sketch_drawn": 0.0, "mask": 0.0}  # rows that bring one: found pictures rarely do
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. `shares`: column -> share of rows that have a value, 1 where not named."""
+    """What is asked for. `shares`: column -> share of rows that bring a value (drawn sketches, masks)."""
 
     name: str
     recipe: CorpusRecipe
@@ -114,15 +39,30 @@ class Request:
     store: str = "s3"  # or "disk"
     rebuild: tuple[str, ...] = ()  # only these columns and what is made from them; empty: everything
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
+    given: RateGiven = field(default_factory=RateGiven)
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.store not in ("s3", "disk"):
             raise ValueError("rows must be at least 1 and store s3 or disk")
 
+    @property
+    def shards(self) -> int:
+        return math.ceil(self.rows / self.recipe.shard_rows)
+
+    def share(self, step: Operator) -> float:
+        """The share of rows for which a step computes a value."""
+        style = step.column.removeprefix("sketch_")
+        if hasattr(StyleSettings, style):
+            return 1 - math.prod(1 - share for share in self.recipe.styles.wanted_by(style).values())
+        brought = self.shares.get(step.column)
+        if step.network is not None:
+            return 1 - (brought or 0.0)  # what a row brings needs no network
+        return 1.0 if brought is None else brought
+
 
 @dataclass(frozen=True)
 class Line:
-    """One step over all rows. Bytes and requests are totals."""
+    """One step over all rows. Bytes and requests are totals; `gpu_hours` of one device."""
 
     step: str
     ms: float  # of one core, on the mean picture
@@ -132,34 +72,44 @@ class Line:
     gets: int = 0
     puts: int = 0
     lists: int = 0
+    gpu_ms: float = 0.0
+    gpu_hours: float = 0.0
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase that the cluster works through: its lines, the tasks it falls into, and its time on the machines."""
+    """A phase that machines work through: its lines, the tasks it falls into, and its time on them."""
 
     name: str
     lines: tuple[Line, ...]
     tasks: int
     hours: float
     machine_hours: float
+    group: WorkerGroup
 
     @property
     def core_hours(self) -> float:
         return sum(line.core_hours for line in self.lines)
 
+    @property
+    def gpu_hours(self) -> float:
+        return sum(line.gpu_hours for line in self.lines)
+
 
 @dataclass(frozen=True)
 class Forecast:
-    """The whole. `cost` None where a price is not known."""
+    """The whole."""
 
     name: str
     rows: int
-    group: WorkerGroup
     phases: tuple[Phase, ...]
-    cost: float | None
     assumptions: tuple[str, ...]
     estimate: bool = False  # whether more than arithmetic stands between the measurements and the hours
+
+    @property
+    def groups(self) -> tuple[WorkerGroup, ...]:
+        """The kinds of machines that work, each once."""
+        return tuple(dict.fromkeys(phase.group for phase in self.phases))
 
     @property
     def hours(self) -> float:
@@ -169,37 +119,65 @@ class Forecast:
     def machine_hours(self) -> float:
         return sum(phase.machine_hours for phase in self.phases)
 
+    @property
+    def gpu_hours(self) -> float:
+        return sum(phase.gpu_hours for phase in self.phases)
 
-def load_costs(path: str | Path = SHIPPED) -> CostTable:
-    """A file of `benchmarks.operator_costs`. Raises PipelineError where it is none."""
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise PipelineError(f"{path}: format {document['format']} is not {FORMAT}, the one this version reads")
-        steps = {
-            name: {kind: _step_cost(cost) for kind, cost in kinds.items()} for name, kinds in document["steps"].items()
-        }
-        return CostTable(document["measured"], steps, document.get("training", {}))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(f"{path}: no file of benchmarks.operator_costs ({error})") from error
+    @property
+    def cost(self) -> float | None:
+        """None where the price of a machine that works is not known."""
+        prices = [phase.group.cost(phase.machine_hours, phase.hours) for phase in self.phases]
+        return None if None in prices else sum(price for price in prices if price is not None)
 
 
-def forecast_corpus(asked: Request, table: CostTable, group: WorkerGroup) -> Forecast:
-    """What a build of `asked` takes on `group`; every picture is counted as one that becomes a row."""
-    all_steps = corpus_operators(asked.recipe)
-    wanted = _wanted(all_steps, asked.rebuild)
-    phases = [] if asked.rebuild else [_scan_phase(asked, table, group)]
-    phases.append(_column_phase(asked, table, group, all_steps, wanted))
-    hours = sum(phase.hours for phase in phases)
-    machine_hours = sum(phase.machine_hours for phase in phases)
-    return Forecast(
-        name=asked.name,
-        rows=asked.rows,
-        group=group,
-        phases=tuple(phases),
-        cost=group.cost(machine_hours, hours),
-        assumptions=tuple(_assumptions(asked, table, group, [step.column for step in wanted])),
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """A request with what its steps cost, and the machines for steps without networks and with them."""
+
+    request: Request
+    table: CostTable
+    group: WorkerGroup
+    gpus: WorkerGroup | None
+
+    @property
+    def seen(self) -> PictureMix:
+        """What operators see: the pictures, or the canvas on which each lies."""
+        canvas, mix = self.request.recipe.canvas.size, self.request.mix
+        return PictureMix("canvas", canvas**2 / 1e6, 0.0, "the recipe's canvas") if canvas else mix
+
+    def cost(self, step: Operator) -> StepCost:
+        """What is done to a picture beside the network; the treatment of its strokes included."""
+        own = self.table.step(step_name(step), self.seen.jpeg_share)
+        return own.then(self.table.step("strokes", self.seen.jpeg_share)) if "strokes" in step.settings else own
+
+    def gpu(self, step: Operator) -> tuple[float, str, bool]:
+        """(milliseconds, how they are known, whether that is an estimate) of a GPU on the mean picture."""
+        assert self.gpus is not None
+        known, networks = self.table.network(step_name(step)), self.request.recipe.networks
+        time = gpu_time(known, self.seen.megapixels, networks, self.gpus, self.request.given)
+        return time.ms, time.origin, time.estimate
+
+
+def forecast_corpus(
+    request: Request, table: CostTable, group: WorkerGroup, gpus: WorkerGroup | None = None
+) -> Forecast:
+    """What a build takes on `group`, its networks on `gpus` where given; every picture is counted as a row."""
+    asked = _Asked(request, table, group, gpus)
+    steps = corpus_operators(request.recipe)
+    wanted = _wanted(steps, request.rebuild)
+    by_lane = [[step for step in wanted if step.column in lane.columns] for lane in lanes(steps)]
+    phases = [] if request.rebuild else [_scan_phase(asked)]
+    for number, lane in enumerate(lane for lane in by_lane if lane):
+        phases.append(_lane_phase(asked, lane, len(steps), is_first=number == 0))
+    on_gpu = [asked.gpu(step) for step in wanted if step.network is not None and gpus is not None]
+    said = [*_assumptions(asked, wanted), *dict.fromkeys(origin for _, origin, _ in on_gpu)]
+    return Forecast(request.name, request.rows, tuple(phases), tuple(said), any(guess for _, _, guess in on_gpu))
+
+
+def takes_gpus(recipe: CorpusRecipe, groups: Sequence[WorkerGroup]) -> bool:
+    """Whether the recipe's networks run on GPUs where these machines are."""
+    wanted = recipe.networks.device
+    return bool(network_names(recipe)) and (wanted == "cuda" or (wanted == "auto" and any(g.devices for g in groups)))
 
 
 def pool_hours(core_hours: float, tasks: int, cores: int) -> float:
@@ -221,40 +199,58 @@ def _wanted(steps: Sequence[Operator], rebuild: Sequence[str]) -> list[Operator]
     return renewed
 
 
-def _scan_phase(asked: Request, table: CostTable, group: WorkerGroup) -> Phase:
-    rows, s3 = asked.rows, asked.store == "s3"
+def _scan_phase(asked: _Asked) -> Phase:
+    rows, mix = asked.request.rows, asked.request.mix
     part = min(PART_MAX, max(PART_MIN, rows // 16))
     tasks = math.ceil(rows / part)
-    scan = _line("scan", rows, table.step("scan", asked.mix.jpeg_share), asked.mix, reads_source=True, gets=rows)
+    scan = _line("scan", rows, asked.table.step("scan", mix.jpeg_share), mix, reads_source=True, gets=rows)
     tables = math.ceil(tasks / GROUPS_PER_FILE)
     # Each part is written by its task, and read by the driver once.
     parts = Line("tasks and records", 0, 0, gets=OPEN_READS * 2 * tasks, puts=tables + tasks)
     lists = Line("list the source", 0, 0, lists=math.ceil(rows / LIST_PAGE))
-    return _phase("scan", [lists, scan, parts], tasks, group, s3)
+    return _phase("scan", [lists, scan, parts], tasks, asked, None)
 
 
-def _column_phase(
-    asked: Request, table: CostTable, group: WorkerGroup, steps: Sequence[Operator], wanted: Sequence[Operator]
-) -> Phase:
-    rows, mix, s3 = asked.rows, asked.mix, asked.store == "s3"
-    shards = math.ceil(rows / asked.recipe.shard_rows)
-    there = len(steps) + 1 if asked.rebuild else 1 / shards  # files of a shard; an empty prefix is one request too
-    lines = [
-        Line("list what lies there", 0, 0, lists=math.ceil(shards * there / LIST_PAGE)),
-        _line("read and decode", rows, table.step("read", mix.jpeg_share), mix, reads_source=True, gets=rows),
-    ]
-    made = {step.column for step in wanted}
-    for step in wanted:
-        upstream = [needed.column for needed in step.inputs if needed.column not in made]
-        share = asked.shares.get(step.column, 1.0)
-        cost = table.step(step.column, mix.jpeg_share)
-        read = sum(table.step(column, mix.jpeg_share).bytes.at(mix.megapixels) for column in upstream) * rows
-        lines.append(_line(step.column, rows * share, cost, mix, puts=shards, gets=shards * len(upstream), read=read))
-    if not asked.rebuild:
-        lines.append(_line("row", rows, table.step("row", mix.jpeg_share), mix, puts=shards))
+def _lane_phase(asked: _Asked, steps: Sequence[Operator], columns: int, *, is_first: bool) -> Phase:
+    """The steps that one worker takes on a shard in one go; the first lane has the requests of the whole besides."""
+    request, mix = asked.request, asked.request.mix
+    reading = asked.table.step("read", mix.jpeg_share)
+    lines = [_line("read and decode", request.rows, reading, mix, reads_source=True, gets=request.rows)]
+    lines += [_step_line(asked, step, {made.column for made in steps}) for step in steps]
+    if is_first:
+        lines = [*_around(asked, columns), *lines]
+        if not request.rebuild:
+            cost = asked.table.step("row", mix.jpeg_share)
+            lines.append(_line("row", request.rows, cost, mix, puts=request.shards))
+    has_networks = any(step.network is not None for step in steps)
+    name = "networks" if has_networks else "columns"
+    return _phase(name, lines, request.shards, asked, asked.gpus if has_networks else None)
+
+
+def _around(asked: _Asked, columns: int) -> Iterator[Line]:
+    """The requests that belong to no column."""
+    shards = asked.request.shards
+    there = columns + 1 if asked.request.rebuild else 1 / shards  # files of a shard; an empty prefix is one request too
+    yield Line("list what lies there", 0, 0, lists=math.ceil(shards * there / LIST_PAGE))
     tables = math.ceil(shards / GROUPS_PER_FILE)
-    lines.append(Line("tasks and commit", 0, 0, gets=OPEN_READS * shards, puts=tables + COMMIT_WRITES))
-    return _phase("columns", lines, shards, group, s3)
+    yield Line("tasks and commit", 0, 0, gets=OPEN_READS * shards, puts=tables + COMMIT_WRITES)
+
+
+def _step_line(asked: _Asked, step: Operator, made: set[str]) -> Line:
+    """A column over all rows; `made` are the columns of its lane, the others are read from their files."""
+    request, mix = asked.request, asked.seen
+    upstream = [needed for needed in step.inputs if needed.column not in made]
+    read = sum(asked.cost(needed).bytes.at(mix.megapixels) * request.share(needed) for needed in upstream)
+    rows = request.rows * request.share(step)
+    puts, gets = request.shards, request.shards * len(upstream)
+    line = _line(step.column, rows, asked.cost(step), mix, puts=puts, gets=gets, read=read * request.rows)
+    if step.network is None:
+        return line
+    if asked.gpus is None:
+        ms = asked.table.network(step_name(step)).ms.at(mix.megapixels)
+        return replace(line, ms=line.ms + ms, core_hours=line.core_hours + ms * rows / 3.6e6)
+    ms, _, _ = asked.gpu(step)
+    return replace(line, gpu_ms=ms, gpu_hours=ms * rows / 3.6e6)
 
 
 def _line(
@@ -273,29 +269,25 @@ def _line(
     return Line(name, ms, ms * rows / 3.6e6, read, written, gets, puts)
 
 
-def _phase(name: str, lines: Sequence[Line], tasks: int, group: WorkerGroup, s3: bool) -> Phase:
-    if not s3:
-        lines = [Line(line.step, line.ms, line.core_hours, line.read_bytes, line.written_bytes) for line in lines]
-        lines = [line for line in lines if line.core_hours or line.written_bytes]
-    hours = pool_hours(sum(line.core_hours for line in lines), tasks, group.cores)
-    used = min(group.machines, math.ceil(tasks / group.cpus))
-    return Phase(name, tuple(lines), tasks, hours, hours * used)
+def _phase(name: str, lines: Sequence[Line], tasks: int, asked: _Asked, gpus: WorkerGroup | None) -> Phase:
+    if asked.request.store != "s3":
+        lines = [replace(line, gets=0, puts=0, lists=0) for line in lines if line.core_hours or line.written_bytes]
+    core_hours = sum(line.core_hours for line in lines)
+    group = gpus or asked.group
+    if gpus is None:
+        hours, per_machine = pool_hours(core_hours, tasks, group.cores), group.cpus
+    else:
+        networks = asked.request.recipe.networks
+        device_hours = sum(line.gpu_hours for line in lines)
+        hours = gpu_hours(device_hours, core_hours, tasks, networks, gpus) / EFFICIENCY
+        per_machine = gpus.gpus * networks.per_gpu
+    used = min(group.machines, math.ceil(tasks / per_machine))
+    return Phase(name, tuple(lines), tasks, hours, hours * used, group)
 
 
-def _step_cost(fields: Mapping[str, Any]) -> StepCost:
-    return StepCost(Linear(*fields["ms"]), Linear(*fields["bytes"]), fields["worst"])
-
-
-def _mixed(one: Linear, other: Linear, share: float) -> Linear:
-    return Linear(
-        share * one.fixed + (1 - share) * other.fixed,
-        share * one.per_megapixel + (1 - share) * other.per_megapixel,
-    )
-
-
-def _assumptions(asked: Request, table: CostTable, group: WorkerGroup, columns: Sequence[str]) -> list[str]:
-    measured, mix = table.measured, asked.mix
-    worst = max(table.step(column, mix.jpeg_share).worst for column in columns)
+def _assumptions(asked: _Asked, steps: Sequence[Operator]) -> list[str]:
+    measured, request, mix = asked.table.measured, asked.request, asked.request.mix
+    worst = max(asked.cost(step).worst for step in steps)
     lines = [
         f"measured: milliseconds and bytes of one core of {measured['machine']}, {measured['date']}, on "
         f"{measured['pictures']}; the fitted lines miss a measurement by at most {worst:.0%}",
@@ -304,5 +296,12 @@ def _assumptions(asked: Request, table: CostTable, group: WorkerGroup, columns: 
         "assumed: every picture becomes a row; the store keeps up; machines start at once and stop at the end",
         "not counted: listing, planning and commit on the driver, network, storage and its requests in money",
     ]
-    lines += [f"assumed: {share:.0%} of the rows have {column}" for column, share in asked.shares.items()]
-    return [*lines, *group.notes]
+    lines += [f"assumed: {share:.0%} of the rows bring a {column}" for column, share in request.shares.items()]
+    if any(step.network is not None for step in steps):
+        lines += [
+            f"measured: networks in float32 with random weights of the published shapes, {measured.get('networks')}; "
+            "bytes of line art and masks by stand-ins",
+            "phases are counted one after another; where networks have GPUs they overlap",
+        ]
+    notes = [note for group in (asked.group, asked.gpus) if group for note in group.notes]
+    return [*lines, *dict.fromkeys(notes)]

@@ -3,47 +3,55 @@
 from dataclasses import asdict
 from typing import Any
 
+from pipelines.cluster import WorkerGroup
 from pipelines.cost import Forecast, Line
 
-HEADS = ("step", "ms a picture", "core hours", "read", "written", "GET", "PUT", "LIST")
+HEADS = ("step", "ms a picture", "core hours", "GPU ms", "GPU hours", "read", "written", "GET", "PUT", "LIST")
 COUNTS = ("read_bytes", "written_bytes", "gets", "puts", "lists")
+_SUMS = (*COUNTS, "core_hours", "gpu_hours")
 
 
 def document(forecast: Forecast) -> dict[str, Any]:
     """JSON-able; hours and money unrounded."""
-    totals = {name: sum(getattr(line, name) for line in _lines(forecast)) for name in COUNTS}
+    totals = {name: sum(getattr(line, name) for line in _lines(forecast)) for name in _SUMS}
     totals |= {"hours": forecast.hours, "machine_hours": forecast.machine_hours, "cost": forecast.cost}
     return asdict(forecast) | {"totals": totals}
 
 
 def text(forecast: Forecast) -> str:
-    """The headline, a line for each step, and every assumption."""
-    rows: list[tuple[str, ...]] = [HEADS]
+    """The headline, a line for each step, and every assumption; columns that nothing stands in are left out."""
+    rows: list[tuple[str, ...]] = []
     for phase in forecast.phases:
-        rows.append((f"{phase.name}: {duration(phase.hours)}", "", _number(phase.core_hours), "", "", "", "", ""))
-        rows += [_cells(line) for line in phase.lines]
-    rows.append(_cells(_total(forecast), "total"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+        hours = Line(f"{phase.name}: {duration(phase.hours)}", 0, phase.core_hours, gpu_hours=phase.gpu_hours)
+        rows += [_cells(hours), *(_cells(line, f"  {line.step}") for line in phase.lines)]
+    rows.append(_cells(_total(forecast)))
+    used = [column for column in range(len(HEADS)) if any(row[column] for row in rows)]
+    rows = [tuple(row[column] for column in used) for row in (HEADS, *rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(used))]
     table = [_aligned(row, widths) for row in rows]
     return "\n".join([headline(forecast), "", *table, "", *(f"- {line}" for line in forecast.assumptions)])
 
 
 def headline(forecast: Forecast) -> str:
     """What, where, how long, how much."""
-    group = forecast.group
-    kind = f" ({group.instance})" if group.instance else ""
-    devices = f", {group.gpus} GPUs" if group.gpus else ""
+    unpriced = " ".join(f"--price {group.name}=AMOUNT" for group in forecast.groups if group.price is None)
     money = (
-        f"price {forecast.cost:,.2f}"
-        if forecast.cost is not None
-        else (f"no price known: give --price {group.name}=AMOUNT of a machine and hour")
+        f"no price known: give {unpriced} of a machine and hour"
+        if forecast.cost is None
+        else f"price {forecast.cost:,.2f}"
     )
     mark = "estimate, " if forecast.estimate else ""
-    machines = f"{group.machines} x {group.name}{kind} of {group.cpus} CPUs{devices}"
+    machines = " and ".join(_machines(group) for group in forecast.groups)
     return (
         f"{forecast.name}, {forecast.rows:,} rows, on {machines}: "
         f"{mark}{duration(forecast.hours)}, {forecast.machine_hours:,.2f} machine hours, {money}"
     )
+
+
+def _machines(group: WorkerGroup) -> str:
+    kind = f" ({group.instance})" if group.instance else ""
+    devices = f", {group.gpus} GPUs" if group.gpus else ""
+    return f"{group.machines} x {group.name}{kind} of {group.cpus} CPUs{devices}"
 
 
 def duration(hours: float) -> str:
@@ -59,19 +67,21 @@ def _lines(forecast: Forecast) -> list[Line]:
 
 
 def _total(forecast: Forecast) -> Line:
-    sums = {name: sum(getattr(line, name) for line in _lines(forecast)) for name in (*COUNTS, "core_hours")}
-    return Line("total", 0.0, **sums)
+    return Line("total", 0.0, **{name: sum(getattr(line, name) for line in _lines(forecast)) for name in _SUMS})
 
 
 def _cells(line: Line, name: str = "") -> tuple[str, ...]:
     return (
-        name or f"  {line.step}",
-        f"{line.ms:,.2f}" if line.ms else "",
-        _number(line.core_hours),
-        _bytes(line.read_bytes),
-        _bytes(line.written_bytes),
+        name or line.step,
+        *(_milliseconds(line.ms), _number(line.core_hours)),
+        *(_milliseconds(line.gpu_ms), _number(line.gpu_hours)),
+        *(_bytes(line.read_bytes), _bytes(line.written_bytes)),
         *(f"{count:,}" if count else "" for count in (line.gets, line.puts, line.lists)),
     )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.2f}" if value else ""
 
 
 def _number(value: float) -> str:

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from dataprep.buckets import V1_BUCKETS, bucket_size, expanded
 from dataprep.columns import ROW_GROUP_ROWS
 from pipelines.cluster import WorkerGroup
-from pipelines.cost import CostTable, Forecast, Line, Phase, PictureMix
+from pipelines.cost import Forecast, Line, Phase
+from pipelines.cost_devices import TRAINING, RateGiven, peak_of
+from pipelines.cost_table import CostTable, PictureMix
 from pipelines.errors import PipelineError
 from pipelines.recipes import StageRecipe, with_length
-
-# Dense bf16 TFLOPS of one device, from the makers' data sheets, by the instances that carry it.
-PEAKS = {"p4d.24xlarge": ("A100", 312.0), "p4de.24xlarge": ("A100", 312.0), "p5.48xlarge": ("H100 SXM", 989.0)}
-UTILISATION = 0.28  # of the peak: what MosaicML's published 36.3 images a second of an A100 (SD2, 512 x 512) come to
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,6 @@ class Rate:
     images_per_s: float
     origin: str
     estimate: bool
-
-
-@dataclass(frozen=True)
-class RateGiven:
-    """What the user says of the devices; None where nothing."""
-
-    images_per_s: float | None = None
-    peak_tflops: float | None = None
-    utilisation: float | None = None
 
 
 def rate_of(recipe: StageRecipe, table: CostTable, group: WorkerGroup, given: RateGiven) -> Rate:
@@ -49,15 +38,16 @@ def rate_of(recipe: StageRecipe, table: CostTable, group: WorkerGroup, given: Ra
         origin = f"measured: {measured['images_per_s']:.3g} images a second on one {measured['device']}"
         scaled = "" if area == 1 else f", for {area:.2g} of its pixels (assumed: in proportion)"
         return Rate(measured["images_per_s"] / area, f"{origin}, {measured['date']}{scaled}", area != 1)
-    device, peak = ("given", given.peak_tflops) if given.peak_tflops else PEAKS.get(group.instance, ("", None))
+    peak = peak_of(group, given)
     if peak is None or not known:
         raise PipelineError(
             f"nothing is known of the speed of {recipe.stage} ({recipe.model_size}) on {group.name}: give "
             "--images-per-second of one device, or --peak-tflops"
         )
-    flops, share = known["flops"] * area, given.utilisation or UTILISATION
-    rate = peak * 1e12 * share / flops
-    origin = f"{flops / 1e12:.2f} TFLOP an image (counted) at {share:.0%} (assumed) of {peak:g} TFLOPS ({device})"
+    device, tflops = peak
+    flops, share = known["flops"] * area, given.utilisation or TRAINING
+    rate = tflops * 1e12 * share / flops
+    origin = f"{flops / 1e12:.2f} TFLOP an image (counted) at {share:.0%} (assumed) of {tflops:g} TFLOPS ({device})"
     return Rate(rate, f"estimate: {rate:.3g} images a second and device: {origin}", True)
 
 
@@ -82,7 +72,7 @@ def forecast_stage(
     # A sample and its reference are one row: one row group of each column.
     line = Line("read samples", 0, 0, read_bytes=read, gets=recipe.images * len(opened))
     steps = math.ceil(recipe.images / recipe.batch_size)
-    train = Phase(f"{steps:,} steps of {recipe.batch_size}", (line,), steps, hours, hours * group.machines)
+    train = Phase(f"{steps:,} steps of {recipe.batch_size}", (line,), steps, hours, hours * group.machines, group)
     assumptions = (
         rate.origin,
         f"{recipe.images:,} images: {length}",
@@ -93,8 +83,7 @@ def forecast_stage(
         "not counted: validation, sampling, checkpoints, start-up",
         *group.notes,
     )
-    cost = group.cost(train.machine_hours, hours)
-    return Forecast(recipe.stage, rows, group, (train,), cost, assumptions, rate.estimate)
+    return Forecast(recipe.stage, rows, (train,), assumptions, rate.estimate)
 
 
 def mean_area(recipe: StageRecipe) -> float:

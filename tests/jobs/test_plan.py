@@ -50,3 +50,13 @@ def test_a_cluster_file_that_is_none_is_refused(tmp_path):
     assert (
         "no cluster file" in irodori("plan", "plain", "--rows", "5", "--cluster", "c.yaml", cwd=tmp_path, code=1).stderr
     )
+
+
+def test_a_recipe_of_a_paper_is_forecast_for_the_rows_that_the_paper_counts():
+    told = irodori("plan", "danbooru-6m", "--cluster", CLUSTER).stdout
+    assert "danbooru-6m, 6,000,000 rows, on 20 x cpu_worker (c7i.16xlarge)" in told
+    assert "and 4 x gpu_worker (p5.48xlarge) of 192 CPUs, 8 GPUs: estimate, " in told
+    on_cores = json.loads(irodori("plan", "rasc-40k", "--set", "networks.device=cpu", "--json").stdout)
+    assert on_cores["rows"] == 41_969
+    assert on_cores["totals"]["gpu_hours"] == 0
+    assert "--rows N is needed" in irodori("plan", "plain", code=2).stderr

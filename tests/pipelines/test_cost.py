@@ -13,22 +13,11 @@ from benchmarks.operator_costs import fitted, measure_steps, relative_line
 from pipelines.build import run_build
 from pipelines.cluster import WorkerGroup, group_for, read_cluster, this_machine
 from pipelines.corpus_recipes import CORPUS_RECIPES
-from pipelines.cost import (
-    EFFICIENCY,
-    MIXES,
-    SHARES,
-    CostTable,
-    Linear,
-    PictureMix,
-    Request,
-    StepCost,
-    forecast_corpus,
-    load_costs,
-    log_normal_mean,
-    pool_hours,
-)
+from pipelines.cost import EFFICIENCY, SHARES, Request, forecast_corpus, pool_hours
+from pipelines.cost_devices import TRAINING, RateGiven
+from pipelines.cost_table import MIXES, CostTable, Linear, PictureMix, StepCost, load_costs, log_normal_mean
 from pipelines.cost_text import document, duration, text
-from pipelines.cost_training import UTILISATION, RateGiven, forecast_stage, mean_area
+from pipelines.cost_training import forecast_stage, mean_area
 from pipelines.engines import in_process
 from pipelines.errors import PipelineError
 from pipelines.recipes import stage_recipe
@@ -146,7 +135,7 @@ def test_the_text_says_what_is_measured_assumed_and_unknown():
     assert "no price known: give --price cpu=AMOUNT" in told
     assert "measured: milliseconds and bytes of one core of a toy, 2030-01-01" in told
     assert "2.00 megapixels a picture in the mean, 100% JPEG (given)" in told
-    assert "assumed: 0% of the rows have mask" in told
+    assert "assumed: 0% of the rows bring a mask" in told
     assert json.loads(json.dumps(document(forecast_corpus(ask(), TABLE, GROUP))))["rows"] == ROWS
 
 
@@ -174,7 +163,7 @@ def test_without_a_measured_rate_operations_over_a_share_of_the_peak_are_an_esti
     mix, recipe = PictureMix("toy", 2.0, 1.0, "given"), stage_recipe("v1.refine", "base")
     forecast = forecast_stage(recipe, 1000, TABLE, group, mix, RateGiven(), SHARES)
     assert forecast.estimate
-    assert forecast.hours == pytest.approx(2048 / (989e12 * UTILISATION / 1e12 * 8) / 3600)
+    assert forecast.hours == pytest.approx(2048 / (989e12 * TRAINING / 1e12 * 8) / 3600)
     assert "estimate: " in text(forecast)
     with pytest.raises(PipelineError, match="give --images-per-second"):
         forecast_stage(recipe, 1000, TABLE, replace(group, instance="x"), mix, RateGiven(), SHARES)

@@ -1,0 +1,73 @@
+"""How fast a device is: what the user says, what was measured, or a share of the peak, which makes an estimate."""
+
+import math
+from dataclasses import dataclass
+
+from dataprep.networks import NetworkSettings
+from pipelines.cluster import WorkerGroup
+from pipelines.cost_table import NetworkCost
+from pipelines.errors import PipelineError
+
+# Dense bf16 TFLOPS of one device, from the makers' data sheets, by the instances that carry it.
+PEAKS = {"p4d.24xlarge": ("A100", 312.0), "p4de.24xlarge": ("A100", 312.0), "p5.48xlarge": ("H100 SXM", 989.0)}
+TF32 = 0.5  # of that peak: float32 convolutions and products on these devices, where TF32 is allowed
+TRAINING = 0.28  # of the peak: what MosaicML's published 36.3 images a second of an A100 (SD2, 512 x 512) come to
+EXTRACTION = 0.2  # of the peak, assumed: U-Nets of 32 to 512 channels, single pictures or small batches
+
+
+@dataclass(frozen=True)
+class RateGiven:
+    """What the user says of the devices; None where nothing."""
+
+    images_per_s: float | None = None
+    peak_tflops: float | None = None
+    utilisation: float | None = None
+
+
+@dataclass(frozen=True)
+class GPUTime:
+    """Milliseconds of one GPU on one picture; `origin` says how they are known."""
+
+    ms: float
+    origin: str
+    estimate: bool
+
+
+def peak_of(group: WorkerGroup, given: RateGiven) -> tuple[str, float] | None:
+    """(device, dense bf16 TFLOPS) of one device of the group, where it is known."""
+    return ("given", given.peak_tflops) if given.peak_tflops else PEAKS.get(group.instance)
+
+
+def gpu_time(
+    cost: NetworkCost, megapixels: float, networks: NetworkSettings, group: WorkerGroup, given: RateGiven
+) -> GPUTime:
+    """Of one network on a picture. PipelineError where neither a measurement nor a peak is known.
+
+    A measurement counts for the device it was made on; a peak that the user gives is taken instead of it.
+    """
+    precision = networks.precision if networks.precision in cost.half else "float32"
+    if precision in cost.gpu and not (given.peak_tflops or given.utilisation):
+        line, device = cost.gpu[precision]
+        return GPUTime(line.at(megapixels), f"measured: networks in {precision} on one {device}", False)
+    peak = peak_of(group, given)
+    if peak is None:
+        raise PipelineError(
+            f"nothing is known of the speed of networks on {group.name}: give --peak-tflops of one device, or "
+            "--set networks.device=cpu"
+        )
+    device, tflops = peak
+    share, reached = given.utilisation or EXTRACTION, tflops * (TF32 if precision == "float32" else 1.0)
+    ms = 1e3 * cost.flops.at(megapixels) / (reached * 1e12 * share)
+    origin = f"estimate: networks in {precision}: counted operations at {share:.0%} (assumed) of {reached:g} TFLOPS"
+    return GPUTime(ms, f"{origin} ({device})", True)
+
+
+def gpu_hours(
+    device_hours: float, core_hours: float, tasks: int, networks: NetworkSettings, group: WorkerGroup
+) -> float:
+    """Hours of the work of actors that share GPUs, before any loss.
+
+    An actor's cores and its GPU take turns, so that a GPU is busy only as far as its actors together keep it so.
+    """
+    actors = max(1, min(networks.actors or networks.per_gpu * group.devices, group.cores // networks.cpus, tasks))
+    return max(device_hours / group.devices, math.ceil(tasks / actors) * (device_hours + core_hours) / tasks)
