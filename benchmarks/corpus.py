@@ -7,19 +7,16 @@ quick, rough run. Times want a machine that does nothing else.
 
 import argparse
 import json
-import multiprocessing
 import platform
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from benchmarks.measuring import Section, markdown, source_of
+from benchmarks.measuring import Section, fresh, markdown, source_of
 from pipelines.versions import VERSION
 
 Run = Callable[[argparse.Namespace, str, Path], Section]
@@ -55,24 +52,18 @@ def memory_section(arguments: argparse.Namespace, source: str, out: Path) -> Sec
     return corpus_memory.run(source, arguments.rows, out, arguments.workers)
 
 
-def _fresh(section: Callable[..., Section], *given: Any) -> Section:
-    """The section in a process of its own, which may have children."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(section, *given).result()
-
-
 def reader_section(arguments: argparse.Namespace, source: str, out: Path) -> Section:
     from benchmarks import corpus_reader
 
     # The DataLoader forks, and a process that has run other sections holds threads and locks that a fork would copy.
     sizes = (arguments.rows, arguments.batches, arguments.runs)
-    return _fresh(corpus_reader.run, source, *sizes, out, arguments.workers)
+    return fresh(corpus_reader.run, source, *sizes, out, arguments.workers)
 
 
 def scale_section(arguments: argparse.Namespace, _: str, out: Path) -> Section:
     from benchmarks import corpus_scale
 
-    return _fresh(corpus_scale.run, arguments.scale_rows, out)  # the peak of memory is that of this section
+    return fresh(corpus_scale.run, arguments.scale_rows, out)  # the peak of memory is that of this section
 
 
 SECTIONS: dict[str, Run] = {

@@ -4,9 +4,11 @@ Times are CPU time of this process on one thread, so that a rate is a rate per c
 rotates, each after a call that is not counted (the memory that the one before gave back has to be fetched again).
 """
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,12 @@ def take_turns(rivals: Mapping[str, Callable[[Any], Any]], jobs: Sequence[Any], 
                 rivals[name](job)
             seconds[name].append(time.process_time() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def fresh(work: Callable[..., Any], *given: Any) -> Any:
+    """`work(*given)` in a process of its own, which may have children; its memory goes with it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(work, *given).result()
 
 
 def markdown(section: Section) -> str:

@@ -1,9 +1,10 @@
 """Measures what `irodori plan` reckons with. `python -m benchmarks.operator_costs --source FOLDER`
 
-Each step of the corpus recipe runs on one core over pictures of several sizes, as JPEG and as PNG: the scan of an item,
-reading and decoding it, every operator with the writing and describing of its column. Times are CPU time of this
-process, the least of `--repeats`, so that a busy machine changes little. For each step a line, fixed + per megapixel,
-is fitted by least squares of relative errors; so are the bytes of what it makes. `--training SIZE` instead counts the
+Each step of a build runs on one core over pictures of several sizes, as JPEG and as PNG: the scan of an item, reading
+and decoding it, every operator with the writing and describing of its column; then the networks, with random weights of
+the published shapes (benchmarks.network_costs). Times are CPU time of this process, the least of `--repeats`, so that a
+busy machine changes little. For each step a line, fixed + per megapixel, is fitted by least squares of relative errors;
+so are the bytes of what it makes. `--device cuda` measures the networks on a GPU instead. `--training SIZE` counts the
 floating-point operations of a training image on the meta device and measures images a second on `--device`.
 The result is merged into `--out`, a JSON file.
 """
@@ -17,27 +18,34 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.measuring import fresh
 from dataprep.classical import gray_of
 from dataprep.columns import ColumnWriter, describe
 from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.guard import Guard
 from dataprep.identity import content_id
 from dataprep.lineart import XDoGSettings, xdog
+from dataprep.networks import NetworkSettings
 from dataprep.operators import RowInput
 from dataprep.pictures import decode, encode_png
 from dataprep.scan import ListedItem, scan
 from dataprep.schema import ROW_SCHEMA
 from dataprep.sources import SUFFIXES, SourceItem
+from dataprep.strokes import StrokeSettings, even_strokes
+from dataprep.styles import StyleSettings
 from pipelines.corpus_recipes import CORPUS_RECIPES
-from pipelines.cost import FORMAT, SHIPPED, SOURCE_FORMATS
+from pipelines.cost_table import FORMAT, SHIPPED, SOURCE_FORMATS
 from pipelines.extractors import corpus_operators
 
+EVERYTHING = CorpusRecipe(styles=StyleSettings(xdog=1.0, xdog_common=1.0))  # every operator without a network
+NETWORK_MEGAPIXELS = (0.25, 1.0)
 JPEG_QUALITY = 92
 TAGS = [f"made up tag {number}" for number in range(30)]
 SHIPPED_PICTURES = Path(__file__).parents[1] / "dataprep" / "assets" / "pictures"
@@ -51,7 +59,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--megapixels", type=float, nargs="+", default=[0.25, 1.0, 2.0, 4.0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--recipe", default="plain", choices=sorted(CORPUS_RECIPES))
+    parser.add_argument("--parts", nargs="+", default=["steps", "networks"], choices=["steps", "networks"])
+    parser.add_argument("--only", nargs="+", help="networks: these steps, such as 'sketch_keras' or 'mask by isnetis'")
+    parser.add_argument("--store", help="networks: a folder that keeps the random weights")
+    parser.add_argument("--recipe", help="steps: those of a corpus recipe; without it, every one that ships")
     parser.add_argument("--called", default="", help="what the pictures are, for the file")
     parser.add_argument("--training", default="", help="tiny or base: measure training instead")
     parser.add_argument("--device", default="cpu")
@@ -61,26 +72,64 @@ def main() -> None:
     out = Path(arguments.out)
     result: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"format": FORMAT}
     if arguments.training:
-        from benchmarks.training_costs import measure_training
-
-        known = result.setdefault("training", {}).setdefault(f"v1.{arguments.training}", {})
-        measured = measure_training(arguments.training, arguments.device)
-        known |= measured | {"rates": known.get("rates", {}) | measured["rates"]}
+        training(result, arguments)
     else:
         pictures = load_pictures(arguments.source, arguments.pictures)
-        recipe = CORPUS_RECIPES[arguments.recipe]
-        result["steps"] = measure_steps(pictures, arguments.megapixels, recipe, arguments.repeats)
-        called = arguments.called or f"pictures of {Path(arguments.source).name}"
-        sizes = ", ".join(f"{size:g}" for size in arguments.megapixels)
-        result["measured"] = {
-            "date": today(),
-            "machine": machine(),
-            "python": platform.python_version(),
-            "pictures": f"{len(pictures)} {called} resized to {sizes} megapixels (enlarged ones are smoother than real "
-            "ones: their bytes are on the low side)",
-        }
+        if "steps" in arguments.parts and arguments.device == "cpu":
+            steps(result, arguments, pictures)
+        if "networks" in arguments.parts:
+            networks(result, arguments, pictures)
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
+
+
+def training(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Add operations and rate of a training image to the result."""
+    from benchmarks.training_costs import measure_training
+
+    known = result.setdefault("training", {}).setdefault(f"v1.{arguments.training}", {})
+    measured = measure_training(arguments.training, arguments.device)
+    known |= measured | {"rates": known.get("rates", {}) | measured["rates"]}
+
+
+def steps(result: dict[str, Any], arguments: argparse.Namespace, pictures: Sequence[np.ndarray]) -> None:
+    """Add the steps without networks to the result, and say on what they were measured."""
+    recipe = CORPUS_RECIPES[arguments.recipe] if arguments.recipe else EVERYTHING
+    measured = measure_steps(pictures, arguments.megapixels, recipe, arguments.repeats)
+    result.setdefault("steps", {}).update(measured)
+    called = arguments.called or f"pictures of {Path(arguments.source).name}"
+    sizes = ", ".join(f"{size:g}" for size in arguments.megapixels)
+    result["measured"] = result.get("measured", {}) | {
+        "date": today(),
+        "machine": machine(),
+        "python": platform.python_version(),
+        "pictures": f"{len(pictures)} {called} resized to {sizes} megapixels (enlarged ones are smoother than real "
+        "ones: their bytes are on the low side)",
+    }
+
+
+def networks(result: dict[str, Any], arguments: argparse.Namespace, pictures: Sequence[np.ndarray]) -> None:
+    """Add the networks to the result: each set of weights once, in a process of its own."""
+    from benchmarks.network_costs import measure_network, measure_on_gpu, network_recipes
+
+    known, steps = result.setdefault("networks", {}), result.setdefault("steps", {})
+    found: dict[tuple[str, ...], Any] = {}
+    with tempfile.TemporaryDirectory() as store:
+        settings = NetworkSettings(weights=arguments.store or store, device=arguments.device)
+        for step, (recipe, weights) in network_recipes(settings).items():
+            if arguments.only and step not in arguments.only:
+                continue
+            if weights not in found:
+                measure = measure_network if arguments.device == "cpu" else measure_on_gpu
+                found[weights] = fresh(measure, step, recipe, pictures[:2], NETWORK_MEGAPIXELS, arguments.repeats)
+            if arguments.device == "cpu":
+                steps[step] = found[weights]["step"]
+                known[step] = found[weights]["network"] | {"gpu": known.get(step, {}).get("gpu", {})}
+            else:
+                known[step]["gpu"] |= found[weights]
+            print(step, known[step], flush=True)
+    if arguments.device == "cpu":
+        result["measured"]["networks"] = f"{today()}, one core of {machine()}, torch {version('torch')}"
 
 
 def today() -> str:
@@ -130,16 +179,27 @@ def measure_picture(data: bytes, folder: Path, recipe: CorpusRecipe, repeats: in
     row_id = content_id(data)
     cells: dict[str, bytes | None] = {}
     for operator in corpus_operators(recipe):
+        if operator.network is not None:
+            continue
         # What is made from line art is made from the XDoG lines, as for nearly all pictures.
-        seen = RowInput(row_id, data, picture, drawn, mask, {**cells, "sketch_drawn": None})
+        lines = {needed.column: drawn for needed in operator.inputs if needed.column not in cells}
+        seen = RowInput(row_id, data, picture, drawn, mask, lines | cells | {"sketch_drawn": None})
         compute = least(partial(operator.value, seen), repeats)
         value = cells[operator.column] = operator.value(seen)
         write = least(partial(written, operator.column, row_id, value), repeats)
         costs[operator.column] = compute + write, float(len(value or b""))
+    costs["strokes"] = strokes_cost(gray, repeats)
     row = dict.fromkeys(ROW_SCHEMA.names) | {"id": row_id, "source": str(path), "split": "train", "tags": TAGS}
     row |= {"width": 1, "height": 1, "pixel_hash": row_id, "phash": 1, "bucket": "768x768"}
     costs["row"] = least(lambda: written_rows([row] * 256), repeats) / 256, len(written_rows([row] * 256)) / 256
     return costs
+
+
+def strokes_cost(gray: np.ndarray, repeats: int) -> tuple[float, float]:
+    """(ms, bytes) of evening the strokes of line art with soft edges, which networks draw."""
+    soft = cv2.GaussianBlur(xdog(gray, XDoGSettings()), (0, 0), 0.7)
+    ms = least(lambda: encode_png(even_strokes(np.asarray(soft, np.uint8), StrokeSettings())), repeats)
+    return ms, float(len(encode_png(even_strokes(np.asarray(soft, np.uint8), StrokeSettings()))))
 
 
 def written(column: str, row_id: str, value: bytes | None) -> None:
@@ -181,7 +241,7 @@ def relative_line(x: np.ndarray, y: np.ndarray) -> list[float]:
 
     scale = 1 / np.maximum(y, 1e-9)
     (a, b), _ = nnls(np.stack([scale, x * scale], axis=1), y * scale)
-    return [float(f"{a:.5g}"), float(f"{b:.5g}")]
+    return [float(f"{part:.5g}") if part > 1e-9 * max(a, b) else 0.0 for part in (a, b)]
 
 
 def resized(picture: np.ndarray, megapixels: float) -> np.ndarray:
