@@ -1,27 +1,24 @@
 """The named recipes: that they can be built as written, and that their splits hold the rows that the papers count."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from dataprep.classical import operators
-from dataprep.corpus_recipe import CorpusRecipe
-from dataprep.operators import Operator
 from dataprep.regions import RegionSettings
 from dataprep.split import SPLITS, assign_splits
 from dataprep.styles import EXTRACTED, REWORKED, has_style
 from model.catalogue import CATALOGUE
 from pipelines.corpus_recipes import CORPUS_RECIPES, PUBLISHED_ROWS, validation_share
+from pipelines.extractors import corpus_operators
+from pipelines.recipes import stage_recipe
+from pipelines.settings import override
 
+DOCS = Path(__file__).parents[2] / "docs" / "recipes.md"
 PAPERS = sorted(PUBLISHED_ROWS)
-
-
-def learned_of(recipe: CorpusRecipe) -> list[Operator]:
-    """Operators of the line arts that the recipe has networks for; only their columns matter here."""
-    styles = [style for style in (*EXTRACTED, *REWORKED) if recipe.styles.is_made(style)]
-    return [Operator(f"sketch_{style}", style, 1, lambda row: row.data) for style in styles]
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -42,7 +39,7 @@ def test_a_hash_gives_52000_of_six_million_within_a_percent() -> None:
 @pytest.mark.parametrize("name", sorted(CORPUS_RECIPES))
 def test_every_recipe_names_a_line_art_that_its_regions_are_found_in(name: str) -> None:
     recipe = CORPUS_RECIPES[name]
-    columns = [operator.column for operator in operators(recipe, learned_of(recipe))]
+    columns = [operator.column for operator in corpus_operators(recipe)]
     assert ("region_map" in columns) == bool(recipe.regions.lines)
     assert any(column.startswith("sketch_") and column != "sketch_drawn" for column in columns)
 
@@ -50,14 +47,14 @@ def test_every_recipe_names_a_line_art_that_its_regions_are_found_in(name: str) 
 @pytest.mark.parametrize("name", sorted(CORPUS_RECIPES))
 def test_every_recipe_computes_its_inputs_first(name: str) -> None:
     done: set[str] = set()
-    for operator in operators(CORPUS_RECIPES[name], learned_of(CORPUS_RECIPES[name])):
+    for operator in corpus_operators(CORPUS_RECIPES[name]):
         assert {needed.column for needed in operator.inputs} <= done
         done.add(operator.column)
 
 
 def test_regions_of_no_line_art_are_no_column() -> None:
     recipe = replace(CORPUS_RECIPES["plain"], regions=RegionSettings(lines=()))
-    assert "region_map" not in [operator.column for operator in operators(recipe)]
+    assert "region_map" not in [operator.column for operator in corpus_operators(recipe)]
 
 
 @pytest.mark.parametrize("name", ["danbooru-6m", "danbooru-4.8m", "ensemble", "figures"])
@@ -87,3 +84,25 @@ def test_the_open_recipe_takes_only_weights_that_a_package_carries() -> None:
     assert styles == ["hed"]
     assert all(CATALOGUE[name].package for name in (*styles, recipe.learned.mask))
     assert (recipe.learned.tagger, recipe.learned.aesthetic, recipe.learned.sketch_mask) == ("", False, "")
+
+
+def test_what_the_page_of_recipes_tells_to_set_can_be_set() -> None:
+    found = re.findall(r"--set ([a-z_.]+)=([^\s`)]*)", DOCS.read_text())
+    assert len(found) > 10
+    for key, value in found:
+        of_rasc = key.startswith(("canvas", "regions.variant")) or "xdog_simplified" in value
+        recipe = CORPUS_RECIPES["rasc-40k" if of_rasc else "ensemble"]
+        if key in ("sizes", "styles"):
+            override(stage_recipe("v1.noisy", "base"), {key: value})
+        elif (key, value) in (("styles.xdog", "0"), ("regions.lines", "drawn")):  # together in one command
+            assert corpus_operators(override(CORPUS_RECIPES["plain"], {"styles.xdog": "0", "regions.lines": "drawn"}))
+        else:
+            assert corpus_operators(override(recipe, {key: value}))
+
+
+def test_the_page_of_recipes_tells_the_shares_that_are_set() -> None:
+    rows = [line.split("|") for line in DOCS.read_text().splitlines() if line.startswith("| `")]
+    told = {row[1].strip(" `"): row[6].strip() for row in rows if row[1].strip(" `") in CORPUS_RECIPES and len(row) > 7}
+    assert set(told) == set(CORPUS_RECIPES)
+    for name, share in told.items():
+        assert float(share) == pytest.approx(CORPUS_RECIPES[name].validation_share, abs=5e-6)
