@@ -61,7 +61,7 @@ EXTRACTORS: Mapping[str, Extractor] = {
     "simplified": Extractor(("anime2sketch",), "anime2sketch", "released"),
     "xdog_simplified": Extractor(("simplify_gan",), "simplify", "gan", own_weights={"mse": ("simplify_mse",)}),
     "isnetis": Extractor(("isnetis",), "isnet", "skytnt"),
-    "isnet_general": Extractor(("isnet_general",), "isnet", "dis"),
+    "isnet_general": Extractor(("isnet_general",), "isnet", "imgly"),
     "isnet_sketch": Extractor(("isnet_sketch",), "isnet", "colorizediffusion-sketch"),
     "aesthetic": Extractor(("siglip_so400m", "aesthetic_v25"), "aesthetic", "squash-384", joined="AestheticScorer"),
     **{
