@@ -35,7 +35,7 @@ def operators(recipe: CorpusRecipe, learned: Sequence[Operator] = ()) -> tuple[O
             raise DataError(f"strokes.styles names {style}, which this recipe does not make.")
         by_column[column] = stroked(by_column[column], recipe.strokes)
     if recipe.regions.lines:
-        by_column["region_map"] = _regions(recipe.regions, by_column)
+        by_column["region_map"] = _regions(recipe, by_column)
     return _as_made(_with_extra(tuple(by_column.values()), recipe), recipe.canvas)
 
 
@@ -50,12 +50,19 @@ def _as_made(own: Sequence[Operator], canvas: CanvasSettings) -> tuple[Operator,
     return tuple(by_column.values())
 
 
-def _regions(settings: RegionSettings, made: Mapping[str, Operator]) -> Operator:
-    """Regions of the line arts that are asked for. Raises DataError where one of them is not made."""
+def _regions(recipe: CorpusRecipe, made: Mapping[str, Operator]) -> Operator:
+    """Regions of the line arts that are asked for. Raises DataError where one is not made, or rows would have none."""
+    settings = recipe.regions
     if absent := [style for style in settings.lines if f"sketch_{style}" not in made]:
         raise DataError(
             f"regions.lines names {absent[0]}, which this recipe does not make: give styles.{absent[0]} a share, or "
             "set regions.lines to what is made (empty for no region maps)."
+        )
+    drawn = [style for style in settings.lines if style != "drawn"]  # rows either have it or not
+    if drawn and not any(map(recipe.styles.is_everywhere, drawn)):
+        raise DataError(
+            f"regions.lines: not every row gets {' or '.join(drawn)}, so some would have no regions. Give one of them "
+            "the share 1, or set regions.lines to a style that has it (empty for no region maps)."
         )
     lines = tuple(made[f"sketch_{style}"] for style in settings.lines)
     compute = _RegionMap(settings, tuple(operator.column for operator in lines))
@@ -82,7 +89,7 @@ def classical(recipe: CorpusRecipe) -> tuple[Operator, ...]:
 def drawn_for(style: str, recipe: CorpusRecipe, operator: Operator) -> Operator:
     """`operator` for the rows that get `style`; others have null. As it is where all rows get it."""
     shares = recipe.styles.wanted_by(style)
-    if 1 in shares.values():
+    if recipe.styles.is_everywhere(style):
         return operator
     settings = dict(operator.settings) | {"seed": recipe.seed, "shares": shares}
     return replace(operator, compute=_Drawn(style, recipe.styles, recipe.seed, operator.compute), settings=settings)

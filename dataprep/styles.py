@@ -53,6 +53,10 @@ class StyleSettings:
         names = (style, *(name for name, source in REWORKED.items() if source == style))
         return {name: self.share(name) for name in names if self.share(name) > 0}
 
+    def is_everywhere(self, style: str) -> bool:
+        """Whether every row gets `style`."""
+        return 1 in self.wanted_by(style).values()
+
     def is_made(self, style: str) -> bool:
         """Whether any row gets `style`, for itself or for what is made from it."""
         return bool(self.wanted_by(style))

@@ -80,7 +80,9 @@ def learned(recipe: CorpusRecipe) -> Sequence[Operator]:
     """The operators with networks, each after what it reads."""
     made = {operator.column: operator for operator in classical(recipe)}
     own: list[Operator] = []
-    for column, name, looks, gives in _wanted(recipe):
+    wanted = list(_wanted(recipe))
+    _check_conventions(recipe.networks, [name for _, name, _, _ in wanted])
+    for column, name, looks, gives in wanted:
         operator = _operator(column, name, looks, gives, recipe, made)
         made[column] = operator
         own.append(operator)
@@ -147,6 +149,10 @@ def _wanted(recipe: CorpusRecipe) -> Iterable[tuple[str, str, Look, str]]:
     if learned.sketch_mask:
         own = [operator.column for operator in classical(recipe) if operator.gives == "sketch"]
         columns = sorted(own, key=lambda column: column != "sketch_drawn")
+        if not any(styles.is_everywhere(style) for style in ("xdog", "xdog_common", *sketches)):
+            raise SettingsError(
+                "learned.sketch_mask looks at a sketch, and no style has the share 1: some rows have none"
+            )
         yield "sketch_mask", learned.sketch_mask, Look((*columns, *(f"sketch_{style}" for style in sketches))), "mask"
     if learned.tagger:
         if learned.tagger not in EXTRACTORS or not learned.tagger.startswith("wd_"):
@@ -167,9 +173,9 @@ def _operator(
     convention = _convention(name, extractor, recipe.networks)
     hashes, others = noted_hashes(recipe.weights_sha256)
     shares = recipe.styles.wanted_by(look.style) if look.style else {}
-    settings = _jsonable(convention) | ({} if 1 in shares.values() or not shares else {"shares": shares})
-    if "shares" in settings:
-        settings["seed"] = recipe.seed
+    settings = _jsonable(convention)
+    if shares and not recipe.styles.is_everywhere(look.style or ""):
+        settings |= {"shares": shares, "seed": recipe.seed}
     if recipe.networks.precision != "float32":
         settings["precision"] = f"{recipe.networks.precision} where it holds"
     given = {weights: hashes.get(weights) for weights in _weights(name, recipe.networks)}
@@ -196,6 +202,17 @@ def _convention(name: str, extractor: Extractor, networks: NetworkSettings) -> "
     if wanted not in known:
         raise SettingsError(f"networks.conventions: {name} has no convention {wanted!r}: {nearest(wanted, known)}")
     return known[wanted]
+
+
+def _check_conventions(networks: NetworkSettings, names: Sequence[str]) -> None:
+    """SettingsError where a convention is asked for that no operator of the recipe takes."""
+    for asked in (pair.split("=")[0] for pair in networks.conventions):
+        if asked not in names:
+            raise SettingsError(
+                f"networks.conventions: no operator {asked!r} is made: {nearest(asked, names)}"
+                if names
+                else f"networks.conventions names {asked!r}, but this recipe takes no networks"
+            )
 
 
 def _weights(name: str, networks: NetworkSettings) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from dataprep.errors import DataError
 from dataprep.networks import LearnedSettings, NetworkSettings
 from dataprep.operators import Operator, RowInput, fingerprint
 from dataprep.pictures import Picture, decode_png, encode_png
+from dataprep.regions import RegionSettings
 from dataprep.strokes import StrokeSettings
 from dataprep.styles import EXTRACTED, REWORKED, StyleSettings
 from model.catalogue import CATALOGUE
@@ -118,6 +119,9 @@ def test_a_store_named_by_the_environment_or_from_here_reaches_workers_as_a_whol
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="wd_swinv2_v3"):
         corpus_operators(CorpusRecipe(learned=LearnedSettings(tagger="wd_swin_v3")))
+    for asked, near in (("anime2scetch=released", "anime2sketch"), ("mask=rembg", "valid are: anime2sketch")):
+        with pytest.raises(SettingsError, match=near):
+            corpus_operators(replace(with_styles(anime2sketch=1), networks=NetworkSettings(conventions=(asked,))))
     wrong = NetworkSettings(conventions=("keras=originl-plain",))
     with pytest.raises(SettingsError, match="original-plain"):
         corpus_operators(replace(with_styles(keras=1), networks=wrong))
@@ -146,6 +150,15 @@ def test_weights_that_are_known_to_be_others_than_the_published_show_in_the_oper
     recipe = with_weights(replace(with_styles(hed=1), networks=NetworkSettings(weights=str(tmp_path))))
     operator = named(recipe)["sketch_hed"]
     assert (operator.name, operator.weights) == ("hed (weights that are not the published ones)", f"hed:{sha256}")
+
+
+def test_what_needs_a_sketch_of_every_row_is_refused_where_rows_would_have_none() -> None:
+    with pytest.raises(DataError, match="not every row gets xdog"):
+        corpus_operators(with_styles(xdog=0.5))
+    nowhere = replace(with_styles(xdog=0, hed=0.9), regions=RegionSettings(lines=()))
+    with pytest.raises(SettingsError, match="no style has the share 1"):
+        corpus_operators(replace(nowhere, learned=LearnedSettings(sketch_mask="isnet_sketch")))
+    assert "region_map" in named(replace(with_styles(xdog=0.5, hed=1), regions=RegionSettings(lines=("xdog", "hed"))))
 
 
 def test_a_convention_of_other_weights_asks_for_those() -> None:
