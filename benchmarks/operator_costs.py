@@ -2,11 +2,11 @@
 
 Each step of a build runs on one core over pictures of several sizes, as JPEG and as PNG: the scan of an item, reading
 and decoding it, every operator with the writing and describing of its column; then the networks, with random weights of
-the published shapes (benchmarks.network_costs). Times are CPU time of this process, the least of `--repeats`, so that a
-busy machine changes little. For each step a line, fixed + per megapixel, is fitted by least squares of relative errors;
-so are the bytes of what it makes. `--device cuda` measures the networks on a GPU instead. `--training SIZE` counts the
-floating-point operations of a training image on the meta device and measures images a second on `--device`.
-The result is merged into `--out`, a JSON file.
+the published shapes (benchmarks.network_costs), and the one of the content filters, which runs in the scan. Times are
+CPU time of this process, the least of `--repeats`, so that a busy machine changes little. For each step a line, fixed +
+per megapixel, is fitted by least squares of relative errors; so are the bytes of what it makes. `--device cuda`
+measures the networks on a GPU instead. `--training SIZE` counts the floating-point operations of a training image on
+the meta device and measures images a second on `--device`. The result is merged into `--out`, a JSON file.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from benchmarks.measuring import fresh
 from dataprep.classical import gray_of
 from dataprep.columns import ColumnWriter, describe
 from dataprep.corpus_recipe import CorpusRecipe
+from dataprep.filters import FilterSettings
 from dataprep.guard import Guard
 from dataprep.identity import content_id
 from dataprep.lineart import XDoGSettings, xdog
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, nargs="+", default=[0.25, 1.0, 2.0, 4.0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--parts", nargs="+", default=["steps", "networks"], choices=["steps", "networks"])
-    parser.add_argument("--only", nargs="+", help="networks: these steps, such as 'sketch_keras' or 'mask by isnetis'")
+    parser.add_argument("--only", nargs="+", help="networks: these steps, such as 'sketch_keras' or 'content'")
     parser.add_argument("--store", help="networks: a folder that keeps the random weights")
     parser.add_argument("--recipe", help="steps: those of a corpus recipe; without it, every one that ships")
     parser.add_argument("--called", default="", help="what the pictures are, for the file")
@@ -128,8 +129,29 @@ def networks(result: dict[str, Any], arguments: argparse.Namespace, pictures: Se
             else:
                 known[step]["gpu"] |= found[weights]
             print(step, known[step], flush=True)
+    if arguments.device == "cpu" and (not arguments.only or "content" in arguments.only):
+        steps["content"] = fresh(measure_content, pictures[0], arguments.repeats)
     if arguments.device == "cpu":
         result["measured"]["networks"] = f"{today()}, one core of {machine()}, torch {version('torch')}"
+
+
+def measure_content(picture: np.ndarray, repeats: int) -> dict[str, Any]:
+    """What the content filters add to the scan of a picture of any size: their network samples and sees 299 x 299."""
+    import torch
+
+    from benchmarks.random_weights import random_store
+    from pipelines.content_filter import content_measure, content_names
+    from pipelines.extractors import with_weights
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as store:
+        recipe = CorpusRecipe(filters=FilterSettings(min_drawing=0.5), networks=NetworkSettings(weights=store))
+        random_store(Path(store), content_names(recipe))
+        measure = content_measure(with_weights(recipe))
+    assert measure is not None
+    measure(picture)  # the first run is not counted
+    ms = float(f"{least(lambda: measure(picture), repeats):.5g}")
+    return {kind: {"ms": [ms, 0.0], "bytes": [0.0, 0.0], "worst": 0.0} for kind in SOURCE_FORMATS}
 
 
 def today() -> str:

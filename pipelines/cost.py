@@ -204,11 +204,13 @@ def _scan_phase(asked: _Asked) -> Phase:
     part = min(PART_MAX, max(PART_MIN, rows // 16))
     tasks = math.ceil(rows / part)
     scan = _line("scan", rows, asked.table.step("scan", mix.jpeg_share), mix, reads_source=True, gets=rows)
+    lines = [Line("list the source", 0, 0, lists=math.ceil(rows / LIST_PAGE)), scan]
+    if asked.request.recipe.filters.ask_for_content:  # of every picture, in the scan's task, on its core
+        lines.append(_line("content", rows, asked.table.step("content", mix.jpeg_share), mix))
     tables = math.ceil(tasks / GROUPS_PER_FILE)
     # Each part is written by its task, and read by the driver once.
-    parts = Line("tasks and records", 0, 0, gets=OPEN_READS * 2 * tasks, puts=tables + tasks)
-    lists = Line("list the source", 0, 0, lists=math.ceil(rows / LIST_PAGE))
-    return _phase("scan", [lists, scan, parts], tasks, asked, None)
+    lines.append(Line("tasks and records", 0, 0, gets=OPEN_READS * 2 * tasks, puts=tables + tasks))
+    return _phase("scan", lines, tasks, asked, None)
 
 
 def _lane_phase(asked: _Asked, steps: Sequence[Operator], columns: int, *, is_first: bool) -> Phase:
@@ -297,6 +299,8 @@ def _assumptions(asked: _Asked, steps: Sequence[Operator]) -> list[str]:
         "not counted: listing, planning and commit on the driver, network, storage and its requests in money",
     ]
     lines += [f"assumed: {share:.0%} of the rows bring a {column}" for column, share in request.shares.items()]
+    if request.recipe.filters.ask_for_content and not request.rebuild:
+        lines.append("measured: the network of the content filters with random weights; it sees every picture")
     if any(step.network is not None for step in steps):
         lines += [
             f"measured: networks in float32 with random weights of the published shapes, {measured.get('networks')}; "

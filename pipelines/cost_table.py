@@ -49,16 +49,25 @@ class StepCost:
 
 
 @dataclass(frozen=True)
+class GPUCost:
+    """Milliseconds of one GPU on one picture; what GPU, as its driver names it, and when."""
+
+    ms: Linear
+    device: str
+    date: str
+
+
+@dataclass(frozen=True)
 class NetworkCost:
     """The network of one step on one picture: milliseconds of one core in float32, and floating-point operations.
 
-    half: the precisions that it holds. gpu: precision -> (milliseconds of one GPU, what GPU and when), where measured.
+    half: the precisions that it holds. gpu: by precision, where measured.
     """
 
     ms: Linear
     flops: Linear
     half: tuple[str, ...] = ()
-    gpu: Mapping[str, tuple[Linear, str]] = field(default_factory=dict)
+    gpu: Mapping[str, GPUCost] = field(default_factory=dict)
     worst: float = 0.0
 
 
@@ -147,7 +156,7 @@ def _step_cost(fields: Mapping[str, Any]) -> StepCost:
 
 def _network_cost(fields: Mapping[str, Any]) -> NetworkCost:
     gpu = {
-        precision: (Linear(*found["ms"]), f"{found['device']}, {found['date']}")
+        precision: GPUCost(Linear(*found["ms"]), str(found["device"]), str(found["date"]))
         for precision, found in fields.get("gpu", {}).items()
     }
     return NetworkCost(

@@ -1,7 +1,8 @@
 """What a training stage will take: device hours, machine hours, bytes and requests of its samples.
 
 The rate of a device is, in this order: given by the user; measured by `python -m benchmarks.operator_costs --training`;
-or an estimate: counted floating-point operations of an image over a share of the device's peak, and marked as such.
+or an estimate, and marked as such: what was measured on another device, or counted floating-point operations of an
+image over a share of the device's peak.
 """
 
 import math
@@ -12,7 +13,7 @@ from dataprep.buckets import V1_BUCKETS, bucket_size, expanded
 from dataprep.columns import ROW_GROUP_ROWS
 from pipelines.cluster import WorkerGroup
 from pipelines.cost import Forecast, Line, Phase
-from pipelines.cost_devices import TRAINING, RateGiven, peak_of
+from pipelines.cost_devices import TRAINING, RateGiven, peak_of, relative_speed
 from pipelines.cost_table import CostTable, PictureMix
 from pipelines.errors import PipelineError
 from pipelines.recipes import StageRecipe, with_length
@@ -34,10 +35,14 @@ def rate_of(recipe: StageRecipe, table: CostTable, group: WorkerGroup, given: Ra
     known = table.training.get(f"{recipe.family}.{recipe.model_size}", {})
     area = mean_area(recipe) / known["area"] if known else 1.0
     kind = "cuda" if group.devices else "cpu"
-    if measured := known.get("rates", {}).get(kind):
+    measured = known.get("rates", {}).get(kind)
+    speed = relative_speed(measured["device"], group, given) if measured and group.devices else (1.0, "")
+    if measured and speed is not None:
+        ratio, assumed = speed
         origin = f"measured: {measured['images_per_s']:.3g} images a second on one {measured['device']}"
-        scaled = "" if area == 1 else f", for {area:.2g} of its pixels (assumed: in proportion)"
-        return Rate(measured["images_per_s"] / area, f"{origin}, {measured['date']}{scaled}", area != 1)
+        origin += f", {measured['date']}" + (f"; {assumed}" if assumed else "")
+        origin += "" if area == 1 else f", for {area:.2g} of its pixels (assumed: in proportion)"
+        return Rate(measured["images_per_s"] * ratio / area, origin, area != 1 or bool(assumed))
     peak = peak_of(group, given)
     if peak is None or not known:
         raise PipelineError(

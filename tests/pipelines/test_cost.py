@@ -179,6 +179,21 @@ def test_a_measured_rate_is_scaled_to_the_size_of_samples():
     assert mean_area(replace(recipe, sizes="buckets", bucket_sizes=("512x512", "512x1024"))) == 1.5 * 512 * 512
 
 
+def test_a_rate_of_another_gpu_is_an_estimate_and_one_of_the_same_is_not():
+    mix, recipe = PictureMix("toy", 2.0, 1.0, "given"), stage_recipe("v1.refine", "base")
+    group = WorkerGroup("gpu", 1, 8, gpus=1, instance="p5.48xlarge")
+    hours = 256 / 8 / 3600
+    for device, ratio in (("NVIDIA H100 80GB HBM3", 1.0), ("NVIDIA A100-SXM4-80GB", 989 / 312)):
+        rate = {"images_per_s": 8.0, "device": device, "date": "2030-01-01"}
+        table = replace(TABLE, training={"v1.base": {"flops": 1e12, "area": 512 * 512, "rates": {"cuda": rate}}})
+        forecast = forecast_stage(recipe, 9, table, group, mix, RateGiven(), SHARES)
+        assert forecast.hours == pytest.approx(hours / ratio)
+        assert forecast.estimate == (ratio != 1)
+        assert f"on one {device}, 2030-01-01" in text(forecast)
+        unknown = forecast_stage(recipe, 9, table, replace(group, instance=""), mix, RateGiven(), SHARES)
+        assert (unknown.hours, unknown.estimate) == (pytest.approx(hours), True)
+
+
 def test_the_cluster_file_gives_groups_and_takes_prices():
     groups = read_cluster(str(CLUSTER), {"cpu_worker": 1.25})
     cpu, gpu = group_for(groups, gpus=False), group_for(groups, gpus=True)

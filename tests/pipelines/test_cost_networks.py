@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from benchmarks.operator_costs import measure_content
+from dataprep.filters import FilterSettings
 from dataprep.networks import LearnedSettings, NetworkSettings
 from dataprep.regions import RegionSettings
 from dataprep.strokes import StrokeSettings
 from pipelines.cluster import WorkerGroup
 from pipelines.corpus_recipes import CORPUS_RECIPES, PUBLISHED_ROWS
 from pipelines.cost import Forecast, Line, Request, forecast_corpus, takes_gpus
-from pipelines.cost_devices import EXTRACTION, RateGiven, gpu_hours
-from pipelines.cost_table import CostTable, Linear, NetworkCost, PictureMix, StepCost, load_costs
+from pipelines.cost_devices import CARRIES, EXTRACTION, PEAKS, RateGiven, gpu_hours
+from pipelines.cost_table import CostTable, GPUCost, Linear, NetworkCost, PictureMix, StepCost, load_costs
 from pipelines.cost_text import document, text
 from pipelines.errors import PipelineError
 
@@ -102,13 +105,66 @@ def test_on_a_gpu_operations_over_a_share_of_the_peak_are_an_estimate() -> None:
     assert line(forecast, "sketch_anime2sketch").gpu_ms == pytest.approx(2e11 / (EXTRACTION * 494.5e12) * 1e3)
 
 
+def measured_on(device: str) -> CostTable:
+    known = {"float32": GPUCost(Linear(8, 0), device, "2030-01-01")}
+    return replace(TABLE, networks=dict.fromkeys(TABLE.networks, replace(KERAS, gpu=known)))
+
+
 def test_a_measured_gpu_comes_before_an_estimate_and_says_which_it_was() -> None:
-    known = {"float32": (Linear(8, 0), "a fast one, 2030-01-01")}
-    table = replace(TABLE, networks=dict.fromkeys(TABLE.networks, replace(KERAS, gpu=known)))
-    forecast = forecast_corpus(ask(), table, CORES, GPUS)
+    forecast = forecast_corpus(ask(), measured_on("NVIDIA H100 80GB HBM3"), CORES, GPUS)
     assert line(forecast, "sketch_keras").gpu_ms == 8
     assert not forecast.estimate
-    assert "measured: networks in float32 on one a fast one, 2030-01-01" in text(forecast)
+    assert "- measured: networks in float32 on one NVIDIA H100 80GB HBM3, 2030-01-01" in text(forecast).splitlines()
+
+
+def test_a_measurement_of_another_gpu_makes_an_estimate_in_proportion_to_the_peaks() -> None:
+    forecast = forecast_corpus(ask(), measured_on("NVIDIA A100-SXM4-40GB"), CORES, GPUS)
+    assert line(forecast, "sketch_keras").gpu_ms == pytest.approx(8 * 312 / 989)
+    assert forecast.estimate
+    assert "estimate: measured: networks in float32 on one NVIDIA A100-SXM4-40GB, 2030-01-01; " in text(forecast)
+    assert "assumed: one NVIDIA H100 80GB HBM3 of gpu is 3.2 times as fast, as the peaks are" in text(forecast)
+
+
+def test_a_measurement_counts_as_an_estimate_for_gpus_of_unknown_kind() -> None:
+    forecast = forecast_corpus(ask(), measured_on("NVIDIA H200"), CORES, replace(GPUS, instance="unknown"))
+    assert line(forecast, "sketch_keras").gpu_ms == 8
+    assert forecast.estimate
+    assert "2030-01-01; assumed: the GPUs of gpu, of unknown kind, are as fast" in text(forecast)
+
+
+def test_a_known_peak_says_more_than_a_gpu_of_which_nothing_else_is_known() -> None:
+    forecast = forecast_corpus(ask(), measured_on("a fast one"), CORES, GPUS)
+    assert line(forecast, "sketch_keras").gpu_ms == pytest.approx(1e12 / (EXTRACTION * 494.5e12) * 1e3)
+    assert forecast.estimate
+    assert "a fast one" not in text(forecast)
+
+
+def test_every_instance_with_known_devices_has_their_peak() -> None:
+    assert set(CARRIES.values()) <= set(PEAKS)
+
+
+def test_content_filters_cost_their_network_for_every_picture_of_the_scan() -> None:
+    table = replace(TABLE, steps=TABLE.steps | {"content": step(200, 0)})
+    plain = forecast_corpus(ask(), table, CORES)
+    for filters in (FilterSettings(min_drawing=0.5), FilterSettings(max_unsafe=0.5)):
+        judged = ask(recipe=replace(RECIPE, filters=filters))
+        forecast = forecast_corpus(judged, table, CORES, GPUS)
+        scan = forecast.phases[0]
+        assert (line(forecast, "content").ms, line(forecast, "content").gpu_ms, scan.group) == (200, 0, CORES)
+        assert scan.core_hours == pytest.approx(plain.phases[0].core_hours + ROWS * 200 / 3.6e6)
+        assert "the network of the content filters with random weights" in text(forecast)
+        # what is built anew is not scanned anew
+        assert "content" not in text(forecast_corpus(replace(judged, rebuild=("color",)), table, CORES, GPUS))
+    assert "content" not in text(plain)
+
+
+def test_the_content_network_takes_as_long_for_a_picture_of_any_size() -> None:
+    small, large = (measure_content(np.full((side, side, 3), 128, np.uint8), 2)["png"] for side in (200, 2000))
+    assert small["ms"][1] == large["ms"][1] == 0
+    assert 0.5 < small["ms"][0] / large["ms"][0] < 2
+    shipped = load_costs().step("content", 1.0)
+    assert shipped.ms.fixed > 0
+    assert shipped.ms.per_megapixel == shipped.bytes.at(1.0) == 0
 
 
 def test_networks_are_a_phase_of_the_gpu_machines_and_priced_there() -> None:
