@@ -25,7 +25,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,14 @@ Result = TypeVar("Result")
 class LimitSettings:
     """What one picture may cost; no part of any fingerprint."""
 
-    seconds_per_picture: float = 60.0  # each call: decoding, and each operator
+    seconds_per_picture: float = 60.0  # each call: decoding, and each operator but for the pass of a network
     memory_bytes: int = 4 << 30  # beyond what the process holds before it takes up the picture
+    seconds_per_pass: float = 900.0  # of a network, over one picture or a batch: minutes for large ones on a CPU
 
     def __post_init__(self) -> None:
-        if self.seconds_per_picture <= 0:
-            raise ValueError(f"seconds_per_picture must be positive, got {self.seconds_per_picture}")
+        for name in ("seconds_per_picture", "seconds_per_pass"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.memory_bytes < 1 << 20:
             raise ValueError(f"memory_bytes must be at least 1 MiB, got {self.memory_bytes}")
 
@@ -63,11 +65,16 @@ class Guard:
         self._folder = folder
         self._fatal = fatal_calls(folder, limits)
         self._timer_s = 0.0  # when the process will end, on time.monotonic; 0 = never
+        self._budget = limits.memory_bytes
 
     @contextmanager
-    def picture(self) -> Iterator[None]:
-        """What is done to one picture; reading and writing belong outside, they wait for stores."""
-        with _memory_limit(self.limits.memory_bytes):
+    def picture(self, room: int = 0) -> Iterator[None]:
+        """What is done to one picture; reading and writing belong outside, they wait for stores.
+
+        room: bytes that may be held besides, of other pictures that are worked on with it.
+        """
+        self._budget = self.limits.memory_bytes + room
+        with _memory_limit(self._budget):
             try:
                 yield
             finally:
@@ -77,30 +84,34 @@ class Guard:
 
     @contextmanager
     def unlimited(self) -> Iterator[None]:
-        """Memory without our limit, inside of `picture`."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        """Memory without our limit, inside of `picture`; what is held at its end counts as held before."""
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
         try:
             yield
         finally:
-            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+            resource.setrlimit(resource.RLIMIT_DATA, (_ceiling(self._budget, (hard,)), hard))
 
-    def call(self, name: str, work: Callable[[], Result]) -> Result | Failure:
-        """`work()`, or why there is no result; `name` is the same in every try of the task. Inside of `picture`."""
+    def call(self, name: str, work: Callable[[], Result], seconds: float | None = None) -> Result | Failure:
+        """`work()`, or why there is no result; `name` is the same in every try of the task. Inside of `picture`.
+
+        seconds: the limit of this call, where it is another one than that of the settings.
+        """
         if name in self._fatal:
             return self._fatal[name]
+        seconds = seconds or self.limits.seconds_per_picture
         if _journal is not None:
-            self._start_timer(_journal)
-            _journal.write({"folder": self._folder, "call": name, "seconds": self.limits.seconds_per_picture})
+            self._start_timer(_journal, seconds)
+            _journal.write({"folder": self._folder, "call": name, "seconds": seconds})
         try:
-            with _time_limit(self.limits.seconds_per_picture):
+            with _time_limit(seconds):
                 return attempt(work)
         except _OutOfTime:
-            return Failure("timeout", f"took more than {self.limits.seconds_per_picture:g} s")
+            return Failure("timeout", f"took more than {seconds:g} s")
 
-    def _start_timer(self, journal: "_Journal") -> None:
+    def _start_timer(self, journal: "_Journal", seconds: float) -> None:
         """Setting the timer starts a thread, so it is set for two limits and renewed when one is not left."""
-        seconds, now = self.limits.seconds_per_picture, time.monotonic()
+        now = time.monotonic()
         if self._timer_s - now < seconds + GRACE_S:
             faulthandler.dump_traceback_later(2 * seconds + GRACE_S, exit=True, file=journal.descriptor)
             self._timer_s = now + 2 * seconds + GRACE_S
@@ -168,17 +179,20 @@ def _time_limit(seconds: float) -> Iterator[None]:
 @contextmanager
 def _memory_limit(budget: int) -> Iterator[None]:
     """Allocations fail once the process holds `budget` bytes more than now."""
-    held = _data_bytes()
-    if held is None:
-        yield
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    ceilings = [limit for limit in (held + budget, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(ceilings), hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (_ceiling(budget, (soft, hard)), hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _ceiling(budget: int, limits: Iterable[int]) -> int:
+    """The limit that leaves `budget` bytes from now on, below the others; theirs alone where nothing is known."""
+    held = _data_bytes()
+    ceilings = [limit for limit in limits if limit != resource.RLIM_INFINITY]
+    ceilings += [] if held is None else [held + budget]
+    return min(ceilings, default=resource.RLIM_INFINITY)
 
 
 def _data_bytes() -> int | None:

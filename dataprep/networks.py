@@ -21,8 +21,8 @@ class NetworkSettings:
     """
 
     weights: str = ""  # the weight store, a folder or s3:// prefix; empty: that of the environment or the user's cache
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where Ray has one
-    actors: int = 0  # processes that hold networks; 0: as many as the CPUs or GPUs allow
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: GPUs where one is up when the build starts
+    actors: int = 0  # processes that hold networks; 0: on GPUs as many as fit, on CPUs none unless `cpus` is above 1
     cpus: int = 1  # of each actor, and the threads of its network
     per_gpu: int = 6  # actors that share a GPU
     batch_megapixels: float = 0.0  # 0: 4 on a GPU, one picture at a time on a CPU, which batches do not speed up
@@ -39,6 +39,8 @@ class NetworkSettings:
         for pair in self.conventions:
             if pair.count("=") != 1:
                 raise ValueError(f"a convention is operator=name, got {pair!r}")
+        if len({pair.split("=")[0] for pair in self.conventions}) < len(self.conventions):
+            raise ValueError(f"one convention for each operator, got {', '.join(self.conventions)}")
 
     def convention(self, operator: str) -> str | None:
         """The convention that was asked for, None for the operator's own default."""

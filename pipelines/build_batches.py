@@ -21,6 +21,7 @@ from dataprep.sources.items import SourceData
 
 Cell = tuple[bytes | None, str | None]  # value, error
 WINDOW_MEGAPIXELS = 64.0  # of decoded pictures in memory
+BYTES_PER_PIXEL = 20  # of a picture in a window: decoded (3), as a network's input in floats (12), its output (4)
 GPU_BATCH_MEGAPIXELS = 4.0
 
 
@@ -83,7 +84,8 @@ class Bench:
     def work(self, window: Sequence[tuple[OpenRow, SourceData]]) -> None:
         """Make the cells of the rows of a window, each given with its source."""
         rows = [row for row, _ in window]
-        with self.guard.picture():
+        room = int(WINDOW_MEGAPIXELS * 1e6) * BYTES_PER_PIXEL if len(window) > 1 else 0
+        with self.guard.picture(room):
             for row, data in window:
                 row.input = self.guard.call(f"decode-{row.id}", partial(_row_input, row.id, data, self.canvas))
             for operator in self.operators:
@@ -124,13 +126,16 @@ class Bench:
 
     def _run(self, step: NetworkStep, planes: Sequence[Planes], names: Sequence[str]) -> list[Any]:
         """The network's output for each picture of a batch, or why there is none."""
+        limit = self.guard.limits.seconds_per_pass
         with self.guard.unlimited():  # what the network's library takes is not the picture's
             if len(planes) > 1:
-                outputs = self.guard.call(f"batch-{short_hash(list(names))}", partial(step.run, np.stack(planes)))
+                batch = f"batch-{short_hash(list(names))}"
+                outputs = self.guard.call(batch, partial(step.run, np.stack(planes)), limit)
                 if not isinstance(outputs, Failure):
                     return list(outputs)
             single = [
-                self.guard.call(name, partial(step.run, one[None])) for name, one in zip(names, planes, strict=True)
+                self.guard.call(name, partial(step.run, one[None]), limit)
+                for name, one in zip(names, planes, strict=True)
             ]
         return [output if isinstance(output, Failure) else output[0] for output in single]
 

@@ -18,10 +18,12 @@ from dataprep import storage
 from dataprep.errors import DataError
 from dataprep.guard import expendable
 from dataprep.networks import NetworkSettings
+from model.errors import ModelError
 from pipelines.errors import PipelineError
 
 Task = dict[str, Any]  # JSON-able
 Work = Callable[[Task], Task]
+Node = tuple[float, float]  # CPUs and GPUs of a machine
 Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
 
 
@@ -47,9 +49,9 @@ class Steps:
 
 @dataclass(frozen=True)
 class Actors:
-    """How many processes hold networks, and what each takes of a machine."""
+    """How many processes hold networks, from the first that can start to `most`, and what each takes of a machine."""
 
-    count: int
+    most: int
     cpus: int
     gpus: float
 
@@ -72,7 +74,7 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     DataContext.get_current().raise_original_map_exception = True
     blocks: Any = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     build = uuid.uuid4().hex
-    for part, actors in placed(work, ray.cluster_resources(), len(tasks)):
+    for part, actors in placed(work, nodes(), len(tasks)):
         if actors is None:
             blocks = blocks.map_batches(partial(_run_block, part, build), batch_size=None, num_cpus=1)
         else:
@@ -80,7 +82,7 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
                 _Held,
                 batch_size=None,
                 fn_constructor_args=(part, build, actors.cpus),
-                compute=ActorPoolStrategy(size=actors.count),
+                compute=ActorPoolStrategy(min_size=1, max_size=actors.most),
                 num_cpus=actors.cpus,
                 num_gpus=actors.gpus or None,
             )
@@ -88,22 +90,31 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
         for row in blocks.iter_rows():
             yield json.loads(row["task"])
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, DataError):
-            raise DataError(str(error.cause).splitlines()[0]) from error  # Ray adds lines of its own
+        for kind in (DataError, PipelineError, ModelError):
+            if isinstance(error.cause, kind):
+                raise kind(str(error.cause).splitlines()[0]) from error  # Ray adds lines of its own
         raise
 
 
-def placed(work: Work, resources: dict[str, float], tasks: int) -> list[tuple[Work, Actors | None]]:
+def nodes() -> list[Node]:
+    """CPUs and GPUs of each machine that is up."""
+    import ray
+
+    return [(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0)) for one in ray.nodes() if one["Alive"]]
+
+
+def placed(work: Work, machines: Sequence[Node], tasks: int) -> list[tuple[Work, Actors | None]]:
     """The steps of the work, each with its actors; None: plain tasks. Neighbours without actors become one.
 
-    On CPUs alone networks run within the tasks, whose processes keep them; actors are taken where settings ask for
-    them, or a GPU is there to share.
+    On CPUs alone networks run within the tasks, whose processes keep them. Actors are taken where a GPU is up, where
+    settings ask for one (`device=cuda`, which makes an autoscaled cluster start one), or for actors.
     """
     if not isinstance(work, Steps):
         return [(work, None)]
     found: list[tuple[Work, Actors | None]] = []
+    learned = sum(step.networks is not None for step in work.steps)
     for step in work.steps:
-        actors = _actors(step.networks, resources, tasks) if step.networks else None
+        actors = _actors(step.networks, machines, tasks, learned) if step.networks else None
         if actors is None and found and found[-1][1] is None:
             before = found[-1][0]
             earlier = before.steps if isinstance(before, Steps) else (Step(before),)
@@ -113,24 +124,25 @@ def placed(work: Work, resources: dict[str, float], tasks: int) -> list[tuple[Wo
     return found
 
 
-def _actors(networks: NetworkSettings, resources: dict[str, float], tasks: int) -> Actors | None:
-    """As many as the machines hold with one CPU left for the tasks beside them, and no more than there are tasks."""
-    gpus, spare = resources.get("GPU", 0.0), int(resources.get("CPU", 1)) - 1
-    if networks.device == "cuda" and not gpus:
-        raise PipelineError("networks.device=cuda, but Ray knows of no GPU here. Take auto or cpu, or join a cluster.")
-    on_gpu = gpus > 0 and networks.device != "cpu"
-    if not on_gpu and not networks.actors:
+def _actors(networks: NetworkSettings, machines: Sequence[Node], tasks: int, steps: int) -> Actors | None:
+    """The actors of one of `steps` steps that share the machines, and no more than there are tasks."""
+    on_gpu = networks.device == "cuda" or (networks.device == "auto" and any(gpus for _, gpus in machines))
+    if on_gpu:
+        room = sum(min(int(gpus * networks.per_gpu), int(cpus) // networks.cpus) for cpus, gpus in machines)
+        # A cluster that starts machines when they are asked for may have no GPU yet: then as many as are asked for.
+        most = networks.actors or room // steps or tasks
+        return Actors(min(most, tasks), networks.cpus, 1 / networks.per_gpu)
+    if not networks.actors and networks.cpus == 1:
         return None
-    room = spare // networks.cpus
+    spare = int(sum(cpus for cpus, _ in machines)) - 1  # the tasks beside them need one
+    room = spare // networks.cpus // steps
     if room < 1 or networks.actors > room:
-        asked = max(1, networks.actors) * networks.cpus
+        asked = max(1, networks.actors) * networks.cpus * steps
         raise PipelineError(
             f"networks: {asked} CPUs for actors and 1 for the tasks beside them are more than the {spare + 1} there "
             "are. Lower networks.actors or networks.cpus."
         )
-    most = int(gpus * networks.per_gpu) if on_gpu else room
-    count = min(networks.actors or most, room, most, tasks)
-    return Actors(count, networks.cpus, 1 / networks.per_gpu if on_gpu else 0.0)
+    return Actors(min(networks.actors or room, tasks), networks.cpus, 0.0)
 
 
 def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:

@@ -176,8 +176,8 @@ def _operator(
     settings = _jsonable(convention)
     if shares and not recipe.styles.is_everywhere(look.style or ""):
         settings |= {"shares": shares, "seed": recipe.seed}
-    if recipe.networks.precision != "float32":
-        settings["precision"] = f"{recipe.networks.precision} where it holds"
+    if _holds(extractor, recipe.networks.precision):
+        settings["precision"] = recipe.networks.precision
     given = {weights: hashes.get(weights) for weights in _weights(name, recipe.networks)}
     if others & given.keys():
         name += " (weights that are not the published ones)"
@@ -220,6 +220,12 @@ def _weights(name: str, networks: NetworkSettings) -> tuple[str, ...]:
     return extractor.weights_for(networks.convention(name) or extractor.convention)
 
 
+def _holds(extractor: Extractor, precision: str) -> bool:
+    """Whether a network of that module runs in this half precision."""
+    module = import_module(f"model.extractors.{extractor.module}")
+    return any(precision in getattr(member, "half_precision", ()) for member in vars(module).values())
+
+
 def _jsonable(convention: "Convention") -> dict[str, Any]:
     """The settings that a convention is; its name among them."""
     values: Any = convention
@@ -239,6 +245,9 @@ class NetworkColumn:
 
     def load(self) -> None:
         """Bring the network into this process. Raises PipelineError where the store has other weights."""
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, as on the CPU
         network = self.network()
         named = getattr(self.convention, "for_network", None)  # what a tagger's outputs mean is said by its files
         if named is not None:

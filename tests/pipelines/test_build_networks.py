@@ -33,7 +33,7 @@ from tests.pipelines.network_operators import (
     loads,
 )
 
-LIMITS = LimitSettings(seconds_per_picture=2)
+LIMITS = LimitSettings(seconds_per_pass=2)
 NETWORKS = NetworkSettings(device="cpu", window=5, batch_megapixels=0.03)  # two pictures of 128 x 96 in a batch
 RECIPE = replace(SMALL, shard_rows=12, extra_operators=(EDGES, TRACED), networks=NETWORKS, limits=LIMITS)
 
@@ -128,7 +128,7 @@ def test_a_cell_that_a_later_try_mends_renews_what_a_later_lane_makes_of_it(tmp_
     run_build(source, out, RECIPE, engine=in_process)
     (victim,) = [row_id for row_id, (_, error) in column(out, "sketch_edges").items() if error]
     assert set(decode_png(column(out, "sketch_traced")[victim][0]).ravel()) == {128}
-    patient = replace(RECIPE, limits=LimitSettings(seconds_per_picture=300))
+    patient = replace(RECIPE, limits=LimitSettings(seconds_per_pass=300))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.pipelines.network_operators.time.sleep", lambda _: None)
         report = run_build(source, out, patient, engine=in_process, retry=["timeout"])
@@ -194,17 +194,26 @@ def work(task: dict) -> dict:
 
 def test_on_cpus_alone_all_lanes_are_one_task_unless_actors_are_asked_for() -> None:
     steps = Steps((Step(work), Step(work, NetworkSettings()), Step(work)))
-    assert [actors for _, actors in placed(steps, {"CPU": 8}, 100)] == [None]
+    assert [actors for _, actors in placed(steps, [(8, 0)], 100)] == [None]
     asked = replace(steps, steps=(Step(work), Step(work, NetworkSettings(actors=2, cpus=3)), Step(work)))
-    assert [actors for _, actors in placed(asked, {"CPU": 8}, 100)] == [None, Actors(2, 3, 0), None]
+    assert [actors for _, actors in placed(asked, [(4, 0), (4, 0)], 100)] == [None, Actors(2, 3, 0), None]
+    wide = Steps((Step(work, NetworkSettings(cpus=3)),))
+    assert placed(wide, [(8, 0)], 100)[0][1] == Actors(2, 3, 0)
     with pytest.raises(PipelineError, match="9 CPUs for actors"):
-        placed(replace(steps, steps=(Step(work, NetworkSettings(actors=3, cpus=3)),)), {"CPU": 8}, 100)
+        placed(Steps((Step(work, NetworkSettings(actors=3, cpus=3)),)), [(8, 0)], 100)
 
 
-def test_actors_share_the_gpus_and_leave_a_cpu_to_the_tasks() -> None:
+def test_actors_share_the_gpus_of_each_machine() -> None:
     steps = Steps((Step(work), Step(work, NetworkSettings(per_gpu=4, cpus=2))))
-    assert placed(steps, {"CPU": 64, "GPU": 2}, 100)[1][1] == Actors(8, 2, 0.25)
-    assert placed(steps, {"CPU": 8, "GPU": 2}, 100)[1][1] == Actors(3, 2, 0.25)
-    assert placed(steps, {"CPU": 64, "GPU": 2}, 5)[1][1] == Actors(5, 2, 0.25)
-    with pytest.raises(PipelineError, match="no GPU"):
-        placed(Steps((Step(work, NetworkSettings(device="cuda")),)), {"CPU": 8}, 1)
+    assert placed(steps, [(64, 2)], 100)[1][1] == Actors(8, 2, 0.25)
+    assert placed(steps, [(64, 0), (8, 2), (8, 2)], 100)[1][1] == Actors(8, 2, 0.25)  # CPUs beside the GPUs count
+    assert placed(steps, [(64, 2)], 5)[1][1] == Actors(5, 2, 0.25)
+    two = Steps((Step(work, NetworkSettings(per_gpu=4)), Step(work), Step(work, NetworkSettings(per_gpu=4))))
+    assert [actors.most for _, actors in placed(two, [(64, 2)], 100) if actors] == [4, 4]
+
+
+def test_a_gpu_that_is_asked_for_is_waited_for_where_none_is_up_yet() -> None:
+    asked = Steps((Step(work, NetworkSettings(device="cuda", per_gpu=4)),))
+    assert placed(asked, [(0, 0)], 100) == [(work, Actors(100, 1, 0.25))]
+    few = Steps((Step(work, NetworkSettings(device="cuda", per_gpu=4, actors=16)),))
+    assert placed(few, [(0, 0)], 100) == [(work, Actors(16, 1, 0.25))]

@@ -139,6 +139,9 @@ def test_weights_convention_and_shares_are_in_the_fingerprint_and_where_it_runs_
     ]
     marks = [fingerprint(named(other)["sketch_hed"]) for other in others]
     assert len({base, *marks}) == 6
+    other = replace(with_styles(anime2sketch=1), networks=NetworkSettings(precision="float16"))  # which does not hold
+    single = named(with_styles(anime2sketch=1))["sketch_anime2sketch"]
+    assert fingerprint(named(other)["sketch_anime2sketch"]) == fingerprint(single)
     elsewhere = NetworkSettings(device="cpu", actors=3, cpus=2, window=8, batch_megapixels=1, weights="s3://a/b")
     assert fingerprint(named(replace(recipe, networks=elsewhere))["sketch_hed"]) == base
 

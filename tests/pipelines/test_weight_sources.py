@@ -19,7 +19,8 @@ from model.extractors.hed import CONVENTIONS, HED
 from model.weights import read_tensors
 from model.weights import sha256 as sha256_of
 from pipelines.errors import PipelineError
-from pipelines.weight_sources import add, conformed, get, read_published, used_tensors
+from pipelines.weight_places import Found
+from pipelines.weight_sources import _check_known, add, conformed, get, read_published, used_tensors
 from pipelines.weights import find_stored, load_network
 from tests.model.golden import golden, off
 from tests.pipelines.weight_helpers import HEAD, TAGGER, head_file, head_tensors, tagger_folder
@@ -54,6 +55,19 @@ def test_one_set_of_weights_has_one_hash_however_it_is_published(tmp_path: Path,
     files = [head_file(tmp_path), *(tmp_path / name for name in ("a.safetensors", "a.ckpt", "old.bin"))]
     assert len({sha256_of(path) for path in files}) == 4
     assert len({hash_of(path) for path in files}) == 1
+
+
+def test_labels_that_are_the_published_ones_say_nothing_of_the_weights_beside_them(tmp_path: Path) -> None:
+    weights, labels = tmp_path / "model.safetensors", tmp_path / "selected_tags.csv"
+    weights.write_bytes(b"anything at all")
+    labels.write_bytes(b"tag_id,name,category,count\n")
+    entry = replace(CATALOGUE["wd_vit_v3"], sha256={"selected_tags.csv": sha256_of(labels)})
+    found = Found("here", weights, {"selected_tags.csv": labels})
+    assert _check_known("wd_vit_v3", entry, found, accept=False) is None
+    both = replace(entry, sha256=dict(entry.sha256) | {"model.safetensors": sha256_of(weights)})
+    assert _check_known("wd_vit_v3", both, found, accept=False) is True
+    other = replace(both, sha256=dict(both.sha256) | {"selected_tags.csv": "0" * 64})
+    assert _check_known("wd_vit_v3", other, found, accept=True) is False
 
 
 def test_aside_parts_and_prefixes_go_as_the_catalogue_says() -> None:
