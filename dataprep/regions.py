@@ -8,15 +8,21 @@ graph of touching regions: the same labels, pixel for pixel, in a small part of 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import count
+from math import ceil
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.faults import Fault
+
 Labels = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.uint8]  # 0 or 1
 Ordered = npt.NDArray[Any]  # labels as uint16 or float32
+Variant = Literal["original", "fork", "patches"]
+MOST = 0xFFFF  # regions that a map of 16 bits can name
 SMALL = 500  # pixels; a region of at least so many stays what it is
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 KEEP: dict[str, Callable[..., Any]] = {"max": np.max, "mean": np.mean, "median": np.median}
@@ -36,7 +42,7 @@ class RegionSettings:
 
     lines: tuple[str, ...] = ("drawn", "xdog")  # styles; regions are those of the first that a row has; (): no map
     threshold: int = 220  # grey above it is paper, the rest is line
-    variant: Literal["original", "fork", "patches"] = "original"
+    variant: Variant = "original"
     schedule: tuple[tuple[int, str], ...] = ()
     max_fills: int = 1000  # of each radius
     max_rest: int = 20_000  # regions no ball fits in
@@ -46,6 +52,8 @@ class RegionSettings:
     patch: int = 20  # RASC compares 256, 32, 20, 16 and 8; 20 makes about as many as there are regions
 
     def __post_init__(self) -> None:
+        if self.variant not in get_args(Variant):
+            raise ValueError(f"variant is one of {', '.join(get_args(Variant))}, not {self.variant!r}")
         wrong = [f"({radius}, {keep!r})" for radius, keep in self.schedule if radius < 1 or keep not in (*KEEP, "all")]
         if wrong:
             raise ValueError(f"schedule takes a radius of at least 1 and max, mean, median or all, not {wrong[0]}")
@@ -76,9 +84,23 @@ def region_map(line_art: npt.NDArray[np.uint8], settings: RegionSettings) -> npt
 
 
 def patches(size: tuple[int, ...], side: int) -> Labels:
-    """The number of the square of every pixel of a picture of this (height, width), 1..n row by row."""
+    """The number of the square of every pixel of a picture of this (height, width), 1..n row by row.
+
+    Raises Fault where there are more than MOST.
+    """
+    if (many := _squares(size, side)) > MOST:
+        least = next(larger for larger in count(side + 1) if _squares(size, larger) <= MOST)
+        raise Fault(
+            "bad-output",
+            f"a picture of {size[1]}x{size[0]} has {many} patches of {side} pixels, a map names at most {MOST}: "
+            f"set regions.patch to at least {least}, or canvas.size to something smaller",
+        )
     rows, columns = (np.arange(length) // side for length in size)
     return (1 + rows[:, None] * (columns[-1] + 1) + columns).astype(np.int32)
+
+
+def _squares(size: tuple[int, ...], side: int) -> int:
+    return ceil(size[0] / side) * ceil(size[1] / side)
 
 
 def count_regions(labels: npt.NDArray[np.integer], side: int = 256) -> int:

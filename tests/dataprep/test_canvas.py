@@ -20,6 +20,7 @@ from dataprep.schema import SCAN_SCHEMA
 from tests.corpus_pictures import picture
 
 RASC = CanvasSettings(size=256)
+WHITE = replace(RASC, padding="white")
 RECIPE = CorpusRecipe(canvas=RASC)
 
 
@@ -38,7 +39,7 @@ def compute(column, row, recipe=RECIPE):
     return None if value is None else decode_png(value)
 
 
-@pytest.mark.parametrize(("height", "width"), [(300, 512), (512, 301), (90, 90), (40, 160), (1000, 333)])
+@pytest.mark.parametrize(("height", "width"), [(300, 512), (512, 301), (90, 90), (40, 160), (1000, 333), (333, 1000)])
 def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(height, width):
     rgb = picture(1, height, width)
     shown, _ = placed(plain(rgb), RASC)
@@ -59,10 +60,27 @@ def test_pictures_of_any_size_are_placed(size):
     assert placement.source == size
 
 
+def test_an_odd_pixel_of_padding_lies_below_and_to_the_right():
+    """85 of 256 pixels are picture: 85 lie before it and 86 behind, in colours, lines and masks alike."""
+    for height, width in ((333, 1000), (1000, 333)):
+        black = np.zeros((height, width, 3), np.uint8)
+        shown, placement = placed(replace(plain(black), alpha=np.full((height, width), 255, np.uint8)), WHITE)
+        axis = int(width > height)
+        for inside in (shown.rgb[..., 0] == 0, shown.alpha > 0, placement.sketch(black[..., 0]) == 0):
+            across = np.flatnonzero(inside.any(axis))
+            assert (across[0], across[-1]) == (85, 169)
+
+
+def test_the_extent_of_a_picture_decoded_smaller_is_not_that_of_the_canvas():
+    """A picture may fill 100.5 of its 101 pixels, but it is placed on the whole canvas: nothing of that is cut off."""
+    shown, _ = placed(replace(plain(picture(1, 101, 101)), extent=(100.5, 100.5)), RASC)
+    assert shown.extent is None
+    np.testing.assert_array_equal(resize_color(shown.rgb, 64, 64, shown.extent), resize_color(shown.rgb, 64, 64))
+
+
 def test_white_padding_is_paper_around_pictures_and_lines_and_background_around_masks():
-    settings = replace(RASC, padding="white")
     rgb = np.zeros((64, 128, 3), np.uint8)
-    shown, placement = placed(replace(plain(rgb), alpha=np.full((64, 128), 200, np.uint8)), settings)
+    shown, placement = placed(replace(plain(rgb), alpha=np.full((64, 128), 200, np.uint8)), WHITE)
     outside = np.r_[0:64, 192:256]
     assert (shown.rgb[outside] == 255).all()
     assert (shown.rgb[64:192] == 0).all()

@@ -124,6 +124,14 @@ def test_what_does_not_change_a_cell_renews_nothing() -> None:
     assert changed(replace(PLAIN, xdog=replace(PLAIN.xdog, sigma=0.9))) == set()
 
 
+def test_the_share_of_another_style_renews_nothing_where_every_row_gets_the_sketch_anyway() -> None:
+    assert changed(replace(PLAIN, styles=replace(PLAIN.styles, xdog_simplified=0.3))) == set()
+    regionless = replace(PLAIN.regions, lines=())
+    half = replace(PLAIN, styles=replace(PLAIN.styles, xdog=0.5), regions=regionless)
+    more = replace(half, styles=replace(half.styles, xdog_simplified=0.3))
+    assert marks(half)["sketch_xdog"] != marks(more)["sketch_xdog"]
+
+
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="validation_share"):
         CorpusRecipe(validation_share=1.0)

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.corpus_regions import agreement
 from benchmarks.published_regions import adjusted_rand_index, published_regions
+from dataprep.faults import Fault
 from dataprep.lineart import XDoGSettings, xdog
 from dataprep.regions import SCHEDULES, RegionSettings, count_regions, patches, region_map, trapped_ball
 
@@ -180,6 +181,17 @@ def test_patches_are_numbered_row_by_row_and_cut_at_the_border():
     assert patches((3, 5), 2).tolist() == [[1, 1, 2, 2, 3], [1, 1, 2, 2, 3], [4, 4, 5, 5, 6]]
 
 
+def test_patches_too_many_for_a_map_are_refused_with_the_least_side_that_fits():
+    line_art = np.full((2100, 2100), 255, np.uint8)
+    said = r"2100x2100 has 122500 patches of 6 pixels, .*65535: set regions\.patch to at least 9, or canvas\.size"
+    with pytest.raises(Fault, match=said):
+        region_map(line_art, RegionSettings(variant="patches", patch=6))
+    assert region_map(line_art, RegionSettings(variant="patches", patch=9)).max() == 234**2
+    assert patches((1, 65535), 1).max() == 65535
+    with pytest.raises(Fault, match=r"65536x1 has 65536 .* at least 2"):
+        patches((1, 65536), 1)
+
+
 def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels():
     labels = np.zeros((512, 300), np.uint16)
     labels[:256], labels[256:] = 1, 2
@@ -191,7 +203,14 @@ def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"schedule": ((0, "all"),)}, {"schedule": ((1, "most"),)}, {"max_rest": 60_000}, {"max_rest": 0}, {"patch": 0}],
+    [
+        {"schedule": ((0, "all"),)},
+        {"schedule": ((1, "most"),)},
+        {"max_rest": 60_000},
+        {"max_rest": 0},
+        {"patch": 0},
+        {"variant": "orig"},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

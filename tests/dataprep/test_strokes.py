@@ -12,7 +12,7 @@ from dataprep.corpus_recipe import CorpusRecipe
 from dataprep.errors import DataError
 from dataprep.operators import Operator, RowInput, fingerprint
 from dataprep.pictures import decode, decode_png, encode_png
-from dataprep.strokes import StrokeSettings, even_strokes, thinned
+from dataprep.strokes import StrokeSettings, _facing, even_strokes, thinned
 from tests.corpus_pictures import picture
 
 DEFAULTS = StrokeSettings()
@@ -108,6 +108,21 @@ def test_faint_strokes_stay_faint():
     assert even[61, 70] == 150
 
 
+@pytest.mark.parametrize("blur", [0.0, 0.8], ids=["hard", "soft"])
+@pytest.mark.parametrize("tone", [60, 120, 140, 180])
+@pytest.mark.parametrize("distance", [5, 7, 8, 9])
+def test_a_faint_stroke_beside_a_dark_one_keeps_its_ink_and_its_tone(distance, tone, blur):
+    both, alone = page(), page()
+    both[39:42, 10:130] = 0
+    for sketch in (both, alone):
+        sketch[39 + distance : 42 + distance, 10:130] = tone
+    if blur:
+        both, alone = (cv2.GaussianBlur(sketch, (0, 0), blur) for sketch in (both, alone))
+    even = even_strokes(both, DEFAULTS)[40 + distance // 2 + 1 :]
+    assert ink_across(even, 70) == pytest.approx(ink_across(alone, 70), rel=0.05)
+    assert even[:, 70].min() == pytest.approx(alone[:, 70].min(), abs=1)
+
+
 def test_lines_of_one_pixel_stay_as_they_are():
     sketch = page()
     cv2.line(sketch, (10, 10), (120, 10), 0, 1)
@@ -180,6 +195,25 @@ def test_each_end_is_joined_to_its_best_partner_only():
     cv2.line(sketch, (69, 34), (119, 26), 0, 3)  # within reach too, but the other is nearer and straight ahead
     assert parts(sketch) == 3
     assert parts(even_strokes(sketch, replace(DEFAULTS, angle=50.0))) == 2
+
+
+@pytest.mark.parametrize(("farther", "best"), [(0, 2), (20, 1)])
+def test_an_end_that_both_see_a_little_aside_goes_before_one_ahead_that_looks_away(farther, best):
+    """Of ends as far: cos 43° squared is more than cos 60°, though less in sum. A nearer one goes before both."""
+    aside, off = np.radians(60), np.radians(43)
+    other = np.rint(200 + (100 + farther) * np.array([np.sin(off), np.cos(off)])).astype(int)
+    ends = np.array([[200, 200], [200, 300], other])
+    outward = np.array([[0, 1], [-np.sin(aside), -np.cos(aside)], [0, -1]])
+    assert _facing(ends, outward, 130, np.cos(np.radians(65))).tolist() == [[0, best]]
+
+
+@pytest.mark.parametrize(("hook", "thick"), [(3, 2), (2, 3)])
+def test_a_hook_at_the_tip_does_not_turn_a_stroke_away_from_where_it_goes(hook, thick):
+    sketch = page()
+    for start, end in (((10, 40), (60, 40)), ((60, 40), (60 + hook, 40 - hook)), ((67 + hook, 40), (130, 40))):
+        cv2.line(sketch, start, end, 0, thick)
+    assert parts(sketch) == 2
+    assert parts(even_strokes(sketch, DEFAULTS)) == 1
 
 
 def test_the_missing_piece_is_as_dark_as_its_ends():

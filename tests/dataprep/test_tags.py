@@ -37,6 +37,18 @@ def test_a_tag_counts_from_its_kinds_threshold_on_the_most_probable_first() -> N
     assert prediction().tags(Thresholds(), ("character", "general"))[:3] == ["sylvie", "eileen", "1girl"]
 
 
+@pytest.mark.parametrize(
+    ("name", "general", "character"),
+    [("wdv3-timm", 35, 75), ("wd-tagger", 35, 85), ("colorizediffusion-xl", 25, 85)],
+)
+def test_published_thresholds_are_those_of_their_programs(name: str, general: int, character: int) -> None:
+    """In hundredths: the least probable tag that counts."""
+    hundredths = {str(n): n / 100 for n in range(5, 101)}
+    given = prediction(general=hundredths, character=hundredths)
+    for kind, least in (("general", general), ("character", character)):
+        assert given.tags(PUBLISHED_THRESHOLDS[name], (kind,))[-1] == str(least)
+
+
 def test_thresholds_below_what_taggers_keep_are_refused() -> None:
     Thresholds(FLOOR, 1.0)
     for wrong in ((0.04, 0.75), (0.35, 1.01), (float("nan"), 0.75)):
