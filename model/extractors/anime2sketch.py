@@ -21,6 +21,7 @@ from torch import nn
 
 from model.extractors.convention import Picture, Planes
 from model.extractors.fitting import Plane, planes, rgb, squash, unsquash
+from model.extractors.lineart_sk import brought_to_64s, in_64s
 
 WIDTHS = (64, 128, 256, 512, 512, 512, 512, 512)
 MULTIPLE = 2 ** len(WIDTHS)
@@ -134,8 +135,8 @@ class Squash:
 class Multiple:
     """The picture stretched to the next multiples of 256, bicubic there and back.
 
-    short_side: first brings the short side to it and both sides to multiples of 64, which makes strips very long;
-    0: the picture keeps its size.
+    short_side: first brings the short side to it and both sides to multiples of 64 (lineart_sk.in_64s, where the long
+    side grows to 4096 at most); 0: the picture keeps its size.
     """
 
     name: str
@@ -144,10 +145,9 @@ class Multiple:
     def prepare(self, picture: Picture) -> Planes:
         """(H, W, 3) or (H, W) -> (3, h, w) in [-1, 1]."""
         picture = rgb(picture)
-        height, width = self._detected(*picture.shape[:2])
-        if (height, width) != picture.shape[:2]:
-            how = cv2.INTER_LANCZOS4 if self.short_side > min(picture.shape[:2]) else cv2.INTER_AREA
-            picture = _resized(picture, (height, width), how)
+        if self.short_side:
+            picture = brought_to_64s(picture, self.short_side)
+        height, width = picture.shape[:2]
         fed = -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
         return _signed(_resized(picture, fed, cv2.INTER_CUBIC))
 
@@ -157,14 +157,9 @@ class Multiple:
 
     def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Plane:
         """(h, w) in [-1, 1] -> sketch of `size` = (H, W) in [0, 1], 0 line."""
-        sketch = np.clip(_resized(output, self._detected(*size), cv2.INTER_CUBIC) * 0.5 + 0.5, 0, 1)
+        detected = in_64s(size, self.short_side) if self.short_side else size
+        sketch = np.clip(_resized(output, detected, cv2.INTER_CUBIC) * 0.5 + 0.5, 0, 1)
         return _resized(sketch, size, cv2.INTER_LINEAR)
-
-    def _detected(self, height: int, width: int) -> tuple[int, int]:
-        if not self.short_side:
-            return height, width
-        scale = self.short_side / min(height, width)
-        return round(height * scale / 64) * 64, round(width * scale / 64) * 64
 
 
 def _signed(picture: Picture) -> Planes:

@@ -82,8 +82,8 @@ def _doubled(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
 class LineArtConvention:
     """RGB times `scale` at the size that `sized` says; below 8 pixels the border goes on.
 
-    own: the picture's size. short: the short side is `side`. short-64: the same, both sides rounded to multiples of
-    64. square: `side` by `side`, squashed. Where the short side grows, the long one stops at 4096.
+    own: the picture's size. short: the short side is `side`, see `growth`. short-64: see `in_64s`. square: `side` by
+    `side`, squashed.
     """
 
     name: str
@@ -113,21 +113,40 @@ class LineArtConvention:
             return size
         if self.sized == "square":
             return self.side, self.side
-        step = 64 if self.sized == "short-64" else 1
-        rounded = round if step > 1 else int
-        height, width = (max(1, rounded(length * self._factor(size) / step)) * step for length in size)
+        if self.sized == "short-64":
+            return in_64s(size, self.side)
+        times, over = growth(size, self.side)
+        height, width = (max(1, length * times // over) for length in size)
         return height, width
 
-    def _factor(self, size: tuple[int, int]) -> float:
-        return min(self.side / min(size), max(1, LONGEST / max(size)))
-
     def _resized(self, picture: Picture) -> Picture:
-        size = picture.shape[0], picture.shape[1]
-        height, width = self.resized(size)
-        if self.sized != "short-64":
-            return squash(picture, height, width)
-        way = cv2.INTER_LANCZOS4 if self._factor(size) > 1 else cv2.INTER_AREA
-        return cv2.resize(picture, (width, height), interpolation=way)  # type: ignore[return-value]
+        if self.sized == "short-64":
+            return brought_to_64s(picture, self.side)
+        return squash(picture, *self.resized((picture.shape[0], picture.shape[1])))
+
+
+def growth(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """What both sides are multiplied by and divided by: the short one becomes `side`, or, if that is less, the long one
+    LONGEST; one that is longer already does not grow.
+    """
+    short, long = min(size), max(size)
+    most = max(long, LONGEST)
+    return (side, short) if side * long <= most * short else (most, long)
+
+
+def in_64s(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The (H, W) at which ControlNet's annotators work: grown as `growth` says, in multiples of 64, at least one."""
+    times, over = growth(size, side)
+    height, width = (max(1, round(length * (times / over) / 64)) * 64 for length in size)  # in floats, as there
+    return height, width
+
+
+def brought_to_64s(picture: Picture, side: int) -> Picture:
+    """(H, W, 3) at the size that `in_64s` says: by Lanczos if it grows, else by area."""
+    size = picture.shape[0], picture.shape[1]
+    times, over = growth(size, side)
+    way = cv2.INTER_LANCZOS4 if times > over else cv2.INTER_AREA
+    return cv2.resize(picture, in_64s(size, side)[::-1], interpolation=way)  # type: ignore[return-value]
 
 
 # The authors run it at 256, ControlNet's annotators at 512 in multiples of 64, ColorizeDiffusion's interface squashed

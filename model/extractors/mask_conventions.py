@@ -10,6 +10,7 @@ script), @imgly/background-removal 1.4.5, ColorizeDiffusion (preprocessor).
 Shapes: H, W picture; S side of the input. RGB is repeated where line art (H, W) is given.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +30,20 @@ Mask = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Masked:
+class _Masked(ABC):
     name: str
     side: int = 1024
 
     def infer(self, network: nn.Module, planes: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, S, S), 1 = foreground."""
         return network(planes)[:, 0]
+
+    def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
+        """(S, S) -> (H, W) in [0, 1]; NaN throughout where the output is not finite: some ways back would hide it."""
+        return self._finished(output, size) if np.isfinite(output).all() else np.full(size, np.nan, np.float32)
+
+    @abstractmethod
+    def _finished(self, output: Mask, size: tuple[int, int]) -> Mask: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Letterboxed(_Masked):
             np.divide(_linear(channel, (height, width)), 255, out=plane[top : top + height, left : left + width])
         return canvas
 
-    def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
+    def _finished(self, output: Mask, size: tuple[int, int]) -> Mask:
         top, left, height, width = self._frame(*size)
         return _linear(output[top : top + height, left : left + width], size)
 
@@ -74,7 +82,7 @@ class Stretched(_Masked):
         small = np.asarray(Image.fromarray(rgb(picture)).resize((self.side, self.side), Image.Resampling.LANCZOS))
         return planes(small, 1 / max(float(small.max()), 1e-6)) - np.array(self.mean, np.float32)[:, None, None]
 
-    def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
+    def _finished(self, output: Mask, size: tuple[int, int]) -> Mask:
         mask = Image.fromarray((_stretched(output) * 255).astype(np.uint8))
         return np.asarray(mask.resize(size[::-1], Image.Resampling.LANCZOS), np.float32) / np.float32(255)
 
@@ -86,7 +94,7 @@ class Published(_Masked):
     def prepare(self, picture: Picture) -> Planes:
         return np.stack([self._squashed(channel) for channel in _channels(rgb(picture))])
 
-    def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
+    def _finished(self, output: Mask, size: tuple[int, int]) -> Mask:
         return _stretched(_linear(output, size))
 
     def _squashed(self, channel: Mask) -> Mask:
@@ -103,7 +111,7 @@ class Cornered(_Masked):
     def prepare(self, picture: Picture) -> Planes:
         return (planes(_from_corner(rgb(picture), (self.side, self.side))) - np.float32(128)) / np.float32(256)
 
-    def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
+    def _finished(self, output: Mask, size: tuple[int, int]) -> Mask:
         return _from_corner((output * 255).astype(np.uint8), size).astype(np.float32) / np.float32(255)
 
 
@@ -115,7 +123,7 @@ class Signed(_Masked):
         square = (self.side, self.side)
         return np.stack([_cubic(channel, square) for channel in _channels(rgb(picture))]) / np.float32(127.5) - 1
 
-    def finish(self, output: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
+    def _finished(self, output: Mask, size: tuple[int, int]) -> Mask:
         return np.clip(_cubic(output, size), 0, 1)
 
 

@@ -142,7 +142,7 @@ def from_config(companions: Mapping[str, Any]) -> Tagger:
         raise ModelError(f"{CONFIG}: not an object")
     if config.get("num_classes") != len(labels.names):
         raise ModelError(f"{CONFIG}: {config.get('num_classes')} classes, but {LABELS} has {len(labels.names)} labels")
-    _check_input(config.get("pretrained_cfg") or {})
+    _check_input(config.get("pretrained_cfg"))
     return Tagger(_classifier(config), labels)
 
 
@@ -176,8 +176,12 @@ def _classifier(config: Mapping[str, Any]) -> nn.Module:
         raise ModelError(f"{CONFIG}: timm cannot build {architecture} with {dict(arguments)} ({error})") from error
 
 
-def _check_input(fed: Mapping[str, Any]) -> None:
-    """Refuse a network that was trained on other sizes or levels than the conventions give it."""
+def _check_input(fed: Any) -> None:
+    """Refuse a network that was trained on other sizes or levels than the conventions give it; None says nothing."""
+    if fed is None:
+        return
+    if not isinstance(fed, Mapping):
+        raise ModelError(f"{CONFIG}: pretrained_cfg is not an object")
     expected = {"input_size": [3, SIZE, SIZE], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0}
     for name, value in expected.items():
         if fed.get(name, value) != value:

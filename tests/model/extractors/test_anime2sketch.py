@@ -115,6 +115,10 @@ def test_released_gives_what_a_sketch_of_8_bits_would_be_resized_to() -> None:
         ("multiple-256", (257, 100), (512, 256)),
         ("controlnet-aux", (1024, 1024), (512, 512)),
         ("controlnet-aux", (300, 400), (512, 768)),  # 512 x 682.7, to 64: 512 x 704
+        ("controlnet-aux", (256, 2048), (512, 4096)),  # the longest that a strip grows to
+        ("controlnet-aux", (16, 4000), (256, 4096)),  # 16.4 x 4096, to 64: 64 x 4096
+        ("controlnet-aux", (4000, 1), (4096, 256)),
+        ("controlnet-aux", (20, 6000), (256, 6144)),  # strips beyond it do not grow: 64 x 6016
         ("colorizediffusion-xl", (300, 400), (768, 768)),
     ],
 )
@@ -139,6 +143,14 @@ def test_controlnet_aux_shrinks_by_area_stretches_bicubically_and_comes_back_in_
     lines = cv2.resize(fed[1] * 127.5 + 127.5, (704, 512), interpolation=cv2.INTER_CUBIC).clip(0, 255)
     expected = cv2.resize(lines, (1500, 1100), interpolation=cv2.INTER_LINEAR)
     assert np.allclose(CONVENTIONS["controlnet-aux"].finish(fed[1], (1100, 1500)) * 255, expected, atol=1e-2)
+
+
+def test_controlnet_aux_enlarges_by_lanczos() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (256, 384, 3), dtype=np.uint8)
+    enlarged = cv2.resize(picture, (768, 512), interpolation=cv2.INTER_LANCZOS4)  # multiples of 256 already
+    assert np.allclose(
+        CONVENTIONS["controlnet-aux"].prepare(picture).transpose(1, 2, 0), enlarged / 127.5 - 1, atol=1e-6
+    )
 
 
 def test_settings_are_json_and_bear_the_names_they_are_listed_under() -> None:

@@ -4,9 +4,11 @@ The numbers come from the network as controlnet_aux 0.0.10 has it, with weights 
 keys is at hand: they are written out here.
 """
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.v2.functional as tv
 
 from model.extractors.lineart_sk import CONVENTIONS, InformativeDrawing
 from tests.model.extractors.feeding import SIZES, assert_is_sketch, fed, noise, sketches
@@ -104,11 +106,37 @@ def test_a_picture_has_the_same_lines_alone_and_in_a_batch(network: InformativeD
         ("informative-drawings", (1, 37), (110, 4096)),  # 4096 / 37 = 110.7 times
         ("controlnet-aux", (600, 800), (512, 704)),  # 682.7 = 10.7 * 64
         ("controlnet-aux", (64, 300), (512, 2432)),  # 2400 = 37.5 * 64, to the even one: 38
+        ("informative-drawings", (1, 6000), (1, 6000)),
+        ("controlnet-aux", (16, 4000), (64, 4096)),
         ("controlnet-aux", (1, 100_000), (64, 99_968)),  # as it is: strips do not grow
     ],
 )
 def test_sizes_at_which_pictures_are_fed(name: str, size: tuple[int, int], fed_at: tuple[int, int]) -> None:
     assert CONVENTIONS[name].resized(size) == fed_at
+
+
+@pytest.mark.parametrize("longer", [1.0, 1.37, 3.9, 16.0])
+def test_every_short_side_becomes_256_and_the_long_one_keeps_the_shape_cut_as_torchvision_does(longer: float) -> None:
+    resized = CONVENTIONS["informative-drawings"].resized
+    for short in range(7, 2901):
+        long = int(short * longer)
+        expected = tv.resize(torch.empty(1, short, long, device="meta"), [256]).shape[1:]
+        assert resized((short, long)) == expected, (short, long)
+        assert resized((long, short)) == (expected[1], expected[0]), (long, short)
+
+
+def test_every_strip_grows_to_4096_and_no_further() -> None:
+    for long in range(17, 4097):
+        assert CONVENTIONS["informative-drawings"].resized((1, long)) == (4096 // long, 4096)
+
+
+def test_controlnet_enlarges_by_lanczos_and_shrinks_by_area() -> None:
+    for size, way in (((256, 384), cv2.INTER_LANCZOS4), ((1024, 1536), cv2.INTER_AREA)):
+        picture = noise(size)
+        expected = cv2.resize(picture, (768, 512), interpolation=way) / 255
+        np.testing.assert_allclose(
+            CONVENTIONS["controlnet-aux"].prepare(picture).transpose(1, 2, 0), expected, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", list(CONVENTIONS))

@@ -1,6 +1,7 @@
 """What each convention feeds ISNet and makes of its mask, worked out by hand and against torch and Pillow."""
 
 import json
+import tracemalloc
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from dataprep.faults import Fault
+from dataprep.outputs import finished
 from model.extractors.mask_conventions import CONVENTIONS, Published, Stretched
 
 SIZES = [(1, 1), (1, 37), (5, 3), (64, 300), (2000, 1)]
@@ -52,6 +55,20 @@ def test_pictures_of_any_size_fill_the_square_and_get_a_mask_of_their_size(name:
     assert mask.dtype == np.float32
     assert mask.min() >= 0
     assert mask.max() <= 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_one_value_that_is_no_number_makes_a_mask_that_is_refused(name: str, value: float) -> None:
+    for at in ((0, 0), (15, 16), (31, 31)):  # the corners are beside the picture where its shape is kept
+        output = np.random.default_rng(1).random((32, 32), np.float32)
+        output[at] = value
+        for size in ((3, 5), (32, 32), (64, 300)):
+            mask = small(name).finish(output, size)
+            assert (mask.shape, mask.dtype) == (size, np.float32)
+            with pytest.raises(Fault) as refused:
+                finished(mask, "mask", size)
+            assert refused.value.reason == "not-finite"
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
@@ -144,6 +161,16 @@ def test_imgly_resizes_from_the_corner_and_rounds_half_up() -> None:
     np.testing.assert_allclose(planes[0][0], (np.array([0, 51, 101, 101]) - 128) / 256, atol=1e-7)
     column = np.float32([[0.199], [0.8]])  # cut to 50 and 204; at 0, 2 / 3 and 4 / 3 of the input's rows: 50, 153, 204
     np.testing.assert_allclose(small("imgly", 2).finish(column, (3, 1))[:, 0] * 255, [50, 153, 204], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(2, 20_000), (20_000, 2)])
+def test_imgly_shrinks_a_strip_before_it_is_widened_so_that_it_never_takes_much_memory(size: tuple[int, int]) -> None:
+    strip = noise(*size, 3)  # 120 kB; widened first: 32 x 20000 floats of three colours, 7.7 MB
+    tracemalloc.start()
+    small("imgly").prepare(strip)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e6
 
 
 def test_sketches_are_signed_with_paper_at_one_and_resized_bicubic() -> None:

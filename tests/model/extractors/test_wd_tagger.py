@@ -195,6 +195,10 @@ def test_a_convention_says_so_where_it_does_not_know_the_labels() -> None:
         ({"num_classes": 11}, "11 classes, but selected_tags.csv has 10 labels"),
         ({"num_classes": None}, "None classes"),
         ({"pretrained_cfg": FED | {"input_size": [3, 320, 320]}}, "input_size is"),
+        ({"pretrained_cfg": "abc"}, "pretrained_cfg is not an object"),
+        ({"pretrained_cfg": [3, 448, 448]}, "pretrained_cfg is not an object"),
+        ({"pretrained_cfg": []}, "pretrained_cfg is not an object"),
+        ({"pretrained_cfg": 5}, "pretrained_cfg is not an object"),
         ({"pretrained_cfg": FED | {"mean": [0.485, 0.456, 0.406]}}, "mean is"),
     ],
 )
