@@ -49,7 +49,7 @@ def network_recipes(networks: NetworkSettings) -> dict[str, tuple[CorpusRecipe, 
     """Every step with a network -> a recipe of little else, and the names of the weights that it takes."""
     bare = CorpusRecipe(styles=NO_STYLE, networks=networks, regions=RegionSettings(lines=()))
     recipes = [replace(bare, styles=replace(NO_STYLE, **{style: 1.0})) for style in (*EXTRACTED, *REWORKED)]
-    recipes += [replace(bare, learned=learned) for learned in LEARNED]
+    recipes += [replace(bare, learned=learned, styles=StyleSettings()) for learned in LEARNED]
     found: dict[str, tuple[CorpusRecipe, tuple[str, ...]]] = {}
     for recipe in recipes:
         for operator in corpus_operators(recipe):
