@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -36,7 +37,9 @@ from pipelines.cost_table import step_name
 from pipelines.extractors import NetworkColumn, corpus_operators
 from pipelines.weights import weights_name
 
+Result = TypeVar("Result")
 BATCH = 4
+WARMED_S = 1.0
 TOLERANCE = 1e-4  # of the largest value: how far ours may be from the released network
 SLOWER = 1.02  # what is called not slower, for the clock's sake
 
@@ -67,8 +70,9 @@ def main() -> None:
         )
         for step, (recipe, _) in network_recipes(settings).items():
             if not arguments.only or step in arguments.only:
-                rows += fresh(network_rows, step, recipe, rgb, arguments.sides, arguments.runs, arguments.released)
-                print(json.dumps(rows[-1]), flush=True)
+                measured = fresh(network_rows, step, recipe, rgb, arguments.sides, arguments.runs, arguments.released)
+                print("\n".join(map(json.dumps, measured)), flush=True)
+                rows += measured
     if arguments.device == "cpu":
         chosen = [step_name(operator) for operator in corpus_operators(EVERYTHING)]
         wanted = [name for name in chosen if not arguments.only or name in arguments.only]
@@ -107,9 +111,10 @@ def network_row(
         tensor = torch.from_numpy(one)
         alone["released"] = lambda: other(tensor).numpy()
     mib = added_mib(alone["ours"], on_gpu=next(network.network().parameters()).is_cuda)
+    given: dict[str, np.ndarray] = {}
     with torch.inference_mode():
-        ms = in_turns(alone, runs)
-        apart = None if other is None else _apart(alone["ours"](), alone["released"]())
+        ms = in_turns(alone, runs, given)
+    apart = None if other is None else _apart(given["ours"], given["released"])
     batch = in_turns({"ours": lambda: network.run(many)}, max(1, runs // 2))["ours"] / BATCH
     gflop = operations(network, planes) / 1e9
     return {
@@ -159,18 +164,25 @@ def classical_rows(names: Sequence[str], rgb: np.ndarray, sides: Sequence[int], 
     return rows
 
 
-def in_turns(rivals: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """The least milliseconds of each by the clock; they take turns, each after a run that is not counted."""
+def in_turns(
+    rivals: dict[str, Callable[[], Result]], runs: int, results: dict[str, Result] | None = None
+) -> dict[str, float]:
+    """The least milliseconds of each by the clock; they take turns. What they gave last is put into `results`.
+
+    A first run is not counted unless it takes more than WARMED_S, beside which warming up is nothing.
+    """
     took: dict[str, list[float]] = {name: [] for name in rivals}
-    for work in rivals.values():
-        work()
-    for number in range(runs):
-        names = list(rivals)[number % len(rivals) :] + list(rivals)[: number % len(rivals)]
-        for name in names:
+    given: dict[str, Result] = {}
+    for number in range(runs + 1):
+        for name in list(rivals)[-number % len(rivals) :] + list(rivals)[: -number % len(rivals)]:
+            if len(took[name]) >= runs and took[name][0] > WARMED_S:
+                continue
             started = time.perf_counter()
-            rivals[name]()
+            given[name] = rivals[name]()
             took[name].append(time.perf_counter() - started)
-    return {name: 1000 * min(seconds) for name, seconds in took.items()}
+    if results is not None:
+        results.update(given)
+    return {name: 1000 * min(seconds if seconds[0] > WARMED_S else seconds[1:]) for name, seconds in took.items()}
 
 
 def is_met(rows: Sequence[Row]) -> bool | None:

@@ -73,7 +73,15 @@ def test_operators_are_measured_at_each_size_that_their_network_is_fed(store: Ne
 def test_the_least_time_of_each_rival_counts() -> None:
     calls: list[str] = []
     assert set(in_turns({"one": lambda: calls.append("one"), "two": lambda: calls.append("two")}, 2)) == {"one", "two"}
-    assert calls == ["one", "two", "one", "two", "two", "one"]
+    assert calls == ["one", "two", "two", "one", "one", "two"]
+
+
+def test_what_takes_longer_than_warming_up_is_run_no_more_often_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.operators.WARMED_S", 0.0)
+    calls: list[str] = []
+    given: dict[str, None] = {}
+    took = in_turns({"one": lambda: calls.append("one"), "two": lambda: calls.append("two")}, 1, given)
+    assert (calls, set(took), set(given)) == (["one", "two"], {"one", "two"}, {"one", "two"})
 
 
 def test_the_bar_wants_equal_results_and_no_slower_ones() -> None:
