@@ -25,9 +25,7 @@ def lanes(operators: Sequence[Operator]) -> tuple[Lane, ...]:
         parity = int(operator.network is not None)
         earliest = max((levels[needed.column] for needed in operator.inputs), default=parity)
         levels[operator.column] = earliest + (earliest + parity) % 2
-    found = [[column for column, level in levels.items() if level == wanted] for wanted in range(_count(levels))]
-    return tuple(Lane(tuple(columns), level % 2 == 1) for level, columns in enumerate(found) if columns)
-
-
-def _count(levels: dict[str, int]) -> int:
-    return max(levels.values(), default=-1) + 1
+    return tuple(
+        Lane(tuple(column for column, own in levels.items() if own == level), level % 2 == 1)
+        for level in sorted(set(levels.values()))
+    )

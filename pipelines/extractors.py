@@ -8,6 +8,7 @@ hash and cannot run: enough for a plan of costs.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Extractor:
     version: int = 1  # raise when the same weights and settings give another result
     joined: str | None = None  # the class in that module that takes the parts, where there are several
     own_weights: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of conventions that are of other weights
+
+    @property
+    def imported(self) -> ModuleType:
+        """The module itself; importing it imports torch."""
+        return import_module(f"model.extractors.{self.module}")
 
     def weights_for(self, convention: str) -> tuple[str, ...]:
         """The weights that this convention feeds."""
@@ -182,7 +188,7 @@ def _operator(
     if others & given.keys():
         name += " (weights that are not the published ones)"
     step = NetworkColumn(extractor, given, convention, look, recipe.networks, source_mask if column == "mask" else None)
-    operator = Operator(
+    return Operator(
         column,
         name,
         extractor.version,
@@ -193,11 +199,10 @@ def _operator(
         gives=gives,
         network=step,
     )
-    return operator
 
 
 def _convention(name: str, extractor: Extractor, networks: NetworkSettings) -> "Convention":
-    known: Mapping[str, Convention] = import_module(f"model.extractors.{extractor.module}").CONVENTIONS
+    known: Mapping[str, Convention] = extractor.imported.CONVENTIONS
     wanted = networks.convention(name) or extractor.convention
     if wanted not in known:
         raise SettingsError(f"networks.conventions: {name} has no convention {wanted!r}: {nearest(wanted, known)}")
@@ -222,8 +227,7 @@ def _weights(name: str, networks: NetworkSettings) -> tuple[str, ...]:
 
 def _holds(extractor: Extractor, precision: str) -> bool:
     """Whether a network of that module runs in this half precision."""
-    module = import_module(f"model.extractors.{extractor.module}")
-    return any(precision in getattr(member, "half_precision", ()) for member in vars(module).values())
+    return any(precision in getattr(member, "half_precision", ()) for member in vars(extractor.imported).values())
 
 
 def _jsonable(convention: "Convention") -> dict[str, Any]:
@@ -289,9 +293,7 @@ class NetworkColumn:
             parts.append(load_network(name, sha256, networks.weights, device, networks.precision))
         if self.extractor.joined is None:
             return parts[0]
-        joined: nn.Module = getattr(import_module(f"model.extractors.{self.extractor.module}"), self.extractor.joined)(
-            *parts
-        )
+        joined: nn.Module = getattr(self.extractor.imported, self.extractor.joined)(*parts)
         return joined.eval()
 
 

@@ -24,7 +24,7 @@ from dataprep.columns import ColumnWriter, describe, read_rows
 from dataprep.corpus import open_snapshot
 from dataprep.errors import DataError
 from dataprep.export import export_shard, start_export
-from dataprep.export_layouts import LAYOUTS, ExportRow, Place
+from dataprep.export_layouts import LAYOUTS
 from dataprep.export_settings import LAYOUT_NAMES, ExportSettings
 from dataprep.identity import pixel_hash
 from dataprep.pictures import decode, decode_png, encode_png
@@ -290,17 +290,6 @@ def test_the_released_loaders_way_finds_each_picture_in_all_zips(corpus: str, tm
 def test_the_style_of_the_sketch_is_chosen(corpus: str, tmp_path: Path) -> None:
     report = export(corpus, tmp_path, "official", style="drawn")
     assert (report.rows, report.left_out) == (2, {"sketch_drawn": ROWS - 2})
-
-
-def test_the_aesthetic_score_of_the_corpus_is_the_one_that_is_listed_where_there_is_one() -> None:
-    place, row = Place("train", "shard", 0, ["color", "sketch_xdog", "mask"]), {"width": 3, "height": 2, "tags": []}
-    entry = LAYOUTS["official"].entry
-    assert entry is not None
-    scores = [
-        entry(ExportRow(row | {"id": "a"}, {"color": b"BM", "aesthetic": score}, {}), place)["aesthetic_score"]
-        for score in (b"7.25", None)
-    ]
-    assert scores == [7.25, 6.0]
 
 
 # ---- resume and refusal -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from model.extractors.aesthetic import AestheticHead
 from model.extractors.wd_tagger import from_config
+from tests.model.extractors.wd_files import FED
 from tests.model.golden import with_rule_weights
 
 HEAD, TAGGER = "aesthetic_v25", "wd_vit_v3"
@@ -44,14 +45,7 @@ def tagger_folder(folder: Path) -> Path:
             "depth": 1,
             "num_heads": 2,
         },
-        "pretrained_cfg": {
-            "input_size": [3, 448, 448],
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "crop_mode": "center",
-            "mean": [0.5] * 3,
-            "std": [0.5] * 3,
-        },
+        "pretrained_cfg": FED,
     }
     network = with_rule_weights(from_config({"config.json": config, "selected_tags.csv": rows}))
     made = folder / "tagger"
