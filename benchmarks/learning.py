@@ -21,7 +21,7 @@ import psutil
 
 from eval.intervals import wilson
 from eval.protocols import Pair
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.build import build_corpus
 from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.evaluate import EvaluatePlan, evaluate, plan_evaluation, read_results

@@ -26,7 +26,7 @@ from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest, parse_assignments
 
 if TYPE_CHECKING:
-    from model.sampling import SamplingSettings
+    from model.settings import SamplingSettings
     from pipelines.recipes import StageRecipe
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)
@@ -270,6 +270,6 @@ def _resolution(text: str) -> tuple[int, int] | None:
 
 
 def _sampling(steps: int, guidance_scale: float) -> "SamplingSettings":
-    from model.sampling import SamplingSettings
+    from model.settings import SamplingSettings
 
     return SamplingSettings(steps=steps, guidance_scale=guidance_scale)

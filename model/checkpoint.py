@@ -30,6 +30,8 @@ class CheckpointMetadata:
 
     width and height: the size in pixels that it was trained at, which is also the default to colour at.
     sketch_polarity "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from.
+    source and source_sha256: the file that a converted checkpoint was made of. ema_decay: of the moving average beside
+    the weights (ema.safetensors), None where there is none.
     weights_sha256 and network (the sizes) are filled in when it is saved.
     """
 
@@ -43,6 +45,9 @@ class CheckpointMetadata:
     prediction_type: PredictionType = "eps"
     sketch_polarity: str = "lines-positive"
     parent: str | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+    ema_decay: float | None = None
     corpus_snapshot: int | None = None
     corpus_digest: str | None = None
     images_seen: int = 0

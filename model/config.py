@@ -5,6 +5,9 @@ thesis Table 5.2 (sketch encoder), OpenCLIP ViT-H-14 (image encoder).
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+Tokens = Literal["local", "cls", "proj"]
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,8 @@ class V1Config:
     """One size of the `v1` family; widths in channels.
 
     codec and image_encoder are the ids of the frozen networks whose latents and tokens this size is built for.
+    reference_tokens: "local", the encoder's local tokens as proposed; "cls", its class token alone; "proj", the class
+    token spread over projected_tokens of them by two linear layers (ColorizeDiffusion section 4.2, the ablations).
     """
 
     model_channels: int
@@ -25,6 +30,8 @@ class V1Config:
     latent_channels: int = 4
     sketch_channels: int = 3
     stem_widths: tuple[int, ...] = (16, 16, 32, 32, 96, 96, 256)  # of the sketch encoder, thesis Table 5.2
+    reference_tokens: Tokens = "local"
+    projected_tokens: int = 256
 
     def __post_init__(self) -> None:
         if self.model_channels % self.norm_groups or self.model_channels % self.head_width:

@@ -13,7 +13,8 @@ from model.checkpoint import CheckpointMetadata, load_checkpoint
 from model.codec import ImageCodec, load_codec
 from model.errors import ModelError
 from model.image_encoder import ReferenceEncoder, load_image_encoder
-from model.sampling import Conditions, SamplingSettings, sample
+from model.sampling import Conditions, sample
+from model.settings import SamplingSettings
 from model.v1 import V1
 
 

@@ -6,73 +6,17 @@ so a seed gives the same picture alone or in a batch.
 Shapes: B batch, C latent channels, h w latents, N reference tokens, D context width.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import diffusers.schedulers
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
-from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
-from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
-from diffusers.schedulers.scheduling_pndm import PNDMScheduler
-from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 from model.guidance import DUAL_RULES, classifier_free, in_window
 from model.noise import BETA_END, BETA_START, TIMESTEPS, PredictionType
+from model.settings import SAMPLERS, SamplingSettings
 from model.v1 import V1, Hints
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A diffusers scheduler with its options; stochastic samplers need a generator per sample."""
-
-    scheduler: Callable[..., Any]
-    options: dict[str, Any] = field(default_factory=dict)
-    stochastic: bool = False
-
-
-_SDE = {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}
-SAMPLERS = {
-    "dpmpp_2m_karras": Sampler(DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-    "dpmpp_2m": Sampler(DPMSolverMultistepScheduler),
-    "dpmpp_2m_sde_karras": Sampler(DPMSolverMultistepScheduler, _SDE, stochastic=True),
-    "ddim": Sampler(DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),
-    "pndm": Sampler(PNDMScheduler, {"skip_prk_steps": True}),
-    "lms": Sampler(LMSDiscreteScheduler),
-    "euler": Sampler(EulerDiscreteScheduler),
-    "euler_a": Sampler(EulerAncestralDiscreteScheduler, stochastic=True),
-    "heun": Sampler(HeunDiscreteScheduler),
-    "unipc": Sampler(UniPCMultistepScheduler),
-}
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How to sample; a guidance scale of 1 switches that guidance off and saves its branch.
-
-    The reference guidance scale and 20 steps are the released interface's defaults. dual_rule says how both guidances
-    meet (guidance.DUAL_RULES); outside guidance_window (0 = pure noise, 1 = clean) the reference is left out.
-    """
-
-    sampler: str = "dpmpp_2m_karras"
-    steps: int = 20
-    guidance_scale: float = 4.0
-    sketch_guidance_scale: float = 1.0
-    dual_rule: str = "mean"
-    guidance_window: tuple[float, float] = (0.0, 1.0)
-    sketch_strength: float = 1.0
-    reference_strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"there is no sampler {self.sampler!r}; known: {', '.join(SAMPLERS)}")
-        if self.dual_rule not in DUAL_RULES:
-            raise ValueError(f"there is no dual_rule {self.dual_rule!r}; known: {', '.join(DUAL_RULES)}")
-        if not 1 <= self.steps <= TIMESTEPS:
-            raise ValueError(f"steps={self.steps} is not within 1..{TIMESTEPS}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +84,7 @@ def guided(branches: Branches, settings: SamplingSettings) -> torch.Tensor:
 def build_scheduler(sampler: str, prediction_type: PredictionType) -> Any:
     """The diffusers scheduler of that sampler on our noise schedule, spaced as the released code does."""
     chosen = SAMPLERS[sampler]
-    return chosen.scheduler(
+    return getattr(diffusers.schedulers, chosen.scheduler)(
         num_train_timesteps=TIMESTEPS,
         beta_start=BETA_START,
         beta_end=BETA_END,

@@ -17,7 +17,7 @@ from dataprep.pictures import decode, encode_png
 from dataprep.sample import SampleSettings, fit_picture, from_model_image, model_reference, model_sketch
 from dataprep.storage import read_bytes, write_whole
 from model.pipeline import ColorizationPipeline
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.checkpoints import fetch_checkpoint
 from pipelines.colorize_jobs import ColorizeJob
 from pipelines.frozen import open_pipeline

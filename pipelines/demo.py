@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.build import build_corpus
 from pipelines.checkpoints import CHECKPOINT
 from pipelines.corpus_recipes import CORPUS_RECIPES

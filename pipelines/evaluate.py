@@ -28,7 +28,7 @@ from eval.frechet import FrechetStatistics
 from eval.known_answer import summarize
 from eval.protocols import Pair, deformed_reference, known_answer, random_reference, self_reference, to_parquet
 from model.checkpoint import CheckpointMetadata, read_metadata
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines import lineage
 from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint

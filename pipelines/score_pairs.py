@@ -29,7 +29,7 @@ from eval.features import FeatureNetwork, load_efficientnet_lite0
 from eval.known_answer import nearer_to_own
 from eval.metrics import ms_ssim, psnr, region_psnr
 from eval.protocols import Pair
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.checkpoints import fetch_checkpoint
 from pipelines.frozen import open_pipeline
 

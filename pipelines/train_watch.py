@@ -16,7 +16,7 @@ from dataprep.sample import Sample, evaluation_sample, from_model_image
 from dataprep.storage import join, write_whole
 from model.checkpoint import CheckpointMetadata
 from model.pipeline import ColorizationPipeline
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.draws import draw
 from pipelines.recipes import StageRecipe
 from pipelines.stages import V1Stage

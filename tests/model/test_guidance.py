@@ -5,7 +5,8 @@ import torch
 
 from model.guidance import classifier_free, denoised_from, dual_mean, dual_sum, in_window, input_scale
 from model.noise import timestep_of_sigma
-from model.sampling import Conditions, SamplingSettings, guided, predict_branches
+from model.sampling import Conditions, guided, predict_branches
+from model.settings import SamplingSettings
 from model.v1 import V1
 from tests.model.golden import assert_golden, golden
 

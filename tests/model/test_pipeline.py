@@ -13,7 +13,7 @@ from model.config import V1_SIZES
 from model.errors import ModelError
 from model.image_encoder import ReferenceEncoder
 from model.pipeline import ColorizationPipeline
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from model.v1 import V1
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from model.noise import alphas_cumprod
-from model.sampling import SAMPLERS, Conditions, SamplingSettings, sample
+from model.sampling import Conditions, sample
+from model.settings import SAMPLERS, SamplingSettings
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

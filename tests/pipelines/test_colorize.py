@@ -11,7 +11,7 @@ from dataprep.errors import DataError
 from dataprep.pictures import decode, encode_png
 from dataprep.storage import upload_directory
 from model.errors import ModelError
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.colorize import colorize, read_sketch
 from pipelines.colorize_jobs import ColorizeJob, find_pictures, folder_of, plan_jobs
 from pipelines.errors import PipelineError

@@ -12,7 +12,7 @@ from dataprep.pictures import decode_png
 from eval.errors import EvalError
 from eval.protocols import from_parquet
 from model.errors import ModelError
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines import lineage
 from pipelines.build import run_build
 from pipelines.engines import in_process

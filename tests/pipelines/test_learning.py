@@ -9,7 +9,7 @@ from dataprep.reader import CorpusReader
 from dataprep.sample import evaluation_sample
 from eval.metrics import psnr
 from model.pipeline import ColorizationPipeline
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.recipes import stage_recipe
 from pipelines.train import plan_stage, train_stage
 from pipelines.train_data import columns, sample_settings, stack

@@ -13,7 +13,7 @@ from dataprep.reader import CorpusReader
 from eval.metrics import psnr
 from eval.protocols import Pair
 from model.pipeline import ColorizationPipeline
-from model.sampling import SamplingSettings
+from model.settings import SamplingSettings
 from pipelines.build import run_build
 from pipelines.colorize import colorize_picture
 from pipelines.engines import in_process
