@@ -103,10 +103,19 @@ def decode_resized(
     return resize_color(picture.rgb, *size, picture.extent)
 
 
+def decode_rgba(data: bytes, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """uint8 (H, W, 4) with straight alpha: the colour of transparent pixels is kept. Raises UnreadablePicture."""
+    if svg.looks_like_svg(data):
+        return _rasterized(data, max_pixels)
+    with _opened(data, max_pixels) as image:
+        pixels = _pixels(image, data, _orientation(image, data), divisor=1)
+    return pixels if pixels.shape[2] == 4 else cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA).astype(np.uint8, copy=False)
+
+
 def measure(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(width, height) of what `decode` would give, for most formats from the header alone; raises UnreadablePicture."""
     if svg.looks_like_svg(data):
-        return _decode_svg(data, max_pixels).rgb.shape[1::-1]
+        return _rasterized(data, max_pixels).shape[1::-1]
     with _opened(data, max_pixels) as image:
         return image.size[::-1] if _orientation(image, data) in TRANSPOSED else image.size
 
@@ -149,12 +158,11 @@ def decode_png(data: bytes) -> np.ndarray:
     return cv2.cvtColor(array, cv2.COLOR_BGR2RGB, dst=array) if colors == 2 else array
 
 
-def _decode_svg(data: bytes, max_pixels: int) -> Picture:
+def _rasterized(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
     try:
-        rgb, alpha = over_white(svg.rasterize(svg.measure(data, max_pixels)[0]))
+        return svg.rasterize(svg.measure(data, max_pixels)[0])
     except ValueError as error:  # SvgRefused, and what resvg says about markup that it cannot draw
         raise UnreadablePicture(_one_line(error)) from error
-    return Picture(rgb, alpha, source_is_plain_rgb=False)
 
 
 @contextmanager
@@ -177,18 +185,22 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 def _decode(data: bytes, least: tuple[int, int], max_pixels: int) -> Picture:
     if svg.looks_like_svg(data):
-        return _decode_svg(data, max_pixels)
+        return Picture(*over_white(_rasterized(data, max_pixels)), source_is_plain_rgb=False)
     with _opened(data, max_pixels) as image:
         orientation = _orientation(image, data)
         divisor = _divisor(image, orientation, least[::-1] if orientation in TRANSPOSED else least)
         # What holds for the whole picture, upright, holds for any reader of the bytes.
         plain = image.mode == "RGB" and _is_simple(image, data) and orientation == UPRIGHT and divisor == 1
         extent = None if divisor == 1 else (image.width / divisor, image.height / divisor)
-        pixels = _decode_by_opencv(image, data, divisor) if orientation == UPRIGHT else None
-        if pixels is None:
-            pixels = _decode_by_pillow(image, orientation, divisor)
+        pixels = _pixels(image, data, orientation, divisor)
     rgb, alpha = (pixels, None) if pixels.shape[2] == 3 else over_white(pixels)
     return Picture(rgb, alpha, plain, extent[::-1] if extent and orientation in TRANSPOSED else extent)
+
+
+def _pixels(image: Image.Image, data: bytes, orientation: int, divisor: int) -> np.ndarray:
+    """uint8 RGB or RGBA with straight alpha, upright, at 1/divisor of the size, rounded up."""
+    pixels = _decode_by_opencv(image, data, divisor) if orientation == UPRIGHT else None
+    return _decode_by_pillow(image, orientation, divisor) if pixels is None else pixels
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:

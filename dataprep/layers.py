@@ -1,0 +1,54 @@
+"""A coloured result as an artist works on: colour, lines and mask as layers of the artist's own size.
+
+The model colours at its own size; here its colour is brought to the size of the line art and the artist's lines, which
+no network has touched, are laid over it.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dataprep.line_art import LineArt
+from dataprep.regions import ball
+from dataprep.resize import resize_color
+
+Bytes = npt.NDArray[np.uint8]
+INK = 128  # gray below it is line
+GAP = 1 / 64  # of the long side: the longest gap in an outline that is closed
+
+
+def keep_lines(color: Bytes, line_art: LineArt) -> Bytes:
+    """uint8 (h, w, 3) of any size beneath the artist's lines -> uint8 (H, W, 3), the size of the line art.
+
+    Where a line is opaque, the result has the artist's own RGB.
+    """
+    beneath = _at_size(color, line_art).astype(np.uint16)
+    alpha = line_art.lines[..., 3:].astype(np.uint16)
+    return ((line_art.lines[..., :3] * alpha + beneath * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def layers(color: Bytes, line_art: LineArt) -> dict[str, Bytes]:
+    """`color` uint8 (H, W, 3) without the lines laid over, `lines` uint8 (H, W, 4) with straight alpha, `mask` uint8
+    (H, W) of the drawing (`line_art_mask`); all of the line art's size.
+    """
+    return {"color": _at_size(color, line_art), "lines": line_art.lines, "mask": line_art_mask(line_art.gray)}
+
+
+def line_art_mask(gray: Bytes, gap: float = GAP) -> Bytes:
+    """The drawing's mask from its line art alone, uint8 (H, W): 255, and 0 where the page's border reaches paper.
+
+    gray: black lines on white. gap: share of the long side that an outline may be open by without letting paper in.
+    """
+    free = (gray >= INK).astype(np.uint8)
+    kernel = ball(max(1, round(gap * max(gray.shape) / 2)))
+    centres = np.asarray(cv2.erode(free, kernel), np.uint8)  # beyond the page's edge there is room
+    _, labels = cv2.connectedComponents(centres, connectivity=4)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    outside = np.isin(labels, border[border > 0]).astype(np.uint8)
+    reached = np.asarray(cv2.dilate(outside, kernel), np.uint8) & free
+    return np.asarray(255 * (1 - reached), np.uint8)
+
+
+def _at_size(color: Bytes, line_art: LineArt) -> Bytes:
+    height, width = line_art.gray.shape
+    return resize_color(color, width, height)
