@@ -2,8 +2,9 @@
 
 ColorizeDiffusion (paper 002) sections 3.3 and 4.1, thesis 5.4: AdamW at a constant 1e-5, global batch 256, five epochs
 of noisy training with 10 % of the references dropped, then two epochs of refinement with 50 % of the references and
-10 % of the sketches dropped. The border crop of the sketch is thesis 3.2. The tiny column is ours: it makes the same
-code learn something within minutes on two CPU cores. The names of the evaluation protocols stand here too.
+10 % of the sketches dropped. The ablations (002 section 4.2, Table 1) train for the same seven epochs at once. The
+border crop of the sketch is thesis 3.2. The tiny column is ours: it makes the same code learn something within minutes
+on two CPU cores. The names of the evaluation protocols stand here too. docs/recipes.md has the rows of the papers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,17 @@ from dataprep.buckets import SIDE_MULTIPLE, V1_BUCKETS, BucketSettings
 from dataprep.sample_plan import stage_rows
 from pipelines.settings import SettingsError, nearest, override
 
+# What a stage that starts fresh may be initialised from: checkpoints that `irodori weights convert` made.
+INITIALISATIONS = ("stable-diffusion", "released")
 PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
 MANY = 2**62
 # The values that each setting may take, ends included; a rate or a length of nothing is an epsilon.
 RANGES = {
     "batch_size micro_batch checkpoint_images sample_images validate_images": (1, MANY),
-    "images warmup_images decay_images weight_decay gradient_clip seed": (0, MANY),
+    "images warmup_images decay_images weight_decay gradient_clip min_snr_gamma seed": (0, MANY),
     "epochs learning_rate": (1e-12, MANY),
-    "reference_drop sketch_drop flip_above": (0.0, 1.0),
-    "beta1 beta2": (0.0, 1 - 1e-12),
+    "reference_drop sketch_drop flip_above offset_noise": (0.0, 1.0),
+    "beta1 beta2 ema_decay": (0.0, 1 - 1e-12),
     "rescale_max": (1.0, 8.0),
     "sketch_crop_max": (0.0, 0.49),
 }
@@ -34,7 +37,13 @@ class StageRecipe:
 
     `images` 0 means `epochs` times the training rows. `micro_batch` is what one worker holds at once; the global batch
     is reached by accumulation. `flip_above` 0.9 is the released code's reversal of the reference noise at early
-    timesteps (the paper has none); 0 switches it off. `gradient_clip` 0 switches clipping off.
+    timesteps (the paper has none); 0 switches it off. `gradient_clip` 0 switches clipping off. `offset_noise` is the
+    deviation of a shift of each channel's noise (released configurations: 0.05), `min_snr_gamma` bounds the weight of
+    easy timesteps (5 is usual; off in what was released), `ema_decay` keeps a moving average of the weights (released
+    option: 0.9999); 0 switches each off: the papers name none of them. `reference_tokens` are V1Config's.
+
+    A stage with a `parent_stage` continues a checkpoint of that stage; the others start fresh, or from a checkpoint of
+    one of INITIALISATIONS.
 
     `sizes` says how large samples are, one size for all samples of a step: "fixed" is `width` x `height` (v1's own size
     is 512); "random" draws both sides of each step from the multiples of `size_multiple` in `size_range` (Separating
@@ -62,12 +71,16 @@ class StageRecipe:
     weight_decay: float = 0.01
     gradient_clip: float = 0.0
     precision: str = "bf16"
+    ema_decay: float = 0.0
     # what the network predicts and is told
     prediction_type: Literal["eps", "v"] = "eps"
+    reference_tokens: Literal["local", "cls", "proj"] = "local"
     noisy_reference: bool = True
     flip_above: float = 0.0
     reference_drop: float = 0.1
     sketch_drop: float = 0.0
+    offset_noise: float = 0.0
+    min_snr_gamma: float = 0.0
     # samples
     sizes: Literal["fixed", "buckets", "random"] = "fixed"
     width: int = 512
@@ -88,6 +101,8 @@ class StageRecipe:
     def __post_init__(self) -> None:
         if self.prediction_type not in ("eps", "v"):
             raise ValueError(f"prediction_type is eps or v, not {self.prediction_type}")
+        if self.reference_tokens not in ("local", "cls", "proj"):
+            raise ValueError(f"reference_tokens is local, cls or proj, not {self.reference_tokens}")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
         if min(self.width, self.height) < SIDE_MULTIPLE or self.width % SIDE_MULTIPLE or self.height % SIDE_MULTIPLE:
@@ -142,26 +157,33 @@ TINY: dict[str, Any] = {
     "validate_images": 2_000,
 }
 
+# The two stages of the proposed model, and the single one of an ablation.
+NOISY: dict[str, Any] = {"epochs": 5, "noisy_reference": True, "reference_drop": 0.1}
+REFINE: dict[str, Any] = {"epochs": 2, "noisy_reference": False, "reference_drop": 0.5, "sketch_drop": 0.1}
+ABLATION: dict[str, Any] = {"epochs": 7, "noisy_reference": False}
+UNCROPPED: dict[str, Any] = {"sketch_crop_max": 0.0}
+# How long they are at the tiny size; the rate falls at the end of what is sampled from.
+FIRST: dict[str, Any] = {"images": 12_000}
+LAST: dict[str, Any] = {"images": 12_000, "decay_images": 4_000}
+WHOLE: dict[str, Any] = {"images": 24_000, "decay_images": 4_000}
+
+
+def _sizes(stage: str, settings: dict[str, Any], tiny_length: dict[str, Any]) -> dict[str, StageRecipe]:
+    tiny = {key: value for key, value in settings.items() if key != "epochs"} | TINY | tiny_length
+    return {"base": StageRecipe(stage, **settings), "tiny": StageRecipe(stage, **tiny)}
+
+
 STAGES: dict[str, dict[str, StageRecipe]] = {
-    "v1.noisy": {
-        "base": StageRecipe("v1.noisy", epochs=5, reference_drop=0.1),
-        "tiny": StageRecipe("v1.noisy", images=12_000, reference_drop=0.1, **TINY),
-    },
-    "v1.refine": {
-        "base": StageRecipe(
-            "v1.refine", parent_stage="v1.noisy", epochs=2, noisy_reference=False, reference_drop=0.5, sketch_drop=0.1
-        ),
-        "tiny": StageRecipe(
-            "v1.refine",
-            parent_stage="v1.noisy",
-            images=12_000,
-            decay_images=4_000,
-            noisy_reference=False,
-            reference_drop=0.5,
-            sketch_drop=0.1,
-            **TINY,
-        ),
-    },
+    stage: _sizes(stage, settings, tiny_length)
+    for stage, settings, tiny_length in (
+        ("v1.noisy", NOISY, FIRST),
+        ("v1.refine", REFINE | {"parent_stage": "v1.noisy"}, LAST),
+        ("v1.drop-0.5", ABLATION | {"reference_drop": 0.5}, WHOLE),
+        ("v1.proj-0.1", ABLATION | {"reference_drop": 0.1, "reference_tokens": "proj"}, WHOLE),
+        ("v1.cls-0.1", ABLATION | {"reference_drop": 0.1, "reference_tokens": "cls"}, WHOLE),
+        ("v1.noisy-uncropped", NOISY | UNCROPPED, FIRST),
+        ("v1.refine-uncropped", REFINE | UNCROPPED | {"parent_stage": "v1.noisy-uncropped"}, LAST),
+    )
 }
 
 
@@ -183,9 +205,7 @@ def configured(recipe: StageRecipe, values: Mapping[str, Any]) -> StageRecipe:
 
 
 def check_parent_given(recipe: StageRecipe, parent: str | None) -> None:
-    """Raises SettingsError where a stage that continues another has no parent, or one that starts fresh has one."""
-    if recipe.parent_stage is None and parent is not None:
-        raise SettingsError(f"{recipe.stage} starts fresh and takes no --from")
+    """Raises SettingsError where a stage that continues another has no parent."""
     if recipe.parent_stage is not None and parent is None:
         raise SettingsError(f"{recipe.stage} continues {recipe.parent_stage}: give its output with --from")
 

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import torch
 
-from model.checkpoint import load_checkpoint
 from model.codec import load_codec
-from model.config import CODECS, IMAGE_ENCODERS, V1_SIZES
+from model.config import CODECS, IMAGE_ENCODERS
 from model.image_encoder import load_image_encoder
 from model.noise import add_noise, drop, loss_per_sample, noisy_reference, prediction_target
-from model.v1 import V1
 from pipelines.frozen import weights_file
+from pipelines.parents import network_of, start_network
 from pipelines.recipes import StageRecipe
 from pipelines.train_data import Batch, Shapes, stage_seed
 
@@ -42,8 +41,8 @@ class V1Stage:
     def __init__(self, recipe: StageRecipe, parent: Path | None, device: torch.device) -> None:
         torch.manual_seed(stage_seed(recipe))
         self.recipe, self.device = recipe, device
-        self.config = V1_SIZES[recipe.model_size]
-        self.model = (load_checkpoint(parent)[0] if parent else V1(self.config)).to(device).train()
+        self.config = network_of(recipe)
+        self.model = start_network(recipe, parent).to(device).train()
         self.codec = load_codec(self.config.codec, weights_file(self.config.codec)).to(device)
         encoder = self.config.image_encoder
         self.image_encoder = load_image_encoder(encoder, weights_file(encoder)).to(device)

@@ -31,16 +31,16 @@ from dataprep.storage import (
     upload_directory,
     write_whole,
 )
-from model.checkpoint import read_metadata
 from model.config import V1_SIZES
 from pipelines import lineage
 from pipelines.addresses import absolute
-from pipelines.checkpoints import CHECKPOINT, checkpoint_uri, fetch_checkpoint
+from pipelines.checkpoints import CHECKPOINT
 from pipelines.errors import PipelineError
 from pipelines.frozen import weights_file
+from pipelines.parents import checked_parent, parent_weights
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
-from pipelines.recipes import StageRecipe, check_parent_given, with_length
+from pipelines.recipes import StageRecipe, with_length
 from pipelines.settings import SettingsError, differences
 from pipelines.shares import Loader, Shares
 from pipelines.train_data import rows_by_bucket
@@ -103,7 +103,7 @@ def plan_stage(
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
     recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
     _check_frozen_weights(recipe)
-    parent = _checked_parent(recipe, absolute(parent) if parent else None)
+    parent = checked_parent(recipe, absolute(parent) if parent else None)
     try:
         shares = Shares.of(recipe, workers)
     except ValueError as error:
@@ -149,30 +149,6 @@ def plan_node(plan: TrainPlan) -> lineage.Node:
     """This stage's checkpoint in the chain of lineage."""
     name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {plan.recipe.images:,} images)"
     return lineage.Node(id=join(plan.out, CHECKPOINT), kind="checkpoint", name=name)
-
-
-def parent_weights(parent: str | None) -> str | None:
-    """The sha256 of a parent checkpoint's weights."""
-    return read_metadata(fetch_checkpoint(parent)).weights_sha256 if parent else None
-
-
-def _checked_parent(recipe: StageRecipe, parent: str | None) -> str | None:
-    check_parent_given(recipe, parent)
-    if recipe.parent_stage is None or parent is None:
-        return None
-    metadata = read_metadata(fetch_checkpoint(parent))
-    found = (metadata.family, metadata.stage, metadata.size)
-    wanted = (recipe.family, recipe.parent_stage, recipe.model_size)
-    if found != wanted:
-        raise PipelineError(
-            f"{parent} is a {' '.join(found)} checkpoint; {recipe.stage} at this size continues {' '.join(wanted)}"
-        )
-    if metadata.prediction_type != recipe.prediction_type:
-        raise PipelineError(
-            f"{parent} predicts {metadata.prediction_type}, the recipe {recipe.prediction_type}; "
-            f"give --set prediction_type={metadata.prediction_type}"
-        )
-    return checkpoint_uri(parent)
 
 
 def _check_frozen_weights(recipe: StageRecipe) -> None:

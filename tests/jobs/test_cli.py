@@ -63,7 +63,6 @@ WRONG = [
     ([*TRAIN, "--set", "learning_rate"], "key=value"),
     ([*TRAIN, "--set", "width=100"], "multiples of 8"),
     ([*TRAIN, "--set", "stage=v1.refine"], "stage"),
-    ([*TRAIN, "--from", "x"], "takes no --from"),
     (["train", "v1.refine", "--corpus", "c", "--out", "o"], "give its output with --from"),
     (["train", "v1.nosy", "--corpus", "c", "--out", "o"], "v1.noisy"),
     ([*EVALUATE, "--protocol", "known-anwser"], "known-answer"),

@@ -40,6 +40,34 @@ def test_epochs_are_five_and_two() -> None:
     assert [STAGES[stage]["base"].epochs for stage in ("v1.noisy", "v1.refine")] == [5, 2]
 
 
+@pytest.mark.parametrize(
+    ("stage", "tokens", "dropped"),
+    [("v1.drop-0.5", "local", 0.5), ("v1.proj-0.1", "proj", 0.1), ("v1.cls-0.1", "cls", 0.1)],
+)
+@pytest.mark.parametrize("size", ["base", "tiny"])
+def test_an_ablation_trains_as_long_as_both_stages_without_noise_on_the_reference(
+    stage: str, tokens: str, dropped: float, size: str
+) -> None:
+    """Paper 002, section 4.2 and Table 1: seven epochs, the drop rate in the name, local or class tokens."""
+    recipe, proposed = STAGES[stage][size], [STAGES[name][size] for name in ("v1.noisy", "v1.refine")]
+    assert (recipe.reference_tokens, recipe.reference_drop, recipe.noisy_reference) == (tokens, dropped, False)
+    assert recipe.parent_stage is None
+    assert STAGES[stage]["base"].epochs == sum(STAGES[name]["base"].epochs for name in ("v1.noisy", "v1.refine")) == 7
+    assert recipe.images == sum(part.images for part in proposed)
+
+
+@pytest.mark.parametrize("size", ["base", "tiny"])
+def test_without_border_crop_both_stages_differ_in_nothing_else(size: str) -> None:
+    for stage, parent in (("v1.noisy", None), ("v1.refine", "v1.noisy-uncropped")):
+        cropped, uncropped = STAGES[stage][size], STAGES[f"{stage}-uncropped"][size]
+        assert (uncropped.sketch_crop_max, uncropped.parent_stage) == (0.0, parent)
+        assert replace(uncropped, stage=stage, sketch_crop_max=0.15, parent_stage=cropped.parent_stage) == cropped
+
+
+def test_what_the_papers_do_not_name_is_off() -> None:
+    assert {(r.offset_noise, r.min_snr_gamma, r.ema_decay, r.flip_above) for r in EVERY} == {(0.0, 0.0, 0.0, 0.0)}
+
+
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_the_tiny_size_changes_its_column_and_its_length_only(stage: str) -> None:
     base, tiny = STAGES[stage]["base"].flat(), STAGES[stage]["tiny"].flat()
@@ -105,6 +133,10 @@ def test_the_papers_random_sizes_are_those_of_base_and_tiny_has_sizes_of_its_own
         {"size_multiple": 12},
         {"size_range": (100, 160)},
         {"size_range": (160, 96)},
+        {"reference_tokens": "full"},
+        {"offset_noise": -0.1},
+        {"min_snr_gamma": -1.0},
+        {"ema_decay": 1.0},
     ],
     ids=str,
 )
@@ -116,7 +148,7 @@ def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "size", "told"),
-    [("v1.nosy", "tiny", "v1.noisy"), ("v2.backbone", "tiny", "v1.refine"), ("v1.noisy", "large", "base, tiny")],
+    [("v1.nosy", "tiny", "v1.noisy"), ("xyz", "tiny", "v1.refine"), ("v1.noisy", "large", "base, tiny")],
 )
 def test_an_unknown_stage_or_size_names_the_valid_ones(stage: str, size: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
@@ -131,13 +163,12 @@ def test_settings_change_a_recipe_but_not_what_it_is() -> None:
             configured(recipe, {name: "other"})
 
 
-def test_a_stage_that_continues_another_needs_a_parent_and_the_first_takes_none() -> None:
+def test_a_stage_that_continues_another_needs_a_parent_and_a_fresh_one_may_have_weights_to_start_from() -> None:
     check_parent_given(stage_recipe("v1.noisy"), None)
+    check_parent_given(stage_recipe("v1.noisy"), "weights/sd-2.1")
     check_parent_given(stage_recipe("v1.refine"), "runs/noisy")
     with pytest.raises(SettingsError, match="--from"):
         check_parent_given(stage_recipe("v1.refine"), None)
-    with pytest.raises(SettingsError, match="--from"):
-        check_parent_given(stage_recipe("v1.noisy"), "runs/noisy")
 
 
 def test_an_unknown_protocol_names_the_nearest() -> None:
