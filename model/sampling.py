@@ -13,6 +13,7 @@ from typing import Any
 import diffusers.schedulers
 import torch
 
+from model.attention import AttentionControls
 from model.guidance import DUAL_RULES, classifier_free, in_window
 from model.noise import BETA_END, BETA_START, TIMESTEPS, PredictionType
 from model.settings import SAMPLERS, SamplingSettings
@@ -62,7 +63,7 @@ def predict_branches(
         timesteps.repeat(len(inputs)),
         [torch.cat(level) for level in zip(*hints, strict=True)],
         torch.cat(contexts),
-        reference_strength=settings.reference_strength,
+        attention=AttentionControls(settings.reference_strength, settings.attention_scales),
     )
     found = dict(zip(inputs, predictions.chunk(len(inputs)), strict=True))
     return Branches(found["conditional"], found.get("no_reference"), found.get("no_sketch"))

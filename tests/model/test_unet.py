@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from model.attention import AttentionControls, SplitReference
 from model.config import V1_SIZES
-from model.unet import SplitReference
 from model.v1 import V1, Hints
 from tests.model.golden import assert_golden, golden
 
@@ -65,7 +65,7 @@ def test_prediction_and_intermediates_agree_with_the_released_unet(
 
 
 def test_reference_strength_scales_before_the_output_projection(ruled: Ruled, inputs: dict[str, torch.Tensor]) -> None:
-    out = run(ruled, inputs, inputs["context"], reference_strength=0.6)
+    out = run(ruled, inputs, inputs["context"], attention=AttentionControls(0.6))
     assert_golden(out, inputs["out_reference_scale_0.6"])
 
 
