@@ -1,10 +1,11 @@
 """Confidence intervals: how far a share or a mean could be off with this many samples."""
 
+from collections.abc import Callable
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -22,17 +23,34 @@ def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[flo
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float],
+    count: int,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (lower, upper) of a statistic of `count` samples, told by their indices (count,).
+
+    One draw of indices serves everything that the statistic reads, so a difference between two models on the same
+    samples is a paired bootstrap. The same seed gives the same interval. Raises ValueError for no samples.
+    """
+    if count < 1:
+        raise ValueError("a statistic needs samples")
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(rng.integers(count, size=count)) for _ in range(resamples)]
+    lower, upper = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(lower), float(upper)
+
+
 def bootstrap_mean(
     values: ArrayLike, seed: int, confidence: float = 0.95, resamples: int = 2000
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (lower, upper) of a mean; the same seed and values give the same interval.
+    """`bootstrap` of a mean; of paired differences it is the paired bootstrap of the mean difference.
 
     Raises ValueError for no values, or for NaN: leave out what was not scored first.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not sample.size or not np.isfinite(sample).all():
         raise ValueError("a mean needs values, all of them finite")
-    rng = np.random.default_rng(seed)
-    means = [sample[rng.integers(sample.size, size=sample.size)].mean() for _ in range(resamples)]
-    lower, upper = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(lower), float(upper)
+    return bootstrap(lambda chosen: float(sample[chosen].mean()), sample.size, seed, confidence, resamples)

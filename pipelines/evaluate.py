@@ -46,7 +46,11 @@ KNOWN_ANSWER_PAIRS = 200
 
 @dataclass(frozen=True)
 class EvaluatePlan:
-    """An evaluation that is ready to start."""
+    """An evaluation that is ready to start.
+
+    keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
+    their intervals can be had.
+    """
 
     protocol: str
     checkpoint: str
@@ -60,6 +64,7 @@ class EvaluatePlan:
     sampling: SamplingSettings
     seed: int
     without_reference: bool = False
+    keep_features: bool = False
 
 
 @dataclass
@@ -218,6 +223,10 @@ def _known_answer_scores(rows: Sequence[dict[str, Any]]) -> Scores:
         scores.values[name] = value
         if value is None:
             scores.reasons[name] = "no scored picture shows this region"
+    leaks = [row["layout_leak"] for row in rows if math.isfinite(row["layout_leak"])]
+    scores.values["layout_leak"] = _mean(leaks) if leaks else None
+    if not leaks:
+        scores.reasons["layout_leak"] = "no pair has paper that only one of its references covers"
     return scores
 
 
@@ -262,7 +271,7 @@ def _finite(value: float | None) -> float | None:
 def _save(plan: EvaluatePlan, rows: Sequence[dict[str, Any]], document: dict[str, Any]) -> None:
     write_whole(join(plan.out, "pairs.parquet"), to_parquet(plan.pairs))
     table = [
-        {key: value for key, value in (asdict(pair) | row).items() if "features" not in key}
+        {key: value for key, value in (asdict(pair) | row).items() if plan.keep_features or "features" not in key}
         for pair, row in zip(plan.pairs, rows, strict=True)
     ]
     buffer = BytesIO()

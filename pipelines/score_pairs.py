@@ -25,6 +25,7 @@ from dataprep.sample import (
     from_model_image,
     model_reference,
 )
+from eval.entanglement import layout_leak
 from eval.features import FeatureNetwork, load_efficientnet_lite0
 from eval.known_answer import nearer_to_own
 from eval.metrics import ms_ssim, psnr, region_psnr
@@ -60,6 +61,9 @@ class Prepared:
     other_truth: np.ndarray | None = None
     classes: np.ndarray | None = None
     determined: np.ndarray | None = None
+    paper: np.ndarray | None = None
+    own_figure: np.ndarray | None = None
+    other_figure: np.ndarray | None = None
 
 
 class PairScorer:
@@ -115,13 +119,11 @@ class PairScorer:
         columns: dict[str, list[Any]] = {"psnr": psnr(result, truth).tolist(), scale_name: structure.tolist()}
         if self.job.protocol == "known-answer":
             other = unit([item.other_truth for item in prepared if item.other_truth is not None])
-            classes = torch.from_numpy(np.stack([item.classes for item in prepared if item.classes is not None]))
-            determined = torch.from_numpy(
-                np.stack([item.determined for item in prepared if item.determined is not None])
-            )
-            columns["nearer"] = nearer_to_own(result, truth, other, determined).tolist()
-            regions = region_psnr(result, truth, classes, assembled.REGIONS)
+            columns["nearer"] = nearer_to_own(result, truth, other, _stacked(prepared, "determined")).tolist()
+            regions = region_psnr(result, truth, _stacked(prepared, "classes"), assembled.REGIONS)
             columns |= {f"psnr_{name}": values.tolist() for name, values in regions.items()}
+            places = (_stacked(prepared, name) for name in ("paper", "own_figure", "other_figure"))
+            columns["layout_leak"] = layout_leak(result, truth, *places).tolist()
         return columns
 
     def _prepare(self, pair: Pair) -> Prepared:
@@ -154,7 +156,8 @@ class PairScorer:
         A region that a reference does not show (the hair of a bald head) has no right colour: it is not scored.
         """
         drawing, own, other = (json_assembly(item) for item in (row, own_row, other_row))
-        classes = assembled.region_classes(drawing, self.settings.width)
+        size = self.settings.width
+        classes = assembled.region_classes(drawing, size)
         scored = assembled.shown_regions(drawing) & assembled.shown_regions(own)
         compared = scored & assembled.shown_regions(other)
         return {
@@ -162,6 +165,9 @@ class PairScorer:
             "other_truth": self._answer(drawing, other, row["width"]),
             "classes": np.where(_within(classes, scored), classes, assembled.NOT_SCORED).astype(np.uint8),
             "determined": _within(classes, compared),
+            "paper": _within(classes, ["background"]),
+            "own_figure": _figure(own, size),
+            "other_figure": _figure(other, size),
         }
 
     def _answer(self, drawing: assembled.Assembly, colors_of: assembled.Assembly, size: int) -> np.ndarray:
@@ -173,6 +179,16 @@ class PairScorer:
 def _within(classes: np.ndarray, regions: Collection[str]) -> np.ndarray:
     """Where `classes` (H, W) is one of the named regions."""
     return np.isin(classes, [assembled.REGIONS.index(region) for region in regions])
+
+
+def _figure(assembly: assembled.Assembly, size: int) -> np.ndarray:
+    """Where an assembly has its figure, lines included, bool (size, size)."""
+    return ~_within(assembled.region_classes(assembly, size), ["background"])
+
+
+def _stacked(prepared: Sequence[Prepared], name: str) -> torch.Tensor:
+    """One of the optional maps of pairs with a known answer, (B, H, W)."""
+    return torch.from_numpy(np.stack([getattr(item, name) for item in prepared]))
 
 
 def _device() -> torch.device:

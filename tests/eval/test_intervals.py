@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from scipy.stats import bootstrap as scipys_bootstrap
 
-from eval.intervals import bootstrap_mean, wilson
+from eval.intervals import bootstrap, bootstrap_mean, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (5, 10), (131, 200), (200, 200)])
@@ -33,3 +34,30 @@ def test_bootstrap_repeats_with_its_seed_and_refuses_missing_values():
     for bad in ([], [1.0, np.nan]):
         with pytest.raises(ValueError, match="finite"):
             bootstrap_mean(bad, seed=0)
+
+
+def test_a_paired_bootstrap_agrees_with_scipy():
+    rng = np.random.default_rng(2)
+    first = rng.normal(10, 2, 300)
+    second = first + rng.normal(0.5, 1, 300)  # what the pairs share is no uncertainty of the difference
+
+    def difference(chosen):
+        return float(np.median(second[chosen]) - np.median(first[chosen]))
+
+    peer = scipys_bootstrap(
+        (first, second),
+        lambda a, b, axis: np.median(b, axis=axis) - np.median(a, axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=4000,
+        rng=3,
+    ).confidence_interval
+    ours = bootstrap(difference, 300, seed=1, resamples=4000)
+    assert ours == pytest.approx((peer.low, peer.high), abs=0.03)
+    unpaired = bootstrap_mean(second, seed=1)[1] - bootstrap_mean(second, seed=1)[0]
+    assert ours[1] - ours[0] < unpaired
+
+
+def test_a_bootstrap_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="samples"):
+        bootstrap(lambda chosen: 0.0, 0, seed=0)
