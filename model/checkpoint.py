@@ -1,4 +1,5 @@
-"""A checkpoint is a directory that says what it is: config.json beside model.safetensors.
+"""A checkpoint is a directory that says what it is: config.json beside model.safetensors, and ema.safetensors where a
+moving average of the weights was kept.
 
 Written whole or not at all (a temporary directory, then a rename). Loading trusts nothing but the metadata: family,
 the file's sha256 and every key are checked, and what does not fit is one clear ModelError.
@@ -8,10 +9,12 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from model.config import V1Config
@@ -21,6 +24,7 @@ from model.v1 import V1
 from model.weights import load_strictly, read_tensors, sha256
 
 WEIGHTS = "model.safetensors"
+EMA = "ema.safetensors"
 CONFIG = "config.json"
 
 
@@ -31,8 +35,8 @@ class CheckpointMetadata:
     width and height: the size in pixels that it was trained at, which is also the default to colour at.
     sketch_polarity "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from.
     source and source_sha256: the file that a converted checkpoint was made of. ema_decay: of the moving average beside
-    the weights (ema.safetensors), None where there is none.
-    weights_sha256 and network (the sizes) are filled in when it is saved.
+    the weights, None where it is unknown or there is none.
+    weights_sha256, ema_sha256 ("" where there is none) and network (the sizes) are filled in when it is saved.
     """
 
     stage: str
@@ -55,23 +59,38 @@ class CheckpointMetadata:
     height: int = 512
     network: V1Config | None = None
     weights_sha256: str = ""
+    ema_sha256: str = ""
 
 
-def save_checkpoint(directory: Path, model: V1, metadata: CheckpointMetadata) -> CheckpointMetadata:
-    """Write the checkpoint, replacing one that is there; returns the metadata as saved."""
+def save_checkpoint(
+    directory: Path, model: V1, metadata: CheckpointMetadata, ema: Mapping[str, torch.Tensor] | None = None
+) -> CheckpointMetadata:
+    """Write the checkpoint, replacing one that is there; returns the metadata as saved.
+
+    ema: the moving average of the model's weights under the same names.
+    """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
     temporary.mkdir()
     try:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, temporary / WEIGHTS)
-        metadata = replace(metadata, network=model.config, weights_sha256=sha256(temporary / WEIGHTS))
+        metadata = replace(
+            metadata,
+            network=model.config,
+            weights_sha256=_save(model.state_dict(), temporary / WEIGHTS),
+            ema_sha256=_save(ema, temporary / EMA) if ema is not None else "",
+        )
         (temporary / CONFIG).write_text(json.dumps(asdict(metadata), indent=2) + "\n")
         _move_into_place(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return metadata
+
+
+def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> str:
+    """Writes a safetensors file; returns its sha256."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    return sha256(path)
 
 
 def _move_into_place(temporary: Path, directory: Path) -> None:
@@ -82,14 +101,19 @@ def _move_into_place(temporary: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(directory: Path) -> tuple[V1, CheckpointMetadata]:
-    """The model in evaluation mode on the CPU, and its metadata; ModelError when anything does not fit."""
+def load_checkpoint(directory: Path, ema: bool = False) -> tuple[V1, CheckpointMetadata]:
+    """The model in evaluation mode on the CPU, and its metadata; ModelError when anything does not fit.
+
+    ema: with the moving average of its weights instead, which it must hold.
+    """
     directory = Path(directory)
     metadata = read_metadata(directory)
-    weights = directory / WEIGHTS
-    tensors = read_tensors(weights)
-    if (found := sha256(weights)) != metadata.weights_sha256:
-        raise ModelError(f"{weights}: damaged, its sha256 is {found[:12]}… and not {metadata.weights_sha256[:12]}…")
+    if ema and not metadata.ema_sha256:
+        raise ModelError(f"{directory}: holds no moving average of its weights ({EMA})")
+    weights = directory / (EMA if ema else WEIGHTS)
+    tensors, wanted = read_tensors(weights), metadata.ema_sha256 if ema else metadata.weights_sha256
+    if (found := sha256(weights)) != wanted:
+        raise ModelError(f"{weights}: damaged, its sha256 is {found[:12]}… and not {wanted[:12]}…")
     assert metadata.network is not None
     model = V1(metadata.network)
     load_strictly(model, tensors, weights)

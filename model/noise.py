@@ -41,6 +41,15 @@ def add_noise(clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor)
     return signal * clean + sigma * noise
 
 
+def offset_noise(noise: torch.Tensor, shift: torch.Tensor, strength: float) -> torch.Tensor:
+    """Noise (B, C, h, w) with each channel shifted by strength x shift (B, C, 1, 1), a standard normal number.
+
+    So that a network learns to change the mean colour of a picture, which white noise hardly touches (N. Guttenberg,
+    "Diffusion with offset noise", 2023; the released training configurations: 0.05).
+    """
+    return noise + strength * shift
+
+
 def noisy_reference(
     tokens: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor, flip_above: float | None = None
 ) -> torch.Tensor:
@@ -77,6 +86,17 @@ def prediction_target(
 def loss_per_sample(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean squared error of each sample, (B,), in float32."""
     return F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+
+
+def min_snr_weights(timesteps: torch.Tensor, gamma: float, prediction_type: PredictionType) -> torch.Tensor:
+    """The weight (B,), float32, of each sample's loss: min(SNR, gamma) / SNR for eps, / (SNR + 1) for v.
+
+    SNR = abar_t / (1 - abar_t). Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 3.4: the
+    loss is that of the picture itself with weight min(SNR, gamma), said in terms of what is predicted.
+    """
+    abar = alphas_cumprod(timesteps.device)[timesteps]
+    snr = abar / (1 - abar)
+    return (snr.clamp(max=gamma) / (snr + (prediction_type == "v"))).float()
 
 
 def sigmas(device: torch.device | None = None) -> torch.Tensor:

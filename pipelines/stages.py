@@ -8,14 +8,22 @@ Shapes: B batch, C h w latents, N D reference tokens.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from model.codec import load_codec
 from model.config import CODECS, IMAGE_ENCODERS
 from model.image_encoder import load_image_encoder
-from model.noise import add_noise, drop, loss_per_sample, noisy_reference, prediction_target
+from model.noise import (
+    add_noise,
+    drop,
+    loss_per_sample,
+    min_snr_weights,
+    noisy_reference,
+    offset_noise,
+    prediction_target,
+)
 from pipelines.frozen import weights_file
 from pipelines.parents import network_of, start_network
 from pipelines.recipes import StageRecipe
@@ -55,8 +63,13 @@ class V1Stage:
             reference_size=encoder.image_size,
             latent_channels=self.config.latent_channels,
             downsampling=CODECS[self.config.codec].downsampling,
-            token_shape=(encoder.local_tokens, self.config.context_width),
+            token_shape=(encoder.local_tokens if self._tokens == "local" else 1, self.config.context_width),
         )
+
+    @property
+    def _tokens(self) -> Literal["local", "cls"]:
+        """The encoder's tokens that the network is conditioned on; "proj" spreads the class token itself."""
+        return "local" if self.config.reference_tokens == "local" else "cls"
 
     @torch.no_grad()
     def condition(self, batch: Batch, *, training: bool = True) -> Conditioned:
@@ -65,9 +78,11 @@ class V1Stage:
         timesteps, noise = draws.timesteps.to(self.device), draws.noise.to(self.device)
         posterior_noise = draws.posterior_noise.to(self.device) if training else None
         latents = self.codec.encode(batch.color.to(self.device), posterior_noise)
-        context = self.image_encoder.encode(batch.reference.to(self.device))
+        context = self.image_encoder.encode(batch.reference.to(self.device), self._tokens)
         sketch = batch.sketch.to(self.device)
         if training:
+            if recipe.offset_noise:
+                noise = offset_noise(noise, draws.shift.to(self.device), recipe.offset_noise)
             if recipe.noisy_reference:
                 flip = recipe.flip_above or None
                 context = noisy_reference(context, timesteps, draws.token_noise.to(self.device), flip)
@@ -80,3 +95,11 @@ class V1Stage:
         """Mean squared error of each sample, (B,), through `denoiser` (the network or the engine around it)."""
         noised, timesteps, sketch, context, target = conditioned
         return loss_per_sample(denoiser(noised, timesteps, sketch, context), target)
+
+    def training_loss(self, denoiser: Denoiser, conditioned: Conditioned) -> torch.Tensor:
+        """The mean over the batch that is minimised, a scalar: `losses`, weighted where the recipe says so."""
+        losses = self.losses(denoiser, conditioned)
+        if self.recipe.min_snr_gamma:
+            weights = min_snr_weights(conditioned.timesteps, self.recipe.min_snr_gamma, self.recipe.prediction_type)
+            losses = weights * losses
+        return losses.mean()

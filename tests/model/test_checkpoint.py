@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoint import CONFIG, WEIGHTS, CheckpointMetadata, load_checkpoint, read_metadata, save_checkpoint
+from model.checkpoint import CONFIG, EMA, WEIGHTS, CheckpointMetadata, load_checkpoint, read_metadata, save_checkpoint
 from model.errors import ModelError
 from model.v1 import V1
 from model.weights import sha256
@@ -100,3 +100,30 @@ def test_every_unmatched_key_is_listed(saved: Path) -> None:
     rewrite(saved, weights_sha256=sha256(saved / WEIGHTS))
     with pytest.raises(ModelError, match=r"missing: unet.conv_out.bias; unknown: unet.extra"):
         load_checkpoint(saved)
+
+
+def test_the_moving_average_is_loaded_instead_where_it_is_asked_for(tmp_path: Path, ruled: Ruled) -> None:
+    model, directory = ruled[0], tmp_path / "checkpoint"
+    average = {name: tensor / 2 for name, tensor in model.state_dict().items()}
+    saved = save_checkpoint(directory, model, METADATA, average)
+    assert saved.ema_sha256 == sha256(directory / EMA)
+    plain, averaged = load_checkpoint(directory)[0].state_dict(), load_checkpoint(directory, ema=True)[0].state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(plain[name], tensor)
+        assert torch.equal(averaged[name], tensor / 2)
+
+
+def test_a_checkpoint_without_a_moving_average_says_so(saved: Path) -> None:
+    with pytest.raises(ModelError, match="holds no moving average"):
+        load_checkpoint(saved, ema=True)
+    assert not (saved / EMA).exists()
+
+
+def test_a_moving_average_of_other_weights_is_refused(tmp_path: Path, ruled: Ruled) -> None:
+    directory = tmp_path / "checkpoint"
+    save_checkpoint(directory, ruled[0], METADATA, ruled[0].state_dict())
+    tensors = load_file(directory / EMA)
+    save_file(tensors | {"unet.conv_out.bias": tensors["unet.conv_out.bias"] + 1}, directory / EMA)
+    with pytest.raises(ModelError, match=r"ema.safetensors: damaged"):
+        load_checkpoint(directory, ema=True)
+    load_checkpoint(directory)
