@@ -1,12 +1,14 @@
 """The image codec: pictures to latents of 1/8 of their side and back, frozen during training.
 
 "tiny" ships with the repository (model/assets/tiny_codec.*); "sd-vae" is Stable Diffusion's autoencoder, whose file
-the user names. Latents leave already multiplied by the scaling factor, so that their spread is about 1.
+the user names. Latents leave already multiplied by the scaling factor, so that their spread is about 1. The networks
+compute in the precision of their weights; what is added, scaled or drawn around them is float32.
 
 Shapes: B batch, H W picture (multiples of the downsampling), C latent channels.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,6 +20,7 @@ from torch import nn
 
 from model.config import CODECS, CodecConfig
 from model.errors import ModelError
+from model.tiles import in_tiles
 from model.weights import ASSETS, load_strictly, read_tensors
 
 
@@ -31,7 +34,14 @@ class LinearPath(nn.Module):
 
 
 class ImageCodec(nn.Module):
-    """A KL autoencoder of diffusers with its scaling factor, and the linear path where the config has one."""
+    """A KL autoencoder of diffusers with its scaling factor, and the linear path where the config has one.
+
+    To save memory: with `tile` set, pictures larger than so many pixels a side are coded in tiles (model/tiles.py);
+    with `slicing`, the pictures of a batch one by one.
+    """
+
+    tile: int | None = None
+    slicing: bool = False
 
     def __init__(self, config: CodecConfig, scaling_factor: float) -> None:
         super().__init__()
@@ -53,13 +63,14 @@ class ImageCodec(nn.Module):
         )
         self.linear = LinearPath(config.downsampling, config.latent_channels) if config.linear_path else None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return next(self.parameters()).dtype
+
     def posterior(self, images: torch.Tensor) -> DiagonalGaussianDistribution:
-        """The distribution of unscaled latents for images (B, 3, H, W) in [-1, 1]."""
-        posterior = self.autoencoder.encode(F.pixel_unshuffle(images, self.config.pixel_unshuffle)).latent_dist
-        if self.linear is None:
-            return posterior
-        mean = posterior.mean + self.linear.analysis(images)
-        return DiagonalGaussianDistribution(torch.cat([mean, posterior.logvar], dim=1))
+        """The distribution of unscaled latents for images (B, 3, H, W) in [-1, 1], float32."""
+        return DiagonalGaussianDistribution(self._in_pieces(self._moments, images, self.config.downsampling, 1))
 
     def encode(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled latents (B, C, H/8, W/8) of images (B, 3, H, W) in [-1, 1].
@@ -73,10 +84,31 @@ class ImageCodec(nn.Module):
     def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
         """Images (B, 3, H, W) in [-1, 1] of scaled latents; clamp=False keeps gradients for training the codec."""
         latents = latents / self.scaling_factor
-        images = F.pixel_shuffle(self.autoencoder.decode(latents).sample, self.config.pixel_unshuffle)
-        if self.linear is not None:
-            images = images + self.linear.synthesis(latents)
+        images = self._in_pieces(self._pixels, latents, 1, self.config.downsampling)
         return images.clamp(-1, 1) if clamp else images
+
+    def _moments(self, images: torch.Tensor) -> torch.Tensor:
+        """Mean and log variance (B, 2 C, H/8, W/8) of the unscaled latents."""
+        images = images.to(self.dtype)
+        posterior = self.autoencoder.encode(F.pixel_unshuffle(images, self.config.pixel_unshuffle)).latent_dist
+        mean = posterior.mean.float()
+        if self.linear is not None:
+            mean = mean + self.linear.analysis(images).float()
+        return torch.cat([mean, posterior.logvar.float()], dim=1)
+
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        latents = latents.to(self.dtype)
+        images = F.pixel_shuffle(self.autoencoder.decode(latents).sample, self.config.pixel_unshuffle).float()
+        return images if self.linear is None else images + self.linear.synthesis(latents).float()
+
+    def _in_pieces(
+        self, network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, cell_in: int, cell_out: int
+    ) -> torch.Tensor:
+        """network(x), as a whole or in the slices and tiles asked for."""
+        tile = self.tile and max(self.tile // self.config.downsampling, 1)
+        pieces = x.split(1) if self.slicing else (x,)
+        results = [in_tiles(network, piece, tile, cell_in, cell_out) if tile else network(piece) for piece in pieces]
+        return torch.cat(results) if len(results) > 1 else results[0]
 
 
 def build_codec(codec: str, scaling_factor: float | None = None) -> ImageCodec:

@@ -6,6 +6,7 @@ repository; "ViT-H-14" is OpenCLIP laion2b_s32b_b79k, whose file the user names.
 Shapes: B batch, h w picture of any size, N local tokens, D output width.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,16 @@ _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 def squash(images: torch.Tensor, side: int) -> torch.Tensor:
     """Images (B, 3, h, w) to (B, 3, side, side): bicubic, antialiased where they shrink, corners aligned."""
     return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=True, antialias=True)
+
+
+def widen(images: torch.Tensor, factor: float) -> torch.Tensor:
+    """White margins left and right of images (B, 3, h, w), to int(factor w) pixels: the released reference padding.
+
+    The squashed reference then shows its objects narrower, and paper beside them. factor >= 1.
+    """
+    width = images.shape[-1]
+    margin = int(width * factor) - width
+    return F.pad(images, (margin // 2, margin - margin // 2), value=1.0)
 
 
 class ReferenceEncoder(nn.Module):
@@ -55,10 +66,20 @@ class ReferenceEncoder(nn.Module):
         """See encode."""
         return self.encode(images, tokens)
 
-    def encode(self, images: torch.Tensor, tokens: Tokens = "local") -> torch.Tensor:
-        """Tokens (B, N, D) of images (B, 3, h, w) in [-1, 1]; "cls": (B, 1, D); "full": class token first, N + 1."""
-        pixels = (squash(images, self.config.image_size) + 1) / 2
-        cls, local = self.vit((pixels - self.mean) / self.std)
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return self.vit.proj.dtype
+
+    def encode(self, images: torch.Tensor | Sequence[torch.Tensor], tokens: Tokens = "local") -> torch.Tensor:
+        """Tokens (B, N, D) of images (B, 3, h, w) in [-1, 1]; "cls": (B, 1, D); "full": class token first, N + 1.
+
+        Images of different sizes come as a sequence of B tensors (3, h, w).
+        """
+        batches = [images] if isinstance(images, torch.Tensor) else [image[None] for image in images]
+        squashed = torch.cat([squash(batch, self.config.image_size) for batch in batches])
+        pixels = ((squashed + 1) / 2 - self.mean) / self.std
+        cls, local = self.vit(pixels.to(self.dtype))
         if tokens == "cls":
             return cls[:, None]
         local = local @ self.vit.proj  # open_clip projects the class token only

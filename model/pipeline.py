@@ -1,21 +1,46 @@
-"""Sketch and reference in, coloured picture out: codec, reference encoder, v1 and a sampler put together.
+"""Sketches and references in, coloured pictures out: codec, reference encoder, v1 and a sampler put together.
 
-Shapes: B batch, H W picture (multiples of 8; padding is the caller's), h w reference of any size.
+Each sketch and each reference is encoded once, however many pictures are made of it and whatever the batches. Every
+picture has random numbers of its own, so its seed says what it is, alone or in a batch.
+
+Shapes: B batch, H W sketch and picture of any size (padded inside with paper), h w reference of any size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from model.checkpoint import CheckpointMetadata, load_checkpoint
 from model.codec import ImageCodec, load_codec
 from model.errors import ModelError
-from model.image_encoder import ReferenceEncoder, load_image_encoder
+from model.image_encoder import ReferenceEncoder, Tokens, load_image_encoder, widen
+from model.memory import PRECISIONS, Offload, Precision
 from model.sampling import Conditions, sample
 from model.settings import SamplingSettings
-from model.v1 import V1
+from model.v1 import V1, Hints
+
+PAPER = -1.0  # of a sketch; lines are +1
+TILE = 512  # pixels a side, what the published codec was trained at
+
+
+class Colored(NamedTuple):
+    """A picture (3, H, W) in [-1, 1] on the CPU, and what it was made of: indices and the seed."""
+
+    sketch: int
+    reference: int | None
+    seed: int
+    picture: torch.Tensor
+
+
+class _Task(NamedTuple):
+    sketch: int
+    reference: int | None
+    seed: int
 
 
 class ColorizationPipeline:
@@ -30,6 +55,8 @@ class ColorizationPipeline:
                 f"the codec {metadata.codec!r} scales by {codec.scaling_factor}: it is another codec"
             )
         self.model, self.codec, self.image_encoder, self.metadata = model, codec, image_encoder, metadata
+        self.device = next(model.parameters()).device
+        self._offload: Offload | None = None
 
     @classmethod
     def from_checkpoint(
@@ -39,12 +66,47 @@ class ColorizationPipeline:
         codec_weights: Path | None = None,
         image_encoder_weights: Path | None = None,
         device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
     ) -> "ColorizationPipeline":
-        """The pipeline of a checkpoint directory; the weight paths are needed where the frozen parts do not ship."""
+        """The pipeline of a checkpoint directory; the weight paths are needed where the frozen parts do not ship.
+
+        precision: of weights and activations of all three networks; the sampler computes in float32.
+        """
         model, metadata = load_checkpoint(directory)
         codec = load_codec(metadata.codec, codec_weights)
         image_encoder = load_image_encoder(metadata.image_encoder, image_encoder_weights)
-        return cls(model.to(device), codec.to(device), image_encoder.to(device), metadata)
+        dtype = PRECISIONS[precision]
+        return cls(model.to(device, dtype), codec.to(device, dtype), image_encoder.to(device, dtype), metadata)
+
+    def lower_memory(self, *, offload: bool = True, tiling: bool = True, slicing: bool = True) -> Self:
+        """Spend time to save memory, in any combination; what is False is switched off.
+
+        offload: the networks wait on the CPU and visit the device in turn, with equal results. slicing: the codec takes
+        the pictures of a batch one by one, with equal results. tiling: it takes pictures larger than 512 pixels in
+        tiles, with slightly different results.
+        """
+        if self._offload:
+            self._offload.visit(*self._networks)
+        self._offload = Offload(self._networks, self.device) if offload else None
+        self.codec.tile, self.codec.slicing = TILE if tiling else None, slicing
+        return self
+
+    def optimise(self, *, compile: bool = False, channels_last: bool = True) -> Self:
+        """Spend start-up to save time per picture; results differ by rounding only.
+
+        channels_last: the memory order that convolutions run fastest in. compile: the UNet through torch.compile, which
+        takes minutes at published size and again for each new picture size and batch size.
+        """
+        offload = self._offload is not None
+        if self._offload:
+            self._offload.visit(*self._networks)
+        for network in (self.model, self.codec):
+            network.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)  # type: ignore[call-overload]
+        if offload:
+            self._offload = Offload(self._networks, self.device)
+        if compile:
+            self.model.unet.compile()
+        return self
 
     @torch.no_grad()
     def __call__(
@@ -56,11 +118,11 @@ class ColorizationPipeline:
         guidance_scale: float | None = None,
         settings: SamplingSettings | None = None,
     ) -> torch.Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1].
+        """Pictures (B, 3, H, W) in [-1, 1], the nth sketch after the nth reference with the nth seed.
 
         sketches (B, 3, H, W), background -1 and lines +1; references (B, 3, h, w) in [-1, 1], or None for none; one
-        seed for each sample. steps and guidance_scale override the settings. Raises ModelError for sizes that do not
-        fit.
+        seed for each. steps and guidance_scale override the settings. Raises ModelError for counts or shapes that do
+        not fit.
         """
         settings = settings or SamplingSettings()
         settings = replace(
@@ -68,45 +130,167 @@ class ColorizationPipeline:
             steps=settings.steps if steps is None else steps,
             guidance_scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
         )
-        if references is None:
-            settings = replace(settings, guidance_scale=1.0)  # both branches of the guidance would be the same
-        self._check(sketches, references, seeds)
-        conditions = self._conditions(sketches, references, settings)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        noise = self._initial_noise(sketches.shape[-2:], generators)
-        latents = sample(self.model, conditions, noise, self.metadata.prediction_type, settings, generators)
-        return self.codec.decode(latents)
-
-    def _check(self, sketches: torch.Tensor, references: torch.Tensor | None, seeds: Sequence[int]) -> None:
-        height, width = sketches.shape[-2:]
-        multiple = self.codec.config.downsampling
-        if height % multiple or width % multiple or not height or not width:
-            raise ModelError(f"a sketch of {width}x{height} pixels: both sides must be multiples of {multiple}")
+        if not len(sketches):
+            raise ModelError("there is no sketch to colour")
         counts = {len(sketches), len(seeds), len(sketches if references is None else references)}
         if len(counts) != 1:
             raise ModelError(
                 f"{len(sketches)} sketches need as many seeds ({len(seeds)}) and references "
                 f"({'none' if references is None else len(references)})"
             )
+        tasks = [_Task(n, None if references is None else n, seed) for n, seed in enumerate(seeds)]
+        made = self._make(tasks, list(sketches), [] if references is None else list(references), settings, len(tasks))
+        return torch.stack([colored.picture for colored in made]).to(self.device)
+
+    def every(
+        self,
+        sketches: Sequence[torch.Tensor],
+        references: Sequence[torch.Tensor],
+        seeds: Sequence[int],
+        settings: SamplingSettings | None = None,
+        batch_size: int = 4,
+        pairs: Sequence[tuple[int, int | None]] | None = None,
+    ) -> Iterator[Colored]:
+        """Each sketch after each reference (or after none, where there are none) with each seed, batch by batch.
+
+        sketches (3, H, W), background -1 and lines +1; references (3, h, w) in [-1, 1]; sizes may differ, and sketches
+        of one size share batches of up to batch_size pictures. pairs: the indices of the sketch and the reference (None
+        for none) of each picture instead of all. Pictures come ordered by size, then sketch, then as asked for.
+
+        Memory: the tokens of all references stay on the device (1 MB each in fp32 at published size), hints only for
+        the sketches of a batch. Raises ModelError for a batch_size below 1, or shapes that do not fit.
+        """
+        if batch_size < 1:
+            raise ModelError(f"batch_size={batch_size} is not at least 1")
+        if pairs is None:
+            pairs = [(sketch, other) for sketch in range(len(sketches)) for other in range(len(references)) or (None,)]
+        tasks = [_Task(*pair, seed) for pair in pairs for seed in seeds]
+        return self._make(tasks, sketches, references, settings or SamplingSettings(), batch_size)
+
+    def _make(
+        self,
+        tasks: Sequence[_Task],
+        sketches: Sequence[torch.Tensor],
+        references: Sequence[torch.Tensor],
+        settings: SamplingSettings,
+        batch_size: int,
+    ) -> Iterator[Colored]:
+        """The pictures of `tasks`; checked here, made as the result is read."""
+        for index in dict.fromkeys(task.sketch for task in tasks):
+            _check("sketch", index, sketches[index])
+        for index in _references(tasks):
+            _check("reference", index, references[index])
+        groups: dict[tuple[int, int, bool], list[_Task]] = {}
+        for task in sorted(tasks, key=lambda task: task.sketch):
+            height, width = sketches[task.sketch].shape[-2:]
+            groups.setdefault((height, width, task.reference is not None), []).append(task)
+        return self._make_groups(list(groups.values()), sketches, references, settings, batch_size)
+
+    @torch.no_grad()
+    def _make_groups(
+        self,
+        groups: Sequence[Sequence[_Task]],
+        sketches: Sequence[torch.Tensor],
+        references: Sequence[torch.Tensor],
+        settings: SamplingSettings,
+        batch_size: int,
+    ) -> Iterator[Colored]:
+        used = _references([task for group in groups for task in group])
+        contexts = self._contexts({index: references[index] for index in used}, settings, batch_size)
+        unguided = replace(settings, guidance_scale=1.0)  # without a reference both of its branches are the same
+        for group in groups:
+            chosen = unguided if group[0].reference is None else settings
+            hints: dict[int, Hints] = {}
+            empty = self._empty_hints(sketches[group[0].sketch], settings)
+            for start in range(0, len(group), batch_size):
+                batch = group[start : start + batch_size]
+                wanted = dict.fromkeys(task.sketch for task in batch)
+                fresh = self._hints({n: sketches[n] for n in wanted if n not in hints}, settings)
+                hints = {n: hints[n] if n in hints else fresh[n] for n in wanted}
+                conditions = self._conditions(batch, hints, empty, contexts)
+                pictures = self._sample(conditions, [task.seed for task in batch], chosen)
+                pictures = _crop(pictures, sketches[batch[0].sketch].shape[-2:]).cpu()
+                yield from map(Colored, *zip(*batch, strict=True), pictures)
+
+    def _contexts(
+        self, references: dict[int, torch.Tensor], settings: SamplingSettings, batch_size: int
+    ) -> dict[int, torch.Tensor]:
+        """The context (1, N, D) of each reference."""
+        self._visit(self.image_encoder)
+        kind: Tokens = "local" if self.model.config.reference_tokens == "local" else "cls"
+        indices, tokens = list(references), []
+        for start in range(0, len(indices), batch_size):
+            images = [references[index].to(self.device) for index in indices[start : start + batch_size]]
+            tokens.append(self.image_encoder.encode([widen(i, settings.reference_padding) for i in images], kind))
+        self._visit(self.model)
+        encoded = [self.model.encode_context(batch) for batch in tokens]
+        return dict(zip(indices, (row for batch in encoded for row in batch.split(1)), strict=True))
+
+    def _hints(self, sketches: dict[int, torch.Tensor], settings: SamplingSettings) -> dict[int, Hints]:
+        """The hints of each sketch, all of one size; rows of one."""
+        if not sketches:
+            return {}
+        self._visit(self.model)
+        padded = _on_paper(torch.stack(list(sketches.values())).to(self.device), self.codec.config.downsampling)
+        levels = self.model.encode_sketch(padded, settings.sketch_strength)
+        return dict(zip(sketches, zip(*(level.split(1) for level in levels), strict=True), strict=True))
+
+    def _empty_hints(self, like: torch.Tensor, settings: SamplingSettings) -> Hints | None:
+        """What paper of that size says, which sketch guidance needs."""
+        if settings.sketch_guidance_scale == 1:
+            return None
+        return self._hints({0: torch.full_like(like, PAPER)}, settings)[0]
 
     def _conditions(
-        self, sketches: torch.Tensor, references: torch.Tensor | None, settings: SamplingSettings
+        self,
+        batch: Sequence[_Task],
+        hints: dict[int, Hints],
+        empty: Hints | None,
+        contexts: dict[int, torch.Tensor],
     ) -> Conditions:
-        device = next(self.model.parameters()).device
-        sketches = sketches.to(device)
-        if references is None:
-            context = torch.zeros(len(sketches), 1, self.model.config.context_width, device=device)
-        else:
-            context = self.image_encoder.encode(references.to(device))
-        empty_hints = None
-        if settings.sketch_guidance_scale != 1:
-            one = self.model.encode_sketch(torch.full_like(sketches[:1], -1), settings.sketch_strength)
-            empty_hints = tuple(hint.expand(len(sketches), -1, -1, -1) for hint in one)
-        return Conditions(context, self.model.encode_sketch(sketches, settings.sketch_strength), empty_hints)
+        nothing = torch.zeros(1, 1, self.model.config.context_width, device=self.device)
+        context = torch.cat([nothing if task.reference is None else contexts[task.reference] for task in batch])
+        levels = zip(*(hints[task.sketch] for task in batch), strict=True)
+        if empty is not None:
+            empty = tuple(level.expand(len(batch), -1, -1, -1) for level in empty)
+        return Conditions(context, tuple(torch.cat(level) for level in levels), empty)
 
-    def _initial_noise(self, size: Sequence[int], generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Drawn on the CPU sample by sample, so that neither the batch nor the device changes it."""
-        height, width = (side // self.codec.config.downsampling for side in size)
-        shape = (1, self.model.config.latent_channels, height, width)
-        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
-        return noise.to(next(self.model.parameters()).device)
+    def _sample(self, conditions: Conditions, seeds: Sequence[int], settings: SamplingSettings) -> torch.Tensor:
+        """Padded pictures (B, 3, H', W'). Noise is drawn picture by picture on the CPU, so that neither the batch nor
+        the device changes it."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = (1, self.model.config.latent_channels, *conditions.hints[0].shape[-2:])
+        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
+        self._visit(self.model)
+        latents = sample(self.model, conditions, noise, self.metadata.prediction_type, settings, generators)
+        self._visit(self.codec)
+        return self.codec.decode(latents)
+
+    @property
+    def _networks(self) -> tuple[nn.Module, ...]:
+        return self.model, self.codec, self.image_encoder
+
+    def _visit(self, *networks: nn.Module) -> None:
+        if self._offload:
+            self._offload.visit(*networks)
+
+
+def _check(kind: str, index: int, picture: torch.Tensor) -> None:
+    if picture.ndim != 3 or len(picture) != 3 or not picture.numel():
+        raise ModelError(f"{kind} {index} is of shape {list(picture.shape)}, not (3, height, width)")
+
+
+def _references(tasks: Sequence[_Task]) -> list[int]:
+    return list(dict.fromkeys(task.reference for task in tasks if task.reference is not None))
+
+
+def _on_paper(sketches: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Sketches (B, 3, H, W) in the middle of paper whose sides are multiples."""
+    height, width = (-side % multiple for side in sketches.shape[-2:])
+    return F.pad(sketches, (width // 2, width - width // 2, height // 2, height - height // 2), value=PAPER)
+
+
+def _crop(pictures: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """The middle (B, 3, *size) that _on_paper put there."""
+    top, left = ((padded - side) // 2 for padded, side in zip(pictures.shape[-2:], size, strict=True))
+    return pictures[..., top : top + size[0], left : left + size[1]]
