@@ -90,7 +90,8 @@ def parse() -> argparse.Namespace:
 
 def stages(arm: str, images: int, refine_share: float, seed: int) -> list[StageRecipe]:
     """The stages of an arm; the rate falls over the last images of every arm alike."""
-    refine = round(images * refine_share)
+    batch = stage_recipe("v1.refine", "tiny").batch_size
+    refine = round(images * refine_share / batch) * batch  # whole batches, so that no arm sees more
     lengths = {
         "drop-0.5": {"v1.drop-0.5": images},
         "noisy": {"v1.noisy": images},

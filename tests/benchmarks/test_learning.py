@@ -21,6 +21,7 @@ def rates(recipe: StageRecipe) -> tuple[object, ...]:
 def test_every_arm_sees_as_many_images_at_the_same_rate_and_batch(arm: str) -> None:
     recipes = stages(arm, images=16_000, refine_share=2 / 7, seed=3)
     assert sum(recipe.images for recipe in recipes) == 16_000
+    assert all(recipe.images % recipe.batch_size == 0 for recipe in recipes)
     assert [recipe.decay_images for recipe in recipes] == [0] * (len(recipes) - 1) + [4_000]
     (first,) = {(r.batch_size, r.learning_rate, r.warmup_images, r.width, r.prediction_type) for r in recipes}
     (other,) = {
@@ -30,12 +31,12 @@ def test_every_arm_sees_as_many_images_at_the_same_rate_and_batch(arm: str) -> N
 
 
 def test_the_arms_are_those_of_the_papers_ablation() -> None:
-    drop, noisy, proposed = (stages(arm, 7_000, 2 / 7, 0) for arm in ARMS)
+    drop, noisy, proposed = (stages(arm, 5_600, 2 / 7, 0) for arm in ARMS)
     assert [(r.noisy_reference, r.reference_drop) for r in drop] == [(False, 0.5)]
     assert [(r.noisy_reference, r.reference_drop) for r in noisy] == [(True, 0.1)]
     assert [(r.stage, r.images, r.noisy_reference, r.reference_drop) for r in proposed] == [
-        ("v1.noisy", 5_000, True, 0.1),
-        ("v1.refine", 2_000, False, 0.5),
+        ("v1.noisy", 4_000, True, 0.1),
+        ("v1.refine", 1_600, False, 0.5),
     ]
 
 
