@@ -131,12 +131,13 @@ def over_white(rgba: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """PNG of uint8 (H, W), uint8 (H, W, 3) or uint16 (H, W); lossless, the same bytes every time."""
-    if array.dtype not in (np.uint8, np.uint16) or (array.ndim, *array.shape[2:]) not in ((2,), (3, 3)):
-        raise ValueError(f"no PNG of {array.dtype} {array.shape}: want uint8 HxW, uint8 HxWx3 or uint16 HxW")
+    """PNG of uint8 (H, W), (H, W, 3) or (H, W, 4), or of uint16 (H, W); lossless, the same bytes every time."""
+    if array.dtype not in (np.uint8, np.uint16) or (array.ndim, *array.shape[2:]) not in ((2,), (3, 3), (3, 4)):
+        raise ValueError(f"no PNG of {array.dtype} {array.shape}: want uint8 HxW, HxWx3 or HxWx4, or uint16 HxW")
     if array.dtype == np.uint16 and array.ndim == 3:
         raise ValueError("16-bit PNG is written for single-channel maps only")
-    pixels = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else np.ascontiguousarray(array)
+    swapped = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    pixels = cv2.cvtColor(array, swapped[array.shape[2]]) if array.ndim == 3 else np.ascontiguousarray(array)
     return cv2.imencode(".png", pixels, _PNG_OPTIONS[array.dtype.itemsize, array.ndim])[1].tobytes()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataprep.pictures import UnreadablePicture, decode, decode_png, encode_png
+from dataprep.pictures import UnreadablePicture, decode, decode_png, decode_rgba, encode_png
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
@@ -220,8 +220,13 @@ def test_png_round_trip_is_exact_and_the_bytes_repeat(array: np.ndarray) -> None
     np.testing.assert_array_equal(back, array)
 
 
+def test_png_keeps_transparency_and_the_colours_beneath_it() -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+    np.testing.assert_array_equal(decode_rgba(encode_png(rgba)), rgba)
+
+
 def test_png_of_other_arrays_is_a_wrong_call() -> None:
-    for array in (np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.uint16)):
+    for array in (np.zeros((4, 4)), np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4, 3), np.uint16)):
         with pytest.raises(ValueError, match="PNG"):
             encode_png(array)
     with pytest.raises(UnreadablePicture):
