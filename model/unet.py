@@ -56,6 +56,8 @@ class ColorizationUNet(UNet2DConditionModel):
         for layer, block in enumerate(blocks):
             block.attn1 = SelfAttention(block.attn1, layer)  # type: ignore[assignment]
             block.attn2 = cross(block.attn2, layer)  # type: ignore[assignment,arg-type]
+            if cross is ClassTokenAttention:
+                block.norm2 = nn.Identity()  # type: ignore[assignment]  # of queries, which one token has no use for
         self._cross_attentions: tuple[CrossAttention, ...] = tuple(block.attn2 for block in blocks)  # type: ignore[misc]
         self._zero_initialise()
 

@@ -66,7 +66,7 @@ def run_worker(job: TrainJob) -> None:
         },
         bf16=recipe.precision == "bf16",
     )
-    position = _resume(engine)
+    position = _resume(engine, recipe)
     _post(job, rank, {"images_seen": position.images_seen, "start": True})
     reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot, facts=False)
     with closing(Feeder(reader, recipe, shares, rank, position.images_seen, stage.shapes, loader=job.loader)) as feeder:
@@ -84,6 +84,13 @@ def learning_rate(recipe: StageRecipe, images_seen: int) -> float:
     return rate
 
 
+def average_decay(recipe: StageRecipe, images_seen: int) -> float:
+    """Of the step that starts at `images_seen`: min(ema_decay, (1 + n) / (10 + n)) after n steps, as is usual, so that
+    the untrained weights at the beginning are soon forgotten."""
+    steps = images_seen // recipe.batch_size
+    return min(recipe.ema_decay, (1 + steps) / (10 + steps))
+
+
 def _loop(
     job: TrainJob, stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares, position: Position, rank: int
 ) -> None:
@@ -94,6 +101,8 @@ def _loop(
         started, waited = time.perf_counter(), feeder.waited_s
         zero.set_learning_rate(engine, learning_rate(recipe, position.images_seen))
         loss, replaced = _step(stage, engine, feeder, shares)
+        if recipe.ema_decay:
+            zero.update_average(engine, average_decay(recipe, position.images_seen))
         position.images_seen += recipe.batch_size
         took = time.perf_counter() - started
         record = {
@@ -119,7 +128,7 @@ def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> tuple[
     for _ in range(shares.accumulation):
         batch = feeder.next()
         replaced += batch.replaced
-        loss = stage.losses(engine, stage.condition(batch)).mean()
+        loss = stage.training_loss(engine, stage.condition(batch))
         engine.backward(loss)
         engine.step()
         total += loss.detach()
@@ -157,6 +166,7 @@ def _due(interval: int, recipe: StageRecipe, images_seen: int) -> bool:
 
 def _checkpoint(job: TrainJob, stage: V1Stage, engine: Any, position: Position, rank: int) -> None:
     weights, state = zero.masters(engine), zero.optimizer_state(engine)
+    average = zero.averages(engine) if job.recipe.ema_decay else None
     metrics = {"images_seen": position.images_seen}
     if rank != 0:
         ray.train.report(metrics)
@@ -164,7 +174,7 @@ def _checkpoint(job: TrainJob, stage: V1Stage, engine: Any, position: Position, 
     with tempfile.TemporaryDirectory() as folder:
         exported = V1(stage.config)
         exported.load_state_dict(weights)
-        save_checkpoint(Path(folder) / "model", exported, metadata(job, stage, position.images_seen))
+        save_checkpoint(Path(folder) / "model", exported, metadata(job, stage, position.images_seen), average)
         save_file(state, Path(folder) / "optimizer.safetensors")
         Path(folder, "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in position.history))
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
@@ -180,6 +190,7 @@ def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetad
         codec=stage.config.codec,
         image_encoder=stage.config.image_encoder,
         parent=job.parent,
+        ema_decay=job.recipe.ema_decay or None,
         corpus_snapshot=job.snapshot,
         corpus_digest=job.digest,
         code_version=job.code_version,
@@ -190,14 +201,17 @@ def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetad
     )
 
 
-def _resume(engine: Any) -> Position:
+def _resume(engine: Any, recipe: StageRecipe) -> Position:
     """The position and state of the newest checkpoint of this run, or a fresh start."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
+        if recipe.ema_decay:
+            zero.start_average(engine)
         return Position()
     with checkpoint.as_directory() as folder:
         model, found = load_checkpoint(Path(folder) / "model")
-        zero.restore(engine, model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"))
+        average = load_checkpoint(Path(folder) / "model", ema=True)[0].state_dict() if recipe.ema_decay else None
+        zero.restore(engine, model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"), average)
         history = [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
     return Position(found.images_seen, history)
 
