@@ -58,8 +58,6 @@ class ColorizationUNet(UNet2DConditionModel):
             block.attn2 = cross(block.attn2, layer)  # type: ignore[assignment,arg-type]
             if cross is ClassTokenAttention:
                 block.norm2 = nn.Identity()  # type: ignore[assignment]  # of queries, which one token has no use for
-            if config.reference_tokens == "cls":
-                block.norm2 = nn.Identity()  # type: ignore[assignment]  # one token hears no query
         self._cross_attentions: tuple[CrossAttention, ...] = tuple(block.attn2 for block in blocks)  # type: ignore[misc]
         self._zero_initialise()
 
