@@ -4,12 +4,13 @@ The model colours at its own size; here its colour is brought to the size of the
 no network has touched, are laid over it.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from dataprep.line_art import LineArt
-from dataprep.regions import ball
 from dataprep.resize import resize_color
 
 Bytes = npt.NDArray[np.uint8]
@@ -35,18 +36,23 @@ def layers(color: Bytes, line_art: LineArt) -> dict[str, Bytes]:
 
 
 def line_art_mask(gray: Bytes, gap: float = GAP) -> Bytes:
-    """The drawing's mask from its line art alone, uint8 (H, W): 255, and 0 where the page's border reaches paper.
+    """The drawing's mask from its line art alone, uint8 (H, W): 0 for the paper around the drawing, 255 for the rest.
 
     gray: black lines on white. gap: share of the long side that an outline may be open by without letting paper in.
+    Paper around the drawing touches two sides of the page: a figure that one side cuts off is not taken for it.
     """
     free = (gray >= INK).astype(np.uint8)
-    kernel = ball(max(1, round(gap * max(gray.shape) / 2)))
-    centres = np.asarray(cv2.erode(free, kernel), np.uint8)  # beyond the page's edge there is room
-    _, labels = cv2.connectedComponents(centres, connectivity=4)
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    outside = np.isin(labels, border[border > 0]).astype(np.uint8)
-    reached = np.asarray(cv2.dilate(outside, kernel), np.uint8) & free
-    return np.asarray(255 * (1 - reached), np.uint8)
+    radius = gap * max(gray.shape) / 2
+    _, rooms = cv2.connectedComponents((_away(free) > radius).astype(np.uint8), connectivity=4)  # a ball fits there
+    sides = np.concatenate([np.unique(side) for side in (rooms[0], rooms[-1], rooms[:, 0], rooms[:, -1])])
+    around = np.isin(rooms, np.flatnonzero(np.bincount(sides[sides > 0]) >= 2))
+    reached = (_away(~around) <= radius) & (free > 0) if around.any() else around
+    return np.where(reached, 0, 255).astype(np.uint8)
+
+
+def _away(flags: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """How many pixels each is away from the nearest that is not set; beyond the page's edge nothing is unset."""
+    return np.asarray(cv2.distanceTransform(flags.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
 
 
 def _at_size(color: Bytes, line_art: LineArt) -> Bytes:
