@@ -4,13 +4,14 @@ import time
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.operator_costs import machine, today
 from model.codec import build_codec
 from model.config import IMAGE_ENCODERS, V1_SIZES
 from model.image_encoder import build_image_encoder
 from model.v1 import V1
+from pipelines.flops import count_flops
+from pipelines.parents import network_of
 from pipelines.recipes import StageRecipe, stage_recipe
 
 STEPS, WARM_UP = 12, 3
@@ -19,29 +20,13 @@ STEPS, WARM_UP = 12, 3
 def measure_training(size: str, device: str) -> dict[str, Any]:
     """{flops, area, rates}: of the stage v1.noisy at its size; weights are random, which changes no time."""
     recipe = stage_recipe("v1.noisy", size)
-    known = {"flops": count_flops(recipe), "area": recipe.width * recipe.height, "rates": {}}
+    flops = count_flops(network_of(recipe), recipe.width, recipe.height).total
+    known = {"flops": flops, "area": recipe.width * recipe.height, "rates": {}}
     if device != "meta":
         name = torch.cuda.get_device_name() if device == "cuda" else f"core of {machine()}"
         rate = {"images_per_s": round(images_per_s(recipe, device), 4), "device": name, "date": today()}
         known["rates"] = {device: rate}
     return known
-
-
-def count_flops(recipe: StageRecipe) -> float:
-    """Of one image: the frozen networks forward, the trained one forward and twice as much backward."""
-    with torch.device("meta"):
-        model, codec, encoder = _networks(recipe)
-        batch = _batch(recipe, 1)
-    counts = []
-    for run in (
-        lambda: model(batch["latents"], batch["timesteps"], batch["sketch"], batch["context"]),
-        lambda: codec.encode(batch["color"]),
-        lambda: encoder.vit(batch["reference"]),
-    ):
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            run()
-        counts.append(counter.get_total_flops())
-    return float(3 * counts[0] + counts[1] + counts[2])
 
 
 def images_per_s(recipe: StageRecipe, device: str) -> float:

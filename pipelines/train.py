@@ -268,7 +268,8 @@ def _inputs(plan: TrainPlan) -> list[lineage.Input]:
 
 def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> None:
     if "loss" in record:
-        note = f"loss {record['loss']:.4f}, waits for data {record['data_wait_share']:.0%}"
+        speed = f"{record['tflops']:.3g} TFLOP/s a worker" + (f", MFU {record['mfu']:.0%}" if "mfu" in record else "")
+        note = f"loss {record['loss']:.4f}, waits for data {record['data_wait_share']:.0%}, {speed}"
     elif "start" in record and record["images_seen"]:
         note = f"goes on from {record['images_seen']:,} images"
     else:

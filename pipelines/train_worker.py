@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import ray
@@ -27,6 +27,7 @@ from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoin
 from model.v1 import V1
 from pipelines import zero
 from pipelines.checkpoints import fetch_checkpoint
+from pipelines.flops import count_flops, peak_flops
 from pipelines.loading import Replaced
 from pipelines.recipes import StageRecipe
 from pipelines.shares import Shares
@@ -67,7 +68,9 @@ def run_worker(job: TrainJob) -> None:
         bf16=recipe.precision == "bf16",
     )
     position = _resume(engine, recipe)
-    _post(job, rank, {"images_seen": position.images_seen, "start": True})
+    flops = count_flops(stage.config, recipe.width, recipe.height)
+    costs = {"flops_per_image": flops.total, "flops_share_of_encoders": flops.frozen / flops.total}
+    _post(job, rank, {"images_seen": position.images_seen, "start": True} | costs)
     reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot, facts=False)
     with closing(Feeder(reader, recipe, shares, rank, position.images_seen, stage.shapes, loader=job.loader)) as feeder:
         _loop(job, stage, engine, feeder, shares, position, rank)
@@ -100,29 +103,38 @@ def _loop(
     while position.images_seen < recipe.images:
         started, waited = time.perf_counter(), feeder.waited_s
         zero.set_learning_rate(engine, learning_rate(recipe, position.images_seen))
-        loss, replaced = _step(stage, engine, feeder, shares)
+        step = _step(stage, engine, feeder, shares)
         if recipe.ema_decay:
             zero.update_average(engine, average_decay(recipe, position.images_seen))
         position.images_seen += recipe.batch_size
         took = time.perf_counter() - started
         record = {
             "images_seen": position.images_seen,
-            "loss": loss,
+            "loss": step.loss,
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
             "gradient_norm": float(engine.get_global_grad_norm()),
         }
         position.history.append(record)
-        if replaced:
-            position.history.append({"images_seen": position.images_seen, "replaced": replaced})
-            record = record | {"replaced_samples": len(replaced)}
-        _post(job, rank, record | _performance(recipe, took, feeder.waited_s - waited, stage.device))
+        if step.replaced:
+            position.history.append({"images_seen": position.images_seen, "replaced": step.replaced})
+            record = record | {"replaced_samples": len(step.replaced)}
+        speed = _performance(stage, shares, step.size, took)
+        _post(job, rank, record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
         _watch(job, stage, position, rank)
         if _due(recipe.checkpoint_images, recipe, position.images_seen):
             _checkpoint(job, stage, engine, position, rank)
 
 
-def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> tuple[float, list[dict[str, Any]]]:
-    """One optimizer step: the mean loss over the whole global batch, and its samples whose row was replaced."""
+class Step(NamedTuple):
+    """One optimizer step: the mean loss over the whole global batch, its samples whose row was replaced, and the width
+    and height of all of them."""
+
+    loss: float
+    replaced: list[dict[str, Any]]
+    size: tuple[int, int]
+
+
+def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> Step:
     total = torch.zeros((), device=stage.device)
     replaced: list[Replaced] = []
     for _ in range(shares.accumulation):
@@ -135,7 +147,8 @@ def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> tuple[
     sums = torch.stack([total / shares.accumulation, torch.full_like(total, len(replaced))])
     dist.all_reduce(sums)
     loss_sum, count = sums.tolist()
-    return loss_sum / dist.get_world_size(), _of_all_ranks(replaced) if count else []
+    height, width = batch.color.shape[-2:]
+    return Step(loss_sum / dist.get_world_size(), _of_all_ranks(replaced) if count else [], (width, height))
 
 
 def _of_all_ranks(replaced: list[Replaced]) -> list[dict[str, Any]]:
@@ -216,13 +229,14 @@ def _resume(engine: Any, recipe: StageRecipe) -> Position:
     return Position(found.images_seen, history)
 
 
-def _performance(recipe: StageRecipe, took_s: float, waited_s: float, device: torch.device) -> dict[str, float]:
-    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else psutil.Process().memory_info().rss
-    return {
-        "images_per_second": recipe.batch_size / took_s,
-        "data_wait_share": waited_s / took_s,
-        "memory_gib": memory / 2**30,
-    }
+def _performance(stage: V1Stage, shares: Shares, size: tuple[int, int], took_s: float) -> dict[str, float]:
+    """Rate, memory and operations of a step. `tflops` are those of one device a second, encoders included; `mfu` is
+    their share of its peak, where that is known."""
+    cuda, rate = stage.device.type == "cuda", stage.recipe.batch_size / took_s
+    memory = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
+    achieved, peak = count_flops(stage.config, *size).total * rate / shares.workers, peak_flops(stage.device)
+    speed = {"images_per_second": rate, "memory_gib": memory / 2**30, "tflops": achieved / 1e12}
+    return speed if peak is None else speed | {"mfu": achieved / peak}
 
 
 def _post(job: TrainJob, rank: int, record: dict[str, Any]) -> None:
