@@ -1,6 +1,9 @@
-"""The commands `irodori weights list, add, get`: the published networks, and those that the weight store holds."""
+"""The commands `irodori weights`: list, add and get fill the weight store; inspect, convert and export deal with whole
+models that were trained elsewhere, or shall go there."""
 
 import json
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,14 +15,27 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=NamingGroup,
-    help="Weights of the networks that learned operators take.",
+    help="Weights that were trained elsewhere: of networks around the models, and of whole models.",
     no_args_is_help=True,
 )
 
 Name = Annotated[str, typer.Argument(help="A network, as `irodori weights list` names it.")]
+Address = Annotated[
+    str,
+    typer.Argument(
+        help="A file, a diffusers folder or a checkpoint: a path, file://, s3:// or hf://OWNER/NAME[/FILE]."
+    ),
+]
 Store = Annotated[
     str, typer.Option(help="The store, a folder or s3:// prefix; else $IRODORI_WEIGHTS, else the user's cache.")
 ]
+
+
+class Predicts(StrEnum):
+    """What a diffusion network was trained to say."""
+
+    EPS = "eps"
+    V = "v"
 
 
 @app.command("list")
@@ -74,6 +90,62 @@ def get(name: Name, store: Store = "", json_: Json = False) -> None:
     from pipelines.weight_sources import get as bring
 
     _added(bring(name, store), store, json_)
+
+
+@app.command("inspect")
+def inspect(address: Address, json_: Json = False) -> None:
+    """What weights are, from their keys and shapes: family, parts, what is missing or unknown, what they predict."""
+    import tempfile
+
+    from pipelines.addresses import check_buckets
+
+    check_buckets(address)
+    from jobs.weights_text import inspection_text
+    from pipelines.weight_inspection import inspect as look
+
+    with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
+        document = look(address, Path(scratch)).document()
+    tell(json.dumps(document, indent=2) if json_ else inspection_text(document))
+
+
+@app.command("convert")
+def convert(
+    address: Address,
+    out: Annotated[str, typer.Option(help="The checkpoint directory to make.")],
+    prediction_type: Annotated[
+        Predicts | None, typer.Option(help="What the network predicts; needed where nothing beside the file says it.")
+    ] = None,
+    use_ema: Annotated[bool, typer.Option("--use-ema", help="Take the file's moving average, model_ema.")] = False,
+) -> None:
+    """Make a checkpoint of Stable Diffusion 2.x weights, to train from, or of a released ColorizeDiffusion v1."""
+    from pipelines.addresses import check_buckets
+
+    check_buckets(address, out)
+    from pipelines.convert import convert as make
+
+    made = make(address, out, prediction_type.value if prediction_type else None, use_ema)
+    tell(
+        f"{out}: v1 {made.stage}, size {made.size}, predicts {made.prediction_type}, sha256 {made.weights_sha256}\n"
+        f"from {made.source}, sha256 {made.source_sha256}"
+    )
+
+
+@app.command("export")
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint directory, or the output of a training.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    use_ema: Annotated[bool, typer.Option("--use-ema", help="Write the moving average of the weights.")] = False,
+    schedule: Annotated[bool, typer.Option(help="With the constants of the noise schedule, as released.")] = True,
+) -> None:
+    """Write a checkpoint as one file in the layout of the released ColorizeDiffusion v1."""
+    from pipelines.addresses import check_buckets
+
+    check_buckets(checkpoint)
+    from pipelines.convert import export as write
+
+    made = write(checkpoint, out, use_ema, schedule)
+    autoencoder = "with" if made.has_autoencoder else "without"
+    tell(f"{made.path}: {made.entries:,} entries, {autoencoder} autoencoder, predicts {made.metadata.prediction_type}")
 
 
 def _added(record: "StoredWeights", store: str, as_json: bool) -> None:

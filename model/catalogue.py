@@ -37,6 +37,7 @@ class Published:
     package: Package | None = None
     aside: tuple[str, ...] = ()  # key prefixes of parts that are not used
     prefixes: tuple[str, ...] = ("module.",)  # dropped where every key that is used has it
+    layout: str = ""  # "module:function": state dict in any published layout -> under the network's keys
 
 
 CATALOGUE: dict[str, Published] = {
@@ -169,5 +170,26 @@ CATALOGUE: dict[str, Published] = {
         "MIT",
         ("inception_v3",),
         package=Package("npm", "nsfwjs", "4.4.0", _EXTRACTORS + "content:from_package"),
+    ),
+    "sd-vae": Published(
+        "model.frozen_networks:stable_diffusion_autoencoder",
+        "image codec of v1, Stable Diffusion's autoencoder (ft-mse: another decoder, the same latents)",
+        "MIT",
+        ("diffusion_pytorch_model.safetensors", "sd-vae.safetensors", "vae-ft-mse-840000-ema-pruned.safetensors"),
+        ("hf://stabilityai/sd-vae-ft-mse/diffusion_pytorch_model.safetensors",),
+        "vae/ of Stable Diffusion 2.1; released ColorizeDiffusion files bundle it",
+        aside=("loss.", "model_ema.", "cond_stage_model.", "model.diffusion_model.", "control_encoder."),
+        layout="model.stable_diffusion_keys:autoencoder_layout",
+    ),
+    "ViT-H-14": Published(
+        "model.frozen_networks:clip_image_tower",
+        "reference encoder of v1, OpenCLIP ViT-H-14 laion2b_s32b_b79k (image tower)",
+        "MIT",
+        ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "ViT-H-14.safetensors"),
+        ("hf://laion/CLIP-ViT-H-14-laion2B-s32B-b79K/open_clip_model.safetensors",),
+        aside=(
+            *("transformer.", "token_embedding.", "positional_embedding", "ln_final."),
+            *("text_projection", "logit_scale", "attn_mask"),
+        ),
     ),
 }

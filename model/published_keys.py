@@ -1,8 +1,8 @@
 """Our parameter names and those of the released ColorizeDiffusion v1 files, both ways.
 
 The released files number the UNet as Stable Diffusion does: input_blocks 0..11, middle_block 0..2, output_blocks
-0..11 (for two residual blocks a level). Only the UNet and the sketch encoder are trained; the bundled autoencoder and
-the schedule buffers in the same file are left aside.
+0..11 (for two residual blocks a level). Only the UNet and the sketch encoder are trained; a released file also holds
+the frozen autoencoder and 12 constants of the noise schedule, which are made again here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from model.config import V1Config
+from model.errors import ModelError
+from model.noise import alphas_cumprod, betas
 from model.v1 import V1
 from model.weights import check_keys, load_strictly
 
@@ -44,8 +46,10 @@ _SKETCH_STEMS = {
 
 
 def published_name(name: str, config: V1Config) -> str:
-    """The official key of one of our parameter names (`unet....` or `sketch_encoder....`)."""
+    """The official key of one of our parameter names (`unet....` or `sketch_encoder....`). Raises ModelError."""
     part, rest = name.split(".", 1)
+    if part not in ("unet", "sketch_encoder") or config.reference_tokens != "local":
+        raise ModelError(f"the released layout has reference_tokens=local only, not {config.reference_tokens}: {name}")
     if part == "unet":
         return UNET_PREFIX + _unet_name(rest, config)
     stem, leaf = rest.split(".", 1)
@@ -107,3 +111,25 @@ def from_published(tensors: Mapping[str, torch.Tensor], model: V1, source: Path 
     ours = {key: tensor for key, tensor in tensors.items() if "." in key and not key.startswith(_ASIDE_PREFIXES)}
     check_keys(table.values(), ours, source)
     load_strictly(model, {name: ours[key] for name, key in table.items()}, source)
+
+
+def schedule_buffers() -> dict[str, torch.Tensor]:
+    """The constants of the noise schedule that the released files hold, each float32 (1000,), by their names there."""
+    beta, abar = betas(), alphas_cumprod()
+    before = torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
+    variance = beta * (1 - before) / (1 - abar)
+    table = {
+        "betas": beta,
+        "alphas_cumprod": abar,
+        "alphas_cumprod_prev": before,
+        "sqrt_alphas_cumprod": abar.sqrt(),
+        "sqrt_one_minus_alphas_cumprod": (1 - abar).sqrt(),
+        "log_one_minus_alphas_cumprod": (1 - abar).log(),
+        "sqrt_recip_alphas_cumprod": (1 / abar).sqrt(),
+        "sqrt_recipm1_alphas_cumprod": (1 / abar - 1).sqrt(),
+        "posterior_variance": variance,
+        "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
+        "posterior_mean_coef1": beta * before.sqrt() / (1 - abar),
+        "posterior_mean_coef2": (1 - before) * (1 - beta).sqrt() / (1 - abar),
+    }
+    return {name: values.float() for name, values in table.items()}

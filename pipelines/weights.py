@@ -112,6 +112,15 @@ def find_stored(name: str, store: str = "") -> StoredWeights | None:
     return record
 
 
+def stored_file(name: str, store: str = "") -> Path:
+    """The store's weight file on this machine, verified; for what is loaded by another than `load_network`.
+
+    Raises PipelineError, naming the command that mends it, where it is not there or damaged.
+    """
+    record, file = stored(name, store), weights_name(name)
+    return _verified(store_address(store), file, record.files[file], name)
+
+
 def all_stored(store: str = "") -> dict[str, StoredWeights]:
     """Everything of the catalogue that the store holds, by name."""
     _, files = list_folder(store_address(store))
