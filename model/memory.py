@@ -29,19 +29,19 @@ class Offload:
     def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
         self.device = device
         self._home = {network: _cpu_weights(network, pin=device.type == "cuda") for network in networks}
-        self._visitors: set[nn.Module] = set(networks)
+        self.visitors: set[nn.Module] = set(networks)
         self.visit()
 
     def visit(self, *networks: nn.Module) -> None:
         """These networks are on the device, all others on the CPU."""
-        for network in self._visitors.difference(networks):
+        for network in self.visitors.difference(networks):
             for module, name, kept in self._home[network]:
                 setattr(module, name, kept)
-        for network in set(networks) - self._visitors:
+        for network in set(networks) - self.visitors:
             for module, name, kept in self._home[network]:
                 moved = kept.to(self.device, non_blocking=True)
                 setattr(module, name, nn.Parameter(moved, False) if isinstance(kept, nn.Parameter) else moved)
-        self._visitors = set(networks)
+        self.visitors = set(networks)
 
 
 def _cpu_weights(network: nn.Module, pin: bool) -> list[tuple[nn.Module, str, torch.Tensor]]:

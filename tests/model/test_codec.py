@@ -40,6 +40,42 @@ def test_decode_undoes_the_scale_and_stays_in_range(codec: ImageCodec) -> None:
     assert torch.equal(codec.decode(latents), open_range.clamp(-1, 1))
 
 
+@torch.no_grad()
+def test_slices_give_what_the_batch_gives(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(3, 3, 32, 24) * 2 - 1
+    latents = codec.encode(images)
+    pictures = codec.decode(latents)
+    monkeypatch.setattr(codec, "slicing", True)
+    torch.testing.assert_close(codec.encode(images), latents, rtol=0, atol=1e-5)
+    torch.testing.assert_close(codec.decode(latents), pictures, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_tiles_stay_close_to_the_picture_in_one_piece() -> None:
+    codec = load_codec("tiny")
+    y, x = torch.meshgrid(torch.linspace(-3, 3, 192), torch.linspace(-3, 3, 160), indexing="ij")
+    picture = torch.stack([torch.sin(x + y), torch.cos(2 * x), torch.sin(x * y)])[None] * 0.8
+    latents = codec.encode(picture)
+    whole = codec.decode(latents)
+    codec.tile = 192
+    assert torch.equal(codec.decode(latents), whole)  # it fits
+    codec.tile = 96
+    assert codec.decode(latents).shape == whole.shape
+    tiled, roundtrip = codec.decode(latents), (whole - picture).square().mean().sqrt()
+    assert 0 < (tiled - whole).square().mean().sqrt() < roundtrip  # less than what the codec itself loses
+    assert (codec.encode(picture) - latents).square().mean().sqrt() < 0.1 * latents.std()
+
+
+@torch.no_grad()
+def test_a_codec_in_half_precision_gives_float32_close_to_the_full_one() -> None:
+    codec, half = load_codec("tiny"), load_codec("tiny").to(torch.bfloat16)
+    images = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6) * 2 - 1, size=48, mode="bilinear")
+    latents = codec.encode(images)
+    assert half.encode(images).dtype == half.decode(latents).dtype == torch.float32
+    torch.testing.assert_close(half.encode(images), latents, rtol=0, atol=0.05)
+    torch.testing.assert_close(half.decode(latents), codec.decode(latents), rtol=0, atol=0.05)
+
+
 def test_the_tiny_codec_fits_its_three_megabytes() -> None:
     assert sum(parameter.numel() for parameter in build_codec("tiny").parameters()) * 2 < 3_000_000
 

@@ -1,5 +1,6 @@
 """The reference encoder's tokens: which, how many, and that each goes through the norm and the projection."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from model import image_encoder as image_encoder_module
 from model.config import IMAGE_ENCODERS
 from model.errors import ModelError
-from model.image_encoder import ReferenceEncoder, build_image_encoder, load_image_encoder, squash
+from model.image_encoder import ReferenceEncoder, build_image_encoder, load_image_encoder, squash, widen
 
 
 @torch.no_grad()
@@ -36,6 +37,33 @@ def test_pictures_of_any_size_give_the_same_number_of_tokens(
     image_encoder: ReferenceEncoder, size: tuple[int, int]
 ) -> None:
     assert image_encoder(torch.zeros(1, 3, *size)).shape == (1, 64, 128)
+
+
+@torch.no_grad()
+def test_pictures_of_many_sizes_go_together(image_encoder: ReferenceEncoder) -> None:
+    images = [torch.rand(3, 40, 90) * 2 - 1, torch.rand(3, 64, 64) * 2 - 1]
+    for kind in ("local", "cls"):
+        alone = torch.cat([image_encoder.encode(image[None], kind) for image in images])
+        torch.testing.assert_close(image_encoder.encode(images, kind), alone, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_in_half_precision_the_tokens_are_those_but_for_rounding(image_encoder: ReferenceEncoder) -> None:
+    images, half = torch.rand(1, 3, 40, 90) * 2 - 1, copy.deepcopy(image_encoder).to(torch.bfloat16)
+    tokens = half.encode(images)
+    assert tokens.dtype == torch.bfloat16
+    expected = image_encoder.encode(images)
+    assert (tokens - expected).square().mean() < (0.03 * expected.std()) ** 2
+
+
+def test_widening_adds_white_on_both_sides() -> None:
+    image = torch.zeros(1, 3, 5, 9)
+    widened = widen(image, 1.5)  # int(9 * 1.5) = 13: two columns on either side
+    assert widened.shape == (1, 3, 5, 13)
+    assert torch.equal(widened[..., 2:11], image)
+    assert widened[..., :2].eq(1).all()
+    assert widened[..., 11:].eq(1).all()
+    assert torch.equal(widen(image, 1.0), image)
 
 
 def test_squashing_keeps_flat_colours_and_the_left_and_right_of_a_wide_picture() -> None:
