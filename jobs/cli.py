@@ -16,17 +16,18 @@ import typer
 
 from dataprep.errors import DataError
 from eval.errors import EvalError
+from jobs.colorize import colorize
 from jobs.console import silence
 from jobs.corpus import app as corpus_app
 from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, Workers, engines, log_folder, plain, tell
 from jobs.plan import plan
 from jobs.weights import app as weights_app
 from model.errors import ModelError
+from model.settings import MOST_STEPS
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError, nearest, parse_assignments
 
 if TYPE_CHECKING:
-    from model.settings import SamplingSettings
     from pipelines.recipes import StageRecipe
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(weights_app, name="weights")
 app.command("plan")(plan)
+app.command("colorize")(colorize)
 
 
 @app.command()
@@ -86,51 +88,27 @@ def train(
 
 
 @app.command()
-def colorize(
-    sketch: Annotated[list[str], typer.Option(help="Line art: files or directories; may be repeated.")],
-    reference: Annotated[list[str], typer.Option(help="Pictures whose colours to take; every sketch meets each.")],
-    out: Annotated[str, typer.Option(help="A .png file for one picture, else a directory.")],
-    checkpoint: Annotated[str, typer.Option(help="A trained model; default: the one of `irodori demo`.")] = "",
-    resolution: Annotated[str, typer.Option(metavar="WxH", help="Fit into this size; default: the training's.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Decides the initial noise.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Sampling steps.")] = 20,
-    guidance_scale: Annotated[float, typer.Option(help="How strongly to follow the reference.")] = 2.0,
-) -> None:
-    """Colour sketches after reference pictures."""
-    size = _resolution(resolution)
-    from pipelines.addresses import check_buckets
-    from pipelines.colorize_jobs import find_pictures, folder_of, plan_jobs
-
-    check_buckets(*sketch, *reference, checkpoint, out)
-    jobs = plan_jobs(find_pictures(sketch), find_pictures(reference), out, seed)
-    from pipelines.colorize import colorize as make
-    from pipelines.demo import demo_checkpoint
-
-    model = checkpoint or demo_checkpoint()
-    with engines(log_folder(folder_of(out)), "colorize") as (console, _):
-        for made in make(jobs, model, size, _sampling(steps, guidance_scale), console.progress):
-            console.result(made)
-
-
-@app.command()
 def evaluate(
     checkpoint: Annotated[str, typer.Option(help="The model to score.")],
     corpus: Annotated[str, typer.Option(help="The corpus whose validation rows are used.")],
     protocol: Annotated[str, typer.Option(help="random-reference, deformed-reference, self or known-answer.")],
     out: Annotated[str, typer.Option(help="Where scores, pairs and pictures go.")],
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Sampling steps.")] = 20,
+    steps: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Sampling steps.")] = 20,
     guidance_scale: Annotated[float, typer.Option(help="How strongly to follow the reference.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
     address: Address = None,
     tracking_uri: Tracking = None,
     json_: Json = False,
+    set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
-    """Score a checkpoint by a protocol."""
+    """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
     from pipelines.addresses import check_buckets
+    from pipelines.picture_settings import sampling_settings
     from pipelines.recipes import check_protocol
 
     check_protocol(protocol)
+    sampling = sampling_settings({"steps": steps, "guidance_scale": guidance_scale} | parse_assignments(set_))
     check_buckets(checkpoint, corpus, out)
     from pipelines.evaluate import evaluate as run
     from pipelines.evaluate import plan_evaluation
@@ -140,7 +118,7 @@ def evaluate(
         corpus,
         protocol,
         out,
-        sampling=_sampling(steps, guidance_scale),
+        sampling=sampling,
         limit=limit,
         seed=seed,
     )
@@ -258,18 +236,3 @@ def _stage_recipe(stage: str, model_size: str, parent: str | None, workers: int,
     check_parent_given(recipe, parent)
     Shares.of(recipe, workers)
     return recipe
-
-
-def _resolution(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) >= 8 for part in parts):
-        raise SettingsError(f"--resolution {text} is not of the form WxH, such as 512x768")
-    return int(parts[0]), int(parts[1])
-
-
-def _sampling(steps: int, guidance_scale: float) -> "SamplingSettings":
-    from model.settings import SamplingSettings
-
-    return SamplingSettings(steps=steps, guidance_scale=guidance_scale)

@@ -1,78 +1,265 @@
-"""Colours the sketches in files after the references in files.
+"""Colours the sketches in files after the references in files, block by block: read, colour in batches, write.
 
-A user's sketch keeps its aspect ratio: it is fitted into the resolution, padded with paper to the network's multiple,
-and the result is cropped back. The same function scores a validation sketch, so a picture of an evaluation is made
-again by the command that its report prints.
+A sketch keeps its aspect ratio, whatever the size asked for. An input that cannot be read fails its own pictures and no
+others. Each result says in itself how it was made, so the same call again makes only what is missing or would differ.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from dataprep.errors import DataError
-from dataprep.pictures import decode, encode_png
-from dataprep.sample import SampleSettings, fit_picture, from_model_image, model_reference, model_sketch
-from dataprep.storage import read_bytes, write_whole
-from model.pipeline import ColorizationPipeline
-from model.settings import SamplingSettings
-from pipelines.checkpoints import fetch_checkpoint
-from pipelines.colorize_jobs import ColorizeJob
+from dataprep.layers import keep_lines, layers
+from dataprep.line_art import LineArt, LineArtSettings, read_line_art
+from dataprep.pictures import MAX_PIXELS, decode, encode_png
+from dataprep.resize import fitted_size, resize_color
+from dataprep.sample import SampleSettings, from_model_image, model_image, model_reference, model_sketch, resize_sketch
+from dataprep.storage import exists, read_bytes, write_whole
+from model.checkpoint import CheckpointMetadata
+from pipelines.addresses import absolute
+from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.colorize_jobs import LAYERS, ColorizeJob, RunSettings
+from pipelines.errors import PipelineError
 from pipelines.frozen import open_pipeline
+from pipelines.picture_settings import PictureSettings, target_size
 from pipelines.progress import Progress, ProgressSink, silent
+from pipelines.provenance import Provenance, Source, Weights, embed, extract, sha256_of
+from pipelines.versions import code_version
+
+BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
+REFERENCE_SIDE = 1536  # px: the longest side of a reference that is not squashed here
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture that is at `job.out`; `already`: it was there, made in exactly this way."""
+
+    job: ColorizeJob
+    width: int
+    height: int
+    layers: tuple[str, ...] = ()
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A picture whose input cannot be read, and why."""
+
+    job: ColorizeJob
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Sketch:
+    source: Source
+    line_art: LineArt
+    fitted: torch.Tensor  # (3, h, w) as the model wants it
+
+
+@dataclass(frozen=True)
+class _Reference:
+    source: Source
+    picture: torch.Tensor  # (3, h, w) in [-1, 1]
 
 
 def colorize(
     jobs: Sequence[ColorizeJob],
     checkpoint: str,
-    resolution: tuple[int, int] | None,
-    settings: SamplingSettings,
+    settings: PictureSettings | None = None,
+    run: RunSettings | None = None,
     progress: ProgressSink = silent,
-) -> Iterator[str]:
-    """Make the pictures of `jobs` one by one, and yield where each went. The resolution defaults to the training's."""
-    pipeline = open_pipeline(fetch_checkpoint(checkpoint))
-    width, height = resolution or (pipeline.metadata.width, pipeline.metadata.height)
-    for done, job in enumerate(jobs):
-        progress(Progress("colorize", done, len(jobs), "pictures", note=Path(job.out).name))
-        result = colorize_picture(
-            pipeline, read_sketch(job.sketch), _read_rgb(job.reference), (width, height), job.seed, settings
+) -> Iterator[Made | Failed]:
+    """Make the pictures of `jobs`, and tell what became of each as it is done.
+
+    Raises PipelineError or ModelError for a checkpoint, a device or settings that cannot be used, DataError for an
+    output that cannot be written.
+    """
+    progress(Progress("colorize", 0, len(jobs), "pictures", note="loading the model"))
+    colorist = Colorist(checkpoint, settings or PictureSettings(), run or RunSettings())
+    pairs = [list(pair) for _, pair in groupby(jobs, key=_inputs)]
+    blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
+    outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
+    for done, outcome in enumerate(outcomes, 1):
+        yield outcome
+        progress(Progress("colorize", done, len(jobs), "pictures", note=Path(outcome.job.out).name))
+
+
+def _inputs(job: ColorizeJob) -> tuple[str, str | None]:
+    return job.sketch, job.reference
+
+
+class Colorist:
+    """A loaded checkpoint with the settings of a call."""
+
+    def __init__(self, checkpoint: str, settings: PictureSettings, run: RunSettings) -> None:
+        self.address = checkpoint_uri(absolute(checkpoint))
+        self.settings, self.run = settings, run
+        self.device = find_device(run.device)
+        directory = fetch_checkpoint(self.address)
+        self.pipeline = open_pipeline(directory, self.device, settings.precision, settings.ema)
+        self.pipeline.optimise(compile=run.compile)
+        if settings.low_memory:
+            self.pipeline.lower_memory()
+        self.weights = weights_of(self.address, self.metadata, settings.ema)
+
+    @property
+    def metadata(self) -> CheckpointMetadata:
+        return self.pipeline.metadata
+
+    def make(self, jobs: Sequence[ColorizeJob]) -> Iterator[Made | Failed]:
+        """The pictures of a block of jobs, whose inputs are held together."""
+        sketches, references, broken = self._read(jobs)
+        wanted: dict[tuple[str, str | None], list[ColorizeJob]] = {}
+        for job in jobs:
+            if reason := broken.get(job.sketch) or broken.get(job.reference or ""):
+                yield Failed(job, reason)
+            elif self._is_there(job, sketches[job.sketch], references.get(job.reference or "")):
+                yield self._made(job, sketches[job.sketch], already=True)
+            else:
+                wanted.setdefault(_inputs(job), []).append(job)
+        by_seeds: dict[tuple[int, ...], list[tuple[str, str | None]]] = {}
+        for pair, some in wanted.items():
+            by_seeds.setdefault(tuple(dict.fromkeys(job.seed for job in some)), []).append(pair)
+        for seeds, pairs in by_seeds.items():
+            for pair, seed, color in self._color(sketches, references, seeds, pairs):
+                for job in wanted[pair]:
+                    if job.seed == seed:
+                        yield self._write(job, color, sketches[job.sketch], references.get(job.reference or ""))
+
+    def _color(
+        self,
+        sketches: dict[str, _Sketch],
+        references: dict[str, _Reference],
+        seeds: Sequence[int],
+        pairs: Sequence[tuple[str, str | None]],
+    ) -> Iterator[tuple[tuple[str, str | None], int, np.ndarray]]:
+        """(pair, seed, uint8 (h, w, 3)) of each pair with each seed, in the order in which batches are best."""
+        names, others = list(sketches), list(references)
+        made = self.pipeline.every(
+            [sketches[name].fitted for name in names],
+            [references[name].picture for name in others],
+            seeds,
+            self.settings.sampling,
+            self.run.batch_size,
+            [(names.index(sketch), None if other is None else others.index(other)) for sketch, other in pairs],
         )
-        write_whole(job.out, encode_png(result))
-        yield job.out
-    progress(Progress("colorize", len(jobs), len(jobs), "pictures"))
+        try:
+            for colored in made:
+                pair = names[colored.sketch], None if colored.reference is None else others[colored.reference]
+                yield pair, colored.seed, from_model_image(colored.picture.float().numpy())
+        except torch.OutOfMemoryError as error:
+            raise PipelineError(
+                f"{self.device} has not enough memory for this: try --low-memory, --precision fp16, "
+                f"a --batch-size below {self.run.batch_size} or a smaller --size"
+            ) from error
+
+    def _read(self, jobs: Sequence[ColorizeJob]) -> tuple[dict[str, _Sketch], dict[str, _Reference], dict[str, str]]:
+        """Each sketch and each reference once, by address; and what is wrong with those that cannot be read."""
+        sketches, references, broken = {}, {}, {}
+        for address in dict.fromkeys(job.sketch for job in jobs):
+            try:
+                sketches[address] = self._sketch(address)
+            except DataError as error:
+                broken[address] = _named(address, error)
+        for address in dict.fromkeys(job.reference for job in jobs if job.reference is not None):
+            try:
+                references[address] = self._reference(address)
+            except DataError as error:
+                broken[address] = _named(address, error)
+        return sketches, references, broken
+
+    def _sketch(self, address: str) -> _Sketch:
+        data = read_bytes(address)
+        line_art = read_line_art(data, LineArtSettings(self.settings.polarity, self.settings.levels))
+        height, width = line_art.gray.shape
+        size = target_size(self.settings.size, (width, height), (self.metadata.width, self.metadata.height))
+        if size[0] * size[1] > MAX_PIXELS:
+            raise DataError(f"{size[0]}x{size[1]} pixels are more than the {MAX_PIXELS} that are coloured")
+        fitted = torch.from_numpy(model_sketch(resize_sketch(line_art.gray, *size)))
+        return _Sketch(Source(absolute(address), sha256_of(data)), line_art, fitted)
+
+    def _reference(self, address: str) -> _Reference:
+        data = read_bytes(address)
+        return _Reference(Source(absolute(address), sha256_of(data)), self._reference_picture(decode(data).rgb))
+
+    def _reference_picture(self, rgb: np.ndarray) -> torch.Tensor:
+        """Squashed as in training, unless more than the reference encoder will look at it."""
+        sampling = self.settings.sampling
+        if sampling.injection is None and sampling.reference_padding == 1:
+            square = self.pipeline.image_encoder.config.image_size
+            return torch.from_numpy(model_reference(rgb, SampleSettings(reference_size=square)))
+        if max(rgb.shape[:2]) > REFERENCE_SIDE:
+            size = (rgb.shape[1], rgb.shape[0])
+            rgb = resize_color(rgb, *fitted_size(size, REFERENCE_SIDE, REFERENCE_SIDE, "contain"))
+        return torch.from_numpy(model_image(rgb))
+
+    def _provenance(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> Provenance:
+        height, width = sketch.fitted.shape[-2:]
+        return Provenance(
+            self.weights,
+            sketch.source,
+            None if reference is None else reference.source,
+            job.seed,
+            self.settings,
+            width,
+            height,
+            self.device.type,
+            code_version(),
+        )
+
+    def _is_there(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> bool:
+        """Whether the job's files are there and the picture was made in exactly this way."""
+        if not self.run.told or not all(exists(out) for out in (job.out, *self._layers(job))):
+            return False
+        try:
+            return extract(read_bytes(job.out), job.out) == self._provenance(job, sketch, reference)
+        except PipelineError:  # another picture is there, which this one replaces
+            return False
+
+    def _write(self, job: ColorizeJob, color: np.ndarray, sketch: _Sketch, reference: _Reference | None) -> Made:
+        if self.run.layers:
+            for name, layer in layers(color, sketch.line_art).items():
+                write_whole(job.layer(name), encode_png(layer))
+        png = encode_png(keep_lines(color, sketch.line_art) if self.settings.keep_lines else color)
+        write_whole(job.out, embed(png, self._provenance(job, sketch, reference)) if self.run.told else png)
+        return self._made(job, sketch)
+
+    def _made(self, job: ColorizeJob, sketch: _Sketch, already: bool = False) -> Made:
+        seen = sketch.line_art.gray if self.settings.keep_lines else sketch.fitted[0]
+        return Made(job, seen.shape[1], seen.shape[0], self._layers(job), already)
+
+    def _layers(self, job: ColorizeJob) -> tuple[str, ...]:
+        return tuple(job.layer(name) for name in LAYERS) if self.run.layers else ()
 
 
-def colorize_picture(
-    pipeline: ColorizationPipeline,
-    sketch: np.ndarray,
-    reference: np.ndarray,
-    resolution: tuple[int, int],
-    seed: int,
-    settings: SamplingSettings,
-) -> np.ndarray:
-    """The picture uint8 (h, w, 3) of a sketch uint8 (H, W), black on white, after a reference uint8 (H', W', 3)."""
-    fitted = fit_picture(sketch, *resolution)
-    square = pipeline.image_encoder.config.image_size
-    tokens_of = model_reference(reference, SampleSettings(reference_size=square))
-    result = pipeline(
-        torch.from_numpy(model_sketch(fitted.picture))[None],
-        torch.from_numpy(tokens_of)[None],
-        [seed],
-        settings=settings,
-    )
-    return fitted.undo(from_model_image(result[0].cpu().numpy()))
-
-
-def read_sketch(uri: str) -> np.ndarray:
-    """Line art as uint8 (H, W), black on white; transparent paper counts as white."""
-    return cv2.cvtColor(_read_rgb(uri), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-
-
-def _read_rgb(uri: str) -> np.ndarray:
+def find_device(name: str) -> torch.device:
+    """The device; "auto" is a GPU where there is one. Raises PipelineError for one that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return decode(read_bytes(uri)).rgb
-    except DataError as error:
-        message = str(error)
-        raise DataError(message if uri in message else f"{uri}: {message}") from error
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise PipelineError(f"--device {name}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def weights_of(address: str, metadata: CheckpointMetadata, ema: bool) -> Weights:
+    """What a picture tells of its checkpoint."""
+    return Weights(
+        address,
+        metadata.ema_sha256 if ema else metadata.weights_sha256,
+        metadata.stage,
+        metadata.size,
+        metadata.codec,
+        metadata.image_encoder,
+    )
+
+
+def _named(address: str, error: DataError) -> str:
+    message = str(error)
+    return message if address in message else f"{address}: {message}"

@@ -101,9 +101,8 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
         "--guidance-scale": str(document["sampling"]["guidance_scale"]),
         "--out": f"replay-{number:02d}.png",
     }
-    return f"{program('irodori')} colorize " + " ".join(
-        f"{name} {shlex.quote(value)}" for name, value in arguments.items()
-    )
+    words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
+    return f"{program('irodori')} colorize {words} --polarity dark --no-levels"  # the sketch is read as it is
 
 
 def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:

@@ -68,7 +68,7 @@ def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
 @pytest.mark.ray
 def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: Path) -> None:
     page = (demo / "report.html").read_text()
-    command = re.search(r"irodori colorize --checkpoint [^<]*replay-00\.png", page)
+    command = re.search(r"irodori colorize --checkpoint [^<]*replay-00\.png[^<]*", page)
     assert command is not None
     unescaped = command[0].replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&")
     irodori(*shlex.split(unescaped)[1:], cwd=tmp_path)

@@ -1,0 +1,97 @@
+"""Makes a coloured picture again from what it says of itself, and compares the pixels.
+
+Where an input, the checkpoint or its weights are not what they were, nothing is made: the result would be another
+picture. Files that have moved may be named; what they hold must be the same.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dataprep.pictures import decode
+from dataprep.storage import read_bytes
+from model.checkpoint import read_metadata
+from pipelines.addresses import absolute
+from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.colorize import Failed, Made, colorize, weights_of
+from pipelines.colorize_jobs import ColorizeJob, RunSettings
+from pipelines.errors import PipelineError
+from pipelines.progress import ProgressSink, silent
+from pipelines.provenance import Provenance, Source, extract, sha256_of
+from pipelines.versions import code_version
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The new picture, and how it differs from the one it repeats: the largest difference of a channel in levels of
+    255, the share of pixels that differ; what is not as it was then.
+    """
+
+    made: Made
+    largest: int
+    share: float
+    notes: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        return self.largest == 0
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where inputs lie now; None: where they lay."""
+
+    sketch: str | None = None
+    reference: str | None = None
+    checkpoint: str | None = None
+
+
+def plan_replay(file: str, out: str, moved: Moved) -> tuple[ColorizeJob, Provenance]:
+    """What to make, with inputs where they lie now. Raises PipelineError where anything is not what it was."""
+    if absolute(out) == absolute(file):
+        raise PipelineError(f"--out {out}: this is the picture to compare with; give another file")
+    told = extract(read_bytes(file), file)
+    if told.reference is None and moved.reference is not None:
+        raise PipelineError(f"{file} was made without a reference")
+    sketch = _same("sketch", file, told.sketch, moved.sketch)
+    reference = None if told.reference is None else _same("reference", file, told.reference, moved.reference)
+    checkpoint = checkpoint_uri(absolute(moved.checkpoint or told.checkpoint.address))
+    weights = weights_of(checkpoint, read_metadata(fetch_checkpoint(checkpoint)), told.settings.ema)
+    if weights != replace(told.checkpoint, address=checkpoint):
+        raise PipelineError(
+            f"{checkpoint}: the checkpoint has changed since {file} was made: its weights were "
+            f"{told.checkpoint.sha256[:12]}… and are {weights.sha256[:12] or 'none'}…"
+        )
+    return ColorizeJob(sketch, reference, out, told.seed), replace(told, checkpoint=weights)
+
+
+def replay(
+    file: str, job: ColorizeJob, told: Provenance, run: RunSettings, progress: ProgressSink = silent
+) -> Replayed:
+    """Make the picture of a `plan_replay` again. Raises what `colorize` raises, DataError for a damaged `file`."""
+    before = decode(read_bytes(file)).rgb
+    (outcome,) = colorize([job], told.checkpoint.address, told.settings, run, progress)
+    if isinstance(outcome, Failed):
+        raise PipelineError(outcome.reason)
+    again = extract(read_bytes(job.out), job.out)
+    notes = [
+        f"{name} was {then}, is {now}"
+        for name, then, now in (("device", told.device, again.device), ("code", told.code_version, code_version()))
+        if then != now
+    ]
+    after = decode(read_bytes(job.out)).rgb
+    if after.shape != before.shape:
+        raise PipelineError(f"{file} has other sides than the {outcome.width}x{outcome.height} that it was made with")
+    difference = np.abs(after.astype(np.int16) - before).max(axis=2)
+    return Replayed(outcome, int(difference.max()), float((difference > 0).mean()), tuple(notes))
+
+
+def _same(kind: str, file: str, told: Source, moved: str | None) -> str:
+    """Where the input lies, which must hold what it held."""
+    address = moved or told.address
+    if (found := sha256_of(read_bytes(address))) != told.sha256:
+        raise PipelineError(
+            f"{address}: the {kind} has changed since {file} was made: its sha256 was {told.sha256[:12]}… and is "
+            f"{found[:12]}…"
+        )
+    return address
