@@ -145,6 +145,10 @@ def _levelled(page: Bytes, paper: Bytes) -> Bytes:
     yellow line is as much ink as a black one.
     """
     away, lighter = (cv2.subtract(one, other).max(axis=2) for one, other in ((paper, page), (page, paper)))
+    level = paper.max(axis=2)
+    if (dimmed := level < level.max()).any():  # dim light takes from the ink as much as from the paper
+        brighter = float(level.max()) / np.maximum(level[dimmed], 1)
+        away[dimmed] = np.minimum(np.rint(away[dimmed] * brighter), 255)
     floor = _grain(lighter, below=64)  # on the paper's lighter side there is no ink
     inked = away[away > max(floor, LEAST_CONTRAST)]
     if inked.size <= away.size * 1e-5:
