@@ -1,25 +1,25 @@
 """Files in, pictures out: every sketch with every reference, each at its own shape, the same for the same seed."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from dataprep.errors import DataError
-from dataprep.pictures import decode, encode_png
+from dataprep.pictures import decode, decode_rgba, encode_png
 from dataprep.storage import upload_directory
 from model.errors import ModelError
-from model.settings import SamplingSettings
-from pipelines.colorize import colorize, read_sketch
-from pipelines.colorize_jobs import ColorizeJob, find_pictures, folder_of, plan_jobs
+from model.settings import InjectionSettings, SamplingSettings
+from pipelines.colorize import Failed, Made, colorize, find_device
+from pipelines.colorize_jobs import ColorizeJob, RunSettings, find_pictures, folder_of, plan_jobs
 from pipelines.errors import PipelineError
+from pipelines.picture_settings import PictureSettings
 from pipelines.progress import Progress
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.untrained import write_checkpoint
 
-QUICK = SamplingSettings(steps=2)
+QUICK = PictureSettings(SamplingSettings(steps=2))
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,20 @@ def names(addresses: list[str]) -> list[str]:
     return [Path(address).name for address in addresses]
 
 
-def make(files: Path, checkpoint: str, out: str, **changes: object) -> np.ndarray:
-    """One picture with the changes; its pixels."""
-    job = ColorizeJob(str(files / "sketches" / "p0000.png"), str(files / "references" / "p0005.png"), out, 0)
-    resolution = changes.pop("resolution", None)
-    settings = changes.pop("settings", QUICK)
-    (made,) = colorize([replace(job, **changes)], checkpoint, resolution, settings)
-    return decode(Path(made).read_bytes()).rgb
+def job(files: Path, out: str = "x.png", **changes: object) -> ColorizeJob:
+    """The first sketch after the first reference, with the changes."""
+    sketch, reference = str(files / "sketches" / "p0000.png"), str(files / "references" / "p0005.png")
+    return ColorizeJob(**{"sketch": sketch, "reference": reference, "out": str(files / out), "seed": 0} | changes)
+
+
+def make(
+    jobs: Sequence[ColorizeJob] | ColorizeJob, checkpoint: str, settings: PictureSettings = QUICK, **run: object
+) -> list[np.ndarray]:
+    """The pixels of all pictures, which must be made afresh."""
+    jobs = [jobs] if isinstance(jobs, ColorizeJob) else jobs
+    made = {o.job: o for o in colorize(jobs, checkpoint, settings, RunSettings(**{"device": "cpu"} | run))}
+    assert all(isinstance(outcome, Made) and not outcome.already for outcome in made.values())
+    return [decode(Path(one.out).read_bytes()).rgb for one in jobs]
 
 
 # ---- which pictures ----------------------------------------------------------------------------------------------
@@ -84,7 +91,7 @@ def test_a_prefix_on_s3_gives_its_own_pictures(s3_prefix: str, files: Path) -> N
 
 
 def test_every_sketch_meets_every_reference() -> None:
-    jobs = plan_jobs(["a/s.png", "t.jpg"], ["r.png", "q.webp"], "out", 7)
+    jobs = plan_jobs(["a/s.png", "t.jpg"], ["r.png", "q.webp"], "out", [7])
     assert [(job.sketch, job.reference) for job in jobs] == [
         ("a/s.png", "r.png"),
         ("a/s.png", "q.webp"),
@@ -97,91 +104,210 @@ def test_every_sketch_meets_every_reference() -> None:
 
 def test_no_two_pictures_go_to_one_name() -> None:
     sketches = ["1/a.png", "2/a.png", "3/a.png", "4/a--r-2.png"]
-    outs = [job.out for job in plan_jobs(sketches, ["r.png", "r-2.png", "x/r.png"], "out", 0)]
+    outs = [job.out for job in plan_jobs(sketches, ["r.png", "r-2.png", "x/r.png"], "out", [0])]
     assert len(set(outs)) == len(outs) == 12
 
 
 def test_one_picture_may_go_to_a_file_or_to_a_directory() -> None:
-    assert plan_jobs(["s.png"], ["r.png"], "made/x.PNG", 0)[0].out == "made/x.PNG"
-    assert plan_jobs(["s.png"], ["r.png"], "made", 0)[0].out == "made/s--r.png"
+    assert plan_jobs(["s.png"], ["r.png"], "made/x.PNG", [0])[0].out == "made/x.PNG"
+    assert plan_jobs(["s.png"], ["r.png"], "made", [0])[0].out == "made/s--r.png"
     assert [folder_of(out) for out in ("made/x.png", "x.png", "runs/v1.0")] == ["made", ".", "runs/v1.0"]
 
 
 @pytest.mark.parametrize(("sketches", "out"), [(1, "x.jpg"), (2, "x.png"), (2, "x.webp")])
 def test_a_file_that_cannot_take_the_pictures_is_refused(sketches: int, out: str) -> None:
     with pytest.raises(PipelineError, match=f"--out {out}"):
-        plan_jobs(["s.png"] * sketches, ["r.png"], out, 0)
+        plan_jobs(["s.png"] * sketches, ["r.png"], out, [0])
+
+
+def test_pairs_go_the_nth_with_the_nth() -> None:
+    jobs = plan_jobs(["a.png", "b.png"], ["r.png", "q.png"], "out", [0], pair=True)
+    assert [(job.sketch, job.reference) for job in jobs] == [("a.png", "r.png"), ("b.png", "q.png")]
+    with pytest.raises(PipelineError, match="2 and 1"):
+        plan_jobs(["a.png", "b.png"], ["r.png"], "out", [0], pair=True)
+
+
+def test_without_references_each_sketch_is_coloured_once() -> None:
+    jobs = plan_jobs(["a.png", "b.png"], [], "out", [0])
+    assert [(job.reference, job.out) for job in jobs] == [(None, "out/a.png"), (None, "out/b.png")]
+
+
+def test_variations_are_named_for_their_seeds() -> None:
+    jobs = plan_jobs(["a.png"], ["r.png"], "out", [7, 8])
+    assert [(job.seed, job.out) for job in jobs] == [(7, "out/a--r--7.png"), (8, "out/a--r--8.png")]
+    with pytest.raises(PipelineError, match="a directory for 2 pictures"):
+        plan_jobs(["a.png"], ["r.png"], "out.png", [7, 8])
+
+
+def test_no_layer_goes_where_a_picture_goes() -> None:
+    jobs = plan_jobs(["a.png", "a-color.png"], [], "out", [0])
+    files = [name for job in jobs for name in (job.out, *map(job.layer, ("color", "lines", "mask")))]
+    assert len(set(files)) == len(files) == 8
 
 
 # ---- the pictures ------------------------------------------------------------------------------------------------
 
 
-def test_each_picture_is_made_where_the_plan_says_and_told(files: Path, checkpoint: str) -> None:
+def all_jobs(files: Path, seeds: Sequence[int] = (0,), out: str = "out") -> list[ColorizeJob]:
     sketches, references = (find_pictures([str(files / name)]) for name in ("sketches", "references"))
-    jobs = plan_jobs(sketches, references, str(files / "out"), 0)
-    news: list[Progress] = []
-    made = list(colorize(jobs, checkpoint, None, QUICK, news.append))
-    assert made == [job.out for job in jobs]
-    assert all(decode(Path(path).read_bytes()).rgb.shape == (48, 64, 3) for path in made)
-    assert [item.done for item in news] == [0, 1, 2, 3, 4]
+    return plan_jobs(sketches, references, str(files / out), seeds)
 
 
-def test_the_same_seed_gives_the_same_picture_and_another_gives_another(files: Path, checkpoint: str) -> None:
-    first, again, other = (make(files, checkpoint, str(files / "x.png"), seed=seed) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(first, again)
+def test_each_picture_is_made_where_the_plan_says_and_told(files: Path, checkpoint: str) -> None:
+    jobs, news = all_jobs(files, (0, 1)), list[Progress]()
+    made = list(colorize(jobs, checkpoint, QUICK, RunSettings(batch_size=3), news.append))
+    assert sorted(outcome.job.out for outcome in made) == sorted(job.out for job in jobs)
+    assert [item.done for item in news] == list(range(9))
+    for outcome in made:
+        assert isinstance(outcome, Made)
+        assert decode(Path(outcome.job.out).read_bytes()).rgb.shape == (outcome.height, outcome.width, 3)
+
+
+def test_another_seed_gives_another_picture(files: Path, checkpoint: str) -> None:
+    first, other = make([job(files, f"{seed}.png", seed=seed) for seed in (3, 4)], checkpoint)
     assert np.abs(first.astype(int) - other).mean() > 1
 
 
 def test_a_picture_is_the_same_alone_and_among_others(files: Path, checkpoint: str) -> None:
-    alone = make(files, checkpoint, str(files / "x.png"))
-    sketches, references = (find_pictures([str(files / name)]) for name in ("sketches", "references"))
-    made = list(colorize(plan_jobs(sketches, references, str(files / "out"), 0), checkpoint, None, QUICK))
-    np.testing.assert_array_equal(decode(Path(made[0]).read_bytes()).rgb, alone)
+    (alone,) = make(job(files), checkpoint)
+    among = make(all_jobs(files, (1, 0)), checkpoint, batch_size=3)[1]
+    assert np.abs(alone.astype(int) - among).max() <= 2
 
 
-@pytest.mark.parametrize("changed", ["sketch", "reference", "settings"])
-def test_sketch_reference_and_guidance_all_matter(files: Path, checkpoint: str, changed: str) -> None:
-    value: object = SamplingSettings(steps=2, guidance_scale=6.0)
-    if changed != "settings":
-        value = str(files / "changed.png")
-        (files / "changed.png").write_bytes(encode_png(255 - picture(0)))
-    before = make(files, checkpoint, str(files / "x.png"))
-    after = make(files, checkpoint, str(files / "y.png"), **{changed: value})
+@pytest.mark.parametrize(
+    "changed", ["sketch", "reference", "no reference", "guidance", "padding", "injection", "precision"]
+)
+def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: str) -> None:
+    (files / "changed.png").write_bytes(encode_png(255 - picture(0)))
+    inputs = {
+        "sketch": {"sketch": str(files / "changed.png")},
+        "reference": {"reference": str(files / "changed.png")},
+        "no reference": {"reference": None},
+    }
+    settings = {
+        "guidance": PictureSettings(SamplingSettings(steps=2, guidance_scale=6.0)),
+        "padding": PictureSettings(SamplingSettings(steps=2, reference_padding=1.5)),
+        "injection": PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings())),
+        "precision": PictureSettings(SamplingSettings(steps=2), precision="bf16"),
+    }
+    (before,) = make(job(files), checkpoint)
+    (after,) = make(job(files, "y.png", **inputs.get(changed, {})), checkpoint, settings.get(changed, QUICK))
+    assert before.shape == after.shape
     assert not np.array_equal(before, after)
 
 
-@pytest.mark.parametrize(("side", "shape"), [((64, 48), (43, 64)), ((40, 200), (27, 40)), ((200, 40), (40, 60))])
-def test_a_picture_fits_the_resolution_and_keeps_its_shape(
-    files: Path, checkpoint: str, side: tuple[int, int], shape: tuple[int, int]
+@pytest.mark.parametrize(
+    ("size", "shape"), [("64x48", (43, 64)), ("40x200", (27, 40)), ("original", (40, 60)), ("autofit", (52, 78))]
+)
+def test_a_picture_keeps_the_shape_of_its_sketch(
+    files: Path, checkpoint: str, size: str, shape: tuple[int, int]
 ) -> None:
-    """60x40 pixels inside the box, whatever the networks' multiples are."""
+    """60x40 pixels; trained at 64 x 64, whose area 78 x 52 has in that shape."""
     (files / "wide.png").write_bytes(encode_png(picture(1, 40, 60)))
-    made = make(files, checkpoint, str(files / "x.png"), sketch=str(files / "wide.png"), resolution=side)
+    settings = PictureSettings(QUICK.sampling, size=size)
+    (made,) = make(job(files, sketch=str(files / "wide.png")), checkpoint, settings)
     assert made.shape == (*shape, 3)
 
 
-def test_a_sketch_on_transparent_paper_is_black_on_white(tmp_path: Path) -> None:
-    ink = np.zeros((8, 8, 4), np.uint8)
-    ink[3, :, 3] = 255
-    (tmp_path / "ink.png").write_bytes(cv2.imencode(".png", ink)[1].tobytes())
-    sketch = read_sketch(str(tmp_path / "ink.png"))
-    assert sketch.dtype == np.uint8
-    np.testing.assert_array_equal(sketch, np.where(np.arange(8)[:, None] == 3, 0, 255) * np.ones((1, 8)))
+# ---- lines and layers --------------------------------------------------------------------------------------------
 
 
-def test_an_unreadable_picture_is_named(files: Path, checkpoint: str) -> None:
-    (files / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"bad\.png"):
-        make(files, checkpoint, str(files / "x.png"), reference=str(files / "bad.png"))
+@pytest.fixture
+def ink(files: Path) -> Path:
+    """Dark red lines on nothing, 90 x 60."""
+    rgba = np.zeros((60, 90, 4), np.uint8)
+    rgba[10:50:12, 8:80] = rgba[10:50, 8:80:18] = (90, 0, 20, 255)
+    (files / "ink.png").write_bytes(encode_png(rgba))
+    return files / "ink.png"
+
+
+def test_kept_lines_are_the_artists_own_pixels_at_their_own_size(files: Path, checkpoint: str, ink: Path) -> None:
+    settings = PictureSettings(QUICK.sampling, size="64x64", keep_lines=True)
+    (made,) = make(job(files, sketch=str(ink)), checkpoint, settings)
+    artist = decode_rgba(ink.read_bytes())
+    opaque = artist[..., 3] == 255
+    assert made.shape == (60, 90, 3)
+    np.testing.assert_array_equal(made[opaque], artist[opaque][:, :3])
+    assert len(np.unique(made[~opaque], axis=0)) > 10
+
+
+def test_layers_lie_beside_the_picture_and_give_it_back(files: Path, checkpoint: str, ink: Path) -> None:
+    settings = PictureSettings(QUICK.sampling, keep_lines=True)
+    asked = job(files, sketch=str(ink))
+    (made,) = make(asked, checkpoint, settings, layers=True)
+    color, lines, mask = (np.asarray(Image.open(asked.layer(name))) for name in ("color", "lines", "mask"))
+    assert (color.shape, lines.shape, mask.shape) == ((60, 90, 3), (60, 90, 4), (60, 90))
+    over = Image.alpha_composite(Image.fromarray(color).convert("RGBA"), Image.fromarray(lines)).convert("RGB")
+    assert np.abs(np.asarray(over).astype(int) - made).max() <= 1
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_light_lines_on_dark_are_coloured_as_their_negative(files: Path, checkpoint: str) -> None:
+    gray = np.full((64, 64, 3), 255, np.uint8)
+    gray[10:54, 20:22] = gray[30:32, 10:54] = 0
+    for name, pixels in (("dark", gray), ("light", 255 - gray)):
+        (files / f"{name}.png").write_bytes(encode_png(pixels))
+    jobs = [job(files, f"{name}-made.png", sketch=str(files / f"{name}.png")) for name in ("dark", "light")]
+    dark, light = make(jobs, checkpoint)
+    assert np.abs(dark.astype(int) - light).max() <= 2
+
+
+# ---- what fails, and what is there already -----------------------------------------------------------------------
+
+
+def test_a_bad_input_fails_its_own_pictures_and_no_others(files: Path, checkpoint: str) -> None:
+    (files / "sketches" / "bad.png").write_bytes(b"no picture")
+    (files / "references" / "p0006.png").write_bytes(b"")
+    outcomes = list(colorize(all_jobs(files), checkpoint, QUICK))
+    made = {Path(outcome.job.out).name for outcome in outcomes if isinstance(outcome, Made)}
+    failed = {Path(outcome.job.out).name: outcome.reason for outcome in outcomes if isinstance(outcome, Failed)}
+    assert made == {"p0000--p0005.png", "p0001--p0005.png"} == {path.name for path in (files / "out").iterdir()}
+    assert failed.keys() == {"bad--p0005.png", "bad--p0006.png", "p0000--p0006.png", "p0001--p0006.png"}
+    assert failed["p0000--p0006.png"].endswith("p0006.png: the file is empty")
+    assert "bad.png: not a PNG" in failed["bad--p0005.png"]
+
+
+def test_the_same_call_makes_only_what_is_missing_or_would_differ(files: Path, checkpoint: str) -> None:
+    def again(settings: PictureSettings = QUICK) -> list[str]:
+        outcomes = colorize(all_jobs(files), checkpoint, settings)
+        return sorted(Path(o.job.out).name for o in outcomes if isinstance(o, Made) and not o.already)
+
+    assert len(again()) == 4
+    assert again() == []
+    (files / "out" / "p0000--p0005.png").unlink()
+    (files / "sketches" / "p0001.png").write_bytes(encode_png(picture(30)))
+    assert again() == ["p0000--p0005.png", "p0001--p0005.png", "p0001--p0006.png"]
+    assert len(again(PictureSettings(SamplingSettings(steps=2, guidance_scale=3.0)))) == 4
+
+
+def test_untold_pictures_say_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
+    for _ in range(2):
+        make(job(files), checkpoint, told=False)
+    assert Image.open(files / "x.png").info == {}
+
+
+@pytest.mark.s3
+def test_pictures_come_from_s3_and_go_there(s3_prefix: str, files: Path, checkpoint: str) -> None:
+    upload_directory(files / "sketches", f"{s3_prefix}/sketches")
+    jobs = plan_jobs(find_pictures([f"{s3_prefix}/sketches"]), [], f"{s3_prefix}/out", [0])
+    assert [outcome.already for outcome in colorize(jobs, checkpoint, QUICK)] == [False, False]
+    assert [outcome.already for outcome in colorize(jobs, checkpoint, QUICK)] == [True, True]
+    assert names(find_pictures([f"{s3_prefix}/out"])) == ["p0000.png", "p0001.png"]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_here_is_refused_by_name(device: str) -> None:
+    with pytest.raises(PipelineError, match=f"--device {device}"):
+        find_device(device)
 
 
 def test_a_checkpoint_of_another_family_is_refused(files: Path, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", family="xl")
     with pytest.raises(ModelError, match="family 'xl'"):
-        make(files, other, str(files / "x.png"))
+        make(job(files), other)
 
 
 def test_networks_that_do_not_ship_are_asked_for_by_name(files: Path, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", codec="sd-vae")
-    with pytest.raises(PipelineError, match="IRODORI_WEIGHTS"):
-        make(files, other, str(files / "x.png"))
+    with pytest.raises(PipelineError, match="irodori weights add sd-vae hf://"):
+        make(job(files), other)
