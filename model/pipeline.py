@@ -19,6 +19,7 @@ from model.checkpoint import CheckpointMetadata, load_checkpoint
 from model.codec import ImageCodec, load_codec
 from model.errors import ModelError
 from model.image_encoder import ReferenceEncoder, Tokens, load_image_encoder, widen
+from model.injection import InjectionConditions, injection_conditions
 from model.memory import PRECISIONS, Offload, Precision
 from model.sampling import Conditions, sample
 from model.settings import SamplingSettings
@@ -56,7 +57,7 @@ class ColorizationPipeline:
             )
         self.model, self.codec, self.image_encoder, self.metadata = model, codec, image_encoder, metadata
         self.device = next(model.parameters()).device
-        self._offload: Offload | None = None
+        self.offload: Offload | None = None
 
     @classmethod
     def from_checkpoint(
@@ -87,9 +88,9 @@ class ColorizationPipeline:
         the pictures of a batch one by one, with equal results. tiling: it takes pictures larger than 512 pixels in
         tiles, with slightly different results.
         """
-        if self._offload:
-            self._offload.visit(*self._networks)
-        self._offload = Offload(self._networks, self.device) if offload else None
+        if self.offload:
+            self.offload.visit(*self._networks)
+        self.offload = Offload(self._networks, self.device) if offload else None
         self.codec.tile, self.codec.slicing = TILE if tiling else None, slicing
         return self
 
@@ -99,13 +100,13 @@ class ColorizationPipeline:
         channels_last: the memory order that convolutions run fastest in. compile: the UNet through torch.compile, which
         takes minutes at published size and again for each new picture size and batch size.
         """
-        offload = self._offload is not None
-        if self._offload:
-            self._offload.visit(*self._networks)
+        offload = self.offload is not None
+        if self.offload:
+            self.offload.visit(*self._networks)
         for network in (self.model, self.codec):
             network.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)  # type: ignore[call-overload]
         if offload:
-            self._offload = Offload(self._networks, self.device)
+            self.offload = Offload(self._networks, self.device)
         if compile:
             self.model.unet.compile()
         return self
@@ -203,13 +204,18 @@ class ColorizationPipeline:
         for group in groups:
             chosen = unguided if group[0].reference is None else settings
             hints: dict[int, Hints] = {}
+            injections: dict[int, InjectionConditions] = {}
             empty = self._empty_hints(sketches[group[0].sketch], settings)
             for start in range(0, len(group), batch_size):
                 batch = group[start : start + batch_size]
                 wanted = dict.fromkeys(task.sketch for task in batch)
                 fresh = self._hints({n: sketches[n] for n in wanted if n not in hints}, settings)
                 hints = {n: hints[n] if n in hints else fresh[n] for n in wanted}
-                conditions = self._conditions(batch, hints, empty, contexts)
+                size = _padded(sketches[batch[0].sketch].shape[-2:], self.codec.config.downsampling)
+                injections |= self._injections(
+                    {n: references[n] for n in _references(batch) if n not in injections}, size, settings
+                )
+                conditions = self._conditions(batch, hints, empty, contexts, injections)
                 pictures = self._sample(conditions, [task.seed for task in batch], chosen)
                 pictures = _crop(pictures, sketches[batch[0].sketch].shape[-2:]).cpu()
                 yield from map(Colored, *zip(*batch, strict=True), pictures)
@@ -243,19 +249,34 @@ class ColorizationPipeline:
             return None
         return self._hints({0: torch.full_like(like, PAPER)}, settings)[0]
 
+    def _injections(
+        self, references: dict[int, torch.Tensor], size: tuple[int, int], settings: SamplingSettings
+    ) -> dict[int, InjectionConditions]:
+        """What attention injection reads of each reference, in rows of one; empty where it is off."""
+        if settings.injection is None or not references:
+            return {}
+        self._visit(self.model, self.codec)
+        return {
+            n: injection_conditions(self.model, self.codec, image[None].to(self.device), size, settings.injection)
+            for n, image in references.items()
+        }
+
     def _conditions(
         self,
         batch: Sequence[_Task],
         hints: dict[int, Hints],
         empty: Hints | None,
         contexts: dict[int, torch.Tensor],
+        injections: dict[int, InjectionConditions],
     ) -> Conditions:
-        nothing = torch.zeros(1, 1, self.model.config.context_width, device=self.device)
-        context = torch.cat([nothing if task.reference is None else contexts[task.reference] for task in batch])
-        levels = zip(*(hints[task.sketch] for task in batch), strict=True)
-        if empty is not None:
-            empty = tuple(level.expand(len(batch), -1, -1, -1) for level in empty)
-        return Conditions(context, tuple(torch.cat(level) for level in levels), empty)
+        chosen = [task.reference for task in batch if task.reference is not None]  # all of a batch have one, or none
+        injected = [injections[n] for n in chosen if n in injections]
+        return Conditions(
+            torch.cat([contexts[n] for n in chosen]) if chosen else None,
+            _joined([hints[task.sketch] for task in batch]),
+            None if empty is None else _joined([empty] * len(batch)),
+            _injected_together(injected) if injected else None,
+        )
 
     def _sample(self, conditions: Conditions, seeds: Sequence[int], settings: SamplingSettings) -> torch.Tensor:
         """Padded pictures (B, 3, H', W'). Noise is drawn picture by picture on the CPU, so that neither the batch nor
@@ -273,8 +294,8 @@ class ColorizationPipeline:
         return self.model, self.codec, self.image_encoder
 
     def _visit(self, *networks: nn.Module) -> None:
-        if self._offload:
-            self._offload.visit(*networks)
+        if self.offload:
+            self.offload.visit(*networks)
 
 
 def _check(kind: str, index: int, picture: torch.Tensor) -> None:
@@ -286,9 +307,24 @@ def _references(tasks: Sequence[_Task]) -> list[int]:
     return list(dict.fromkeys(task.reference for task in tasks if task.reference is not None))
 
 
+def _joined(rows: Sequence[Hints]) -> Hints:
+    return tuple(torch.cat(level) for level in zip(*rows, strict=True))
+
+
+def _injected_together(rows: Sequence[InjectionConditions]) -> InjectionConditions:
+    hints = [row.hints for row in rows if row.hints is not None]
+    return InjectionConditions(torch.cat([row.reference_latents for row in rows]), _joined(hints) if hints else None)
+
+
+def _padded(size: Sequence[int], multiple: int) -> tuple[int, int]:
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return height, width
+
+
 def _on_paper(sketches: torch.Tensor, multiple: int) -> torch.Tensor:
     """Sketches (B, 3, H, W) in the middle of paper whose sides are multiples."""
-    height, width = (-side % multiple for side in sketches.shape[-2:])
+    own = sketches.shape[-2:]
+    height, width = (padded - side for padded, side in zip(_padded(own, multiple), own, strict=True))
     return F.pad(sketches, (width // 2, width - width // 2, height // 2, height - height // 2), value=PAPER)
 
 

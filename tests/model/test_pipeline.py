@@ -1,9 +1,11 @@
 """From sketch and reference to a picture: seeds, batches, sizes, no reference, and the checkpoint's own words."""
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from model.config import V1_SIZES
 from model.errors import ModelError
 from model.image_encoder import ReferenceEncoder
 from model.pipeline import ColorizationPipeline
-from model.settings import SamplingSettings
+from model.settings import InjectionSettings, SamplingSettings
 from model.v1 import V1
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
@@ -74,6 +76,8 @@ def test_reference_sketch_and_guidance_each_change_the_picture(
         "sketch guidance": pipeline(sketches, references, [1], 2, settings=SamplingSettings(sketch_guidance_scale=3)),
         "sketch strength": pipeline(sketches, references, [1], 2, settings=SamplingSettings(sketch_strength=0.5)),
         "reference strength": pipeline(sketches, references, [1], 2, settings=SamplingSettings(reference_strength=0.5)),
+        "reference padding": pipeline(sketches, references, [1], 2, settings=SamplingSettings(reference_padding=1.5)),
+        "injection": pipeline(sketches, references, [1], 2, settings=SamplingSettings(injection=InjectionSettings())),
     }
     for name, other in others.items():
         assert apart(other, base) > 0.01, name
@@ -106,12 +110,17 @@ def many(pictures: tuple[torch.Tensor, torch.Tensor]) -> tuple[list[torch.Tensor
     return [sketches[0], sketches[1, :, :50, :33], sketches[2]], [references[0], references[1, :, :20]]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
+@pytest.mark.parametrize(("batch_size", "injection"), [(3, None), (100, InjectionSettings(sketch_strength=0.5))])
 def test_every_sketch_with_every_reference_is_what_each_is_alone(
-    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], batch_size: int
+    pipeline: ColorizationPipeline,
+    pictures: tuple[torch.Tensor, torch.Tensor],
+    batch_size: int,
+    injection: InjectionSettings | None,
 ) -> None:
     sketches, references = many(pictures)
-    settings = SamplingSettings(sampler="euler_a", steps=2, sketch_guidance_scale=1.5, reference_padding=1.5)
+    settings = SamplingSettings(
+        sampler="euler_a", steps=2, sketch_guidance_scale=1.5, reference_padding=1.5, injection=injection
+    )
     found = list(pipeline.every(sketches, references, [4, 5], settings, batch_size))
     assert sorted(colored[:3] for colored in found) == list(itertools.product(range(3), range(2), [4, 5]))
     for sketch, reference, seed, picture in found:
@@ -172,6 +181,126 @@ def test_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipeline) -> N
         pipeline(torch.zeros(2, 3, 64, 64), None, [1])
     with pytest.raises(ModelError, match=r"references \(1\)"):
         pipeline(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), [1, 2])
+
+
+@pytest.fixture
+def own_pipeline(pipeline: ColorizationPipeline) -> ColorizationPipeline:
+    """A pipeline that a test may change."""
+    networks = (copy.deepcopy(network) for network in (pipeline.model, pipeline.codec, pipeline.image_encoder))
+    return ColorizationPipeline(*networks, METADATA)
+
+
+def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
+    pipeline: ColorizationPipeline,
+    own_pipeline: ColorizationPipeline,
+    pictures: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    sketches, references = pictures
+    settings = SamplingSettings(steps=2, injection=InjectionSettings())
+    expected = pipeline(sketches, references, [1, 2, 3], settings=settings)
+    seen = []
+    own_pipeline.lower_memory(tiling=False, slicing=False)
+    networks = {"v1": own_pipeline.model, "codec": own_pipeline.codec, "encoder": own_pipeline.image_encoder}
+    parts = {
+        "v1": own_pipeline.model.unet,
+        "hints": own_pipeline.model.sketch_encoder,
+        "codec": own_pipeline.codec.autoencoder.decoder,
+        "moments": own_pipeline.codec.autoencoder.encoder,
+        "encoder": own_pipeline.image_encoder.vit,
+    }
+    for name, part in parts.items():
+        part.register_forward_pre_hook(lambda *_, name=name: seen.append((name, own_pipeline.offload.visitors)))
+    assert torch.equal(own_pipeline(sketches, references, [1, 2, 3], settings=settings), expected)
+    owners = {"v1": "v1", "hints": "v1", "codec": "codec", "moments": "codec", "encoder": "encoder"}
+    assert {name for name, _ in seen} == set(owners)
+    for name, visitors in seen:
+        together = {"v1", "codec"} if name == "moments" else {owners[name]}
+        assert visitors == {networks[other] for other in together}, name
+    own_pipeline.lower_memory(offload=False)
+    assert own_pipeline.offload is None
+
+
+def test_slicing_and_channels_last_change_rounding_only(
+    pipeline: ColorizationPipeline, own_pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    sketches, references = pictures
+    expected = pipeline(sketches, references, [1, 2, 3], steps=2)
+    own_pipeline.lower_memory(offload=True, tiling=False, slicing=True).optimise(channels_last=True)
+    assert own_pipeline.model.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert apart(own_pipeline(sketches, references, [1, 2, 3], steps=2), expected) <= 2
+    own_pipeline.optimise(channels_last=False)
+    assert own_pipeline.model.unet.conv_in.weight.is_contiguous()
+
+
+def test_tiling_takes_effect_on_pictures_larger_than_a_tile_only(
+    pipeline: ColorizationPipeline, own_pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    own_pipeline.lower_memory(offload=False, tiling=True, slicing=False)
+    one = (pictures[0][:1], pictures[1][:1], [1])
+    assert torch.equal(own_pipeline(*one, steps=1), pipeline(*one, steps=1))
+    large = torch.full((1, 3, 520, 8), -1.0)
+    tiled, whole = (p(large, None, [1], steps=1) for p in (own_pipeline, pipeline))
+    assert tiled.shape == whole.shape
+    assert apart(tiled, whole) > 0
+
+
+def test_bf16_weights_give_the_picture_but_for_rounding(
+    pipeline: ColorizationPipeline, own_pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    for network in (own_pipeline.model, own_pipeline.codec, own_pipeline.image_encoder):
+        network.to(torch.bfloat16)
+    sketches, references = pictures
+    expected = pipeline(sketches, references, [1, 2, 3], steps=2)
+    found = own_pipeline(sketches, references, [1, 2, 3], steps=2)
+    assert found.dtype == torch.float32
+    # Random weights and a guidance scale of 4 magnify rounding; another seed is 60 levels of 255 away.
+    assert (found - expected).abs().mean() / 2 * 255 < 8
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_picture(
+    pipeline: ColorizationPipeline, own_pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    own_pipeline.optimise(compile=True)
+    one = (pictures[0][:1], pictures[1][:1], [1])
+    assert apart(own_pipeline(*one, steps=2), pipeline(*one, steps=2)) <= 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; run there: pytest -m gpu tests/model")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1), (torch.float16, 2), (torch.bfloat16, 8)])
+@pytest.mark.parametrize("offload", [False, True])
+def test_the_gpu_gives_what_the_cpu_gives(
+    pipeline: ColorizationPipeline,
+    own_pipeline: ColorizationPipeline,
+    pictures: tuple[torch.Tensor, torch.Tensor],
+    dtype: torch.dtype,
+    tolerance: float,
+    offload: bool,
+) -> None:
+    networks = (own_pipeline.model, own_pipeline.codec, own_pipeline.image_encoder)
+    on_gpu = ColorizationPipeline(*(network.to("cuda", dtype) for network in networks), METADATA)
+    on_gpu.lower_memory(offload=offload, tiling=False).optimise()
+    sketches, references = pictures
+    expected = pipeline(sketches, references, [1, 2, 3], steps=2)
+    found = on_gpu(sketches, references, [1, 2, 3], steps=2).cpu()
+    assert (found - expected).abs().mean() / 2 * 255 < tolerance
+
+
+@pytest.mark.parametrize("tokens", ["cls", "proj"])
+def test_the_models_of_the_class_token_colour_too(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], tokens: Literal["cls", "proj"]
+) -> None:
+    torch.manual_seed(4)
+    model = V1(replace(V1_SIZES["tiny"], reference_tokens=tokens, projected_tokens=8)).eval()
+    for parameter in model.parameters():
+        if not parameter.abs().max() > 0:
+            torch.nn.init.normal_(parameter, std=0.05)
+    pipeline = ColorizationPipeline(model, pipeline.codec, pipeline.image_encoder, METADATA)
+    sketches, references = pictures
+    first = pipeline(sketches[:1], references[:1], [1], steps=1)
+    assert apart(first, pipeline(sketches[:1], references[1:2], [1], steps=1)) > 0.01
+    assert apart(first, pipeline(sketches[:1], None, [1], steps=1)) > 0.01
 
 
 def test_a_pipeline_from_its_checkpoint_gives_the_same_picture(
