@@ -1,5 +1,6 @@
 """Our names and the released ones are one to one, and nothing that does not match passes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 
 from model.config import V1_SIZES
 from model.errors import ModelError
-from model.published_keys import from_published, published_names, to_published
+from model.published_keys import from_published, published_names, schedule_buffers, to_published
 from model.v1 import V1
+from tests.model.golden import oracle, published_entries
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "spec" / "keys" / "v1.txt"
 
@@ -58,3 +60,18 @@ def test_a_wrong_shape_is_named(ruled: tuple[V1, dict[str, torch.Tensor]]) -> No
     key = "model.diffusion_model.out.2.bias"
     with pytest.raises(ModelError, match=r"conv_out.bias \[5\] instead of \[4\]"):
         from_published({**ruled[1], key: torch.zeros(5)}, V1(ruled[0].config))
+
+
+def test_the_schedule_buffers_are_the_released_ones() -> None:
+    made, (expected, _) = schedule_buffers(), oracle("schedule")
+    assert {key for key in published_entries("v1") if "." not in key} == set(made)
+    assert len(expected) == 7
+    for name, values in expected.items():
+        torch.testing.assert_close(made[name], values, rtol=2e-6, atol=1e-9)
+
+
+def test_a_network_with_other_reference_tokens_has_no_released_layout() -> None:
+    with torch.device("meta"):
+        model = V1(replace(V1_SIZES["tiny"], reference_tokens="cls"))
+    with pytest.raises(ModelError, match="reference_tokens=local only, not cls"):
+        to_published(model)

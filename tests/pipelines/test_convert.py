@@ -1,0 +1,241 @@
+"""Weights trained elsewhere become checkpoints and go back, bit by bit; what does not fit is refused by name."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from model.codec import build_codec, load_codec
+from model.config import V1_SIZES, V1Config
+from model.errors import ModelError
+from model.published_keys import published_name, schedule_buffers, to_published
+from model.stable_diffusion_keys import ema_name, to_ldm_autoencoder
+from model.v1 import V1
+from pipelines.convert import convert, export
+from pipelines.errors import PipelineError
+from pipelines.frozen import weights_file
+from pipelines.settings import SettingsError
+from pipelines.weight_inspection import inspect
+
+SMALL = {"small": V1Config(32, 32, 64, "sd-vae", "ViT-H-14", latent_channels=4, stem_widths=(8,) * 7)}
+UNET = {
+    "attention_head_dim": [1, 2, 4, 4],
+    "block_out_channels": [32, 64, 128, 128],
+    "cross_attention_dim": 64,
+    "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3],
+    "use_linear_projection": True,
+}
+SCHEDULER = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear", "beta_start": 0.00085}
+
+
+def noise(expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {key: torch.randn(tensor.shape) for key, tensor in expected.items()}
+
+
+@pytest.fixture(scope="module")
+def released() -> dict[str, torch.Tensor]:
+    """The trained part of a released file of the tiny size."""
+    with torch.device("meta"):
+        model = V1(V1_SIZES["tiny"])
+    return noise(to_published(model))
+
+
+@pytest.fixture(scope="module")
+def unet() -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        expected = UNet2DConditionModel.from_config(UNET).state_dict()
+    return noise(expected)
+
+
+def diffusers_folder(folder: Path, weights: Mapping[str, torch.Tensor], **settings: Any) -> str:
+    for part, said in (("unet", UNET), ("scheduler", SCHEDULER)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        name = "scheduler_config.json" if part == "scheduler" else "config.json"
+        (folder / part / name).write_text(json.dumps(said | settings.get(part, {})))
+    save_file(dict(weights), folder / "unet" / "diffusion_pytorch_model.safetensors")
+    return str(folder)
+
+
+def ldm_file(path: Path, unet: Mapping[str, torch.Tensor], **more: torch.Tensor) -> str:
+    names = {published_name(f"unet.{name}", SMALL["small"]): tensor for name, tensor in unet.items()}
+    torch.save({"state_dict": names | more, "global_step": 220000}, path)
+    return str(path)
+
+
+def file_of(path: Path, tensors: dict[str, torch.Tensor]) -> str:
+    save_file(tensors, path)
+    return str(path)
+
+
+def test_a_released_file_goes_there_and_back_bit_by_bit(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    whole = released | schedule_buffers()
+    source = file_of(tmp_path / "any-name.safetensors", whole)
+    made = convert(source, str(tmp_path / "out"), "eps")
+    assert (made.stage, made.size, made.prediction_type, made.source) == ("released", "tiny", "eps", source)
+    assert (made.width, made.codec) == (128, "tiny")
+    model, metadata = load_checkpoint(tmp_path / "out")
+    assert metadata == made
+    assert all(torch.equal(tensor, released[key]) for key, tensor in to_published(model).items())
+    written = export(str(tmp_path / "out"), tmp_path / "back.safetensors")
+    assert (written.entries, written.has_autoencoder) == (len(whole), False)
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == whole.keys()
+    assert all(torch.equal(back[key], whole[key]) for key in whole)
+    again = convert(str(tmp_path / "back.safetensors"), str(tmp_path / "again"))  # our own file says what it predicts
+    assert (again.weights_sha256, again.prediction_type) == (made.weights_sha256, "eps")
+    export(str(tmp_path / "out"), tmp_path / "bare.safetensors", schedule=False)
+    assert load_file(tmp_path / "bare.safetensors").keys() == released.keys()
+
+
+def test_the_bundled_autoencoder_travels_in_its_own_precision(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        trained, codec = V1(SMALL["small"]), build_codec("sd-vae").autoencoder
+    autoencoder = {
+        key: torch.full(tensor.shape, 0.001 * place, dtype=torch.float16)
+        for place, (key, tensor) in enumerate(to_ldm_autoencoder(codec.state_dict()).items())
+    }
+    whole = noise(to_published(trained)) | autoencoder | schedule_buffers()
+    source, out = file_of(tmp_path / "a.safetensors", whole), tmp_path / "out"
+    convert(source, str(out), "v", sizes=SMALL)
+    assert weights_file("sd-vae", out) == out / "sd-vae.safetensors"
+    loaded = load_codec("sd-vae", weights_file("sd-vae", out)).autoencoder.decoder.conv_in.bias
+    assert float(loaded[0]) == float(autoencoder["first_stage_model.decoder.conv_in.bias"][0])
+    assert export(str(out), tmp_path / "b.safetensors").has_autoencoder
+    back = load_file(tmp_path / "b.safetensors")
+    assert {key: tensor.dtype for key, tensor in back.items()} == {key: tensor.dtype for key, tensor in whole.items()}
+    assert all(torch.equal(back[key], whole[key]) for key in whole)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["ldm", "diffusers"])
+def test_a_converted_stable_diffusion_computes_what_it_did(
+    tmp_path: Path, unet: dict[str, torch.Tensor], layout: str
+) -> None:
+    if layout == "diffusers":
+        source, said = diffusers_folder(tmp_path / "sd", unet), None
+    else:
+        source, said = ldm_file(tmp_path / "sd.ckpt", unet, **{"cond_stage_model.a": torch.zeros(1)}), "v"
+    made = convert(source, str(tmp_path / "out"), said, sizes=SMALL)
+    assert (made.stage, made.prediction_type) == ("stable-diffusion", "v")
+    model, _ = load_checkpoint(tmp_path / "out")
+    state = model.state_dict()
+    assert all(torch.equal(state[f"unet.{name}"].flatten(), tensor.flatten()) for name, tensor in unet.items())
+    hints = model.encode_sketch(torch.randn(1, 3, 64, 64))
+    assert not any(bool(hint.any()) for hint in hints)
+    assert bool(model.sketch_encoder.stem[0].weight.any())
+
+
+def test_the_prediction_must_be_known_or_given(tmp_path: Path, unet: dict[str, torch.Tensor]) -> None:
+    source = ldm_file(tmp_path / "sd.ckpt", unet)
+    with pytest.raises(SettingsError, match=r"whether it predicts eps or v cannot be known.*give --prediction-type"):
+        convert(source, str(tmp_path / "out"), sizes=SMALL)
+    (tmp_path / "sd.yaml").write_text("model: {params: {parameterization: v, linear_start: 0.00085}}")
+    assert inspect(source, tmp_path, SMALL).prediction_type == "v"
+    with pytest.raises(SettingsError, match=r"--prediction-type eps: .* predicts v, as the \.yaml beside it says"):
+        convert(source, str(tmp_path / "out"), "eps", sizes=SMALL)
+    (tmp_path / "sd.yaml").write_text("model: {params: {linear_start: 0.00085}}")
+    assert inspect(source, tmp_path, SMALL).prediction_type == "eps"
+    (tmp_path / "sd.yaml").write_text("!!python/object/apply:os.mkdir [trap]")
+    with pytest.raises(ModelError, match="not readable as settings"):
+        inspect(source, tmp_path, SMALL)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"unet": {"attention_head_dim": 8}}, r"attention_head_dim \[8, 8, 8, 8\] instead of \[1, 2, 4, 4\]"),
+        ({"scheduler": {"rescale_betas_zero_snr": True}}, "rescale_betas_zero_snr True"),
+        ({"scheduler": {"beta_schedule": "linear"}}, "beta_schedule linear instead of scaled_linear"),
+        ({"scheduler": {"prediction_type": "sample"}}, "predicts 'sample'; eps or v is needed"),
+    ],
+)
+def test_settings_that_shapes_do_not_show_are_compared(
+    tmp_path: Path, unet: dict[str, torch.Tensor], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        convert(diffusers_folder(tmp_path / "sd", unet, **settings), str(tmp_path / "out"), sizes=SMALL)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_noise_schedule_in_the_file_is_refused(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    other = {"alphas_cumprod": schedule_buffers()["alphas_cumprod"] * 0.999}
+    with pytest.raises(ModelError, match="alphas_cumprod of another noise schedule"):
+        convert(file_of(tmp_path / "a.safetensors", released | other), str(tmp_path / "out"), "eps")
+
+
+def test_the_moving_average_is_taken_where_it_is_asked_for(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    unet = {key: tensor for key, tensor in released.items() if key.startswith("model.")}
+    averaged = {ema_name(key): tensor + 1 for key, tensor in unet.items()}
+    assert "model_ema.diffusion_modelout2bias" in averaged
+    source = file_of(tmp_path / "a.safetensors", released | averaged | {"model_ema.decay": torch.tensor(0.9999)})
+    convert(source, str(tmp_path / "ema"), "eps", use_ema=True)
+    found = to_published(load_checkpoint(tmp_path / "ema")[0])
+    assert all(torch.equal(found[key], released[key] + (key in unet)) for key in released)
+    convert(source, str(tmp_path / "raw"), "eps")
+    assert all(torch.equal(t, released[k]) for k, t in to_published(load_checkpoint(tmp_path / "raw")[0]).items())
+    with pytest.raises(ModelError, match=r"holds no moving average \(model_ema"):
+        convert(file_of(tmp_path / "b.safetensors", released), str(tmp_path / "c"), "eps", use_ema=True)
+
+
+def test_everything_that_does_not_match_is_told_at_once(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    gone, bent, *_ = sorted(key for key in released if key.startswith("model.") and key.endswith("bias"))
+    tensors = {key: tensor for key, tensor in released.items() if key != gone}
+    tensors |= {bent: torch.zeros(7), "control_encoder.extra": torch.zeros(1)}
+    with pytest.raises(ModelError) as caught:
+        convert(file_of(tmp_path / "a.safetensors", tensors), str(tmp_path / "out"), "eps")
+    for said in (f"unet, missing: {gone}", f"{bent} [7] instead of", "unknown: control_encoder.extra"):
+        assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.safetensors"]
+
+
+def test_numbers_that_are_none_leave_nothing_behind(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    key = "model.diffusion_model.out.2.bias"
+    for wrong, said in ((released[key] * torch.nan, "NaN or infinity"), (released[key].long(), "int64")):
+        source = file_of(tmp_path / "a.safetensors", released | {key: wrong})
+        with pytest.raises(ModelError, match=said):
+            convert(source, str(tmp_path / "out"), "eps")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.safetensors"]
+
+
+def test_other_families_are_refused_by_name(
+    tmp_path: Path, released: dict[str, torch.Tensor], unet: dict[str, torch.Tensor]
+) -> None:
+    later = file_of(tmp_path / "a.safetensors", released | {"bg_encoder.time_embed.0.bias": torch.zeros(1)})
+    wide = {key: torch.zeros(t.shape[0], 768) if "attn2.to_k" in key else t for key, t in unet.items()}
+    for source, said in (
+        (later, "is of family v2"),
+        (diffusers_folder(tmp_path / "sd15", wide), "is of family stable-diffusion-1"),
+        (file_of(tmp_path / "b.safetensors", {"x": torch.zeros(1)}), "no diffusion model known here"),
+    ):
+        with pytest.raises(PipelineError, match=said):
+            convert(source, str(tmp_path / "out"), "eps")
+    made = convert(file_of(tmp_path / "c.safetensors", released), str(tmp_path / "c"), "eps")
+    with pytest.raises(PipelineError, match="a checkpoint of irodori already"):
+        convert(str(tmp_path / "c"), str(tmp_path / "d"))
+    with pytest.raises(PipelineError, match="holds a checkpoint already"):
+        convert(str(tmp_path / "c.safetensors"), str(tmp_path / "c"), "v")
+    assert read_metadata(tmp_path / "c") == made
+
+
+def test_the_moving_average_of_a_training_is_exported(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
+    model, _ = load_checkpoint(tmp_path / "out")
+    averaged = {name: tensor + 1 for name, tensor in model.state_dict().items()}
+    save_checkpoint(tmp_path / "trained", model, made, ema=averaged)
+    export(str(tmp_path / "trained"), tmp_path / "b.safetensors", use_ema=True)
+    with safe_open(tmp_path / "b.safetensors", "pt") as file:
+        assert file.metadata()["modelspec.prediction_type"] == "epsilon"
+        key = "control_encoder.model.0.bias"
+        assert torch.equal(file.get_tensor(key), released[key] + 1)
+    with pytest.raises(SettingsError, match=r"is a \.safetensors file"):
+        export(str(tmp_path / "out"), tmp_path / "b.ckpt")
