@@ -51,9 +51,9 @@ class V1Stage:
         self.recipe, self.device = recipe, device
         self.config = network_of(recipe)
         self.model = start_network(recipe, parent).to(device).train()
-        self.codec = load_codec(self.config.codec, weights_file(self.config.codec)).to(device)
+        self.codec = load_codec(self.config.codec, weights_file(self.config.codec, parent)).to(device)
         encoder = self.config.image_encoder
-        self.image_encoder = load_image_encoder(encoder, weights_file(encoder)).to(device)
+        self.image_encoder = load_image_encoder(encoder, weights_file(encoder, parent)).to(device)
 
     @property
     def shapes(self) -> Shapes:

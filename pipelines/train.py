@@ -34,7 +34,7 @@ from dataprep.storage import (
 from model.config import V1_SIZES
 from pipelines import lineage
 from pipelines.addresses import absolute
-from pipelines.checkpoints import CHECKPOINT
+from pipelines.checkpoints import CHECKPOINT, fetch_checkpoint
 from pipelines.errors import PipelineError
 from pipelines.frozen import weights_file
 from pipelines.parents import checked_parent, parent_weights
@@ -102,8 +102,8 @@ def plan_stage(
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
     recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
-    _check_frozen_weights(recipe)
     parent = checked_parent(recipe, absolute(parent) if parent else None)
+    _check_frozen_weights(recipe, parent)
     try:
         shares = Shares.of(recipe, workers)
     except ValueError as error:
@@ -151,10 +151,10 @@ def plan_node(plan: TrainPlan) -> lineage.Node:
     return lineage.Node(id=join(plan.out, CHECKPOINT), kind="checkpoint", name=name)
 
 
-def _check_frozen_weights(recipe: StageRecipe) -> None:
-    config = V1_SIZES[recipe.model_size]
+def _check_frozen_weights(recipe: StageRecipe, parent: str | None) -> None:
+    config, checkpoint = V1_SIZES[recipe.model_size], fetch_checkpoint(parent) if parent else None
     for network in (config.codec, config.image_encoder):
-        weights_file(network)
+        weights_file(network, checkpoint)
 
 
 def _refuse_another_recipe(plan: TrainPlan) -> None:

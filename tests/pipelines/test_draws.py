@@ -8,7 +8,7 @@ from scipy import stats
 from pipelines.draws import Draws, draw
 
 LATENT, TOKENS = (2, 3, 5), (4, 6)
-NAMES = ("timesteps", "noise", "posterior_noise", "token_noise", "keep_reference", "keep_sketch")
+NAMES = ("timesteps", "noise", "posterior_noise", "token_noise", "keep_reference", "keep_sketch", "shift")
 
 
 def drawn(ordinals: list[int], seed: int = 7, reference_drop: float = 0.1, sketch_drop: float = 0.3) -> Draws:
@@ -22,6 +22,7 @@ def test_shapes_and_types_are_those_that_are_told() -> None:
     assert batch.noise.shape == batch.posterior_noise.shape == (3, *LATENT)
     assert batch.token_noise.shape == (3, *TOKENS)
     assert batch.keep_reference.shape == batch.keep_sketch.shape == (3,)
+    assert batch.shift.shape == (3, LATENT[0], 1, 1)
     assert batch.noise.dtype == batch.keep_sketch.dtype == torch.float32
 
 
@@ -33,7 +34,7 @@ def test_a_sample_draws_the_same_alone_in_any_batch_and_in_any_order() -> None:
             assert torch.equal(getattr(alone, name)[0], getattr(together, name)[place]), name
 
 
-@pytest.mark.parametrize("name", ["noise", "posterior_noise", "token_noise"])
+@pytest.mark.parametrize("name", ["noise", "posterior_noise", "token_noise", "shift"])
 def test_another_sample_and_another_seed_draw_otherwise(name: str) -> None:
     first, second, other = (getattr(batch, name) for batch in (drawn([1]), drawn([2]), drawn([1], seed=8)))
     assert not torch.equal(first, second)
@@ -76,6 +77,17 @@ def test_rates_of_zero_and_one_are_exact(rate: float, kept: float) -> None:
 def test_noises_are_standard_normal_and_independent_of_each_other() -> None:
     batch = draw(3, range(300), (4, 8, 8), (4, 64), 0, 0)
     noises = [getattr(batch, name).flatten().numpy() for name in ("noise", "posterior_noise", "token_noise")]
-    for noise in noises:
+    for noise in (*noises, batch.shift.flatten().numpy()):
         assert stats.kstest(noise, "norm").pvalue > 1e-3
     assert np.abs(np.corrcoef(noises) - np.eye(3)).max() < 0.02
+
+
+def test_the_shift_is_drawn_last_so_that_runs_without_it_stay_what_they_were() -> None:
+    """The first numbers of sample 3 as they were drawn before there was a shift."""
+    batch = drawn([3])
+    assert (int(batch.timesteps[0]), *(float(getattr(batch, name).flatten()[0]) for name in NAMES[1:4])) == (
+        260,
+        -1.5158764123916626,
+        0.3524915277957916,
+        -1.0946528911590576,
+    )

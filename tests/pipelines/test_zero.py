@@ -15,9 +15,19 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from pipelines.zero import masters, optimizer_state, restore, set_learning_rate, start_engine
+from pipelines.zero import (
+    averages,
+    masters,
+    optimizer_state,
+    restore,
+    set_learning_rate,
+    start_average,
+    start_engine,
+    update_average,
+)
 
 BATCH, STEPS, HALF = 8, 10, 5
+DECAY = 0.6
 ADAMW: dict[str, Any] = {"lr": 1e-2, "betas": (0.9, 0.999), "weight_decay": 0.01, "gradient_clip": 0.5}
 Tensors = dict[str, torch.Tensor]
 
@@ -29,6 +39,7 @@ class State:
     losses: list[float]
     weights: Tensors
     optimizer: Tensors
+    average: Tensors
 
 
 def network() -> nn.Module:
@@ -54,8 +65,10 @@ def rank_main(rank: int, ranks: int, port: int, steps: range, start: State | Non
     dist.init_process_group("gloo", rank=rank, world_size=ranks)
     micro = BATCH // 4
     engine = start_engine(network(), micro_batch=micro, accumulation=4 // ranks, optimizer=ADAMW, bf16=bf16)
-    if start is not None:
-        restore(engine, start.weights, start.optimizer)
+    if start is None:
+        start_average(engine)
+    else:
+        restore(engine, start.weights, start.optimizer, start.average)
     inputs, targets = batches()
     share, losses = BATCH // ranks, []
     for step in steps:
@@ -67,9 +80,10 @@ def rank_main(rank: int, ranks: int, port: int, steps: range, start: State | Non
             engine.backward(loss)
             engine.step()
             total += loss.detach() * micro / BATCH
+        update_average(engine, DECAY)
         dist.all_reduce(total)
         losses.append(total.item())
-    state = State(losses, masters(engine), optimizer_state(engine))
+    state = State(losses, masters(engine), optimizer_state(engine), averages(engine))
     if rank == 0:
         torch.save(vars(state), out)
     dist.barrier()
@@ -90,7 +104,7 @@ def plain_adamw(steps: int) -> State:
     module, (inputs, targets) = network(), batches()
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     adamw = torch.optim.AdamW(trained.values(), betas=ADAMW["betas"], weight_decay=ADAMW["weight_decay"])
-    losses = []
+    losses, average = [], {name: parameter.detach().clone() for name, parameter in trained.items()}
     for step in range(steps):
         adamw.param_groups[0]["lr"] = rate(step)
         loss = (module(inputs[step]) - targets[step]).square().mean()
@@ -98,17 +112,21 @@ def plain_adamw(steps: int) -> State:
         loss.backward()
         nn.utils.clip_grad_norm_(trained.values(), ADAMW["gradient_clip"])
         adamw.step()
+        average = {name: DECAY * kept + (1 - DECAY) * trained[name].detach() for name, kept in average.items()}
         losses.append(loss.item())
     states = {f"{name}/{key}": adamw.state[p][key] for name, p in trained.items() for key in ("exp_avg", "exp_avg_sq")}
-    return State(losses, {name: p.detach() for name, p in trained.items()}, states)
+    return State(losses, {name: p.detach() for name, p in trained.items()}, states, average)
 
 
 def check_same(found: State, truth: State) -> None:
-    """Losses to 1e-5, weights and moments by name, and the number of steps."""
+    """Losses to 1e-5, weights, their average and moments by name, and the number of steps."""
     assert found.losses == pytest.approx(truth.losses[-len(found.losses) :], rel=1e-5)
     assert found.weights.keys() == truth.weights.keys()
     for name, weight in truth.weights.items():
         torch.testing.assert_close(found.weights[name], weight, rtol=1e-5, atol=1e-6)
+    assert found.average.keys() == truth.average.keys()
+    for name, average in truth.average.items():
+        torch.testing.assert_close(found.average[name], average, rtol=1e-5, atol=1e-6)
     assert found.optimizer.keys() == truth.optimizer.keys() | {"step"}
     for name, moment in truth.optimizer.items():
         torch.testing.assert_close(found.optimizer[name], moment, rtol=1e-4, atol=1e-7)
@@ -147,4 +165,5 @@ def test_bf16_keeps_fp32_masters_and_goes_on_from_them(folder: Path) -> None:
     resumed = train(folder, 1, range(HALF, STEPS), half, bf16=True)
     assert all(weight.dtype == torch.float32 for weight in half.weights.values())
     assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in half.weights.values())
+    assert any(not torch.equal(average, average.bfloat16().float()) for average in half.average.values())
     assert resumed.losses == pytest.approx(whole.losses[HALF:], rel=2e-2)
