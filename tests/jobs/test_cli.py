@@ -41,7 +41,6 @@ MOST_SECONDS = 1.5
 HEAVY = ("torch", "ray", "mlflow", "diffusers", "deepspeed", "cv2")
 TRAIN = ["train", "v1.noisy", "--corpus", "c", "--out", "o"]
 EVALUATE = ["evaluate", "--checkpoint", "m", "--corpus", "c", "--out", "o"]
-COLORIZE = ["colorize", "--reference", "r.png", "--sketch", "s.png", "--out", "o.png"]
 
 # (call, what the line must name)
 WRONG = [
@@ -67,8 +66,7 @@ WRONG = [
     (["train", "v1.nosy", "--corpus", "c", "--out", "o"], "v1.noisy"),
     ([*EVALUATE, "--protocol", "known-anwser"], "known-answer"),
     ([*EVALUATE, "--protocol", "zzz"], "deformed-reference, known-answer, random-reference, self"),
-    ([*COLORIZE, "--resolution", "big"], "512x768"),
-    ([*COLORIZE, "--steps", "0"], "--steps"),
+    ([*EVALUATE, "--protocol", "self", "--set", "samplr=ddim"], "sampler"),
     (["corpus", "build", "--source", "s", "--out", "o", "--recipe", "dmeo"], "demo"),
     (["corpus", "build", "--source", "s", "--out", "o", "--set", "filters.min_sid=1"], "min_side"),
 ]
@@ -316,38 +314,27 @@ def test_a_dry_run_of_a_build_writes_nothing(desk: Path, capsys: pytest.CaptureF
     assert not (desk / "o").exists()
 
 
-def test_colorize_says_where_each_picture_went(checkpoint: str, desk: Path) -> None:
-    write_pictures(desk / "pictures", 2)
-    files = ["--sketch", "pictures/p0000.png", "--reference", "pictures"]
-    done = irodori("colorize", *files, "--checkpoint", checkpoint, "--out", "made", "--steps", "2", cwd=desk)
-    made = done.stdout.splitlines()
-    assert made == ["made/p0000--p0000.png", "made/p0000--p0001.png"]
-    assert all((desk / path).stat().st_size for path in made)
-    assert "2/2 pictures" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("family", "sketch", "said"), [("xl", "pictures", "family 'xl'"), ("v1", "bad.png", "bad.png: ")]
-)
-def test_colorize_refuses_another_family_and_an_unreadable_picture(
-    desk: Path, capfd: pytest.CaptureFixture[str], family: str, sketch: str, said: str
-) -> None:
-    write_pictures(desk / "pictures", 1)
-    model = write_checkpoint(desk / "model", family=family)
-    call = ["colorize", "--sketch", sketch, "--reference", "pictures", "--out", "o.png", "--checkpoint", model]
-    assert run(call) == 1
-    told = capfd.readouterr()
-    assert said in told.err.splitlines()[-1]
-    assert told.out == ""
-
-
 @pytest.mark.ray
 def test_an_evaluation_and_its_lineage_through_the_door(corpus: str, checkpoint: str, desk: Path) -> None:
     """A Ray of its own, as a user starts it; `--json` leaves one document on stdout, stderr only progress."""
     store = f"sqlite:///{desk / 'runs.db'}"
     where = ["--checkpoint", checkpoint, "--corpus", corpus, "--out", "score", "--tracking-uri", store]
-    done = irodori("evaluate", *where, "--protocol", "self", "--limit", "2", "--steps", "2", "--json", cwd=desk)
+    done = irodori(
+        "evaluate",
+        *where,
+        "--protocol",
+        "self",
+        "--limit",
+        "2",
+        "--set",
+        "sampler=ddim",
+        "--steps",
+        "2",
+        "--json",
+        cwd=desk,
+    )
     document = json.loads(done.stdout)
+    assert (document["sampling"]["sampler"], document["sampling"]["steps"]) == ("ddim", 2)
     assert document.keys() >= {"scores", "samples", "protocol", "feature_network", "checkpoint", "snapshot"}
     assert (document["samples"], document["protocol"]) == (2, "self")
     assert {line.split("  ")[0] for line in done.stderr.splitlines()} == {"evaluate self"}

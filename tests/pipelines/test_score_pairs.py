@@ -12,11 +12,12 @@ from dataprep.pictures import decode, decode_png
 from dataprep.reader import CorpusReader
 from eval.metrics import psnr
 from eval.protocols import Pair
-from model.pipeline import ColorizationPipeline
 from model.settings import SamplingSettings
 from pipelines.build import run_build
-from pipelines.colorize import colorize_picture
+from pipelines.colorize import colorize
+from pipelines.colorize_jobs import ColorizeJob
 from pipelines.engines import in_process
+from pipelines.picture_settings import PictureSettings
 from pipelines.score_pairs import PairScorer, ScoreJob, assembly_groups, unit
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.untrained import write_checkpoint, write_corpus
@@ -82,13 +83,18 @@ def test_the_truth_is_the_middle_of_the_rows_own_picture(corpus: str, checkpoint
     assert np.abs(truth[11:53, 11:53].mean((0, 1)) - by_hand).max() < 3
 
 
-def test_the_same_picture_is_made_again_from_what_is_shown(corpus: str, checkpoint: str, reader: CorpusReader) -> None:
+def test_the_same_picture_is_made_again_from_what_is_shown(
+    corpus: str, checkpoint: str, reader: CorpusReader, tmp_path: Path
+) -> None:
     (pair,) = own_pairs(reader, 1)
     (row,) = scorer(corpus, checkpoint, "deformed-reference")([pair], [True])
-    pipeline = ColorizationPipeline.from_checkpoint(Path(checkpoint))
-    sketch, reference = decode_png(row["sketch_png"]), decode_png(row["reference_png"])
-    again = colorize_picture(pipeline, sketch, reference, (SIDE, SIDE), pair.seed, QUICK)
-    assert np.abs(again.astype(int) - decode_png(row["result_png"])).max() <= 1
+    sketch, reference, out = (str(tmp_path / f"{name}.png") for name in ("sketch", "reference", "out"))
+    Path(sketch).write_bytes(row["sketch_png"])
+    Path(reference).write_bytes(row["reference_png"])
+    as_drawn = PictureSettings(QUICK, polarity="dark", levels=False)
+    list(colorize([ColorizeJob(sketch, reference, out, pair.seed)], checkpoint, as_drawn))
+    again = decode(Path(out).read_bytes()).rgb.astype(int)
+    assert np.abs(again - decode_png(row["result_png"])).max() <= 1
 
 
 def test_a_deformed_reference_is_another_picture_of_the_same_colours(

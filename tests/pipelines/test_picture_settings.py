@@ -1,0 +1,84 @@
+"""Settings of a picture from words: sizes worked by hand, groups of layers, one wrong word is named."""
+
+import json
+
+import pytest
+
+from model.settings import LAYERS, InjectionSettings, SamplingSettings
+from pipelines.picture_settings import (
+    PictureSettings,
+    attention_scales,
+    picture_settings,
+    sampling_settings,
+    target_size,
+)
+from pipelines.settings import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("size", "sketch", "wanted"),
+    [
+        ("original", (1001, 77), (1001, 77)),
+        ("autofit", (512, 512), (512, 512)),
+        ("autofit", (4000, 1000), (1024, 256)),
+        ("autofit", (10, 40), (256, 1024)),
+        ("autofit", (100000, 1), (161909, 2)),
+        ("640x480", (1000, 1000), (480, 480)),
+        ("640x480", (64, 4), (640, 40)),
+    ],
+)
+def test_a_sketch_keeps_its_shape_in_every_size(size: str, sketch: tuple[int, int], wanted: tuple[int, int]) -> None:
+    assert target_size(size, sketch, (512, 512)) == wanted
+
+
+def test_autofit_keeps_the_area_of_training() -> None:
+    for sketch in ((300, 700), (1920, 1080), (50, 49)):
+        width, height = target_size("autofit", sketch, (768, 512))
+        assert width * height == pytest.approx(768 * 512, rel=0.003)
+        assert width / height == pytest.approx(sketch[0] / sketch[1], rel=0.003)
+
+
+@pytest.mark.parametrize("size", ["big", "512", "512x", "x512", "4x4", "512x9000", "-8x64", "8x8x8", "٣٢x٣٢", ""])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    with pytest.raises(ValueError, match="512x768"):
+        PictureSettings(size=size)
+
+
+def test_a_word_of_the_injection_switches_it_on() -> None:
+    assert sampling_settings({}).injection is None
+    assert sampling_settings({"injection.start": "0.25"}).injection == InjectionSettings(start=0.25)
+
+
+def test_the_sampler_comes_first_whatever_the_order() -> None:
+    words = {"eta": "0.5", "spacing": "trailing", "sampler": "ddim"}
+    assert sampling_settings(words) == SamplingSettings(sampler="ddim", eta=0.5, spacing="trailing")
+
+
+def test_a_wrong_word_is_named_with_the_right_ones() -> None:
+    with pytest.raises(SettingsError, match="guidance_scale"):
+        sampling_settings({"guidance_scal": "2"})
+    with pytest.raises(SettingsError, match="ddim"):
+        sampling_settings({"sampler": "dim"})
+
+
+def test_attention_scales_are_by_layer_or_group_and_the_last_word_counts() -> None:
+    scales = dict(zip(LAYERS, attention_scales(["all=0.5", "middle = 2", "semantics=0.25"]), strict=True))
+    assert (scales["down0.attn0"], scales["middle"], scales["down2.attn0"]) == (0.5, 2.0, 0.25)
+
+
+@pytest.mark.parametrize(("word", "said"), [("semantic=1", "semantics"), ("middle", "NAME=NUMBER"), ("all=x", "all=x")])
+def test_a_wrong_attention_scale_is_named(word: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        attention_scales([word])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        PictureSettings(),
+        PictureSettings(SamplingSettings("ddim", eta=0.5, injection=InjectionSettings(0.1, 0.2, 0.3)), size="64x128"),
+        PictureSettings(SamplingSettings(attention_scales=(0.1,) * 16, no_guidance_window=(0.0, 1.0)), levels=False),
+    ],
+)
+def test_settings_survive_json(settings: PictureSettings) -> None:
+    assert picture_settings(json.loads(json.dumps(settings.document()))) == settings

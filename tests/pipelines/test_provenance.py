@@ -1,0 +1,96 @@
+"""What a PNG tells of itself: any reader sees it, it comes back as it was, and lies in it are refused in one line."""
+
+import json
+import struct
+import zlib
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataprep.pictures import decode, decode_png, encode_png
+from model.settings import InjectionSettings, SamplingSettings
+from pipelines.errors import PipelineError
+from pipelines.picture_settings import PictureSettings
+from pipelines.provenance import KEYWORD, Provenance, Source, Weights, embed, extract
+from tests.corpus_pictures import picture
+
+SAMPLING = SamplingSettings(
+    sampler="ddim", steps=7, no_guidance_window=(0.1, 0.2), attention_scales=(0.5,) * 16, injection=InjectionSettings(1)
+)
+TOLD = Provenance(
+    checkpoint=Weights("s3://models/refine", "c" * 64, "v1.refine", "tiny", "tiny", "tiny"),
+    sketch=Source("彩り/線画.png", "a" * 64),
+    reference=Source("r.png", "b" * 64),
+    seed=12,
+    settings=PictureSettings(SAMPLING, size="640x480", polarity="light", keep_lines=True, precision="bf16"),
+    width=640,
+    height=427,
+    device="cuda",
+    code_version="0.1.0+abc",
+)
+PNG = encode_png(picture(0))
+
+
+def told(change: object) -> bytes:
+    """A PNG that tells something else, as nobody of ours would."""
+    text = change if isinstance(change, bytes) else json.dumps(change).encode()
+    body = b"iTXt" + KEYWORD.encode() + b"\0\0\0\0\0" + text
+    return PNG[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + PNG[33:]
+
+
+@pytest.mark.parametrize("reference", [None, TOLD.reference])
+def test_what_is_told_comes_back_equal(reference: Source | None) -> None:
+    provenance = replace(TOLD, reference=reference)
+    assert extract(embed(PNG, provenance), "x.png") == provenance
+
+
+def test_any_reader_sees_it_and_the_same_pixels() -> None:
+    data = embed(PNG, TOLD)
+    with Image.open(BytesIO(data)) as image:
+        text = json.loads(image.text[KEYWORD])  # type: ignore[attr-defined]
+        pixels = np.asarray(image)
+    assert (text["seed"], text["sketch"]["address"], text["settings"]["sampling"]["steps"]) == (12, "彩り/線画.png", 7)
+    for seen in (pixels, decode_png(data), decode(data).rgb):
+        np.testing.assert_array_equal(seen, picture(0))
+
+
+@pytest.mark.parametrize("data", [PNG, b"", b"no picture", PNG[:40], encode_png(np.zeros((4, 4), np.uint8))])
+def test_a_picture_that_tells_nothing_is_refused_by_name(data: bytes) -> None:
+    with pytest.raises(PipelineError, match=r"x\.png: no picture that `irodori colorize` made"):
+        extract(data, "x.png")
+
+
+def test_a_damaged_text_is_none() -> None:
+    data = bytearray(embed(PNG, TOLD))
+    data[60] ^= 1
+    with pytest.raises(PipelineError, match="does not say how it was made"):
+        extract(bytes(data), "x.png")
+
+
+DOCUMENT = TOLD.document()
+LIES = {
+    "no JSON": b"{",
+    "no text": b"\xff\xfe",
+    "very deep": b"[" * 60_000,
+    "a list": [],
+    "empty": {},
+    "format": DOCUMENT | {"format": 2},
+    "extra key": DOCUMENT | {"run": "rm"},
+    "seed": DOCUMENT | {"seed": -1},
+    "fractional seed": DOCUMENT | {"seed": 0.5},
+    "address": DOCUMENT | {"sketch": {"address": ["/etc/passwd"], "sha256": "a"}},
+    "steps": DOCUMENT | {"settings": {"sampling": {"steps": 10**9}}},
+    "size": DOCUMENT | {"settings": {"size": "99999x99999"}},
+    "unknown setting": DOCUMENT | {"settings": {"sampling": {"eval": "1"}}},
+    "injection": DOCUMENT | {"settings": {"sampling": {"injection": [1]}}},
+    "precision": DOCUMENT | {"settings": {"precision": ["fp32"]}},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_is_one_line_that_names_the_file(lie: str) -> None:
+    with pytest.raises(PipelineError, match=r"^x\.png: what it says of how it was made cannot be used: .+$"):
+        extract(told(LIES[lie]), "x.png")
