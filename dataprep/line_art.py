@@ -9,7 +9,7 @@ Shapes: H, W the artist's own size. Light lines on dark are read in the negative
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -97,8 +97,9 @@ def _paper(seen: Bytes) -> Bytes:
 
 def _usual(colors: Bytes) -> Bytes:
     """(1, 1, 3): each channel's most frequent level in (n, 3) pixels, those aside that are far darker than the rest."""
-    level = colors.max(axis=1)
-    light = colors[level >= 0.4 * np.percentile(level, 99.5)]
+    sample = colors[:: max(1, len(colors) >> 20)]
+    level = sample.max(axis=1)
+    light = sample[level >= 0.4 * np.percentile(level, 99.5)]
     return np.array([[[np.bincount(light[:, c], minlength=256).argmax() for c in range(3)]]], np.uint8)
 
 
@@ -144,8 +145,8 @@ def _levelled(page: Bytes, paper: Bytes) -> Bytes:
     For neutral paper and ink that is paper minus luma, so black on white is 255 minus gray, to the bit; a blue or
     yellow line is as much ink as a black one.
     """
-    away, lighter = (cv2.subtract(one, other).max(axis=2) for one, other in ((paper, page), (page, paper)))
-    level = paper.max(axis=2)
+    away, lighter = (_strongest(cv2.subtract(*pair)) for pair in ((paper, page), (page, paper)))
+    level = _strongest(paper)
     if (dimmed := level < level.max()).any():  # dim light takes from the ink as much as from the paper
         brighter = float(level.max()) / np.maximum(level[dimmed], 1)
         away[dimmed] = np.minimum(np.rint(away[dimmed] * brighter), 255)
@@ -160,6 +161,12 @@ def _levelled(page: Bytes, paper: Bytes) -> Bytes:
     full = max(full, 255 / MOST_GAIN, floor + 1)
     table = np.clip((np.arange(256) - floor) * (255 / (full - floor)), 0, 255)
     return np.asarray(cv2.LUT(away, np.rint(table).astype(np.uint8)), np.uint8)
+
+
+def _strongest(pixels: npt.NDArray[Any]) -> Bytes:
+    """(H, W, 3) -> (H, W): the largest of the channels; several times as fast as numpy's maximum over an axis."""
+    red, green, blue = cv2.split(pixels)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _grain(levels: Bytes, below: int) -> float:
