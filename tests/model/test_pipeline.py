@@ -253,7 +253,7 @@ def test_bf16_weights_give_the_picture_but_for_rounding(
     expected = pipeline(sketches, references, [1, 2, 3], steps=2)
     found = own_pipeline(sketches, references, [1, 2, 3], steps=2)
     assert found.dtype == torch.float32
-    # Random weights and a guidance scale of 4 magnify rounding; another seed is 60 levels of 255 away.
+    # Random weights and a guidance scale of 4 magnify rounding; another seed is 124 levels of 255 away.
     assert (found - expected).abs().mean() / 2 * 255 < 8
 
 
@@ -268,7 +268,7 @@ def test_a_compiled_network_gives_the_same_picture(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; run there: pytest -m gpu tests/model")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1), (torch.float16, 2), (torch.bfloat16, 8)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1), (torch.float16, 4), (torch.bfloat16, 8)])
 @pytest.mark.parametrize("offload", [False, True])
 def test_the_gpu_gives_what_the_cpu_gives(
     pipeline: ColorizationPipeline,
