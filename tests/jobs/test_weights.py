@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from jobs.cli import run
 from model.catalogue import CATALOGUE
+from model.config import V1_SIZES
+from model.published_keys import to_published
+from model.v1 import V1
 from tests.jobs.command import irodori, one_line
 from tests.pipelines.weight_helpers import HEAD, head_file
 
@@ -46,6 +51,10 @@ def test_the_list_tells_people_what_is_there_and_how_to_have_the_rest(
         (("got", "hed"), 2, "did you mean get"),
         (("add", "isnetis", "https://example.org/a.pth"), 2, "download other files first"),
         (("add", "isnetis", "a.pth"), 1, "there is no a.pth"),
+        (("inspect", "a.safetensors"), 1, "a.safetensors: there is no such file"),
+        (("convert", "a.bmp", "--out", "out"), 2, "a folder, or a file that ends in"),
+        (("inspect", "."), 1, "no folder of diffusers"),
+        (("export", "absent", "--out", "a.safetensors"), 1, "absent holds no checkpoint"),
         (("get", "isnetis"), 1, "irodori weights add isnetis hf://skytnt/anime-seg/isnetis.ckpt"),
     ],
 )
@@ -58,5 +67,57 @@ def test_wrong_calls_are_answered_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("IRODORI_WEIGHTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     assert run(["weights", *call]) == code
     assert said in one_line(capsys)
+
+
+def test_a_released_file_is_inspected_converted_and_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with torch.device("meta"):
+        expected = to_published(V1(V1_SIZES["tiny"]))
+    source, out, back = (str(tmp_path / name) for name in ("v-name.safetensors", "out", "back.safetensors"))
+    save_file({key: torch.full(tensor.shape, 0.5) for key, tensor in expected.items()}, source)
+    assert run(["weights", "inspect", source]) == 0
+    told = capsys.readouterr().out
+    assert "v1, released layout, tiny size of v1" in told
+    assert "prediction type   cannot be known from the weights: give --prediction-type" in told
+    assert "sketch encoder    complete, 42 entries" in told
+    assert run(["weights", "convert", source, "--out", out]) == 2
+    assert "give --prediction-type" in one_line(capsys)
+    assert run(["weights", "convert", source, "--out", out, "--prediction-type", "w"]) == 2
+    assert "'eps', 'v'" in one_line(capsys)
+    assert run(["weights", "convert", source, "--out", out, "--prediction-type", "v"]) == 0
+    assert f"{out}: v1 released, size tiny, predicts v" in capsys.readouterr().out
+    assert run(["weights", "export", out, "--out", back]) == 0
+    assert f"{back}: 738 entries, without autoencoder, predicts v" in capsys.readouterr().out
+    assert run(["weights", "inspect", back, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["family"], document["layout"], document["size"]) == ("v1", "released", "tiny")
+    assert (document["prediction_type"], document["unmatched"]) == ("v", [])
+    assert {part["name"]: part["state"] for part in document["parts"]} == {
+        "unet": "complete",
+        "sketch encoder": "complete",
+        "noise schedule": "complete",
+    }
+
+
+def test_what_is_missing_and_unknown_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with torch.device("meta"):
+        expected = to_published(V1(V1_SIZES["tiny"]))
+    gone = "control_encoder.model.0.bias"
+    tensors = {key: torch.zeros(tensor.shape) for key, tensor in expected.items() if key != gone}
+    save_file(tensors | {f"extra.{place:02}": torch.zeros(1) for place in range(20)}, tmp_path / "a.safetensors")
+    assert run(["weights", "inspect", str(tmp_path / "a.safetensors")]) == 0
+    told = capsys.readouterr().out
+    assert f"missing: {gone}" in told
+    assert "unmatched         20: extra.00, extra.01" in told
+    assert "extra.11 and 8 more (--json lists them)" in told
+    assert run(["weights", "inspect", str(tmp_path / "a.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unmatched"] == [f"extra.{place:02}" for place in range(20)]
+
+
+def test_a_network_of_the_catalogue_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["weights", "inspect", str(head_file(tmp_path))]) == 0
+    assert f"the network {HEAD} of the catalogue" in capsys.readouterr().out
