@@ -86,7 +86,8 @@ class ColorizationPipeline:
 
         offload: the networks wait on the CPU and visit the device in turn, with equal results. slicing: the codec takes
         the pictures of a batch one by one, with equal results. tiling: it takes pictures larger than 512 pixels in
-        tiles, with slightly different results.
+        tiles, with slightly different results (1 level of 255 rms, at most 19, for a picture of 832 pixels a side in
+        the tiny codec, which itself loses 9 rms).
         """
         if self.offload:
             self.offload.visit(*self._networks)
