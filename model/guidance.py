@@ -7,6 +7,7 @@ code's dual guidance. The prediction of a branch is named c (both conditions), u
 import torch
 
 from model.noise import TIMESTEPS, PredictionType
+from model.settings import SamplingSettings
 
 
 def classifier_free(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
@@ -42,9 +43,15 @@ DUAL_RULES = {"mean": dual_mean, "sum": dual_sum}
 
 
 def in_window(timestep: float, window: tuple[float, float]) -> bool:
-    """Whether the reference acts at this timestep: start <= 1 - t / (T - 1) <= end, 0 = pure noise, 1 = clean."""
+    """Whether start <= 1 - t / (T - 1) <= end, where 0 is pure noise and 1 is clean."""
     start, end = window
     return start <= 1 - timestep / (TIMESTEPS - 1) <= end
+
+
+def reference_acts(timestep: float, settings: SamplingSettings) -> bool:
+    """Whether the reference acts at this timestep: inside guidance_window, outside no_guidance_window."""
+    without = settings.no_guidance_window
+    return in_window(timestep, settings.guidance_window) and not (without and in_window(timestep, without))
 
 
 def input_scale(sigma: torch.Tensor) -> torch.Tensor:

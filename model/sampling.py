@@ -1,7 +1,9 @@
 """From noise to latents: a loop over a diffusers scheduler with guidance on reference and sketch.
 
-All randomness is handed in (initial noise, and one generator per sample for the samplers that add noise as they go),
-so a seed gives the same picture alone or in a batch.
+What stays the same over the steps is prepared before them: the reference's keys and values, the hints of all branches,
+the timesteps, the noise of an injection. Which branches run is decided from numbers of the host, and rows without a
+reference skip cross-attention. All randomness is handed in (initial noise, and one generator per sample for what adds
+noise as it goes), so a seed gives the same picture alone or in a batch.
 
 Shapes: B batch, C latent channels, h w latents, N reference tokens, D context width.
 """
@@ -10,23 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import diffusers.schedulers
 import torch
 
-from model.attention import AttentionControls
-from model.guidance import DUAL_RULES, classifier_free, in_window
-from model.noise import BETA_END, BETA_START, TIMESTEPS, PredictionType
+from model.attention import AttentionControls, ProjectedContext, SelfAttentionBank
+from model.guidance import DUAL_RULES, classifier_free, reference_acts
+from model.injection import InjectionConditions, NoisedReferences
+from model.noise import PredictionType
+from model.schedulers import build_scheduler, timesteps_of
 from model.settings import SAMPLERS, SamplingSettings
 from model.v1 import V1, Hints
 
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What the UNet is told: context (B, N, D), the sketch's hints, and an empty sketch's for sketch guidance."""
+    """What the UNet is told: context (B, N, D), or None for no reference; the sketch's hints; an empty sketch's for
+    sketch guidance; and what attention injection reads."""
 
-    context: torch.Tensor
+    context: torch.Tensor | None
     hints: Hints
     empty_hints: Hints | None = None
+    injection: InjectionConditions | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,35 +43,90 @@ class Branches:
     no_sketch: torch.Tensor | None
 
 
-def predict_branches(
-    model: V1, latents: torch.Tensor, timestep: torch.Tensor, conditions: Conditions, settings: SamplingSettings
-) -> Branches:
-    """All branches that the settings need, in one batch ordered conditional, no reference, no sketch.
+class GuidedNetwork:
+    """The network and its conditions, prepared for all steps of one sampling.
 
-    latents (B, C, h, w) scaled for the network; timestep () or (B,).
+    Branches are rows of one batch, ordered conditional, no sketch, no reference: those with a reference come first.
+    Raises ValueError for settings whose conditions are missing.
     """
-    timesteps = timestep.expand(len(latents))
-    context, empty = conditions.context, torch.zeros_like(conditions.context)
-    if not in_window(float(timesteps[0]), settings.guidance_window):
-        context = empty = empty[:, :1]  # one zero token says as much as many
-    inputs = {"conditional": (context, conditions.hints)}
-    if settings.guidance_scale != 1:
-        inputs["no_reference"] = (empty, conditions.hints)
-    if settings.sketch_guidance_scale != 1:
-        if conditions.empty_hints is None:
-            raise ValueError("sketch guidance needs the hints of an empty sketch")
-        inputs["no_sketch"] = (context, conditions.empty_hints)
 
-    contexts, hints = zip(*inputs.values(), strict=True)
-    predictions = model.denoise(
-        latents.repeat(len(inputs), 1, 1, 1),
-        timesteps.repeat(len(inputs)),
-        [torch.cat(level) for level in zip(*hints, strict=True)],
-        torch.cat(contexts),
-        attention=AttentionControls(settings.reference_strength, settings.attention_scales),
-    )
-    found = dict(zip(inputs, predictions.chunk(len(inputs)), strict=True))
-    return Branches(found["conditional"], found.get("no_reference"), found.get("no_sketch"))
+    def __init__(self, model: V1, conditions: Conditions, settings: SamplingSettings) -> None:
+        if settings.sketch_guidance_scale != 1 and conditions.empty_hints is None:
+            raise ValueError("sketch guidance needs the hints of an empty sketch")
+        self._model, self._settings = model, settings
+        self._batch = len(conditions.hints[0])
+        self._attention = AttentionControls(settings.reference_strength, settings.attention_scales)
+        self._guides_sketch = settings.sketch_guidance_scale != 1
+        self._guides_reference = settings.guidance_scale != 1
+        self._has_reference = conditions.context is not None
+        self._context = None
+        if conditions.context is not None:
+            self._context = model.project(conditions.context).repeat(1 + self._guides_sketch)
+        self._hints = self._rows(conditions.hints, conditions.empty_hints)
+        self._bank = SelfAttentionBank()
+        self._fidelity = settings.injection.fidelity if settings.injection else 0.0
+        self._injected_hints: Hints = ()
+        if conditions.injection is not None:
+            injected = conditions.injection.hints or tuple(torch.zeros_like(hint) for hint in conditions.hints)
+            self._injected_hints = self._rows(injected, injected)
+
+    def branches(
+        self, latents: torch.Tensor, timestep: torch.Tensor, acts: bool = True, injected: torch.Tensor | None = None
+    ) -> Branches:
+        """All branches that the settings need.
+
+        latents (B, C, h, w) scaled for the network; timestep () or (B,); acts: whether the reference does at this step;
+        injected (B, C, h, w): the noised reference to inject.
+        """
+        acts = acts and self._has_reference
+        separate = self._guides_reference and (acts or injected is not None)
+        times = 1 + self._guides_sketch + separate
+        timesteps = timestep.expand(times * self._batch) if timestep.ndim == 0 else timestep.repeat(times)
+        context = self._context if acts else None
+        bank = None
+        if injected is not None:
+            self._denoise(injected, timesteps, self._injected_hints, context, self._bank.write())
+            bank = self._bank.read(self._fidelity, slice(-self._batch, None) if separate else slice(0))
+        predictions = self._denoise(latents, timesteps, self._hints, context, bank).chunk(times)
+        no_reference = predictions[-1] if separate else predictions[0]  # the same where the reference does not act
+        return Branches(
+            predictions[0],
+            no_reference if self._guides_reference else None,
+            predictions[1] if self._guides_sketch else None,
+        )
+
+    def guided(
+        self, latents: torch.Tensor, timestep: torch.Tensor, acts: bool = True, injected: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """One prediction (B, C, h, w) from the branches."""
+        return guided(self.branches(latents, timestep, acts, injected), self._settings)
+
+    def _denoise(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        hints: Hints,
+        context: ProjectedContext | None,
+        bank: SelfAttentionBank | None,
+    ) -> torch.Tensor:
+        rows = len(timesteps)
+        return self._model.denoise(
+            latents.repeat(rows // self._batch, 1, 1, 1),
+            timesteps,
+            [level[:rows] for level in hints],
+            context,
+            attention=self._attention,
+            bank=bank,
+        )
+
+    def _rows(self, hints: Hints, without_sketch: Hints | None) -> Hints:
+        """The hints of all branches; those of a step without the last branch are its first rows."""
+        order = [hints]
+        if self._guides_sketch and without_sketch is not None:
+            order.append(without_sketch)
+        if self._guides_reference and self._has_reference:
+            order.append(hints)
+        return hints if len(order) == 1 else tuple(torch.cat(levels) for levels in zip(*order, strict=True))
 
 
 def guided(branches: Branches, settings: SamplingSettings) -> torch.Tensor:
@@ -82,21 +142,6 @@ def guided(branches: Branches, settings: SamplingSettings) -> torch.Tensor:
     return c
 
 
-def build_scheduler(sampler: str, prediction_type: PredictionType) -> Any:
-    """The diffusers scheduler of that sampler on our noise schedule, spaced as the released code does."""
-    chosen = SAMPLERS[sampler]
-    return getattr(diffusers.schedulers, chosen.scheduler)(
-        num_train_timesteps=TIMESTEPS,
-        beta_start=BETA_START,
-        beta_end=BETA_END,
-        beta_schedule="scaled_linear",
-        prediction_type={"eps": "epsilon", "v": "v_prediction"}[prediction_type],
-        timestep_spacing="leading",
-        steps_offset=1,
-        **chosen.options,
-    )
-
-
 @torch.no_grad()
 def sample(
     model: V1,
@@ -108,19 +153,49 @@ def sample(
 ) -> torch.Tensor:
     """Scaled latents (B, C, h, w) from standard normal noise of that shape.
 
-    generators: one for each sample, needed (and used) only by samplers that add noise; ValueError without them.
+    generators: one for each sample, needed (and used) only by samplers that add noise and by attention injection.
+    Raises ValueError without them, and for settings whose conditions are missing.
     """
-    scheduler = build_scheduler(settings.sampler, prediction_type)
-    scheduler.set_timesteps(settings.steps, device=noise.device)
-    extra: dict[str, Any] = {}
-    if SAMPLERS[settings.sampler].stochastic:
-        if generators is None or len(generators) != len(noise):
-            raise ValueError(f"the sampler {settings.sampler} adds noise and needs one generator per sample")
-        extra["generator"] = list(generators)
+    if settings.adds_noise and (generators is None or len(generators) != len(noise)):
+        added = "attention injection" if settings.injection else f"the sampler {settings.sampler}"
+        raise ValueError(f"{added} adds noise and needs one generator per sample")
+    network = GuidedNetwork(model, conditions, settings)
+    scheduler = build_scheduler(
+        settings.sampler, prediction_type, spacing=settings.spacing, sigma_schedule=settings.sigma_schedule
+    )
+    timesteps = timesteps_of(scheduler, settings.steps)
+    on_device = torch.tensor(timesteps, dtype=torch.float32).to(noise.device)
+    references = _noised_references(conditions, settings, timesteps, generators)
+    extra = _step_options(settings, generators)
 
     latents = noise * scheduler.init_noise_sigma
-    for timestep in scheduler.timesteps:
-        scaled = scheduler.scale_model_input(latents, timestep)
-        prediction = guided(predict_branches(model, scaled, timestep, conditions, settings), settings)
+    for index, timestep in enumerate(scheduler.timesteps):
+        prediction = network.guided(
+            scheduler.scale_model_input(latents, timestep),
+            on_device[index],
+            reference_acts(timesteps[index], settings),
+            references.at(index) if references else None,
+        )
         latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
     return latents
+
+
+def _noised_references(
+    conditions: Conditions,
+    settings: SamplingSettings,
+    timesteps: Sequence[float],
+    generators: Sequence[torch.Generator] | None,
+) -> NoisedReferences | None:
+    if settings.injection is None or conditions.context is None:
+        return None  # without a reference there is nothing to inject
+    if conditions.injection is None or generators is None:
+        raise ValueError("attention injection needs the reference's latents")
+    return NoisedReferences(conditions.injection, settings.injection, timesteps, generators)
+
+
+def _step_options(settings: SamplingSettings, generators: Sequence[torch.Generator] | None) -> dict[str, Any]:
+    """What the scheduler's step is told beside the prediction: only samplers that add noise take a generator."""
+    options: dict[str, Any] = {"eta": settings.eta} if settings.eta else {}
+    if generators is not None and (SAMPLERS[settings.sampler].stochastic or settings.eta):
+        options["generator"] = list(generators)
+    return options

@@ -24,32 +24,114 @@ LAYER_GROUPS: Mapping[str, tuple[int, ...]] = types.MappingProxyType(
 )
 
 
+Spacing = Literal["leading", "trailing", "linspace"]
+SigmaSchedule = Literal["karras", "exponential", "beta", "uniform"]
+EVEN_SPACINGS: tuple[Spacing, ...] = ("leading", "trailing")
+SPACINGS: tuple[Spacing, ...] = (*EVEN_SPACINGS, "linspace")
+SIGMA_SCHEDULES: tuple[SigmaSchedule, ...] = ("karras", "exponential", "beta")
+
+
 @dataclass(frozen=True)
 class Sampler:
-    """A diffusers scheduler by the name of its class, with its options; `stochastic`: adds noise as it goes."""
+    """A diffusers scheduler by the name of its class, with its options, and what it can be told.
+
+    spacings: of its timesteps, the first is its own; none where they are fixed. sigma_schedules: noise levels other
+    than the timesteps' ("uniform"); sigma_schedule: its own. stochastic: adds noise as it goes. eta: how much can be
+    told. least_steps: with fewer it does not reach the picture.
+    """
 
     scheduler: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    spacings: tuple[Spacing, ...] = SPACINGS
+    sigma_schedules: tuple[SigmaSchedule, ...] = SIGMA_SCHEDULES
+    sigma_schedule: SigmaSchedule = "uniform"
     stochastic: bool = False
+    eta: bool = False
+    least_steps: int = 1
 
 
-_SDE = {"algorithm_type": "sde-dpmsolver++"}
+def _multistep(order: int = 2, sde: bool = False, schedule: SigmaSchedule = "uniform", **options: Any) -> Sampler:
+    solver = {"solver_order": order, "algorithm_type": "sde-dpmsolver++" if sde else "dpmsolver++"}
+    return Sampler("DPMSolverMultistepScheduler", solver | options, sigma_schedule=schedule, stochastic=sde)
+
+
+def _singlestep(order: int = 2, sde: bool = False) -> Sampler:
+    solver = {"solver_order": order, "algorithm_type": "sde-dpmsolver++" if sde else "dpmsolver++"}
+    return Sampler("DPMSolverSinglestepScheduler", solver, spacings=(), stochastic=sde)
+
+
+_PLAIN: dict[str, Any] = {"sigma_schedules": ()}
+# diffusers keeps the gap of "leading" and "trailing" in these even under "linspace": the noise levels would be wrong.
+_EVEN: dict[str, Any] = _PLAIN | {"spacings": EVEN_SPACINGS}
+_DISTILLED = {"clip_sample": False, "original_inference_steps": TIMESTEPS}
 SAMPLERS: Mapping[str, Sampler] = types.MappingProxyType(
     {
-        "dpmpp_2m_karras": Sampler("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-        "dpmpp_2m": Sampler("DPMSolverMultistepScheduler"),
-        "dpmpp_2m_sde_karras": Sampler("DPMSolverMultistepScheduler", _SDE | {"use_karras_sigmas": True}, True),
-        "ddim": Sampler("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
-        "pndm": Sampler("PNDMScheduler", {"skip_prk_steps": True}),
+        "dpmpp_2m_karras": _multistep(schedule="karras"),
+        "dpmpp_2m": _multistep(),
+        "dpmpp_2m_sde_karras": _multistep(sde=True, schedule="karras"),
+        "dpmpp_2m_sde": _multistep(sde=True),
+        "dpmpp_2m_sde_heun": _multistep(sde=True, solver_type="heun"),
+        "dpmpp_3m": _multistep(3),
+        "dpmpp_3m_sde": _multistep(3, sde=True),
+        "dpmpp_2s": _singlestep(),
+        "dpmpp_2s_sde": _singlestep(sde=True),
+        "dpmpp_3s": _singlestep(3),
+        "dpm2": Sampler("KDPM2DiscreteScheduler"),
+        "dpm2_a": Sampler("KDPM2AncestralDiscreteScheduler", stochastic=True),
+        "ddim": Sampler("DDIMScheduler", {"clip_sample": False}, eta=True, **_EVEN),
+        "ddpm": Sampler("DDPMScheduler", {"clip_sample": False}, stochastic=True, **_PLAIN),
+        "pndm": Sampler("PNDMScheduler", {"skip_prk_steps": True}, least_steps=2, **_EVEN),
+        "pndm_rk": Sampler("PNDMScheduler", {}, least_steps=4, **_EVEN),
         "lms": Sampler("LMSDiscreteScheduler"),
         "euler": Sampler("EulerDiscreteScheduler"),
-        "euler_a": Sampler("EulerAncestralDiscreteScheduler", {}, True),
+        "euler_a": Sampler("EulerAncestralDiscreteScheduler", stochastic=True, **_PLAIN),
         "heun": Sampler("HeunDiscreteScheduler"),
         "unipc": Sampler("UniPCMultistepScheduler"),
+        "deis": Sampler("DEISMultistepScheduler", least_steps=2),
+        "sa_solver": Sampler(
+            "SASolverScheduler", sigma_schedules=("karras", "exponential"), stochastic=True, least_steps=2
+        ),
+        "lcm": Sampler("LCMScheduler", _DISTILLED, spacings=(), sigma_schedules=(), stochastic=True),
+        "tcd": Sampler("TCDScheduler", _DISTILLED, spacings=(), sigma_schedules=(), stochastic=True),
     }
 )
-Spacing = Literal["leading", "trailing", "linspace"]
-SigmaSchedule = Literal["karras", "exponential", "beta", "uniform"]
+# What the released interface calls its samplers, with the noise levels that its schedule "Automatic" gives them.
+RELEASED_SAMPLERS: Mapping[str, tuple[str, SigmaSchedule]] = types.MappingProxyType(
+    {
+        "diffuser_ddim": ("ddim", "uniform"),
+        "diffuser_dpm": ("dpmpp_2m", "uniform"),
+        "diffuser_pndm": ("pndm_rk", "uniform"),
+        "diffuser_lms": ("lms", "uniform"),
+        "DPM++ 2M": ("dpmpp_2m", "karras"),
+        "DPM++ SDE": ("dpmpp_2s_sde", "karras"),
+        "DPM++ 2M SDE": ("dpmpp_2m_sde", "exponential"),
+        "DPM++ 2M SDE Heun": ("dpmpp_2m_sde_heun", "exponential"),
+        "DPM++ 2S a": ("dpmpp_2s_sde", "karras"),
+        "DPM++ 3M SDE": ("dpmpp_3m_sde", "exponential"),
+        "Euler a": ("euler_a", "uniform"),
+        "Euler": ("euler", "uniform"),
+        "LMS": ("lms", "uniform"),
+        "Heun": ("heun", "uniform"),
+        "DPM2": ("dpm2", "karras"),
+        "DPM2 a": ("dpm2_a", "karras"),
+        "DPM fast": ("dpmpp_3s", "uniform"),
+    }
+)
+NOT_FOLLOWED = types.MappingProxyType(
+    {"DPM adaptive": "it chooses its own number of steps, as no scheduler of diffusers does; dpmpp_3s is the nearest"}
+)
+# And its schedules, as spacing and sigma_schedule; None: the sampler's own.
+RELEASED_SCHEDULES: Mapping[str, tuple[Spacing | None, SigmaSchedule | None]] = types.MappingProxyType(
+    {
+        "Automatic": (None, None),
+        "Uniform": ("linspace", "uniform"),
+        "Karras": (None, "karras"),
+        "Exponential": (None, "exponential"),
+        "Polyexponential": (None, "exponential"),  # its exponent is 1 there: the same numbers
+        "SGM Uniform": ("trailing", "uniform"),
+    }
+)
+MOST_STEPS = 500  # beyond, diffusers' "leading" spacing starts far from pure noise, or fails
 
 
 @dataclass(frozen=True)
@@ -74,8 +156,9 @@ class InjectionSettings:
 class SamplingSettings:
     """How to sample; a guidance scale of 1 switches that guidance off and saves its branch.
 
-    sampler, spacing, sigma_schedule: a key of SAMPLERS; how its timesteps are spaced (the released code's "leading"),
-    and its noise levels where that is not the sampler's own. eta: DDIM's added noise.
+    sampler: a key of SAMPLERS, or a name of RELEASED_SAMPLERS, which is kept as the key and sigma_schedule that it
+    means. spacing, sigma_schedule: how its timesteps are spaced, and its noise levels; None: the sampler's own. eta:
+    DDIM's added noise. ValueError for what the sampler cannot be told.
     guidance_scale (of the reference) and 20 steps are the released interface's defaults; dual_rule says how both
     guidances meet. Outside guidance_window, and inside no_guidance_window, the reference is left out (0 = pure noise,
     1 = clean). attention_scales: one factor for each of LAYERS, or none. reference_padding: white margin, as a multiple
@@ -94,21 +177,57 @@ class SamplingSettings:
     attention_scales: tuple[float, ...] = ()
     reference_padding: float = 1.0
     injection: InjectionSettings | None = None
-    spacing: Spacing = "leading"
+    spacing: Spacing | None = None
     sigma_schedule: SigmaSchedule | None = None
     eta: float = 0.0
 
     def __post_init__(self) -> None:
+        self._resolve_released_name()
         if self.sampler not in SAMPLERS:
-            raise ValueError(f"there is no sampler {self.sampler!r}; known: {', '.join(SAMPLERS)}")
+            why = NOT_FOLLOWED.get(self.sampler, f"known: {', '.join(SAMPLERS)}")
+            raise ValueError(f"there is no sampler {self.sampler!r}; {why}")
         if self.dual_rule not in DUAL_RULES:
             raise ValueError(f"there is no dual_rule {self.dual_rule!r}; known: {', '.join(DUAL_RULES)}")
-        if not 1 <= self.steps <= TIMESTEPS:
-            raise ValueError(f"steps={self.steps} is not within 1..{TIMESTEPS}")
         if self.attention_scales and len(self.attention_scales) != len(LAYERS):
             raise ValueError(f"attention_scales needs {len(LAYERS)} factors, one for each layer, or none")
         check_range("reference_padding", self.reference_padding, 1, 2)
         check_range("eta", self.eta, 0, 1)
+        _check_window("guidance_window", self.guidance_window)
+        _check_window("no_guidance_window", self.no_guidance_window)
+        self._check_sampler(SAMPLERS[self.sampler])
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether sampling draws random numbers beyond the initial noise, so that each sample needs its generator."""
+        return SAMPLERS[self.sampler].stochastic or self.eta > 0 or self.injection is not None
+
+    def _resolve_released_name(self) -> None:
+        if self.sampler in RELEASED_SAMPLERS:
+            sampler, schedule = RELEASED_SAMPLERS[self.sampler]
+            object.__setattr__(self, "sampler", sampler)
+            object.__setattr__(self, "sigma_schedule", self.sigma_schedule or schedule)
+
+    def _check_sampler(self, sampler: Sampler) -> None:
+        """Whether the sampler can be told all that it is told."""
+        if not sampler.least_steps <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps={self.steps} is not within {sampler.least_steps}..{MOST_STEPS} of {self.sampler}")
+        schedules = (*sampler.sigma_schedules, "uniform")
+        for name, value, known in (
+            ("spacing", self.spacing, sampler.spacings),
+            ("sigma_schedule", self.sigma_schedule, schedules),
+        ):
+            if value is not None and value not in known:
+                raise ValueError(
+                    f"{self.sampler} has no {name} {value!r}; it has: {', '.join(known) or 'only its own'}"
+                )
+        if self.eta and not sampler.eta:
+            able = ", ".join(name for name, other in SAMPLERS.items() if other.eta)
+            raise ValueError(f"{self.sampler} takes no eta; these do: {able}")
+
+
+def _check_window(name: str, window: tuple[float, float] | None) -> None:
+    if window is not None and not 0 <= window[0] <= window[1] <= 1:
+        raise ValueError(f"{name}={window[0]:g},{window[1]:g} is not a window within 0..1, start before end")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

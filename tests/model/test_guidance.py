@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from model.guidance import classifier_free, denoised_from, dual_mean, dual_sum, in_window, input_scale
+from model.guidance import classifier_free, denoised_from, dual_mean, dual_sum, input_scale, reference_acts
 from model.noise import timestep_of_sigma
-from model.sampling import Conditions, guided, predict_branches
+from model.sampling import Branches, Conditions, GuidedNetwork, guided
 from model.settings import SamplingSettings
 from model.v1 import V1
 from tests.model.golden import assert_golden, golden
@@ -46,7 +46,7 @@ def test_guided_steps_agree_with_the_released_code(
     timesteps = timestep_of_sigma(sigma)
     torch.testing.assert_close(timesteps, numbers["t_of_sigma"], rtol=1e-5, atol=1e-3)
     latents = x * input_scale(sigma).view(-1, 1, 1, 1)
-    branches = predict_branches(ruled[0], latents, timesteps, conditions, DUAL)
+    branches = GuidedNetwork(ruled[0], conditions, DUAL).branches(latents, timesteps)
     assert branches.no_reference is not None
     assert branches.no_sketch is not None
     assert_golden(branches.conditional, numbers["raw_cond"])
@@ -58,7 +58,7 @@ def test_guided_steps_agree_with_the_released_code(
     single = {"none": (1.0, 1.0), "reference": (4.0, 1.0), "sketch": (1.0, 2.0)}
     for name, (reference_scale, sketch_scale) in single.items():
         settings = SamplingSettings(guidance_scale=reference_scale, sketch_guidance_scale=sketch_scale)
-        prediction = guided(predict_branches(ruled[0], latents, timesteps, conditions, settings), settings)
+        prediction = GuidedNetwork(ruled[0], conditions, settings).guided(latents, timesteps)
         assert_golden(denoised_from(prediction, x, sigma, "eps"), numbers[f"denoised_{name}"])
 
 
@@ -68,8 +68,9 @@ def test_the_guidance_window_closes_and_opens_again(
 ) -> None:
     """The released code overwrites its condition, so its window never opens again; ours gives the intact numbers."""
     settings = SamplingSettings(guidance_scale=4.0, guidance_window=(0.2, 0.8))
+    network = GuidedNetwork(ruled[0], conditions, settings)
     for timestep, name in ((500, "inside_t500_fresh_dict"), (900, "outside_t900"), (500, "inside_t500_fresh_dict")):
-        branches = predict_branches(ruled[0], numbers["x"], torch.tensor(timestep), conditions, settings)
+        branches = network.branches(numbers["x"], torch.tensor(timestep), reference_acts(timestep, settings))
         assert branches.no_reference is not None
         assert_golden(torch.cat([branches.conditional, branches.no_reference]), numbers[f"window_{name}"])
 
@@ -91,11 +92,66 @@ def test_denoised_recovers_the_clean_latents_from_a_perfect_prediction() -> None
     torch.testing.assert_close(denoised_from(velocity, noised, sigma, "v"), clean, rtol=0, atol=1e-5)
 
 
-def test_the_window_runs_from_noise_to_clean() -> None:
-    assert [in_window(t, (0.0, 0.5)) for t in (999, 500, 400, 0)] == [True, True, False, False]
+def test_windows_run_from_noise_to_clean_and_the_second_one_closes_within_the_first() -> None:
+    early = SamplingSettings(guidance_window=(0.0, 0.5))
+    assert [reference_acts(t, early) for t in (999, 500, 400, 0)] == [True, True, False, False]
+    hole = SamplingSettings(guidance_window=(0.1, 1.0), no_guidance_window=(0.4, 0.6))
+    assert [reference_acts(t, hole) for t in (999, 700, 500, 300, 0)] == [False, True, False, True, True]
+
+
+def by_hand(model: V1, conditions: Conditions, latents: torch.Tensor) -> Branches:
+    """Each branch in a pass of its own, told "no reference" by zeros."""
+    assert conditions.context is not None
+    assert conditions.empty_hints is not None
+    timesteps = torch.full((2,), 300)
+    return Branches(
+        model.denoise(latents, timesteps, conditions.hints, conditions.context),
+        model.denoise(latents, timesteps, conditions.hints, torch.zeros_like(conditions.context)),
+        model.denoise(latents, timesteps, conditions.empty_hints, conditions.context),
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dual_rule", ["mean", "sum"])
+@pytest.mark.parametrize("scales", [(4.0, 2.0), (1.0, 2.0), (3.0, 1.0), (1.0, 1.0)])
+def test_branches_of_one_batch_are_those_of_passes_of_their_own(
+    ruled: Ruled,
+    conditions: Conditions,
+    numbers: dict[str, torch.Tensor],
+    scales: tuple[float, float],
+    dual_rule: str,
+) -> None:
+    settings = SamplingSettings(guidance_scale=scales[0], sketch_guidance_scale=scales[1], dual_rule=dual_rule)
+    alone = by_hand(ruled[0], conditions, numbers["x"])
+    network = GuidedNetwork(ruled[0], conditions, settings)
+    found = network.branches(numbers["x"], torch.tensor(300.0))
+    assert_golden(found.conditional, alone.conditional)
+    assert (found.no_reference is None) == (scales[0] == 1)
+    assert (found.no_sketch is None) == (scales[1] == 1)
+    expected = Branches(
+        alone.conditional,
+        None if scales[0] == 1 else alone.no_reference,
+        None if scales[1] == 1 else alone.no_sketch,
+    )
+    assert_golden(network.guided(numbers["x"], torch.tensor(300.0)), guided(expected, settings))
+
+
+@torch.no_grad()
+def test_no_reference_is_what_a_context_of_zeros_is(
+    ruled: Ruled, conditions: Conditions, numbers: dict[str, torch.Tensor]
+) -> None:
+    assert conditions.context is not None
+    none, zeros = (
+        Conditions(context, conditions.hints, conditions.empty_hints)
+        for context in (None, torch.zeros_like(conditions.context))
+    )
+    found, expected = (
+        GuidedNetwork(ruled[0], told, DUAL).guided(numbers["x"], torch.tensor(300)) for told in (none, zeros)
+    )
+    assert_golden(found, expected)
 
 
 def test_sketch_guidance_without_an_empty_sketch_is_refused(ruled: Ruled, conditions: Conditions) -> None:
     bare = Conditions(conditions.context, conditions.hints)
     with pytest.raises(ValueError, match="empty sketch"):
-        predict_branches(ruled[0], torch.zeros(2, 4, 16, 24), torch.tensor(1), bare, DUAL)
+        GuidedNetwork(ruled[0], bare, DUAL)

@@ -1,0 +1,164 @@
+"""Every sampler arrives where a perfect denoiser points, and each of its timesteps names the noise that is there."""
+
+import inspect
+from typing import Any
+
+import diffusers.schedulers
+import pytest
+import torch
+
+from model.noise import TIMESTEPS, PredictionType, alphas_cumprod
+from model.schedulers import build_scheduler, timesteps_of
+from model.settings import RELEASED_SAMPLERS, RELEASED_SCHEDULES, SAMPLERS, SamplingSettings, SigmaSchedule, Spacing
+
+# diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns about
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
+Way = tuple[str, Spacing | None, SigmaSchedule | None]
+WAYS: list[Way] = [
+    *((name, spacing, "uniform") for name, sampler in SAMPLERS.items() for spacing in sampler.spacings or (None,)),
+    *((name, None, schedule) for name, sampler in SAMPLERS.items() for schedule in sampler.sigma_schedules),
+]
+SHAPE = (1, 4, 16, 16)
+CLEAN = torch.randn(SHAPE, generator=torch.Generator().manual_seed(9))
+# The last noise level of these is not zero but the schedule's smallest, 0.029, which stays in the result.
+STOPS_ABOVE_ZERO = ("pndm", "pndm_rk", "deis", "sa_solver", "tcd")
+
+
+def follow(way: Way, steps: int, prediction_type: PredictionType = "eps") -> tuple[torch.Tensor, list[float]]:
+    """Where a perfect denoiser leads, and the spread of the noise it saw in units of what its timestep names."""
+    name, spacing, schedule = way
+    scheduler = build_scheduler(name, prediction_type, spacing=spacing, sigma_schedule=schedule)
+    timesteps = timesteps_of(scheduler, steps)
+    extra: dict[str, Any] = {"generator": torch.Generator().manual_seed(5)} if SAMPLERS[name].stochastic else {}
+    latents = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3)) * scheduler.init_noise_sigma
+    log_sigma = ((1 - alphas_cumprod()) / alphas_cumprod()).log() / 2
+    spreads = []
+    for timestep, position in zip(scheduler.timesteps, timesteps, strict=True):
+        low = min(int(position), TIMESTEPS - 2)
+        sigma = float(torch.lerp(log_sigma[low], log_sigma[low + 1], position - low).exp())
+        signal = (sigma**2 + 1) ** -0.5
+        noise = (scheduler.scale_model_input(latents, timestep) - signal * CLEAN) / (sigma * signal)
+        spreads.append(float(noise.std()))
+        prediction = noise if prediction_type == "eps" else signal * noise - sigma * signal * CLEAN
+        latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
+    return latents, spreads
+
+
+def off(latents: torch.Tensor) -> float:
+    return float((latents - CLEAN).std())
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_perfect_denoiser_is_followed_and_each_timestep_names_the_noise_that_is_there(way: Way) -> None:
+    latents, spreads = follow(way, 9)
+    assert off(latents) < (0.045 if way[0] in STOPS_ABOVE_ZERO else 0.005)
+    # Karras and exponential levels are rounded to whole timesteps by some, which is coarse where there is little noise.
+    assert min(spreads) > 0.65
+    assert max(spreads) < 1.45
+
+
+@pytest.mark.parametrize(("steps", "prediction_type"), [(5, "v"), (20, "eps")])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_perfect_denoiser_is_followed_in_few_and_many_steps_whatever_it_predicts(
+    name: str, steps: int, prediction_type: PredictionType
+) -> None:
+    latents, _ = follow((name, None, None), steps, prediction_type)
+    assert off(latents) < (0.045 if name in STOPS_ABOVE_ZERO else 0.01)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_fewest_steps_of_a_sampler_still_give_a_picture(name: str) -> None:
+    for spacing in SAMPLERS[name].spacings[1:2] or (None,):  # "leading" needs a few steps to begin at noise
+        for schedule in (*SAMPLERS[name].sigma_schedules, "uniform"):
+            latents, _ = follow((name, spacing, schedule), SAMPLERS[name].least_steps)
+            assert off(latents) < 0.06
+
+
+def test_levels_that_share_a_timestep_do_not_lose_the_scheduler() -> None:
+    """At 50 steps "beta" begins with equal timesteps; a scheduler that searches them runs off its end."""
+    timesteps = timesteps_of(build_scheduler("dpmpp_2m", "eps", sigma_schedule="beta"), 50)
+    assert timesteps[0] == timesteps[1]
+    assert off(follow(("dpmpp_2m", None, "beta"), 50)[0]) < 0.005
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_table_says_what_diffusers_says(name: str) -> None:
+    sampler = SAMPLERS[name]
+    build = getattr(diffusers.schedulers, sampler.scheduler)
+    parameters = inspect.signature(build).parameters
+    assert {f"use_{schedule}_sigmas" for schedule in sampler.sigma_schedules} <= set(parameters)
+    assert not sampler.spacings or "timestep_spacing" in parameters
+    step = inspect.signature(build.step).parameters
+    assert not sampler.stochastic or "generator" in step
+    assert not sampler.eta or "eta" in step
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_only_samplers_that_add_noise_are_called_stochastic(name: str) -> None:
+    def last(seed: int) -> torch.Tensor:
+        scheduler = build_scheduler(name, "eps")
+        scheduler.set_timesteps(6)
+        takes = "generator" in inspect.signature(scheduler.step).parameters
+        extra = {"generator": torch.Generator().manual_seed(seed)} if takes else {}
+        latents = torch.ones(1, 1, 2, 2) * scheduler.init_noise_sigma
+        for timestep in scheduler.timesteps:
+            prediction = scheduler.scale_model_input(latents, timestep) * 0.1
+            latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
+        return latents
+
+    assert torch.equal(last(1), last(2)) != SAMPLERS[name].stochastic
+
+
+def test_the_default_is_dpm_solver_pp_2m_with_karras_levels() -> None:
+    config = build_scheduler(SamplingSettings().sampler, "v").config
+    expected = {
+        "algorithm_type": "dpmsolver++",
+        "solver_order": 2,
+        "use_karras_sigmas": True,
+        "timestep_spacing": "leading",
+        "steps_offset": 1,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "prediction_type": "v_prediction",
+    }
+    assert {key: config[key] for key in expected} == expected
+
+
+def test_a_schedule_that_is_asked_for_takes_the_place_of_the_samplers_own() -> None:
+    config = build_scheduler("dpmpp_2m_karras", "eps", spacing="trailing", sigma_schedule="uniform").config
+    assert config["timestep_spacing"] == "trailing"
+    assert not config["use_karras_sigmas"]
+    assert build_scheduler("heun", "eps", sigma_schedule="exponential").config["use_exponential_sigmas"]
+
+
+def test_names_of_the_released_interface_mean_our_samplers() -> None:
+    for label, (name, schedule) in RELEASED_SAMPLERS.items():
+        settings = SamplingSettings(sampler=label)
+        assert (settings.sampler, settings.sigma_schedule) == (name, schedule)
+        assert SamplingSettings(sampler=label, sigma_schedule="uniform").sigma_schedule == "uniform"
+    assert len(RELEASED_SAMPLERS) == 17
+    with pytest.raises(ValueError, match=r"'DPM adaptive'; it chooses its own number of steps.*dpmpp_3s"):
+        SamplingSettings(sampler="DPM adaptive")
+    for spacing, schedule in RELEASED_SCHEDULES.values():
+        assert SamplingSettings(sampler="DPM++ 2M", spacing=spacing, sigma_schedule=schedule).sampler == "dpmpp_2m"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sampler": "dpm"}, "no sampler 'dpm'; known: dpmpp_2m_karras"),
+        ({"sampler": "ddim", "spacing": "linspace"}, "ddim has no spacing 'linspace'; it has: leading, trailing"),
+        ({"sampler": "lcm", "spacing": "leading"}, "lcm has no spacing 'leading'; it has: only its own"),
+        ({"sampler": "euler_a", "sigma_schedule": "karras"}, "euler_a has no sigma_schedule 'karras'; it has: uniform"),
+        ({"sampler": "euler", "eta": 0.5}, "euler takes no eta; these do: ddim"),
+        ({"sampler": "pndm_rk", "steps": 3}, "steps=3 is not within 4..500 of pndm_rk"),
+        ({"steps": 0}, "steps=0 is not within 1..500"),
+        ({"dual_rule": "max"}, "no dual_rule 'max'; known: mean, sum"),
+        ({"guidance_window": (0.5, 0.2)}, "guidance_window=0.5,0.2 is not a window"),
+        ({"no_guidance_window": (-0.1, 0.2)}, "no_guidance_window=-0.1,0.2 is not a window"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused_with_those_that_do(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SamplingSettings(**wrong)
