@@ -22,9 +22,7 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="A network, as `irodori weights list` names it.")]
 Address = Annotated[
     str,
-    typer.Argument(
-        help="A file, a diffusers folder or a checkpoint: a path, file://, s3:// or hf://OWNER/NAME[/FILE]."
-    ),
+    typer.Argument(help="A file, a diffusers folder or a checkpoint: a path, file://, s3:// or hf://."),
 ]
 Store = Annotated[
     str, typer.Option(help="The store, a folder or s3:// prefix; else $IRODORI_WEIGHTS, else the user's cache.")

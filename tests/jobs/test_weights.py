@@ -121,3 +121,9 @@ def test_what_is_missing_and_unknown_is_listed(tmp_path: Path, capsys: pytest.Ca
 def test_a_network_of_the_catalogue_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["weights", "inspect", str(head_file(tmp_path))]) == 0
     assert f"the network {HEAD} of the catalogue" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["list", "add", "get", "inspect", "convert", "export"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["weights", command, "--help"]) == 0
+    assert f"irodori weights {command}" in capsys.readouterr().out
