@@ -1,0 +1,162 @@
+"""A training step: ours, as a worker runs it, beside that of diffusers' text-to-image fine-tuning script.
+
+Both train the same parameters (UNet and sketch encoder) with AdamW and clipped gradients, encode pictures and
+references inside the step, and are given the same samples and random numbers, so that their losses must agree. Each is
+measured in a process of its own, so that memory is its own.
+"""
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from benchmarks.diffusion_peers import FineTuning
+from benchmarks.diffusion_sizes import SIZES, Networks, Size, build
+from pipelines import zero
+from pipelines.draws import draw
+from pipelines.recipes import StageRecipe, stage_recipe
+from pipelines.stages import V1Stage
+from pipelines.train_data import Batch
+
+CLIP = 1.0  # the script's default
+Step = Callable[[Batch], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What is measured: a side of ours or theirs, at a size of diffusion_sizes and a picture's side in pixels."""
+
+    who: str
+    size: str
+    side: int
+    batch: int
+    device: str
+    precision: str
+    rounds: int
+
+
+def recipe_of(run: TrainingRun) -> StageRecipe:
+    """v1.noisy with nothing drawn that the script has not: references are neither noised nor dropped."""
+    return replace(
+        stage_recipe("v1.noisy", "base"),
+        width=run.side,
+        height=run.side,
+        micro_batch=run.batch,
+        batch_size=run.batch,
+        noisy_reference=False,
+        reference_drop=0.0,
+        gradient_clip=CLIP,
+        precision=run.precision,
+    )
+
+
+class RandomStage(V1Stage):
+    """A stage of networks that are there already."""
+
+    def __init__(self, recipe: StageRecipe, size: Size, networks: Networks, device: torch.device) -> None:
+        self.recipe, self.device, self.config = recipe, device, size.v1
+        self.model = networks.model.train().requires_grad_(True)
+        self.codec, self.image_encoder = networks.codec, networks.image_encoder
+
+
+@contextmanager
+def our_step(run: TrainingRun) -> Iterator[Step]:
+    """Conditioning, loss, backward and ZeRO's step, as `train_worker` runs them."""
+    device, recipe = torch.device(run.device), recipe_of(run)
+    networks = _networks(run)
+    stage = RandomStage(recipe, SIZES[run.size], networks, device)
+    with _one_process(run.device):
+        engine = zero.start_engine(
+            stage.model,
+            micro_batch=run.batch,
+            accumulation=1,
+            optimizer={
+                "lr": recipe.learning_rate,
+                "betas": (recipe.beta1, recipe.beta2),
+                "weight_decay": recipe.weight_decay,
+                "gradient_clip": recipe.gradient_clip,
+            },
+            bf16=run.precision == "bf16",
+        )
+
+        def step(batch: Batch) -> torch.Tensor:
+            loss = stage.training_loss(engine, stage.condition(batch))
+            engine.backward(loss)
+            engine.step()
+            return loss.detach()
+
+        yield step
+
+
+@contextmanager
+def their_step(run: TrainingRun) -> Iterator[Step]:
+    """The script's step."""
+    recipe = recipe_of(run)
+    tuning = FineTuning(_networks(run), recipe.learning_rate, recipe.gradient_clip, run.precision)
+    yield lambda batch: tuning(batch, recipe.prediction_type)
+
+
+def _networks(run: TrainingRun) -> Networks:
+    networks = build(SIZES[run.size], run.device)
+    if run.precision == "bf16":
+        networks.codec.to(torch.bfloat16)
+        networks.image_encoder.to(torch.bfloat16)
+    return networks
+
+
+@contextmanager
+def _one_process(device: str) -> Iterator[None]:
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = (Path(folder) / "meeting").as_uri()
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", init_method=meeting, rank=0, world_size=1)
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+
+STEPS = {"diffusers": their_step, "ours": our_step}
+
+
+def batch_of(run: TrainingRun, ordinal: int = 0) -> Batch:
+    """Random pictures, and the draws that a worker would make."""
+    size, made = SIZES[run.size], torch.Generator().manual_seed(ordinal)
+    latents = (size.v1.latent_channels, run.side // 8, run.side // 8)
+    tokens = (size.image_encoder.local_tokens, size.v1.context_width)
+    draws = draw(0, range(ordinal, ordinal + run.batch), latents, tokens, 0.0, 0.0)
+    shape, side = (run.batch, 3, run.side, run.side), size.image_encoder.image_size
+    pictures = [torch.rand(shape, generator=made) * 2 - 1 for _ in range(2)]
+    return Batch(*pictures, torch.rand((run.batch, 3, side, side), generator=made) * 2 - 1, draws)
+
+
+def measure(run: TrainingRun, threads: int) -> dict[str, float]:
+    """{images_per_s, peak_mib, first_loss, last_loss}; seconds of the processor on a CPU, of the clock on a GPU."""
+    torch.set_num_threads(threads)
+    clock = time.process_time if run.device == "cpu" else time.perf_counter
+    before = _peak_mib(run.device)
+    batch, losses, took = batch_of(run), [], []
+    with STEPS[run.who](run) as step:
+        for _ in range(run.rounds + 1):
+            started = clock()
+            losses.append(float(step(batch)))
+            took.append(clock() - started)
+    return {
+        "images_per_s": run.batch / sorted(took[1:])[len(took[1:]) // 2],
+        "peak_mib": _peak_mib(run.device) - before,
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
+    }
+
+
+def _peak_mib(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
