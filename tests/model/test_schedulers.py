@@ -51,14 +51,14 @@ def off(latents: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_perfect_denoiser_is_followed_and_each_timestep_names_the_noise_that_is_there(way: Way) -> None:
-    latents, spreads = follow(way, 9)
+    latents, spreads = follow(way, 7)
     assert off(latents) < (0.045 if way[0] in STOPS_ABOVE_ZERO else 0.005)
     # Karras and exponential levels are rounded to whole timesteps by some, which is coarse where there is little noise.
     assert min(spreads) > 0.65
     assert max(spreads) < 1.45
 
 
-@pytest.mark.parametrize(("steps", "prediction_type"), [(5, "v"), (20, "eps")])
+@pytest.mark.parametrize(("steps", "prediction_type"), [(5, "v"), (15, "eps")])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_perfect_denoiser_is_followed_in_few_and_many_steps_whatever_it_predicts(
     name: str, steps: int, prediction_type: PredictionType
