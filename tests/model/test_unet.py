@@ -173,19 +173,6 @@ def test_channels_last_gives_the_same(ruled: Ruled, inputs: dict[str, torch.Tens
     assert_golden(out, inputs["out"])
 
 
-@pytest.mark.slow
-@torch.no_grad()
-def test_a_step_compiles_into_one_graph_with_every_control(ruled: Ruled, inputs: dict[str, torch.Tensor]) -> None:
-    model, bank = ruled[0], SelfAttentionBank()
-    compiled = torch.compile(model.denoise, fullgraph=True)
-    half = {k: v[:1] for k, v in inputs.items()}
-    context = model.project(inputs["context"][:1])
-    run((model, {}), half, context, bank=bank.write())
-    for options in ({}, {"bank": bank.read(0.5, slice(1, 2)), "attention": AttentionControls(0.6, (0.5,) * 16)}):
-        found = compiled(inputs["x"], inputs["t"], hints_of(inputs), context, **options)
-        assert_golden(found, run(ruled, inputs, context, **options))
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(9, 13), (7, 5), (1, 3)])
 def test_latents_of_any_size_keep_their_size(ruled: Ruled, size: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from model.attention import AttentionControls, SelfAttentionBank
 from model.config import V1_SIZES, Tokens, V1Config
 from model.v1 import V1
 from tests.model.golden import off
@@ -96,6 +97,25 @@ def test_bf16_weights_predict_in_the_precision_of_the_latents() -> None:
     expected, found = model(*arguments), model.bfloat16()(*arguments)
     assert found.dtype == torch.float32
     assert off(found, expected) < 0.03
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_step_compiles_into_one_graph_with_every_control() -> None:
+    model, bank = small("local").eval(), SelfAttentionBank()
+    latents, timesteps, hints = (
+        torch.randn(2, 4, 4, 4),
+        torch.tensor([5, 5]),
+        model.encode_sketch(torch.randn(2, 3, 32, 32)),
+    )
+    context = model.project(tokens_for("local", 1))
+    model.denoise(latents[:1], timesteps[:1], [hint[:1] for hint in hints], context, bank=bank.write())
+    layers = model.unet.attention_layers
+    controls = {"attention": AttentionControls(0.6, (0.5,) * layers), "bank": bank.read(0.5, slice(1, 2))}
+    compiled = torch.compile(model.denoise, fullgraph=True)
+    for options in ({}, controls):
+        arguments = latents, timesteps, hints, context
+        assert off(compiled(*arguments, **options), model.denoise(*arguments, **options)) < 1e-5
 
 
 def count(kind: Tokens) -> int:
