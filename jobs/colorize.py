@@ -174,7 +174,7 @@ def colorize(
     check_buckets(*sketch, *reference, checkpoint, out)
     seeds = range(seed, seed + variations)
     jobs = plan_jobs(find_pictures(sketch), find_pictures(reference), out, seeds, pair)
-    from pipelines.demo import demo_checkpoint
+    from pipelines.checkpoints import demo_checkpoint
 
     _make(jobs, checkpoint or demo_checkpoint(), settings, given)
 

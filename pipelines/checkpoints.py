@@ -1,6 +1,7 @@
 """Finds the checkpoint behind an address: a checkpoint directory, or the output of a training run that holds one."""
 
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from dataprep.storage import download_directory, exists, is_s3, join
 from pipelines.errors import PipelineError
 
 CHECKPOINT = "checkpoint"
+DEMO = "demo"
 
 
 def checkpoint_uri(uri: str) -> str:
@@ -17,6 +19,14 @@ def checkpoint_uri(uri: str) -> str:
         if exists(join(candidate, "config.json")):
             return candidate
     raise PipelineError(f"{uri} holds no checkpoint: expected config.json there or in {join(uri, CHECKPOINT)}")
+
+
+def demo_checkpoint(root: str = DEMO) -> str:
+    """The model that a demo left in the working directory. Raises PipelineError where there is none."""
+    path = os.path.join(root, "refine", CHECKPOINT)
+    if not os.path.isdir(path):
+        raise PipelineError(f"no --checkpoint given and no {path}: run `irodori demo`, or name a checkpoint")
+    return path
 
 
 def fetch_checkpoint(uri: str) -> Path:

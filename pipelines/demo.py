@@ -19,7 +19,6 @@ from pipelines.build import build_corpus
 from pipelines.checkpoints import CHECKPOINT
 from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.demo_report import program, write_report
-from pipelines.errors import PipelineError
 from pipelines.evaluate import evaluate, plan_evaluation
 from pipelines.pictures import SHIPPED_SOURCES
 from pipelines.progress import ProgressSink, silent
@@ -27,7 +26,6 @@ from pipelines.ray_session import ray_session
 from pipelines.recipes import stage_recipe
 from pipelines.train import plan_stage, train_stage
 
-DEMO = "demo"
 WORKERS = 2
 SAMPLING = SamplingSettings(steps=20, guidance_scale=2.0)
 
@@ -45,14 +43,6 @@ class DemoSizes:
     noisy_images: int = 3_000
     refine_images: int = 5_000
     pairs: tuple[tuple[str, int], ...] = (("known-answer", 64), ("deformed-reference", 32), ("random-reference", 16))
-
-
-def demo_checkpoint(root: str = DEMO) -> str:
-    """The model that a demo left in the working directory. Raises PipelineError where there is none."""
-    path = os.path.join(root, "refine", CHECKPOINT)
-    if not os.path.isdir(path):
-        raise PipelineError(f"no --checkpoint given and no {path}: run `irodori demo`, or name a checkpoint")
-    return path
 
 
 def run_demo(
@@ -114,6 +104,7 @@ def _closing_words(
             f"              open it:  {irodori} corpus info {quoted['corpus']}",
             f"  checkpoint  {os.path.join(refine, CHECKPOINT)}",
             f"              use it:   {irodori} colorize --checkpoint {quoted['refine']}"
+            f" --guidance-scale {SAMPLING.guidance_scale:g}"
             " --sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
             f"  MLflow      {store}",
             f"              open it:  {mlflow} ui --backend-store-uri {shlex.quote(store)}",

@@ -76,7 +76,7 @@ def write_report(out: str, evaluations: Mapping[str, dict[str, Any]], stages: Ma
         scores=tuple(score for document in evaluations.values() for score in _scores(document)),
         curves=tuple(_curve(name, output) for name, output in stages.items()),
         lineage=tuple(_lineage(facts, stages, evaluations)),
-        commands=_commands(out, corpus, stages),
+        commands=_commands(out, corpus, stages, evaluations["known-answer"]["sampling"]["guidance_scale"]),
         credits=CREDITS,
     )
     path = os.path.join(out, "report.html")
@@ -217,7 +217,7 @@ def _pairs(recipe_json: str) -> Pairs:
     return tuple((key, str(value)) for key, value in json.loads(recipe_json).items())
 
 
-def _commands(out: str, corpus: str, stages: Mapping[str, str]) -> Pairs:
+def _commands(out: str, corpus: str, stages: Mapping[str, str], guidance_scale: float) -> Pairs:
     last = list(stages.values())[-1]
     irodori = program("irodori")
     return (
@@ -228,8 +228,8 @@ def _commands(out: str, corpus: str, stages: Mapping[str, str]) -> Pairs:
         ),
         (
             "colour your own drawing",
-            f"{irodori} colorize --checkpoint {shlex.quote(last)} --sketch SKETCH.png --reference PICTURE.png "
-            "--out RESULT.png",
+            f"{irodori} colorize --checkpoint {shlex.quote(last)} --guidance-scale {guidance_scale:g} "
+            "--sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
         ),
         (
             "the runs in MLflow",

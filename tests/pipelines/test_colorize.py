@@ -187,10 +187,11 @@ def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: st
     settings = {
         "guidance": PictureSettings(SamplingSettings(steps=2, guidance_scale=6.0)),
         "padding": PictureSettings(SamplingSettings(steps=2, reference_padding=1.5)),
-        "injection": PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings())),
+        "injection": PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=0.0))),
         "precision": PictureSettings(SamplingSettings(steps=2), precision="bf16"),
     }
-    (before,) = make(job(files), checkpoint)
+    late = PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=1.0)))  # injects nothing
+    (before,) = make(job(files), checkpoint, late if changed == "injection" else QUICK)
     (after,) = make(job(files, "y.png", **inputs.get(changed, {})), checkpoint, settings.get(changed, QUICK))
     assert before.shape == after.shape
     assert not np.array_equal(before, after)
