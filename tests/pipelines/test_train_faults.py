@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+from model.checkpoint import load_checkpoint
 from pipelines.progress import Progress
 from pipelines.train import read_history
 from tests.jobs.command import irodori
@@ -64,6 +66,25 @@ def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_
     assert (report.resumed_from, report.restarts) == (64, 0)
     assert read_history(str(out)) == read_history(str(undisturbed))
     assert (out / "checkpoint" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_workers_change_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    options = {"ema_decay": 0.99, "offset_noise": 0.05, "min_snr_gamma": 5.0, "sample_images": 10**6}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    bench.train(whole, workers=2, **options)
+    _kill_driver(bench.arguments(stopped, workers=1, **options), stopped)
+    assert 0 < bench.train(stopped, workers=2, **options).resumed_from < 64
+    assert losses(stopped) == pytest.approx(losses(whole), rel=0, abs=TOLERANCE)
+    plain, metadata = load_checkpoint(whole / "checkpoint")
+    assert metadata.ema_decay == 0.99
+    averaged = load_checkpoint(whole / "checkpoint", ema=True)[0].state_dict()
+    resumed = load_checkpoint(stopped / "checkpoint", ema=True)[0].state_dict()
+    for name, average in averaged.items():
+        torch.testing.assert_close(resumed[name], average, rtol=0, atol=TOLERANCE)
+    assert any(not torch.equal(weight, averaged[name]) for name, weight in plain.state_dict().items())
 
 
 @contextmanager
