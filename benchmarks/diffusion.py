@@ -344,7 +344,7 @@ def _arguments() -> tuple[Run, Path, int]:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--size", choices=list(SIZES), help="else small on a CPU, base on a GPU")
     parser.add_argument("--side", type=int, help="of pictures in pixels; else 256 on a CPU, 512 on a GPU")
-    parser.add_argument("--training-side", type=int, help="else 128 on a CPU, 512 on a GPU")
+    parser.add_argument("--training-side", type=int, help="else 256 on a CPU, 512 on a GPU")
     parser.add_argument("--batch", type=int, default=1, help="pictures that are sampled together")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3, help="of each measurement; the median counts")
@@ -363,7 +363,7 @@ def _arguments() -> tuple[Run, Path, int]:
         asked.compile,
         asked.threads,
     )
-    return run, asked.out, asked.training_side or (512 if gpu else 128)
+    return run, asked.out, asked.training_side or (512 if gpu else 256)
 
 
 if __name__ == "__main__":

@@ -63,15 +63,14 @@ class RandomStage(V1Stage):
     def __init__(self, recipe: StageRecipe, size: Size, networks: Networks, device: torch.device) -> None:
         self.recipe, self.device, self.config = recipe, device, size.v1
         self.model = networks.model.train().requires_grad_(True)
-        self.codec, self.image_encoder = networks.codec, networks.image_encoder
+        self.freeze(networks.codec, networks.image_encoder)
 
 
 @contextmanager
 def our_step(run: TrainingRun) -> Iterator[Step]:
     """Conditioning, loss, backward and ZeRO's step, as `train_worker` runs them."""
     device, recipe = torch.device(run.device), recipe_of(run)
-    networks = _networks(run)
-    stage = RandomStage(recipe, SIZES[run.size], networks, device)
+    stage = RandomStage(recipe, SIZES[run.size], build(SIZES[run.size], run.device), device)
     with _one_process(run.device):
         engine = zero.start_engine(
             stage.model,
@@ -99,16 +98,12 @@ def our_step(run: TrainingRun) -> Iterator[Step]:
 def their_step(run: TrainingRun) -> Iterator[Step]:
     """The script's step."""
     recipe = recipe_of(run)
-    tuning = FineTuning(_networks(run), recipe.learning_rate, recipe.gradient_clip, run.precision)
-    yield lambda batch: tuning(batch, recipe.prediction_type)
-
-
-def _networks(run: TrainingRun) -> Networks:
     networks = build(SIZES[run.size], run.device)
     if run.precision == "bf16":
         networks.codec.to(torch.bfloat16)
         networks.image_encoder.to(torch.bfloat16)
-    return networks
+    tuning = FineTuning(networks, recipe.learning_rate, recipe.gradient_clip, run.precision)
+    yield lambda batch: tuning(batch, recipe.prediction_type)
 
 
 @contextmanager

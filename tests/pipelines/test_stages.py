@@ -162,3 +162,14 @@ def test_min_snr_weighs_what_is_minimised_and_not_what_is_measured() -> None:
     assert float(minimised) == pytest.approx(by_hand, rel=1e-5)
     torch.testing.assert_close(measured, losses)
     torch.testing.assert_close(unweighted, losses.mean())
+
+
+def test_frozen_networks_compute_in_the_recipes_precision_and_what_is_drawn_from_them_stays_float32() -> None:
+    whole, half = (stage_of("v1.noisy", precision=precision) for precision in ("fp32", "bf16"))
+    assert (whole.codec.dtype, whole.image_encoder.dtype) == (torch.float32, torch.float32)
+    assert (half.codec.dtype, half.image_encoder.dtype) == (torch.bfloat16, torch.bfloat16)
+    exact, rounded = (conditioned(stage)[1] for stage in (whole, half))
+    for name in ("noised", "context", "target"):
+        fine, coarse = getattr(exact, name), getattr(rounded, name)
+        assert coarse.dtype == torch.float32
+        assert 0 < float((fine - coarse).abs().mean() / fine.abs().mean()) < 0.02, name
