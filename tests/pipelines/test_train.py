@@ -72,6 +72,16 @@ def test_bf16_trains_samples_and_keeps_fp32_masters(bench: Bench, undisturbed: P
     assert losses(tmp_path / "bf16") == pytest.approx(losses(undisturbed)[:2], abs=0.02)
 
 
+@pytest.mark.parametrize("stage", ["v1.cls-0.1", pytest.param("v1.proj-0.1", marks=pytest.mark.slow)])
+def test_class_token_stages_train_sample_and_are_loaded_as_what_they_are(
+    bench: Bench, tmp_path: Path, stage: str
+) -> None:
+    report = bench.train(tmp_path / "out", workers=2, stage=stage, images=2 * BATCH, sample_images=2 * BATCH)
+    model, metadata = load_checkpoint(Path(report.checkpoint))
+    assert (metadata.stage, model.config.reference_tokens) == (stage, quick_recipe(stage).reference_tokens)
+    assert len(list((tmp_path / "out" / "samples").glob("*-0000000*.png"))) == 8
+
+
 # ---- what is left behind ------------------------------------------------------------------------------------------
 
 
