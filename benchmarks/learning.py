@@ -13,6 +13,8 @@ Wilson bounds; the same with the reference dropped, which must be chance; PSNR; 
 the sketch's paper (eval/entanglement.py). Storybook: Fréchet distance of a substitute network with random references,
 PSNR and MS-SSIM with a deformed one. Differences between arms carry paired bootstrap intervals. The bar, for the last
 arm: lower bound of the share above 0.6, dropped between 0.45 and 0.55. The same command again goes on where it stopped.
+The intervals are over pairs: an arm is trained once, so they do not hold how much one training differs from the next
+(`--seed` trains and pairs anew).
 
 With the reference dropped the two results of a couple are drawn with independent noise, so that chance is measured and
 not arranged.
@@ -21,7 +23,7 @@ not arranged.
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=16_000, help="training images of each arm, all stages together")
     parser.add_argument("--refine-share", type=float, default=2 / 7, help="of the proposed arm's images")
     parser.add_argument("--storybook", default=str(STORYBOOK) if STORYBOOK.is_dir() else "", help="empty: without it")
-    parser.add_argument("--pairs", type=int, default=400, help="of each protocol, at most")
+    parser.add_argument("--pairs", type=int, default=400, help="of a protocol, at most; random-reference takes all")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=2)
@@ -126,12 +128,18 @@ def score(
     """Protocol -> scores and the rows of single pairs."""
     sampling = SamplingSettings(steps=arguments.steps, guidance_scale=arguments.guidance_scale)
     known = plan_evaluation(
-        checkpoint, corpus, "known-answer", str(out / "score"), sampling=sampling, limit=arguments.pairs
+        checkpoint,
+        corpus,
+        "known-answer",
+        str(out / "score"),
+        sampling=sampling,
+        limit=arguments.pairs,
+        seed=arguments.seed,
     )
     plans = {"known-answer": known, "reference dropped": _without_reference(known, str(out / "dropped"))}
     groups = _pictures(corpus)
     if groups:
-        random = random_reference(list(groups), list(groups), arguments.seed, groups)[: arguments.pairs]
+        random = random_reference(list(groups), list(groups), arguments.seed, groups)  # a covariance needs them all
         deformed = deformed_reference(list(groups), arguments.seed)[: arguments.pairs]
         plans |= {
             "random-reference": _over(known, "random-reference", str(out / "random"), random),
@@ -141,13 +149,25 @@ def score(
 
 
 def _scored(plan: EvaluatePlan, common: dict[str, Any]) -> dict[str, Any]:
-    """The scores of a plan, read back where these weights have been scored before."""
+    """The scores of a plan, read back where these weights have been scored so before."""
     saved = f"{plan.out}/scores.json"
     if exists(saved):
         document: dict[str, Any] = json.loads(read_bytes(saved))
-        if (document["checkpoint_weights"], document["samples"]) == (plan.metadata.weights_sha256, len(plan.pairs)):
+        if same_evaluation(plan, document):
             return dict(document["scores"])
     return dict(evaluate(plan, **common)["scores"])
+
+
+def same_evaluation(plan: EvaluatePlan, document: dict[str, Any]) -> bool:
+    """Whether a saved document scores these weights on as many pairs with the same sampling."""
+    wanted = {
+        "checkpoint_weights": plan.metadata.weights_sha256,
+        "corpus_digest": plan.digest,
+        "samples": len(plan.pairs),
+        "sampling": json.loads(json.dumps(asdict(plan.sampling))),
+        "seed": plan.seed,
+    }
+    return {name: document.get(name) for name in wanted} == wanted
 
 
 def _pictures(corpus: str) -> dict[str, str | None]:

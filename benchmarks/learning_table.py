@@ -124,6 +124,7 @@ def table(result: Mapping[str, Any]) -> str:
     parts = [head, _markdown(arms, "arm")]
     if result["differences"]:
         parts.append(_markdown(result["differences"], "difference"))
+        parts.append("Intervals: 95 %, over pairs; each arm was trained once.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,12 +1,18 @@
 """Arms of equal length, and their comparison on numbers whose answer is known."""
 
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.learning import ARMS, stages
+from benchmarks.learning import ARMS, same_evaluation, stages
 from benchmarks.learning_table import FRECHET, Arm, compare, table
+from eval.protocols import Pair
+from model.checkpoint import CheckpointMetadata
+from model.settings import SamplingSettings
+from pipelines.evaluate import EvaluatePlan
 from pipelines.recipes import StageRecipe
 
 PAIRS = 400
@@ -38,6 +44,18 @@ def test_the_arms_are_those_of_the_papers_ablation() -> None:
         ("v1.noisy", 4_000, True, 0.1),
         ("v1.refine", 1_600, False, 0.5),
     ]
+
+
+def test_scores_are_read_back_only_for_the_same_evaluation() -> None:
+    metadata = CheckpointMetadata("v1.noisy", "tiny", 1.0, "tiny", "tiny", "abc", weights_sha256="f00")
+    sampling = SamplingSettings(steps=3)
+    plan = EvaluatePlan("self", "c", metadata, "corpus", 1, "d1", (), "out", (Pair("a", "b", 0),), sampling, 5)
+    saved = {"checkpoint_weights": "f00", "corpus_digest": "d1", "samples": 1, "seed": 5}
+    saved["sampling"] = json.loads(json.dumps(asdict(sampling)))
+    assert same_evaluation(plan, saved)
+    assert not same_evaluation(replace(plan, sampling=replace(sampling, guidance_scale=3.0)), saved)
+    assert not same_evaluation(replace(plan, metadata=replace(metadata, weights_sha256="bad")), saved)
+    assert not same_evaluation(replace(plan, seed=6), saved)
 
 
 def arm(name: str, better: float) -> Arm:
