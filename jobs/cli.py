@@ -52,7 +52,7 @@ def train(
     corpus: Annotated[str, typer.Option(help="The corpus to train on.")],
     out: Annotated[str, typer.Option(help="Where checkpoints, samples and history go. The same again resumes.")],
     model_size: Annotated[str, typer.Option(help="tiny (two CPU cores) or base (published size).")] = "tiny",
-    from_: Annotated[str | None, typer.Option("--from", help="The checkpoint that this stage continues.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="The checkpoint to continue or start from.")] = None,
     workers: Workers = 1,
     loader: Annotated[
         str, typer.Option(help="Make samples in threads beside the trainer, or as ray tasks.")
