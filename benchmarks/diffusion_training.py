@@ -6,7 +6,6 @@ measured in a process of its own, so that memory is its own.
 """
 
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import torch.distributed as dist
 
 from benchmarks.diffusion_peers import FineTuning
 from benchmarks.diffusion_sizes import SIZES, Networks, Size, build
+from benchmarks.peak_memory import peak_mib
 from pipelines import zero
 from pipelines.draws import draw
 from pipelines.recipes import StageRecipe, stage_recipe
@@ -136,7 +136,8 @@ def measure(run: TrainingRun, threads: int) -> dict[str, float]:
     """{images_per_s, peak_mib, first_loss, last_loss}; seconds of the processor on a CPU, of the clock on a GPU."""
     torch.set_num_threads(threads)
     clock = time.process_time if run.device == "cpu" else time.perf_counter
-    before = _peak_mib(run.device)
+    _import_deepspeed(run.device)
+    before = peak_mib(run.device == "cuda") or 0.0
     batch, losses, took = batch_of(run), [], []
     with STEPS[run.who](run) as step:
         for _ in range(run.rounds + 1):
@@ -145,13 +146,14 @@ def measure(run: TrainingRun, threads: int) -> dict[str, float]:
             took.append(clock() - started)
     return {
         "images_per_s": run.batch / sorted(took[1:])[len(took[1:]) // 2],
-        "peak_mib": _peak_mib(run.device) - before,
+        "peak_mib": (peak_mib(run.device == "cuda") or 0.0) - before,
         "first_loss": losses[0],
         "last_loss": losses[-1],
     }
 
 
-def _peak_mib(device: str) -> float:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _import_deepspeed(device: str) -> None:
+    """On both sides, so that the library itself is in neither's memory."""
+    if device == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when it is imported
+    import deepspeed  # noqa: F401

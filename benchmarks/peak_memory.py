@@ -26,6 +26,13 @@ def added_mib(work: Callable[[], object], on_gpu: bool = False) -> float | None:
     return (_kib("VmHWM") - held) / 1024
 
 
+def peak_mib(on_gpu: bool = False) -> float | None:
+    """The most MiB that this process has held so far, on the GPU or in all; None where the system does not tell."""
+    if on_gpu:
+        return torch.cuda.max_memory_allocated() / 2**20
+    return _kib("VmHWM") / 1024 if _STATUS.exists() else None
+
+
 def _kib(name: str) -> int:
     """A line of this process's status."""
     lines = _STATUS.read_text().splitlines()
