@@ -76,8 +76,8 @@ def given(run: Run) -> Given:
     torch.manual_seed(1)
     side, small = run.side, SIZES[run.size].image_encoder.image_size
     shapes = ((3, side, side), (3, small, small))
-    pictures = [(torch.rand(run.batch, *shape) * 2 - 1).to(run.device) for shape in shapes]
-    return Given(*pictures, torch.randn(run.batch, 4, side // 8, side // 8).to(run.device))
+    sketches, references = ((torch.rand(run.batch, *shape) * 2 - 1).to(run.device) for shape in shapes)
+    return Given(sketches, references, torch.randn(run.batch, 4, side // 8, side // 8).to(run.device))
 
 
 def main() -> None:

@@ -1,18 +1,20 @@
 """The command `irodori colorize`: every control of sampling as an option, in groups; `--replay` makes one again."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.console import Console
 from jobs.frame import DryRun, Json, engines, log_folder, tell
 from model.settings import DUAL_RULES, LAYER_GROUPS, MOST_STEPS, SAMPLERS, InjectionSettings, SamplingSettings
+from pipelines.picture_settings import MOST_SEED
 from pipelines.settings import SettingsError, override, parse_assignments
 
 if TYPE_CHECKING:
-    from jobs.console import Console
     from pipelines.colorize import Failed, Made
     from pipelines.colorize_jobs import ColorizeJob, RunSettings
     from pipelines.picture_settings import PictureSettings
@@ -46,6 +48,7 @@ Size = Annotated[
     ),
 ]
 Layers = Annotated[bool, _option(OUTPUT, "Also write colour, lines and mask as files of their own.", "--layers")]
+Overwrite = Annotated[bool, _option(OUTPUT, "Also replace PNGs that do not say that irodori made them.", "--overwrite")]
 Told = Annotated[bool, _option(OUTPUT, "Tell in each PNG how it was made.", "--provenance/--no-provenance")]
 
 Polarity = Annotated[str, _option(LINES, "Lines are dark or light against the paper; auto finds out.")]
@@ -56,8 +59,8 @@ KeepLines = Annotated[
     bool, _option(LINES, "Lay the artist's own lines over the colour, at their own size.", "--keep-lines")
 ]
 
-Seed = Annotated[int, _option(SAMPLING, "Decides the initial noise.", min=0)]
-Variations = Annotated[int, _option(SAMPLING, "Pictures of each pair: seeds SEED, SEED+1, ...", min=1)]
+Seed = Annotated[int, _option(SAMPLING, "Decides the initial noise.", min=0, max=MOST_SEED)]
+Variations = Annotated[int, _option(SAMPLING, "Pictures of each pair: seeds SEED, SEED+1, ...", min=1, max=10_000)]
 Steps = Annotated[int | None, _option(SAMPLING, "Sampling steps; default 20.", min=1, max=MOST_STEPS)]
 Sampler = Annotated[
     str | None, _option(SAMPLING, f"The scheduler, also by its released name; default {next(iter(SAMPLERS))}.")
@@ -110,8 +113,12 @@ SAMPLING_OPTIONS = (
     "guidance_window", "no_guidance_window", "reference_padding", "reference_strength", "sketch_strength",
 )  # fmt: skip
 PICTURE_OPTIONS = ("size", "polarity", "levels", "keep_lines", "ema", "precision", "low_memory")
+RUN_OPTIONS = ("device", "batch_size", "layers", "told", "overwrite")
 # What else a replay may be told: the rest is in the picture.
-WITH_REPLAY = {"replay", "out", "sketch", "reference", "checkpoint", "device", "compile_", "layers", "json_", "dry_run"}
+WITH_REPLAY = {
+    "replay", "out", "sketch", "reference", "checkpoint", "device", "compile_", "layers", "overwrite",
+    "json_", "dry_run",
+}  # fmt: skip
 
 
 def colorize(
@@ -126,6 +133,7 @@ def colorize(
     size: Size = "autofit",
     layers: Layers = False,
     told: Told = True,
+    overwrite: Overwrite = False,
     dry_run: DryRun = False,
     json_: Json = False,
     polarity: Polarity = "auto",
@@ -167,16 +175,20 @@ def colorize(
         raise SettingsError(f"--{missing[0]} is missing: give line art and where the pictures go, or --replay FILE")
     if pair and not reference:
         raise SettingsError("--pair needs --reference")
+    if seed > MOST_SEED - variations + 1:
+        raise SettingsError(f"--seed {seed} with --variations {variations}: the last seed is more than {MOST_SEED}")
     settings = _picture_settings(given)
     from pipelines.addresses import check_buckets
-    from pipelines.colorize_jobs import find_pictures, plan_jobs
+    from pipelines.colorize_jobs import check_targets, find_pictures, plan_jobs
 
     check_buckets(*sketch, *reference, checkpoint, out)
-    seeds = range(seed, seed + variations)
-    jobs = plan_jobs(find_pictures(sketch), find_pictures(reference), out, seeds, pair)
-    from pipelines.checkpoints import demo_checkpoint
+    say, seeds = Console(sys.stdout, sys.stderr).say, range(seed, seed + variations)
+    jobs = plan_jobs(find_pictures(sketch, say), find_pictures(reference, say), out, seeds, pair)
+    from pipelines.checkpoints import checkpoint_uri, demo_checkpoint
 
-    _make(jobs, checkpoint or demo_checkpoint(), settings, given)
+    address, run = checkpoint_uri(checkpoint or demo_checkpoint()), _run_settings(given)
+    check_targets(jobs, run)
+    _make(jobs, address, settings, run, given)
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
@@ -206,22 +218,27 @@ def _picture_settings(given: dict[str, Any]) -> "PictureSettings":
 def _run_settings(given: dict[str, Any]) -> "RunSettings":
     from pipelines.colorize_jobs import RunSettings
 
-    fields = {"device": "device", "batch_size": "batch_size", "compile_": "compile", "layers": "layers", "told": "told"}
-    return RunSettings(**{field: given[name] for name, field in fields.items() if name in given})
+    values = {name: given[name] for name in RUN_OPTIONS if name in given}
+    return RunSettings(**values, compile=given.get("compile_", False))
 
 
-def _make(jobs: Sequence["ColorizeJob"], checkpoint: str, settings: "PictureSettings", given: dict[str, Any]) -> None:
+def _make(
+    jobs: Sequence["ColorizeJob"],
+    checkpoint: str,
+    settings: "PictureSettings",
+    run: "RunSettings",
+    given: dict[str, Any],
+) -> None:
     """Colour, tell each picture as it is there, and fail at the end where one could not be made."""
+    if given.get("dry_run"):
+        tell(json.dumps(_plan(jobs, checkpoint, settings, run), indent=2))
+        return
     from pipelines.colorize import Failed
     from pipelines.colorize import colorize as make
     from pipelines.colorize_jobs import folder_of
     from pipelines.errors import PipelineError
 
-    run, as_json = _run_settings(given), given.get("json_", False)
-    if given.get("dry_run"):
-        tell(json.dumps(_plan(jobs, checkpoint, settings, run), indent=2))
-        return
-    outcomes = []
+    outcomes, as_json = [], given.get("json_", False)
     with engines(log_folder(folder_of(jobs[0].out)), "colorize") as (console, _):
         for outcome in make(jobs, checkpoint, settings, run, console.progress):
             outcomes.append(outcome)
@@ -236,7 +253,7 @@ def _make(jobs: Sequence["ColorizeJob"], checkpoint: str, settings: "PictureSett
         raise PipelineError(f"{len(failed)} of {len(jobs)} pictures could not be made, the first: {failed[0].reason}")
 
 
-def _say(console: "Console", outcome: "Made | Failed") -> None:
+def _say(console: Console, outcome: "Made | Failed") -> None:
     from pipelines.colorize import Failed
 
     if isinstance(outcome, Failed):
@@ -251,12 +268,11 @@ def _plan(
 ) -> dict[str, Any]:
     """What would be made, and how; a checkpoint that cannot be used is told already."""
     from model.checkpoint import read_metadata
-    from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
+    from pipelines.checkpoints import fetch_checkpoint
 
-    address = checkpoint_uri(checkpoint)
-    metadata = read_metadata(fetch_checkpoint(address))
+    metadata = read_metadata(fetch_checkpoint(checkpoint))
     return {
-        "checkpoint": {"address": address, "stage": metadata.stage, "trained_at": [metadata.width, metadata.height]},
+        "checkpoint": {"address": checkpoint, "stage": metadata.stage, "trained_at": [metadata.width, metadata.height]},
         "settings": settings.document(),
         "run": asdict(run),
         "pictures": [asdict(job) for job in jobs],
@@ -293,8 +309,8 @@ def _replay(file: str, given: dict[str, Any]) -> None:
     check_buckets(file, out, *inputs.values(), given.get("checkpoint"))
     from pipelines.replay import Moved, plan_replay, replay
 
-    job, told = plan_replay(file, out, Moved(**inputs, checkpoint=given.get("checkpoint")))
     run = _run_settings(given)
+    job, told = plan_replay(file, out, Moved(**inputs, checkpoint=given.get("checkpoint")), run)
     if given.get("dry_run"):
         tell(json.dumps(_plan([job], told.checkpoint.address, told.settings, run), indent=2))
         return

@@ -96,8 +96,10 @@ def inspect(address: Address, json_: Json = False) -> None:
     import tempfile
 
     from pipelines.addresses import check_buckets
+    from pipelines.weight_places import check_there
 
     check_buckets(address)
+    check_there(address)
     from jobs.weights_text import inspection_text
     from pipelines.weight_inspection import inspect as look
 
@@ -117,8 +119,11 @@ def convert(
 ) -> None:
     """Make a checkpoint of Stable Diffusion 2.x weights, to train from, or of a released ColorizeDiffusion v1."""
     from pipelines.addresses import check_buckets
+    from pipelines.weight_places import check_new_checkpoint, check_there
 
     check_buckets(address, out)
+    check_there(address)
+    check_new_checkpoint(out)
     from pipelines.convert import convert as make
 
     made = make(address, out, prediction_type.value if prediction_type else None, use_ema)
@@ -131,19 +136,25 @@ def convert(
 @app.command("export")
 def export(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint directory, or the output of a training.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    out: Annotated[str, typer.Option(help="The new .safetensors file, a path or s3:// address.")],
     use_ema: Annotated[bool, typer.Option("--use-ema", help="Write the moving average of the weights.")] = False,
     schedule: Annotated[bool, typer.Option(help="With the constants of the noise schedule, as released.")] = True,
 ) -> None:
     """Write a checkpoint as one file in the layout of the released ColorizeDiffusion v1."""
     from pipelines.addresses import check_buckets
+    from pipelines.checkpoints import checkpoint_uri
+    from pipelines.weight_places import check_new_file
 
-    check_buckets(checkpoint)
+    check_buckets(checkpoint, out)
+    checkpoint_uri(checkpoint)
+    check_new_file(out)
     from pipelines.convert import export as write
 
     made = write(checkpoint, out, use_ema, schedule)
     autoencoder = "with" if made.has_autoencoder else "without"
-    tell(f"{made.path}: {made.entries:,} entries, {autoencoder} autoencoder, predicts {made.metadata.prediction_type}")
+    tell(
+        f"{made.address}: {made.entries:,} entries, {autoencoder} autoencoder, predicts {made.metadata.prediction_type}"
+    )
 
 
 def _added(record: "StoredWeights", store: str, as_json: bool) -> None:

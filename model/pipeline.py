@@ -1,7 +1,8 @@
 """Sketches and references in, coloured pictures out: codec, reference encoder, v1 and a sampler put together.
 
-Each sketch and each reference is encoded once, however many pictures are made of it and whatever the batches. Every
-picture has random numbers of its own, so its seed says what it is, alone or in a batch.
+Each sketch and each reference is encoded once, however many pictures are made of it and whatever the batches; only what
+attention injection reads of a reference, which is large, is made again for a later batch. Every picture has random
+numbers of its own, so its seed says what it is, alone or in a batch.
 
 Shapes: B batch, H W sketch and picture of any size (padded inside with paper), h w reference of any size.
 """
@@ -81,17 +82,29 @@ class ColorizationPipeline:
         dtype = PRECISIONS[precision]
         return cls(model.to(device, dtype), codec.to(device, dtype), image_encoder.to(device, dtype), metadata)
 
-    def lower_memory(self, *, offload: bool = True, tiling: bool = True, slicing: bool = True) -> Self:
+    def lower_memory(
+        self,
+        *,
+        offload: bool = True,
+        tiling: bool = True,
+        slicing: bool = True,
+        device: torch.device | str | None = None,
+    ) -> Self:
         """Spend time to save memory, in any combination; what is False is switched off.
 
         offload: the networks wait on the CPU and visit the device in turn, with equal results. slicing: the codec takes
         the pictures of a batch one by one, with equal results. tiling: it takes pictures larger than 512 pixels in
         tiles, with slightly different results (1 level of 255 rms, at most 19, for a picture of 832 pixels a side in
-        the tiny codec, which itself loses 9 rms).
+        the tiny codec, which itself loses 9 rms). device: where pictures are made from now on; of a pipeline that was
+        loaded on the CPU, it never holds all networks.
         """
         if self.offload:
-            self.offload.visit(*self._networks)
+            self.offload.visit()
+        self.device = self.device if device is None else torch.device(device)
         self.offload = Offload(self._networks, self.device) if offload else None
+        if not offload:
+            for network in self._networks:
+                network.to(self.device)
         self.codec.tile, self.codec.slicing = TILE if tiling else None, slicing
         return self
 
@@ -99,7 +112,7 @@ class ColorizationPipeline:
         """Spend start-up to save time per picture; results differ by rounding only.
 
         channels_last: the memory order that convolutions run fastest in. compile: the UNet through torch.compile, which
-        takes minutes at published size and again for each new picture size and batch size.
+        takes minutes at published size and again for each new picture size and batch size; what is False is undone.
         """
         offload = self.offload is not None
         if self.offload:
@@ -108,6 +121,7 @@ class ColorizationPipeline:
             network.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)  # type: ignore[call-overload]
         if offload:
             self.offload = Offload(self._networks, self.device)
+        self.model.unet._compiled_call_impl = None  # torch has no public way back
         if compile:
             self.model.unet.compile()
         return self
@@ -161,8 +175,9 @@ class ColorizationPipeline:
         of one size share batches of up to batch_size pictures. pairs: the indices of the sketch and the reference (None
         for none) of each picture instead of all. Pictures come ordered by size, then sketch, then as asked for.
 
-        Memory: the tokens of all references stay on the device (1 MB each in fp32 at published size), hints only for
-        the sketches of a batch. Raises ModelError for a batch_size below 1, or shapes that do not fit.
+        Memory: the tokens of all references stay on the device (1 MB each in fp32 at published size), hints and what
+        attention injection reads only for a batch. Raises ModelError for a batch_size below 1, or shapes that do not
+        fit.
         """
         if batch_size < 1:
             raise ModelError(f"batch_size={batch_size} is not at least 1")
@@ -207,18 +222,19 @@ class ColorizationPipeline:
             hints: dict[int, Hints] = {}
             injections: dict[int, InjectionConditions] = {}
             empty = self._empty_hints(sketches[group[0].sketch], settings)
+            size = sketches[group[0].sketch].shape[-2:]
             for start in range(0, len(group), batch_size):
                 batch = group[start : start + batch_size]
-                wanted = dict.fromkeys(task.sketch for task in batch)
-                fresh = self._hints({n: sketches[n] for n in wanted if n not in hints}, settings)
-                hints = {n: hints[n] if n in hints else fresh[n] for n in wanted}
-                size = _padded(sketches[batch[0].sketch].shape[-2:], self.codec.config.downsampling)
+                drawn, shown = dict.fromkeys(task.sketch for task in batch), _references(batch)
+                hints = {n: hints[n] for n in drawn if n in hints}
+                hints |= self._hints({n: sketches[n] for n in drawn if n not in hints}, settings)
+                injections = {n: injections[n] for n in shown if n in injections}
                 injections |= self._injections(
-                    {n: references[n] for n in _references(batch) if n not in injections}, size, settings
+                    {n: references[n] for n in shown if n not in injections}, self._padded(size), settings
                 )
                 conditions = self._conditions(batch, hints, empty, contexts, injections)
                 pictures = self._sample(conditions, [task.seed for task in batch], chosen)
-                pictures = _crop(pictures, sketches[batch[0].sketch].shape[-2:]).cpu()
+                pictures = _crop(pictures, size).cpu()
                 yield from map(Colored, *zip(*batch, strict=True), pictures)
 
     def _contexts(
@@ -240,8 +256,8 @@ class ColorizationPipeline:
         if not sketches:
             return {}
         self._visit(self.model)
-        padded = _on_paper(torch.stack(list(sketches.values())).to(self.device), self.codec.config.downsampling)
-        levels = self.model.encode_sketch(padded, settings.sketch_strength)
+        own = torch.stack(list(sketches.values())).to(self.device)
+        levels = self.model.encode_sketch(_on_paper(own, self._padded(own.shape[-2:])), settings.sketch_strength)
         return dict(zip(sketches, zip(*(level.split(1) for level in levels), strict=True), strict=True))
 
     def _empty_hints(self, like: torch.Tensor, settings: SamplingSettings) -> Hints | None:
@@ -290,6 +306,15 @@ class ColorizationPipeline:
         self._visit(self.codec)
         return self.codec.decode(latents)
 
+    def _padded(self, size: Sequence[int]) -> tuple[int, int]:
+        """(height, width) that the networks compute for a picture of that size: whole cells of the codec, and more than
+        one position at the UNet's coarsest level, over which its group norms gather."""
+        cell = self.codec.config.downsampling
+        height, width = (-(-side // cell) * cell for side in size)
+        coarsest = cell * 2 ** (len(self.model.config.channel_multipliers) - 1)
+        least = coarsest + cell if max(height, width) <= coarsest else 0
+        return max(height, least), max(width, least)
+
     @property
     def _networks(self) -> tuple[nn.Module, ...]:
         return self.model, self.codec, self.image_encoder
@@ -317,15 +342,9 @@ def _injected_together(rows: Sequence[InjectionConditions]) -> InjectionConditio
     return InjectionConditions(torch.cat([row.reference_latents for row in rows]), _joined(hints) if hints else None)
 
 
-def _padded(size: Sequence[int], multiple: int) -> tuple[int, int]:
-    height, width = (-(-side // multiple) * multiple for side in size)
-    return height, width
-
-
-def _on_paper(sketches: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Sketches (B, 3, H, W) in the middle of paper whose sides are multiples."""
-    own = sketches.shape[-2:]
-    height, width = (padded - side for padded, side in zip(_padded(own, multiple), own, strict=True))
+def _on_paper(sketches: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Sketches (B, 3, H, W) in the middle of paper of that size."""
+    height, width = (padded - side for padded, side in zip(size, sketches.shape[-2:], strict=True))
     return F.pad(sketches, (width // 2, width - width // 2, height // 2, height - height // 2), value=PAPER)
 
 

@@ -8,6 +8,8 @@ schedule), CogVideoX* (DDIM under another default; DPM of two past predictions),
 pipelines that guess ahead), *Inverse (towards noise), RePaint (fills holes), and those of token models.
 """
 
+import copy
+from functools import lru_cache
 from typing import Any
 
 import diffusers.schedulers
@@ -29,6 +31,13 @@ def build_scheduler(
 
     "leading" spacing is offset by one step, as in the released code. What does not exist, `SamplingSettings` refuses.
     """
+    return copy.deepcopy(_built(sampler, prediction_type, spacing, sigma_schedule))
+
+
+@lru_cache(maxsize=32)  # some look up a thousand timesteps as they are built, which takes as long as a small picture
+def _built(
+    sampler: str, prediction_type: PredictionType, spacing: Spacing | None, sigma_schedule: SigmaSchedule | None
+) -> Any:
     chosen = SAMPLERS[sampler]
     options: dict[str, Any] = {"num_train_timesteps": TIMESTEPS, "beta_start": BETA_START, "beta_end": BETA_END}
     options |= chosen.options

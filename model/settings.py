@@ -7,6 +7,7 @@ can be set here. Which scheduler a sampler is, and what it is told, is the table
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any, Literal
 
 TIMESTEPS = 1000
@@ -56,8 +57,9 @@ def _multistep(order: int = 2, sde: bool = False, schedule: SigmaSchedule = "uni
 
 
 def _singlestep(order: int = 2, sde: bool = False) -> Sampler:
+    # What diffusers would choose itself for the last noise level of zero, with a warning at every picture.
     solver = {"solver_order": order, "algorithm_type": "sde-dpmsolver++" if sde else "dpmsolver++"}
-    return Sampler("DPMSolverSinglestepScheduler", solver, spacings=(), stochastic=sde)
+    return Sampler("DPMSolverSinglestepScheduler", solver | {"lower_order_final": True}, spacings=(), stochastic=sde)
 
 
 _PLAIN: dict[str, Any] = {"sigma_schedules": ()}
@@ -131,6 +133,7 @@ RELEASED_SCHEDULES: Mapping[str, tuple[Spacing | None, SigmaSchedule | None]] = 
         "SGM Uniform": ("trailing", "uniform"),
     }
 )
+MOST_STRENGTH = 3.0  # of hints and of attention layers
 MOST_STEPS = 500  # beyond, diffusers' "leading" spacing starts far from pure noise, or fails
 
 
@@ -139,7 +142,8 @@ class InjectionSettings:
     """Attention injection: self-attention also reads a pass over the noised reference ("reference-only").
 
     fidelity in [0, 1]: how far the branch without a reference is kept out of it (released: 0.5). start in [0, 1]: share
-    of the denoising before it begins. sketch_strength in [0, 2]: hints of the reference in its own pass (released: 0).
+    of the denoising before it begins; as in the released code this is its only window, those of the guidance do not
+    stop it. sketch_strength in [0, 2]: hints of the reference in its own pass (released: 0). ValueError outside.
     """
 
     fidelity: float = 0.5
@@ -157,12 +161,17 @@ class SamplingSettings:
     """How to sample; a guidance scale of 1 switches that guidance off and saves its branch.
 
     sampler: a key of SAMPLERS, or a name of RELEASED_SAMPLERS, which is kept as the key and sigma_schedule that it
-    means. spacing, sigma_schedule: how its timesteps are spaced, and its noise levels; None: the sampler's own. eta:
-    DDIM's added noise. ValueError for what the sampler cannot be told.
-    guidance_scale (of the reference) and 20 steps are the released interface's defaults; dual_rule says how both
-    guidances meet. Outside guidance_window, and inside no_guidance_window, the reference is left out (0 = pure noise,
-    1 = clean). attention_scales: one factor for each of LAYERS, or none. reference_padding: white margin, as a multiple
-    of the reference's width, in [1, 2]. injection: attention injection, or None.
+    means: who replaces the sampler of such settings says sigma_schedule=None too. spacing, sigma_schedule: how its
+    timesteps are spaced, and its noise levels; None: the sampler's own. eta in [0, 1]: DDIM's added noise.
+    guidance_scale (of the reference) and 20 steps, a whole number, are the released interface's defaults. Both guidance
+    scales are finite and at least 0; the released sliders end at 15 and 5, but a larger one is only more of the same
+    extrapolation. dual_rule says how both guidances meet: "mean" gives each half its scale; one that runs alone
+    (guidance_scale 1, or no reference) has its full scale under both rules, as in the released code.
+    Outside guidance_window, and inside no_guidance_window, the reference's tokens are left out (0 = pure noise, 1 =
+    clean); attention injection has its own start and runs on. sketch_strength (released: 0 to 3), reference_strength
+    (released: 0 to 1) and attention_scales, one factor for each of LAYERS, or none, are in [0, 3]. reference_padding:
+    white margin, as a multiple of the reference's width, in [1, 2]. injection: attention injection, or None.
+    Raises ValueError for what is outside, and for what the sampler cannot be told.
     """
 
     sampler: str = "dpmpp_2m_karras"
@@ -190,6 +199,12 @@ class SamplingSettings:
             raise ValueError(f"there is no dual_rule {self.dual_rule!r}; known: {', '.join(DUAL_RULES)}")
         if self.attention_scales and len(self.attention_scales) != len(LAYERS):
             raise ValueError(f"attention_scales needs {len(LAYERS)} factors, one for each layer, or none")
+        check_range("guidance_scale", self.guidance_scale, 0)
+        check_range("sketch_guidance_scale", self.sketch_guidance_scale, 0)
+        check_range("sketch_strength", self.sketch_strength, 0, MOST_STRENGTH)
+        check_range("reference_strength", self.reference_strength, 0, MOST_STRENGTH)
+        for layer, scale in zip(LAYERS, self.attention_scales, strict=False):
+            check_range(f"the attention scale of {layer}", scale, 0, MOST_STRENGTH)
         check_range("reference_padding", self.reference_padding, 1, 2)
         check_range("eta", self.eta, 0, 1)
         _check_window("guidance_window", self.guidance_window)
@@ -209,6 +224,8 @@ class SamplingSettings:
 
     def _check_sampler(self, sampler: Sampler) -> None:
         """Whether the sampler can be told all that it is told."""
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int):
+            raise ValueError(f"steps={self.steps} is not a whole number")
         if not sampler.least_steps <= self.steps <= MOST_STEPS:
             raise ValueError(f"steps={self.steps} is not within {sampler.least_steps}..{MOST_STEPS} of {self.sampler}")
         schedules = (*sampler.sigma_schedules, "uniform")
@@ -230,10 +247,11 @@ def _check_window(name: str, window: tuple[float, float] | None) -> None:
         raise ValueError(f"{name}={window[0]:g},{window[1]:g} is not a window within 0..1, start before end")
 
 
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError unless low <= value <= high."""
-    if not low <= value <= high:
-        raise ValueError(f"{name}={value:g} is not within {low:g}..{high:g}")
+def check_range(name: str, value: float, low: float, high: float = inf) -> None:
+    """Raises ValueError unless low <= value <= high and value is finite."""
+    if not (low <= value <= high and isfinite(value)):
+        allowed = f"within {low:g}..{high:g}" if isfinite(high) else f"a finite number of at least {low:g}"
+        raise ValueError(f"{name}={value:g} is not {allowed}")
 
 
 def layer_scales(assignments: Mapping[str, float]) -> tuple[float, ...]:

@@ -5,7 +5,8 @@ others. Each result says in itself how it was made, so the same call again makes
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -24,13 +25,14 @@ from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.colorize_jobs import LAYERS, ColorizeJob, RunSettings
 from pipelines.errors import PipelineError
-from pipelines.frozen import open_pipeline
+from pipelines.frozen import open_pipeline, weights_sha256
 from pipelines.picture_settings import PictureSettings, target_size
 from pipelines.progress import Progress, ProgressSink, silent
-from pipelines.provenance import Provenance, Source, Weights, embed, extract, sha256_of
+from pipelines.provenance import Provenance, Source, Weights, embed, sha256_of, told_by
 from pipelines.versions import code_version
 
 BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
+CPU_MEMORY = "can't allocate memory"  # how torch's allocator says it, in a plain RuntimeError
 REFERENCE_SIDE = 1536  # px: the longest side of a reference that is not squashed here
 
 
@@ -79,13 +81,29 @@ def colorize(
     output that cannot be written.
     """
     progress(Progress("colorize", 0, len(jobs), "pictures", note="loading the model"))
-    colorist = Colorist(checkpoint, settings or PictureSettings(), run or RunSettings())
-    pairs = [list(pair) for _, pair in groupby(jobs, key=_inputs)]
-    blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
-    outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
-    for done, outcome in enumerate(outcomes, 1):
-        yield outcome
-        progress(Progress("colorize", done, len(jobs), "pictures", note=Path(outcome.job.out).name))
+    run = run or RunSettings()
+    with advice_on_memory(run):
+        colorist = Colorist(checkpoint, settings or PictureSettings(), run)
+        pairs = [list(pair) for _, pair in groupby(jobs, key=_inputs)]
+        blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
+        outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
+        for done, outcome in enumerate(outcomes, 1):
+            yield outcome
+            progress(Progress("colorize", done, len(jobs), "pictures", note=Path(outcome.job.out).name))
+
+
+@contextmanager
+def advice_on_memory(run: RunSettings) -> Iterator[None]:
+    """Memory that runs out, of a GPU or of the machine, is a PipelineError that says what to try."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and CPU_MEMORY not in str(error):
+            raise
+        raise PipelineError(
+            f"there is not enough memory for this (--device {run.device}): try --low-memory, --precision fp16, "
+            f"a --batch-size below {run.batch_size} or a smaller --size"
+        ) from error
 
 
 def _inputs(job: ColorizeJob) -> tuple[str, str | None]:
@@ -100,11 +118,12 @@ class Colorist:
         self.settings, self.run = settings, run
         self.device = find_device(run.device)
         directory = fetch_checkpoint(self.address)
-        self.pipeline = open_pipeline(directory, self.device, settings.precision, settings.ema)
+        home = "cpu" if settings.low_memory else self.device
+        self.pipeline = open_pipeline(directory, home, settings.precision, settings.ema)
         self.pipeline.optimise(compile=run.compile)
         if settings.low_memory:
-            self.pipeline.lower_memory()
-        self.weights = weights_of(self.address, self.metadata, settings.ema)
+            self.pipeline.lower_memory(device=self.device)
+        self.weights = weights_of(self.address, directory, self.metadata, settings.ema)
 
     @property
     def metadata(self) -> CheckpointMetadata:
@@ -147,15 +166,9 @@ class Colorist:
             self.run.batch_size,
             [(names.index(sketch), None if other is None else others.index(other)) for sketch, other in pairs],
         )
-        try:
-            for colored in made:
-                pair = names[colored.sketch], None if colored.reference is None else others[colored.reference]
-                yield pair, colored.seed, from_model_image(colored.picture.float().numpy())
-        except torch.OutOfMemoryError as error:
-            raise PipelineError(
-                f"{self.device} has not enough memory for this: try --low-memory, --precision fp16, "
-                f"a --batch-size below {self.run.batch_size} or a smaller --size"
-            ) from error
+        for colored in made:
+            pair = names[colored.sketch], None if colored.reference is None else others[colored.reference]
+            yield pair, colored.seed, from_model_image(colored.picture.float().numpy())
 
     def _read(self, jobs: Sequence[ColorizeJob]) -> tuple[dict[str, _Sketch], dict[str, _Reference], dict[str, str]]:
         """Each sketch and each reference once, by address; and what is wrong with those that cannot be read."""
@@ -212,28 +225,27 @@ class Colorist:
         )
 
     def _is_there(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> bool:
-        """Whether the job's files are there and the picture was made in exactly this way."""
-        if not self.run.told or not all(exists(out) for out in (job.out, *self._layers(job))):
-            return False
-        try:
-            return extract(read_bytes(job.out), job.out) == self._provenance(job, sketch, reference)
-        except PipelineError:  # another picture is there, which this one replaces
-            return False
+        """Whether each of the job's files is there and was made in exactly this way."""
+        wanted = self._provenance(job, sketch, reference)
+        parts = ("", *(LAYERS if self.run.layers else ()))
+        return self.run.told and all(
+            exists(file) and told_by(file) == replace(wanted, layer=part)
+            for file, part in zip(job.targets(self.run.layers), parts, strict=True)
+        )
 
     def _write(self, job: ColorizeJob, color: np.ndarray, sketch: _Sketch, reference: _Reference | None) -> Made:
-        if self.run.layers:
-            for name, layer in layers(color, sketch.line_art).items():
-                write_whole(job.layer(name), encode_png(layer))
-        png = encode_png(keep_lines(color, sketch.line_art) if self.settings.keep_lines else color)
-        write_whole(job.out, embed(png, self._provenance(job, sketch, reference)) if self.run.told else png)
+        told = self._provenance(job, sketch, reference)
+        parts: dict[str, np.ndarray] = layers(color, sketch.line_art) if self.run.layers else {}
+        parts[""] = keep_lines(color, sketch.line_art) if self.settings.keep_lines else color  # last: all is there then
+        for name, pixels in parts.items():
+            png = encode_png(pixels)
+            target = job.layer(name) if name else job.out
+            write_whole(target, embed(png, replace(told, layer=name)) if self.run.told else png)
         return self._made(job, sketch)
 
     def _made(self, job: ColorizeJob, sketch: _Sketch, already: bool = False) -> Made:
         seen = sketch.line_art.gray if self.settings.keep_lines else sketch.fitted[0]
-        return Made(job, seen.shape[1], seen.shape[0], self._layers(job), already)
-
-    def _layers(self, job: ColorizeJob) -> tuple[str, ...]:
-        return tuple(job.layer(name) for name in LAYERS) if self.run.layers else ()
+        return Made(job, seen.shape[1], seen.shape[0], job.targets(self.run.layers)[1:], already)
 
 
 def find_device(name: str) -> torch.device:
@@ -248,8 +260,8 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def weights_of(address: str, metadata: CheckpointMetadata, ema: bool) -> Weights:
-    """What a picture tells of its checkpoint."""
+def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema: bool) -> Weights:
+    """What a picture tells of its checkpoint, which lies in `directory`."""
     return Weights(
         address,
         metadata.ema_sha256 if ema else metadata.weights_sha256,
@@ -257,6 +269,8 @@ def weights_of(address: str, metadata: CheckpointMetadata, ema: bool) -> Weights
         metadata.size,
         metadata.codec,
         metadata.image_encoder,
+        weights_sha256(metadata.codec, directory),
+        weights_sha256(metadata.image_encoder, directory),
     )
 
 

@@ -3,12 +3,16 @@
 Nothing heavy is imported here, so that a missing file is told at once.
 """
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from dataprep.storage import is_s3, join, list_files
+from dataprep.storage import exists, is_s3, join, list_folder
+from pipelines.addresses import absolute
 from pipelines.errors import PipelineError
+from pipelines.provenance import told_by
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 LAYERS = ("color", "lines", "mask")
@@ -27,11 +31,15 @@ class ColorizeJob:
         """Where one of LAYERS goes: beside the picture."""
         return f"{_stem(self.out)}-{name}.png"
 
+    def targets(self, layers: bool) -> tuple[str, ...]:
+        """Every file that is written: the picture, and with `layers` these."""
+        return (self.out, *(self.layer(name) for name in LAYERS if layers))
+
 
 @dataclass(frozen=True)
 class RunSettings:
     """What does not decide the pictures. device: "auto" (a GPU where there is one) or as torch names it. layers: also
-    write colour, lines and mask. told: each result says how it was made.
+    write colour, lines and mask. told: each result says how it was made. overwrite: see `check_targets`.
     """
 
     device: str = "auto"
@@ -39,33 +47,35 @@ class RunSettings:
     compile: bool = False
     layers: bool = False
     told: bool = True
+    overwrite: bool = False
 
 
-def find_pictures(addresses: Sequence[str]) -> list[str]:
+def find_pictures(addresses: Sequence[str], say: Callable[[str], None] = lambda text: None) -> list[str]:
     """The picture files among `addresses` and directly in the directories among them, sorted within each.
 
-    Raises PipelineError for an address that holds none.
+    say: is told, in one line for each directory, what is passed over there. Raises PipelineError for an address that
+    holds no picture.
     """
     found: list[str] = []
     for address in addresses:
-        files = _files(address)
+        files, others = _files(address)
+        passed = f"{others.total()} passed over ({', '.join(sorted(others))})" if others else ""
         if not files:
-            raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)})")
+            but = f"; files: {passed}" if passed else ""
+            raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)}){but}")
+        if passed:
+            say(f"{address}: {len(files)} pictures, {passed}; pictures end in {', '.join(PICTURE_ENDINGS)}")
         found += files
     return found
 
 
-def _files(address: str) -> list[str]:
-    if not is_s3(address) and Path(address).is_file():
-        return [address]
-    if is_s3(address) and address.lower().endswith(PICTURE_ENDINGS):
-        return [address]
-    depth = len(PurePosixPath(address).parts) + 1
-    return [
-        entry.uri
-        for entry in list_files(address)
-        if entry.uri.lower().endswith(PICTURE_ENDINGS) and len(PurePosixPath(entry.uri).parts) == depth
-    ]
+def _files(address: str) -> tuple[list[str], Counter[str]]:
+    """The pictures at an address, and the endings of the other files of a directory; hidden files are none."""
+    if address.lower().endswith(PICTURE_ENDINGS) if is_s3(address) else Path(address).is_file():
+        return [address], Counter()
+    files = [entry.uri for entry in list_folder(address)[1] if not Path(entry.uri).name.startswith(".")]
+    pictures = [file for file in files if file.lower().endswith(PICTURE_ENDINGS)]
+    return pictures, Counter(Path(file).suffix.lower() or "no ending" for file in set(files).difference(pictures))
 
 
 def plan_jobs(
@@ -73,8 +83,8 @@ def plan_jobs(
 ) -> list[ColorizeJob]:
     """Every sketch with every reference (`pair`: the nth with the nth) and every seed; no references: with none.
 
-    One picture may go to a .png file; more need a directory. Raises PipelineError for an `out` that cannot take them,
-    and for pairs that do not come out even.
+    One picture may go to a .png file; more need a directory. Raises PipelineError for an `out` that cannot take them or
+    where a sketch or reference would be overwritten, and for pairs that do not come out even.
     """
     if pair and len(sketches) != len(references):
         raise PipelineError(f"--pair needs as many references as sketches: {len(sketches)} and {len(references)}")
@@ -82,15 +92,41 @@ def plan_jobs(
     pairs = list(zip(sketches, wanted, strict=True)) if pair else [(s, r) for s in sketches for r in wanted]
     tasks = [(sketch, reference, seed) for sketch, reference in pairs for seed in seeds]
     if len(tasks) == 1 and is_png(out):
-        return [ColorizeJob(sketch, reference, out, seed) for sketch, reference, seed in tasks]
+        return check_apart([ColorizeJob(sketch, reference, out, seed) for sketch, reference, seed in tasks])
     if out.lower().endswith(PICTURE_ENDINGS):
         hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
         raise PipelineError(f"--out {out}: give {hint}")
     names = _unique([_name(sketch, reference, seed if len(seeds) > 1 else None) for sketch, reference, seed in tasks])
-    return [
-        ColorizeJob(sketch, reference, join(out, f"{name}.png"), seed)
-        for (sketch, reference, seed), name in zip(tasks, names, strict=True)
-    ]
+    return check_apart(
+        [
+            ColorizeJob(sketch, reference, join(out, f"{name}.png"), seed)
+            for (sketch, reference, seed), name in zip(tasks, names, strict=True)
+        ]
+    )
+
+
+def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
+    """The jobs, none of which goes where a sketch or a reference of any lies, not even a layer; else PipelineError."""
+    inputs = {_place(address) for job in jobs for address in (job.sketch, job.reference) if address is not None}
+    for job in jobs:
+        for target in job.targets(layers=True):
+            if _place(target) in inputs:
+                raise PipelineError(f"{target}: a result would overwrite this sketch or reference: give another --out")
+    return jobs
+
+
+def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings) -> None:
+    """Pictures are replaced only where they say that irodori made them, unless `run.overwrite`; else PipelineError."""
+    for target in (target for job in jobs for target in job.targets(run.layers)):
+        if not run.overwrite and exists(target) and told_by(target) is None:
+            raise PipelineError(
+                f"{target} is there and does not say that irodori made it: give another --out, or --overwrite"
+            )
+
+
+def _place(address: str) -> str:
+    """The same for all names of one file."""
+    return absolute(address) if is_s3(address) else os.path.realpath(address)
 
 
 def is_png(out: str) -> bool:

@@ -13,13 +13,14 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from dataprep.storage import exists, is_s3, join, upload_directory
+from dataprep.storage import is_s3, upload_directory
 from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.codec import load_codec
 from model.config import CODECS, V1_SIZES, V1Config
@@ -36,8 +37,9 @@ from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError
 from pipelines.versions import code_version
 from pipelines.weight_inspection import Inspection, differing_settings, inspect
+from pipelines.weight_places import check_new_checkpoint, check_new_file
 from pipelines.weight_sources import conformed
-from pipelines.weights import weights_name
+from pipelines.weights import combined_sha256, weights_name
 
 STAGES = {"stable-diffusion-2": "stable-diffusion", "v1": "released"}
 _TRAINED_AT = {"tiny": 128}  # pixels a side; the published size 512, as the released files
@@ -49,7 +51,7 @@ _SAME_SCHEDULE = 1e-4  # of a cumulative alpha, which files in half precision ma
 class Export:
     """What `export` wrote."""
 
-    path: Path
+    address: str
     entries: int
     has_autoencoder: bool
     metadata: CheckpointMetadata
@@ -68,8 +70,7 @@ def convert(
     that an LDM file keeps beside the weights. A bundled autoencoder comes along. Raises SettingsError, PipelineError,
     ModelError or DataError, and then leaves nothing behind.
     """
-    if exists(join(out, CONFIG)):
-        raise PipelineError(f"{out} holds a checkpoint already; choose another --out")
+    check_new_checkpoint(out)
     with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
         found = inspect(address, Path(scratch), sizes)
         config = _check_kind(found, sizes)
@@ -97,13 +98,13 @@ def convert(
     return saved
 
 
-def export(checkpoint: str, out: Path, use_ema: bool = False, schedule: bool = True) -> Export:
-    """Write a checkpoint as one file in the released layout, with the autoencoder that lies beside it.
+def export(checkpoint: str, out: str, use_ema: bool = False, schedule: bool = True) -> Export:
+    """Write a checkpoint as one new file (a path or on S3) in the released layout, with the autoencoder beside it.
 
-    schedule: with the 12 constants of the noise schedule that released files hold. Raises PipelineError or ModelError.
+    schedule: with the 12 constants of the noise schedule that released files hold. Raises SettingsError, PipelineError,
+    ModelError or DataError.
     """
-    if out.suffix != ".safetensors":
-        raise SettingsError(f"--out {out}: the released layout is a .safetensors file")
+    check_new_file(out)
     folder = fetch_checkpoint(checkpoint)
     model, metadata = load_checkpoint(folder, ema=use_ema)
     tensors = to_published(model)
@@ -113,15 +114,17 @@ def export(checkpoint: str, out: Path, use_ema: bool = False, schedule: bool = T
     if schedule:
         tensors |= schedule_buffers()
     notes = {"format": "pt", "modelspec.prediction_type": _PREDICTION[metadata.prediction_type]}
-    notes["irodori.checkpoint"] = json.dumps({**asdict(metadata), "network": None})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, notes)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    notes["irodori.checkpoint"] = json.dumps(_notes(metadata, use_ema))
+    with _whole_file(out) as path:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, notes)
     return Export(out, len(tensors), bundled.is_file(), metadata)
+
+
+def _notes(metadata: CheckpointMetadata, use_ema: bool) -> dict[str, Any]:
+    """What an exported file says of itself: no address, for it goes to others."""
+    told = ("stage", "size", "prediction_type", "scaling_factor", "source_sha256", "code_version")
+    weights = metadata.ema_sha256 if use_ema else metadata.weights_sha256
+    return {name: getattr(metadata, name) for name in told} | {"weights_sha256": weights}
 
 
 def _check_kind(found: Inspection, sizes: Mapping[str, V1Config]) -> V1Config:
@@ -217,11 +220,8 @@ def _scaling_factor(config: V1Config) -> float:
 
 
 def _source_sha256(found: Inspection) -> str:
-    """Of the file; of several, those of all as text."""
-    hashes = found.source.sha256()
-    return (
-        next(iter(hashes.values())) if len(hashes) == 1 else ", ".join(f"{file} {sha}" for file, sha in hashes.items())
-    )
+    """Of the file; of several, one hash for all."""
+    return combined_sha256(found.source.sha256())
 
 
 def _keep_autoencoder(found: Inspection, folder: Path) -> None:
@@ -251,8 +251,6 @@ def _whole_directory(out: str) -> Iterator[Path]:
             upload_directory(last, out)
         return
     target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise PipelineError(f"{out} is there and not empty; choose another --out")
     folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         yield folder
@@ -261,3 +259,22 @@ def _whole_directory(out: str) -> Iterator[Path]:
         os.rename(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _whole_file(out: str) -> Iterator[Path]:
+    """A file that becomes `out` when the block ends well."""
+    if is_s3(out):
+        with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
+            folder, _, name = out.rpartition("/")
+            yield Path(scratch) / name
+            upload_directory(Path(scratch), folder)
+        return
+    target = Path(out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

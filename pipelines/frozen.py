@@ -1,21 +1,29 @@
 """Finds the weights of frozen networks that do not ship: beside the checkpoint, else in the weight store.
 
 `sd-vae` is Stable Diffusion's autoencoder, `ViT-H-14` OpenCLIP's image tower (laion2b_s32b_b79k). A released file
-bundles its autoencoder, which then travels with the converted checkpoint. The tiny size needs none of them.
+bundles its autoencoder, which then travels with the converted checkpoint and with all that is trained from it. The tiny
+size needs none of them.
 """
 
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
+from dataprep.storage import upload_directory
 from model.catalogue import CATALOGUE
 from model.checkpoint import read_metadata
 from model.memory import Precision
 from model.pipeline import ColorizationPipeline
+from model.weights import sha256
 from pipelines.errors import PipelineError
-from pipelines.weights import stored_file, weights_name
+from pipelines.weights import stored, stored_file, weights_name
 
 SHIPPED = {"tiny"}
+BUNDLED = {"sd-vae", "ViT-H-14"}  # those that may lie in a checkpoint directory
 
 
 def weights_file(network: str, checkpoint: Path | None = None) -> Path | None:
@@ -31,6 +39,41 @@ def weights_file(network: str, checkpoint: Path | None = None) -> Path | None:
     if checkpoint is not None and (path := Path(checkpoint) / weights_name(network)).is_file():
         return path
     return stored_file(network)
+
+
+def weights_sha256(network: str, checkpoint: Path) -> str:
+    """Of the weights that `weights_file` finds, "" where they ship. Those in the store are what its record says."""
+    if network in SHIPPED:
+        return ""
+    if network in CATALOGUE and (path := Path(checkpoint) / weights_name(network)).is_file():
+        return _hashed(path.resolve(), path.stat().st_mtime_ns)
+    return stored(network).files[weights_name(network)]
+
+
+@lru_cache(maxsize=8)
+def _hashed(path: Path, changed_ns: int) -> str:
+    """A file of gigabytes is read once for this, while it stays as it is."""
+    return sha256(path)
+
+
+def travelling(checkpoint: Path) -> dict[str, str]:
+    """File name -> sha256 of the frozen networks that lie in a checkpoint directory."""
+    paths = (Path(checkpoint) / weights_name(network) for network in sorted(BUNDLED))
+    return {path.name: sha256(path) for path in paths if path.is_file()}
+
+
+def hand_on(files: Mapping[str, str], parent: Path, checkpoint: str) -> None:
+    """Copy what `travelling` found in the parent into a checkpoint, a path or on S3.
+
+    Raises PipelineError where the parent holds another file by now, or none.
+    """
+    with tempfile.TemporaryDirectory(prefix="irodori-frozen-") as scratch:
+        for name, wanted in files.items():
+            if (Path(parent) / name).is_file():
+                shutil.copyfile(Path(parent) / name, Path(scratch) / name)
+            if travelling(Path(scratch)).get(name) != wanted:
+                raise PipelineError(f"{parent}/{name}: no longer the file that this stage started from")
+        upload_directory(Path(scratch), checkpoint)
 
 
 def open_pipeline(

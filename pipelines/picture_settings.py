@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from typing import Any, Literal
 
-from model.settings import InjectionSettings, SamplingSettings, layer_scales
+from model.settings import RELEASED_SAMPLERS, InjectionSettings, SamplingSettings, layer_scales
 from pipelines.settings import SettingsError, override
 
 AUTOFIT, ORIGINAL = "autofit", "original"
 LEAST_SIDE, MOST_SIDE = 8, 8192  # px
+MOST_SEED = 2**63 - 1  # what every generator of torch takes
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,15 @@ def target_size(size: str, sketch: tuple[int, int], trained: tuple[int, int]) ->
 def sampling_settings(values: Mapping[str, Any], base: SamplingSettings | None = None) -> SamplingSettings:
     """`base` (default: the defaults) with `values` under the names of SamplingSettings, such as "injection.fidelity".
 
-    A part of the injection switches it on. Raises SettingsError.
+    A part of the injection switches it on; noise levels that `base` has from a released sampler's name leave with that
+    sampler. Raises SettingsError.
     """
     settings = base or SamplingSettings()
+    if "sampler" in values and (settings.sampler, settings.sigma_schedule) in RELEASED_SAMPLERS.values():
+        settings = replace(settings, sigma_schedule=None)
     if settings.injection is None and any(name.startswith("injection.") for name in values):
         settings = replace(settings, injection=InjectionSettings())
-    # What else a sampler can be told depends on the sampler.
-    return override(settings, dict(sorted(values.items(), key=lambda item: item[0] != "sampler")))
+    return override(settings, values)
 
 
 def attention_scales(words: Iterable[str]) -> tuple[float, ...]:

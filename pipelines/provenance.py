@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dataprep.storage import read_range
 from pipelines.errors import PipelineError
-from pipelines.picture_settings import PictureSettings, picture_settings
+from pipelines.picture_settings import MOST_SEED, PictureSettings, picture_settings
 from pipelines.settings import SettingsError
 
 KEYWORD = "irodori"
-FORMAT = 1
+FORMAT = 2
 MOST_BYTES = 1 << 16  # of the JSON
+_SINCE_2 = ("codec_sha256", "image_encoder_sha256")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = 33  # signature and IHDR; text stands before the pixels, after which readers expect nothing
+_MOST_HEAD = _HEADER_END + MOST_BYTES + 12  # a chunk is its body and 12 bytes
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Weights:
-    """The checkpoint: its address, the sha256 of its weights, and what it says of itself."""
+    """The checkpoint: its address, the sha256 of its weights, and what it says of itself.
+
+    codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough;
+    None in a picture of format 1, which did not record them.
+    """
 
     address: str
     sha256: str
@@ -41,12 +48,15 @@ class Weights:
     size: str
     codec: str
     image_encoder: str
+    codec_sha256: str | None = None
+    image_encoder_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Provenance:
     """All that is needed to make a picture again; width and height of the network's picture, in pixels.
 
+    layer: which of a picture's layers this file is, "" for the picture itself.
     device ("cpu", "cuda") and code_version do not decide the picture, but explain last bits that differ.
     """
 
@@ -59,6 +69,7 @@ class Provenance:
     height: int
     device: str
     code_version: str
+    layer: str = ""
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -91,6 +102,14 @@ def extract(data: bytes, name: str) -> Provenance:
         raise PipelineError(f"{name}: what it says of how it was made cannot be used: {reason}") from error
 
 
+def told_by(address: str) -> Provenance | None:
+    """What the picture at an address says, None where it says nothing that can be understood. Reads only its head."""
+    try:
+        return extract(read_range(address, 0, _MOST_HEAD), address)
+    except PipelineError:
+        return None
+
+
 _PREFIX = KEYWORD.encode() + b"\0\0\0\0\0"
 
 
@@ -109,23 +128,25 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _parsed(document: dict[str, Any]) -> Provenance:
     values = dict(document)
-    if (version := values.pop("format")) != FORMAT:
-        raise ValueError(f"it is of format {version!r}, format {FORMAT} is read here")
+    if (version := values.pop("format")) not in range(1, FORMAT + 1):
+        raise ValueError(f"it is of format {version!r}, formats 1 to {FORMAT} are read here")
     reference = values.pop("reference")
     found = Provenance(
         **values
         | {
-            "checkpoint": Weights(**values["checkpoint"]),
+            "checkpoint": Weights(**values["checkpoint"] | (dict.fromkeys(_SINCE_2) if version == 1 else {})),
             "sketch": Source(**values["sketch"]),
             "reference": None if reference is None else Source(**reference),
             "settings": picture_settings(values["settings"]),
         }
     )
     sources = [source for source in (found.checkpoint, found.sketch, found.reference) if source is not None]
-    words = [text for source in sources for text in asdict(source).values()] + [found.device, found.code_version]
+    entries = [entry for source in sources for entry in asdict(source).items()]
+    words = [text for name, text in entries if version > 1 or name not in _SINCE_2]
+    words += [found.device, found.code_version, found.layer]
     numbers = [found.seed, found.width, found.height]
     if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
         raise ValueError("an entry is of another type than it should be")
-    if found.seed < 0:
-        raise ValueError(f"seed {found.seed} is negative")
+    if not 0 <= found.seed <= MOST_SEED:
+        raise ValueError(f"seed {found.seed} is not within 0..{MOST_SEED}")
     return found

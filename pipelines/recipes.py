@@ -109,6 +109,8 @@ class StageRecipe:
             raise ValueError(f"width and height must be multiples of {SIDE_MULTIPLE}, the codec's reduction")
         if not self.styles:
             raise ValueError("styles must name at least one sketch style")
+        if self.flip_above and not self.noisy_reference:
+            raise ValueError("flip_above needs noisy_reference=true")
         self._check_sizes()
         for names, (low, high) in RANGES.items():
             for name in names.split():

@@ -1,24 +1,24 @@
 """Makes a coloured picture again from what it says of itself, and compares the pixels.
 
 Where an input, the checkpoint or its weights are not what they were, nothing is made: the result would be another
-picture. Files that have moved may be named; what they hold must be the same.
+picture. Files that have moved may be named; what they hold must be the same. Heavy imports happen once the files are
+found to be right.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dataprep.pictures import decode
 from dataprep.storage import read_bytes
-from model.checkpoint import read_metadata
 from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
-from pipelines.colorize import Failed, Made, colorize, weights_of
-from pipelines.colorize_jobs import ColorizeJob, RunSettings
+from pipelines.colorize_jobs import ColorizeJob, RunSettings, check_apart, check_targets
 from pipelines.errors import PipelineError
 from pipelines.progress import ProgressSink, silent
-from pipelines.provenance import Provenance, Source, extract, sha256_of
+from pipelines.provenance import Provenance, Source, Weights, extract, sha256_of
 from pipelines.versions import code_version
+
+if TYPE_CHECKING:
+    from pipelines.colorize import Made
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Replayed:
     255, the share of pixels that differ; what is not as it was then.
     """
 
-    made: Made
+    made: "Made"
     largest: int
     share: float
     notes: tuple[str, ...]
@@ -46,29 +46,61 @@ class Moved:
     checkpoint: str | None = None
 
 
-def plan_replay(file: str, out: str, moved: Moved) -> tuple[ColorizeJob, Provenance]:
-    """What to make, with inputs where they lie now. Raises PipelineError where anything is not what it was."""
+def plan_replay(file: str, out: str, moved: Moved, run: RunSettings) -> tuple[ColorizeJob, Provenance]:
+    """What to make, with inputs where they lie now.
+
+    Raises PipelineError where anything is not what it was, or the picture cannot go to `out`.
+    """
     if absolute(out) == absolute(file):
         raise PipelineError(f"--out {out}: this is the picture to compare with; give another file")
     told = extract(read_bytes(file), file)
+    if told.layer:
+        raise PipelineError(f"{file} is a layer of a picture: replay the picture itself, with --layers")
     if told.reference is None and moved.reference is not None:
         raise PipelineError(f"{file} was made without a reference")
     sketch = _same("sketch", file, told.sketch, moved.sketch)
     reference = None if told.reference is None else _same("reference", file, told.reference, moved.reference)
     checkpoint = checkpoint_uri(absolute(moved.checkpoint or told.checkpoint.address))
-    weights = weights_of(checkpoint, read_metadata(fetch_checkpoint(checkpoint)), told.settings.ema)
-    if weights != replace(told.checkpoint, address=checkpoint):
+    job = ColorizeJob(sketch, reference, out, told.seed)
+    check_targets(check_apart([job]), run)
+    _check_weights(file, told, checkpoint)
+    return job, replace(told, checkpoint=replace(told.checkpoint, address=checkpoint))
+
+
+def _check_weights(file: str, told: Provenance, checkpoint: str) -> None:
+    """PipelineError unless checkpoint and frozen networks are what they were, as far as the picture says."""
+    from model.checkpoint import read_metadata
+    from pipelines.colorize import weights_of
+
+    then, directory = told.checkpoint, fetch_checkpoint(checkpoint)
+    now = weights_of(checkpoint, directory, read_metadata(directory), told.settings.ema)
+    if replace(then, address="", codec_sha256="", image_encoder_sha256="") != replace(
+        now, address="", codec_sha256="", image_encoder_sha256=""
+    ):
         raise PipelineError(
             f"{checkpoint}: the checkpoint has changed since {file} was made: its weights were "
-            f"{told.checkpoint.sha256[:12]}… and are {weights.sha256[:12] or 'none'}…"
+            f"{then.sha256[:12]}… and are {now.sha256[:12] or 'none'}…"
         )
-    return ColorizeJob(sketch, reference, out, told.seed), replace(told, checkpoint=weights)
+    for network, before, after in (
+        (then.codec, then.codec_sha256, now.codec_sha256),
+        (then.image_encoder, then.image_encoder_sha256, now.image_encoder_sha256),
+    ):
+        if before is not None and before != after:
+            raise PipelineError(
+                f"{network}: the frozen network has changed since {file} was made: the sha256 of its weights was "
+                f"{before[:12]}… and is {(after or 'none')[:12]}…"
+            )
 
 
 def replay(
     file: str, job: ColorizeJob, told: Provenance, run: RunSettings, progress: ProgressSink = silent
 ) -> Replayed:
     """Make the picture of a `plan_replay` again. Raises what `colorize` raises, DataError for a damaged `file`."""
+    import numpy as np
+
+    from dataprep.pictures import decode
+    from pipelines.colorize import Failed, colorize
+
     before = decode(read_bytes(file)).rgb
     (outcome,) = colorize([job], told.checkpoint.address, told.settings, run, progress)
     if isinstance(outcome, Failed):
@@ -78,12 +110,21 @@ def replay(
         f"{name} was {then}, is {now}"
         for name, then, now in (("device", told.device, again.device), ("code", told.code_version, code_version()))
         if then != now
-    ]
+    ] + unrecorded(told.checkpoint, again.checkpoint)
     after = decode(read_bytes(job.out)).rgb
     if after.shape != before.shape:
         raise PipelineError(f"{file} has other sides than the {outcome.width}x{outcome.height} that it was made with")
     difference = np.abs(after.astype(np.int16) - before).max(axis=2)
     return Replayed(outcome, int(difference.max()), float((difference > 0).mean()), tuple(notes))
+
+
+def unrecorded(then: Weights, now: Weights) -> list[str]:
+    """What a picture of format 1 does not tell, where it matters."""
+    frozen = [
+        (then.codec, then.codec_sha256, now.codec_sha256),
+        (then.image_encoder, then.image_encoder_sha256, now.image_encoder_sha256),
+    ]
+    return [f"weights of {name} were not recorded then" for name, before, after in frozen if before is None and after]
 
 
 def _same(kind: str, file: str, told: Source, moved: str | None) -> str:

@@ -41,11 +41,10 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """A copy of the frozen dataclass `settings` with `values` (dotted keys; strings are converted to the field's type).
 
-    Raises SettingsError for an unknown key (naming the nearest ones) or a value of the wrong type.
+    All are set at once: what one needs of another does not depend on their order. Raises SettingsError for an unknown
+    key (naming the nearest ones), a value of the wrong type, or what the class's own checks refuse.
     """
-    for key, value in values.items():
-        settings = _set(settings, key, key.split("."), value)
-    return settings
+    return _override(settings, values, "")
 
 
 def read_overrides(path: str) -> dict[str, Any]:
@@ -75,28 +74,35 @@ def _flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _set(settings: Any, full_key: str, path: list[str], value: Any) -> Any:
-    names = [field.name for field in fields(settings)]
-    if path[0] not in names:
-        raise SettingsError(f"there is no setting {full_key!r}: {nearest(path[0], names)}")
-    current = getattr(settings, path[0])
-    if len(path) > 1:
-        if not is_dataclass(current):
-            raise SettingsError(f"setting {path[0]!r} has no parts, so {full_key!r} does not exist")
-        return _replace(settings, full_key, path[0], _set(current, full_key, path[1:], value))
-    if is_dataclass(current):
-        inner = ", ".join(f"{path[0]}.{field.name}" for field in fields(current))
-        raise SettingsError(f"{full_key!r} is a group of settings; set one of: {inner}")
-    expected = get_type_hints(type(settings))[path[0]]
-    return _replace(settings, full_key, path[0], _convert(full_key, value, expected))
-
-
-def _replace(settings: Any, full_key: str, name: str, value: Any) -> Any:
-    """`replace`, so that the class's own checks speak with the key in front."""
+def _override(settings: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    """`override` of the part of the settings that is reached by `prefix`, "" or "part."."""
+    by_field: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        name, _, rest = key.partition(".")
+        by_field.setdefault(name, {})[rest] = value
+    changed = {name: _field(settings, name, inner, prefix) for name, inner in by_field.items()}
     try:
-        return replace(settings, **{name: value})
+        return replace(settings, **changed)
     except ValueError as error:
-        raise SettingsError(f"{full_key} cannot be set so: {error}") from error
+        keys = " with ".join(prefix + key for key in values) if len(values) < 4 else "these settings"
+        raise SettingsError(f"{keys} cannot be set so: {error}") from error
+
+
+def _field(settings: Any, name: str, values: Mapping[str, Any], prefix: str) -> Any:
+    """What the field becomes; `values` are under what follows its name in their keys, "" for the field itself."""
+    key, rest = prefix + name, next(iter(values))
+    full_key, names = f"{key}.{rest}" if rest else key, [field.name for field in fields(settings)]
+    if name not in names:
+        raise SettingsError(f"there is no setting {full_key!r}: {nearest(name, names)}")
+    current = getattr(settings, name)
+    if not is_dataclass(current):
+        if "" not in values:
+            raise SettingsError(f"setting {key!r} has no parts, so {full_key!r} does not exist")
+        return _convert(key, values[""], get_type_hints(type(settings))[name])
+    if "" in values:
+        inner = ", ".join(f"{key}.{field.name}" for field in fields(current))
+        raise SettingsError(f"{key!r} is a group of settings; set one of: {inner}")
+    return _override(current, values, f"{key}.")
 
 
 def _convert(key: str, value: Any, expected: Any) -> Any:

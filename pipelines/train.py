@@ -8,9 +8,9 @@ same output is refused with the difference shown.
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from pipelines import lineage
 from pipelines.addresses import absolute
 from pipelines.checkpoints import CHECKPOINT, fetch_checkpoint
 from pipelines.errors import PipelineError
-from pipelines.frozen import weights_file
+from pipelines.frozen import hand_on, travelling, weights_file
 from pipelines.parents import checked_parent, parent_weights
 from pipelines.progress import Progress, ProgressSink, silent
 from pipelines.ray_session import ray_session
@@ -64,11 +64,12 @@ class TrainPlan:
     parent: str | None
     shares: Shares
     loader: Loader = "threads"
+    frozen: Mapping[str, str] = field(default_factory=dict)  # networks that travel with the parent: file -> sha256
 
     def document(self) -> dict[str, Any]:
         """What decides the result, as saved in recipe.json; workers and loader change nothing, so they are no part."""
         inputs = {"corpus_digest": self.digest, "parent_weights": parent_weights(self.parent)}
-        return self.recipe.flat() | inputs
+        return self.recipe.flat() | inputs | ({"frozen_weights": dict(self.frozen)} if self.frozen else {})
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def plan_stage(
         shares = Shares.of(recipe, workers)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    plan = TrainPlan(recipe, corpus, snapshot.number, snapshot.digest, rows, out, parent, shares, loader)
+    frozen = travelling(fetch_checkpoint(parent)) if parent else {}
+    plan = TrainPlan(recipe, corpus, snapshot.number, snapshot.digest, rows, out, parent, shares, loader, frozen)
     _refuse_another_recipe(plan)
     return plan
 
@@ -230,9 +232,12 @@ def _cause(error: BaseException) -> str:
 
 
 def _keep(plan: TrainPlan, result: ray.train.Result, document: bytes) -> None:
-    """Copy the final model and history out of Ray's state; the recipe is written again, beside what it made."""
+    """Copy the final model and history out of Ray's state, and frozen networks from the parent, so that the result is
+    used with what it was trained with; the recipe is written again, beside what it made."""
     if result.checkpoint is None:
         raise PipelineError(f"training {plan.recipe.stage} ended without a checkpoint")
+    if plan.parent and plan.frozen:
+        hand_on(plan.frozen, fetch_checkpoint(plan.parent), join(plan.out, CHECKPOINT))
     with result.checkpoint.as_directory() as folder:
         upload_directory(Path(folder) / "model", join(plan.out, CHECKPOINT))
         write_whole(join(plan.out, "history.jsonl"), Path(folder, "history.jsonl").read_bytes())

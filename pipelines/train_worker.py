@@ -68,9 +68,10 @@ def run_worker(job: TrainJob) -> None:
         bf16=recipe.precision == "bf16",
     )
     position = _resume(engine, recipe)
-    flops = count_flops(stage.config, recipe.width, recipe.height)
-    costs = {"flops_per_image": flops.total, "flops_share_of_encoders": flops.frozen / flops.total}
-    _post(job, rank, {"images_seen": position.images_seen, "start": True} | costs)
+    if rank == 0:
+        flops = count_flops(stage.config, recipe.width, recipe.height)
+        costs = {"flops_per_image": flops.total, "flops_share_of_encoders": flops.frozen / flops.total}
+        _post(job, rank, {"images_seen": position.images_seen, "start": True} | costs)
     reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot, facts=False)
     with closing(Feeder(reader, recipe, shares, rank, position.images_seen, stage.shapes, loader=job.loader)) as feeder:
         _loop(job, stage, engine, feeder, shares, position, rank)
@@ -118,8 +119,9 @@ def _loop(
         if step.replaced:
             position.history.append({"images_seen": position.images_seen, "replaced": step.replaced})
             record = record | {"replaced_samples": len(step.replaced)}
-        speed = _performance(stage, shares, step.size, took)
-        _post(job, rank, record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
+        if rank == 0:
+            speed = _performance(stage, shares, step.size, took)
+            _post(job, rank, record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
         _watch(job, stage, position, rank)
         if _due(recipe.checkpoint_images, recipe, position.images_seen):
             _checkpoint(job, stage, engine, position, rank)

@@ -30,7 +30,7 @@ from model.weight_kinds import (
     unmatched,
 )
 from pipelines.errors import PipelineError
-from pipelines.weight_places import place
+from pipelines.weight_places import nothing_in, place
 from pipelines.weight_sources import used_tensors
 from pipelines.weights import build_network
 
@@ -128,7 +128,7 @@ def inspect_source(source: Source, sizes: Mapping[str, V1Config] = V1_SIZES) -> 
         parts = tuple(parts_of(kind, _config(source, sizes[kind.size]), tensors))
     known = bool(parts) or network is not None
     stray = unmatched(parts, tensors) if parts else () if known else tuple(sorted(tensors))
-    return Inspection(source, kind, network, parts, stray, *(_prediction(source) if kind else (None, "")))
+    return Inspection(source, kind, network, parts, stray, *(_prediction(source, kind) if kind else (None, "")))
 
 
 def open_source(address: str, scratch: Path) -> Source:
@@ -144,10 +144,7 @@ def open_source(address: str, scratch: Path) -> Source:
         paths = {part: _first(bring, part) for part in (UNET_FOLDER, VAE_FOLDER)}
         files = {part: open_weights(path) for part, path in paths.items() if path}
     if not files:
-        raise PipelineError(
-            f"{folder}: no checkpoint (config.json, {_OURS[0]}), and no folder of diffusers "
-            f"({UNET_FOLDER}{_DIFFUSERS_FILES[0]})"
-        )
+        raise nothing_in(folder)
     return Source(folder, files, settings)
 
 
@@ -205,7 +202,7 @@ def _config(source: Source, size: V1Config) -> V1Config:
     return read_metadata(source.files[""].path.parent).network or size
 
 
-def _prediction(source: Source) -> tuple[PredictionType | None, str]:
+def _prediction(source: Source, kind: Kind) -> tuple[PredictionType | None, str]:
     """What the network predicts, and what says so. Raises ModelError where two say different things."""
     said: dict[str, Any] = {}
     if "family" in source.settings.get("config.json", {}):
@@ -214,8 +211,8 @@ def _prediction(source: Source) -> tuple[PredictionType | None, str]:
     if scheduler is not None:
         said["scheduler_config.json"] = scheduler.get("prediction_type", "epsilon")  # diffusers' default
     params = _inside(source.settings, "yaml", "model", "params")
-    if isinstance(params, dict):
-        said["the .yaml beside it"] = params.get("parameterization", "eps")  # latent-diffusion's default
+    if isinstance(params, dict) and (kind.family.startswith("stable-diffusion") or "parameterization" in params):
+        said["the .yaml beside it"] = params.get("parameterization", "eps")  # latent-diffusion's default, not v1's
     for file in source.files.values():
         if "modelspec.prediction_type" in file.metadata:
             said["the file's own metadata"] = file.metadata["modelspec.prediction_type"]

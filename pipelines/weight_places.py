@@ -1,11 +1,14 @@
-"""Where a weight file and its companions are found: a folder on disk or S3, or a repository of the Hugging Face hub."""
+"""Where a weight file and its companions are found: a folder on disk or S3, or a repository of the Hugging Face hub.
+
+What can be said of an address before anything heavy is imported is said here.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from dataprep.storage import file_entry, is_s3
+from dataprep.storage import exists, file_entry, is_s3, join
 from model.catalogue import Published
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError
@@ -14,6 +17,7 @@ from pipelines.weights import download
 
 FORMATS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 _HUB = "hf://"
+_OF_A_FOLDER = ("config.json", "unet", "vae")  # one of these is in a checkpoint, or in a folder of diffusers
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,49 @@ def place(address: str, scratch: Path) -> tuple[str, str, Callable[[str], Path |
     """
     folder, file = _folder_and_file(address)
     return folder, file, _bring(folder, scratch)
+
+
+def check_there(address: str) -> None:
+    """Raises SettingsError for an address of another form, PipelineError where it is seen at once that nothing is there
+    (of the hub it is not asked)."""
+    folder, file = _folder_and_file(address)
+    if folder.startswith(_HUB):
+        return
+    if file and file_entry(f"{folder}/{file}") is None:
+        raise PipelineError(f"{folder}/{file}: there is no such file")
+    if not file and not is_s3(folder) and not any((Path(folder) / name).exists() for name in _OF_A_FOLDER):
+        raise nothing_in(folder)
+
+
+def nothing_in(folder: str) -> PipelineError:
+    """For a folder without weights."""
+    return PipelineError(
+        f"{folder}: no checkpoint (config.json, model.safetensors), and no folder of diffusers "
+        "(unet/diffusion_pytorch_model.safetensors)"
+    )
+
+
+def check_new_checkpoint(out: str) -> None:
+    """Raises SettingsError for an address that is no path and not on S3, PipelineError where something is there."""
+    _check_form(out)
+    if exists(join(out, "config.json")):
+        raise PipelineError(f"{out} holds a checkpoint already; choose another --out")
+    if not is_s3(out) and (path := Path(out)).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise PipelineError(f"{out} is there and not empty; choose another --out")
+
+
+def check_new_file(out: str) -> None:
+    """The same for a file in the released layout."""
+    _check_form(out)
+    if not out.endswith(".safetensors"):
+        raise SettingsError(f"--out {out}: the released layout is a .safetensors file")
+    if exists(out) if is_s3(out) else Path(out).exists():
+        raise PipelineError(f"{out} is there already; choose another --out")
+
+
+def _check_form(out: str) -> None:
+    if "://" in out and not is_s3(out):
+        raise SettingsError(f"--out {out}: a path or an s3:// address is needed")
 
 
 def _folder_and_file(address: str) -> tuple[str, str]:

@@ -1,6 +1,8 @@
 """`irodori weights` as it is called."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from model.config import V1_SIZES
 from model.published_keys import to_published
 from model.v1 import V1
 from tests.jobs.command import irodori, one_line
+from tests.jobs.test_cli import HEAVY
 from tests.pipelines.weight_helpers import HEAD, head_file
 
 
@@ -55,6 +58,9 @@ def test_the_list_tells_people_what_is_there_and_how_to_have_the_rest(
         (("convert", "a.bmp", "--out", "out"), 2, "a folder, or a file that ends in"),
         (("inspect", "."), 1, "no folder of diffusers"),
         (("export", "absent", "--out", "a.safetensors"), 1, "absent holds no checkpoint"),
+        (("convert", "absent", "--out", "out"), 2, "a folder, or a file that ends in"),
+        (("convert", "a.ckpt", "--out", "https://example.org/out"), 1, "a.ckpt: there is no such file"),
+        (("export", "absent", "--out", "hf://a/b/c.safetensors"), 1, "absent holds no checkpoint"),
         (("get", "isnetis"), 1, "irodori weights add isnetis hf://skytnt/anime-seg/isnetis.ckpt"),
     ],
 )
@@ -70,6 +76,31 @@ def test_wrong_calls_are_answered_in_one_line(
     monkeypatch.chdir(tmp_path)
     assert run(["weights", *call]) == code
     assert said in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["inspect", "a.safetensors"], "there is no such file"),
+        (["inspect", "a.bmp"], "a folder, or a file that ends in"),
+        (["inspect", "."], "no folder of diffusers"),
+        (["convert", "a.ckpt", "--out", "out"], "there is no such file"),
+        (["convert", "here.ckpt", "--out", "."], "is there and not empty"),
+        (["convert", "here.ckpt", "--out", "https://example.org/a"], "a path or an s3:// address"),
+        (["export", "absent", "--out", "a.safetensors"], "absent holds no checkpoint"),
+        (["export", "checkpoint", "--out", "a.ckpt"], "the released layout is a .safetensors file"),
+        (["export", "checkpoint", "--out", "checkpoint/model.safetensors"], "is there already"),
+    ],
+)
+def test_what_is_seen_at_once_is_said_before_torch_is_imported(call: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    for name in ("here.ckpt", "checkpoint/config.json", "checkpoint/model.safetensors"):
+        (tmp_path / name).touch()
+    call = ["weights", *call]
+    code = f"import sys; from jobs.cli import run; run({call}); sys.exit(str([m for m in {HEAVY} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert said in done.stderr
+    assert done.stderr.endswith("[]\n"), done.stderr
 
 
 def test_a_released_file_is_inspected_converted_and_exported(

@@ -83,6 +83,26 @@ def test_guidance_formulas_by_hand() -> None:
     assert dual_sum(c, u_r, u_s, 1, 1).item() == dual_mean(c, u_r, u_s, 1, 1).item() == 3
 
 
+def test_a_guidance_that_runs_alone_has_its_full_scale_under_both_rules() -> None:
+    c, u = torch.tensor([3.0]), torch.tensor([2.0])
+    for rule in ("mean", "sum"):
+        settings = SamplingSettings(guidance_scale=4.0, sketch_guidance_scale=2.0, dual_rule=rule)
+        assert guided(Branches(c, None, u), settings).item() == 4  # 2 + 2 * (3 - 2)
+        assert guided(Branches(c, u, None), settings).item() == 6  # 2 + 4 * (3 - 2)
+
+
+@torch.no_grad()
+def test_without_a_reference_the_sketch_guidance_is_not_halved(
+    ruled: Ruled, conditions: Conditions, numbers: dict[str, torch.Tensor]
+) -> None:
+    x, timestep = numbers["x"], torch.tensor(300)
+    alone = Conditions(None, conditions.hints, conditions.empty_hints)
+    assert alone.empty_hints is not None
+    c, u = (ruled[0].denoise(x, timestep.expand(2), hints, None) for hints in (alone.hints, alone.empty_hints))
+    settings = SamplingSettings(guidance_scale=1.0, sketch_guidance_scale=2.0, dual_rule="mean")
+    assert_golden(GuidedNetwork(ruled[0], alone, settings).guided(x, timestep), u + 2 * (c - u))
+
+
 def test_denoised_recovers_the_clean_latents_from_a_perfect_prediction() -> None:
     clean, noise, sigma = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2), torch.tensor([0.1, 1.0, 12.0])
     s = sigma.view(-1, 1, 1, 1)

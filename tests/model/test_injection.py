@@ -85,6 +85,20 @@ def test_the_branch_without_a_reference_runs_outside_the_window_too_when_somethi
     assert not torch.allclose(guided(injected, SETTINGS), guided(plain, SETTINGS))
 
 
+@pytest.mark.parametrize("windows", [{}, {"guidance_window": (1.0, 1.0)}, {"no_guidance_window": (0.0, 1.0)}], ids=str)
+def test_injection_begins_at_its_own_start_whatever_the_guidance_windows(
+    ruled: Ruled, conditions: Conditions, windows: dict[str, tuple[float, float]]
+) -> None:
+    settings = SamplingSettings(sampler="ddim", steps=2, guidance_scale=1.0, injection=INJECTION, **windows)  # type: ignore[arg-type]
+    passes = []
+    hook = ruled[0].unet.register_forward_pre_hook(lambda _, inputs: passes.append(float(inputs[1][0])))
+    try:
+        sample(ruled[0], conditions, torch.randn(2, 4, 8, 8), "eps", settings, generators(8, 9))
+    finally:
+        hook.remove()
+    assert passes == [501, 501, 1, 1]  # 1 - 501 / 999 is past the start of 0.4
+
+
 def test_references_are_noised_to_each_timestep_from_the_start_on_and_repeat_with_the_seed() -> None:
     latents, timesteps = torch.randn(2, 4, 8, 8), [999.0, 600.4, 300.0, 1.0]
     noised = NoisedReferences(InjectionConditions(latents), INJECTION, timesteps, generators(5, 6))

@@ -2,10 +2,11 @@
 
 import copy
 import itertools
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from model.codec import ImageCodec
 from model.config import V1_SIZES
 from model.errors import ModelError
 from model.image_encoder import ReferenceEncoder
+from model.injection import InjectionConditions, injection_conditions
 from model.pipeline import ColorizationPipeline
 from model.settings import InjectionSettings, SamplingSettings
 from model.v1 import V1
@@ -41,7 +43,7 @@ def pipeline(codec: ImageCodec, image_encoder: ReferenceEncoder) -> Colorization
 @pytest.fixture(scope="module")
 def pictures() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(6)
-    sketches = torch.where(torch.rand(3, 1, 64, 48, generator=generator) < 0.1, 1.0, -1.0).expand(-1, 3, -1, -1)
+    sketches = torch.where(torch.rand(3, 1, 72, 24, generator=generator) < 0.1, 1.0, -1.0).expand(-1, 3, -1, -1)
     return sketches, torch.rand(3, 3, 50, 70, generator=generator) * 2 - 1
 
 
@@ -91,7 +93,34 @@ def test_without_a_reference_the_guidance_scale_means_nothing(
     assert torch.equal(plain, pipeline(sketches, None, [1, 2], steps=2, guidance_scale=7.0))
 
 
-@pytest.mark.parametrize("size", [(64, 50), (61, 48), (5, 3)])
+def test_without_a_reference_both_dual_rules_are_the_full_sketch_guidance(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    mean, added = (SamplingSettings(steps=1, sketch_guidance_scale=3.0, dual_rule=rule) for rule in ("mean", "sum"))
+    sketches = pictures[0][:1]
+    assert torch.equal(*(pipeline(sketches, None, [1], settings=settings) for settings in (mean, added)))
+
+
+@pytest.mark.parametrize("side", [1, 16, 64])
+def test_the_smallest_sketches_are_coloured_alone_as_in_a_batch(pipeline: ColorizationPipeline, side: int) -> None:
+    """On so little paper a group norm of the tiny network would see one value, which torch refuses."""
+    sketches = torch.full((2, 3, side, side), -1.0)
+    sketches[1, :, side // 2 :] = 1
+    levels: list[torch.Size] = []
+    middle = pipeline.model.unet.mid_block
+    assert middle is not None
+    hook = middle.register_forward_pre_hook(lambda _, inputs: levels.append(inputs[0].shape[-2:]))
+    try:
+        together = pipeline(sketches, None, [1, 2], steps=2)
+        alone = pipeline(sketches[1:], None, [2], steps=2)
+    finally:
+        hook.remove()
+    assert alone.shape == (1, 3, side, side)
+    assert apart(alone, together[1:]) <= 2
+    assert all(level.numel() > 1 for level in levels)
+
+
+@pytest.mark.parametrize("size", [(72, 18), (67, 24), (5, 3)])
 def test_any_size_is_coloured_as_if_it_lay_in_the_middle_of_paper(
     pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], size: tuple[int, int]
 ) -> None:
@@ -107,10 +136,18 @@ def test_any_size_is_coloured_as_if_it_lay_in_the_middle_of_paper(
 def many(pictures: tuple[torch.Tensor, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Three sketches of two sizes, and two references of two sizes."""
     sketches, references = pictures
-    return [sketches[0], sketches[1, :, :50, :33], sketches[2]], [references[0], references[1, :, :20]]
+    return [sketches[0], sketches[1, :, :70, :13], sketches[2]], [references[0], references[1, :, :20]]
 
 
-@pytest.mark.parametrize(("batch_size", "injection"), [(3, None), (100, InjectionSettings(sketch_strength=0.5))])
+@pytest.mark.parametrize(
+    ("batch_size", "injection"),
+    [
+        (3, None),
+        (100, InjectionSettings(sketch_strength=0.5)),
+        pytest.param(2, InjectionSettings(), marks=pytest.mark.slow),
+        pytest.param(1, None, marks=pytest.mark.slow),
+    ],
+)
 def test_every_sketch_with_every_reference_is_what_each_is_alone(
     pipeline: ColorizationPipeline,
     pictures: tuple[torch.Tensor, torch.Tensor],
@@ -123,20 +160,22 @@ def test_every_sketch_with_every_reference_is_what_each_is_alone(
     )
     found = list(pipeline.every(sketches, references, [4, 5], settings, batch_size))
     assert sorted(colored[:3] for colored in found) == list(itertools.product(range(3), range(2), [4, 5]))
-    for sketch, reference, seed, picture in found:
+    assert all(colored.picture.shape == sketches[colored.sketch].shape for colored in found)
+    for sketch, reference, seed, picture in found[::5]:
         alone = pipeline(sketches[sketch][None], references[reference][None], [seed], settings=settings)[0]
-        assert picture.shape == sketches[sketch].shape
         assert apart(picture, alone) <= 2
 
 
 def test_sketches_without_a_reference_may_stand_beside_others(
     pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
+    """A group without references, whose guidance is off, changes nothing for the groups of any size after it."""
     sketches, references = many(pictures)
-    settings = SamplingSettings(steps=2)
+    settings = SamplingSettings(steps=2, sketch_guidance_scale=2.0)
     assert [colored[:3] for colored in pipeline.every(sketches[:1], [], [8], settings)] == [(0, None, 8)]
-    found = list(pipeline.every(sketches, references, [8], settings, pairs=[(0, None), (2, 1), (0, 1), (2, None)]))
-    assert [colored[:2] for colored in found] == [(0, None), (2, None), (0, 1), (2, 1)]
+    pairs: list[tuple[int, int | None]] = [(1, 0), (0, None), (2, 1), (0, 0), (1, None)]
+    found = list(pipeline.every(sketches, references, [8], settings, pairs=pairs))
+    assert [colored[:2] for colored in found] == [(0, None), (0, 0), (2, 1), (1, 0), (1, None)]
     for sketch, reference, seed, picture in found:
         other = None if reference is None else references[reference][None]
         assert apart(picture, pipeline(sketches[sketch][None], other, [seed], settings=settings)[0]) <= 2
@@ -162,6 +201,26 @@ def test_every_sketch_and_every_reference_is_encoded_once(
         for hook in hooks:
             hook.remove()
     assert encoded == {"sketch": 3, "reference": 2}
+
+
+def test_what_injection_reads_stays_for_the_references_of_a_batch_only(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[InjectionConditions]] = []
+
+    def watched(*arguments: Any) -> InjectionConditions:
+        conditions = injection_conditions(*arguments)
+        made.append(weakref.ref(conditions))
+        return conditions
+
+    monkeypatch.setattr("model.pipeline.injection_conditions", watched)
+    settings = SamplingSettings(steps=1, injection=InjectionSettings())
+    kept = [
+        sum(conditions() is not None for conditions in made)
+        for _ in pipeline.every(pictures[0][:1], list(pictures[1]), [1, 2], settings, batch_size=2)
+    ]
+    assert kept == [1] * 6
+    assert len(made) == 3  # the seeds of a reference share it
 
 
 def test_what_cannot_be_coloured_is_refused_before_any_picture_is_made(pipeline: ColorizationPipeline) -> None:
@@ -255,6 +314,14 @@ def test_bf16_weights_give_the_picture_but_for_rounding(
     assert found.dtype == torch.float32
     # Random weights and a guidance scale of 4 magnify rounding; another seed is 124 levels of 255 away.
     assert (found - expected).abs().mean() / 2 * 255 < 8
+
+
+def test_compilation_is_undone_when_it_is_no_longer_asked_for(own_pipeline: ColorizationPipeline) -> None:
+    unet = own_pipeline.model.unet
+    own_pipeline.optimise(compile=True)
+    assert unet._compiled_call_impl is not None
+    own_pipeline.optimise(compile=False)
+    assert unet._compiled_call_impl is None
 
 
 @pytest.mark.slow

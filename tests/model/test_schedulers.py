@@ -1,6 +1,9 @@
 """Every sampler arrives where a perfect denoiser points, and each of its timesteps names the noise that is there."""
 
 import inspect
+import logging
+from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 import diffusers.schedulers
@@ -23,6 +26,26 @@ SHAPE = (1, 4, 16, 16)
 CLEAN = torch.randn(SHAPE, generator=torch.Generator().manual_seed(9))
 # The last noise level of these is not zero but the schedule's smallest, 0.029, which stays in the result.
 STOPS_ABOVE_ZERO = ("pndm", "pndm_rk", "deis", "sa_solver", "tcd")
+
+
+COSTLY = ("dpm2", "dpm2_a")  # to build
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_said(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """diffusers corrects options that do not go together, with a warning at every picture."""
+    diffusers = logging.getLogger("diffusers")  # hands nothing to the root
+    diffusers.addHandler(caplog.handler)
+    yield
+    diffusers.removeHandler(caplog.handler)
+    assert not caplog.get_records("call")
+
+
+def tiered(way: Way) -> Any:
+    """Other spacings and schedules of costly samplers are slow."""
+    name, spacing, schedule = way
+    costly = name in COSTLY and (spacing or schedule) not in ("leading", "karras")
+    return pytest.param(way, id=str(way), marks=pytest.mark.slow if costly else ())
 
 
 def follow(way: Way, steps: int, prediction_type: PredictionType = "eps") -> tuple[torch.Tensor, list[float]]:
@@ -49,7 +72,7 @@ def off(latents: torch.Tensor) -> float:
     return float((latents - CLEAN).std())
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", map(tiered, WAYS))
 def test_a_perfect_denoiser_is_followed_and_each_timestep_names_the_noise_that_is_there(way: Way) -> None:
     latents, spreads = follow(way, 8)
     assert off(latents) < (0.045 if way[0] in STOPS_ABOVE_ZERO else 0.005)
@@ -58,7 +81,7 @@ def test_a_perfect_denoiser_is_followed_and_each_timestep_names_the_noise_that_i
     assert max(spreads) < 1.45
 
 
-@pytest.mark.parametrize(("steps", "prediction_type"), [(5, "v"), (15, "eps")])
+@pytest.mark.parametrize(("steps", "prediction_type"), [(5, "v"), pytest.param(15, "eps", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_perfect_denoiser_is_followed_in_few_and_many_steps_whatever_it_predicts(
     name: str, steps: int, prediction_type: PredictionType
@@ -67,12 +90,18 @@ def test_a_perfect_denoiser_is_followed_in_few_and_many_steps_whatever_it_predic
     assert off(latents) < (0.045 if name in STOPS_ABOVE_ZERO else 0.01)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_the_fewest_steps_of_a_sampler_still_give_a_picture(name: str) -> None:
-    for spacing in SAMPLERS[name].spacings[1:2] or (None,):  # "leading" needs a few steps to begin at noise
-        for schedule in (*SAMPLERS[name].sigma_schedules, "uniform"):
-            latents, _ = follow((name, spacing, schedule), SAMPLERS[name].least_steps)
-            assert off(latents) < 0.06
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        pytest.param(name, schedule, marks=pytest.mark.slow if name in COSTLY and schedule != "uniform" else ())
+        for name, sampler in SAMPLERS.items()
+        for schedule in (*sampler.sigma_schedules, "uniform")
+    ],
+)
+def test_the_fewest_steps_of_a_sampler_still_give_a_picture(name: str, schedule: SigmaSchedule) -> None:
+    spacing = next(iter(SAMPLERS[name].spacings[1:2]), None)  # "leading" needs a few steps to begin at noise
+    latents, _ = follow((name, spacing, schedule), SAMPLERS[name].least_steps)
+    assert off(latents) < 0.06
 
 
 def test_levels_that_share_a_timestep_do_not_lose_the_scheduler() -> None:
@@ -108,6 +137,14 @@ def test_only_samplers_that_add_noise_are_called_stochastic(name: str) -> None:
         return latents
 
     assert torch.equal(last(1), last(2)) != SAMPLERS[name].stochastic
+
+
+def test_a_scheduler_is_its_callers_own() -> None:
+    first = build_scheduler("dpmpp_2m", "eps")
+    follow(("dpmpp_2m", None, None), 3)
+    timesteps_of(first, 2)
+    assert len(build_scheduler("dpmpp_2m", "eps").timesteps) == TIMESTEPS
+    assert len(first.timesteps) == 2
 
 
 def test_the_default_is_dpm_solver_pp_2m_with_karras_levels() -> None:
@@ -154,6 +191,22 @@ def test_names_of_the_released_interface_mean_our_samplers() -> None:
         ({"sampler": "euler", "eta": 0.5}, "euler takes no eta; these do: ddim"),
         ({"sampler": "pndm_rk", "steps": 3}, "steps=3 is not within 4..500 of pndm_rk"),
         ({"steps": 0}, "steps=0 is not within 1..500"),
+        ({"steps": 20.5}, "steps=20.5 is not a whole number"),
+        ({"steps": True}, "steps=True is not a whole number"),
+        *(
+            ({name: value}, f"{name}={value:g} is not a finite number of at least 0")
+            for name in ("guidance_scale", "sketch_guidance_scale")
+            for value in (-0.1, inf, nan)
+        ),
+        *(
+            ({name: value}, rf"{name}={value:g} is not within 0\.\.3")
+            for name in ("sketch_strength", "reference_strength")
+            for value in (-1, 3.1, inf, nan)
+        ),
+        ({"attention_scales": (1.0,) * 15 + (nan,)}, r"attention scale of up0.attn2=nan is not within 0\.\.3"),
+        ({"attention_scales": (-1.0,) + (1.0,) * 15}, r"attention scale of down0.attn0=-1 is not within 0\.\.3"),
+        ({"reference_padding": nan}, r"reference_padding=nan is not within 1\.\.2"),
+        ({"guidance_window": (nan, 1.0)}, "guidance_window=nan,1 is not a window"),
         ({"dual_rule": "max"}, "no dual_rule 'max'; known: mean, sum"),
         ({"guidance_window": (0.5, 0.2)}, "guidance_window=0.5,0.2 is not a window"),
         ({"no_guidance_window": (-0.1, 0.2)}, "no_guidance_window=-0.1,0.2 is not a window"),
@@ -162,3 +215,8 @@ def test_names_of_the_released_interface_mean_our_samplers() -> None:
 def test_settings_that_do_not_exist_are_refused_with_those_that_do(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SamplingSettings(**wrong)
+
+
+def test_what_the_released_sliders_end_at_and_more_is_taken() -> None:
+    SamplingSettings(guidance_scale=15, sketch_guidance_scale=5, sketch_strength=3, reference_strength=1)
+    SamplingSettings(guidance_scale=40, sketch_guidance_scale=0, reference_strength=3, attention_scales=(0.0, 3.0) * 8)

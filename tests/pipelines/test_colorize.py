@@ -1,21 +1,25 @@
 """Files in, pictures out: every sketch with every reference, each at its own shape, the same for the same seed."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from dataprep.errors import DataError
 from dataprep.pictures import decode, decode_rgba, encode_png
 from dataprep.storage import upload_directory
 from model.errors import ModelError
 from model.settings import InjectionSettings, SamplingSettings
-from pipelines.colorize import Failed, Made, colorize, find_device
-from pipelines.colorize_jobs import ColorizeJob, RunSettings, find_pictures, folder_of, plan_jobs
+from pipelines.colorize import Colorist, Failed, Made, advice_on_memory, colorize, find_device
+from pipelines.colorize_jobs import ColorizeJob, RunSettings, check_targets, find_pictures, folder_of, plan_jobs
 from pipelines.errors import PipelineError
-from pipelines.picture_settings import PictureSettings
+from pipelines.picture_settings import MOST_SEED, PictureSettings
 from pipelines.progress import Progress
+from pipelines.provenance import extract
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.untrained import write_checkpoint
 
@@ -83,6 +87,19 @@ def test_an_address_without_pictures_is_refused_by_name(files: Path, address: st
         find_pictures([str(files / "sketches"), str(files / address)])
 
 
+def test_files_that_are_no_pictures_are_told_with_their_endings(files: Path) -> None:
+    for name in ("a.tif", "b.TIF", "c.psd", ".hidden"):
+        (files / "sketches" / name).write_bytes(b"scan")
+    said: list[str] = []
+    assert len(find_pictures([str(files / "sketches"), str(files / "references")], said.append)) == 4
+    (line,) = said
+    assert line.startswith(f"{files / 'sketches'}: 2 pictures, 4 passed over (.psd, .tif, .txt)")
+    (files / "scans").mkdir()
+    (files / "scans" / "a.tiff").write_bytes(b"scan")
+    with pytest.raises(PipelineError, match=r"scans: there is no picture .*1 passed over \(\.tiff\)"):
+        find_pictures([str(files / "scans")])
+
+
 @pytest.mark.s3
 def test_a_prefix_on_s3_gives_its_own_pictures(s3_prefix: str, files: Path) -> None:
     upload_directory(files / "sketches", s3_prefix)
@@ -143,6 +160,30 @@ def test_no_layer_goes_where_a_picture_goes() -> None:
     jobs = plan_jobs(["a.png", "a-color.png"], [], "out", [0])
     files = [name for job in jobs for name in (job.out, *map(job.layer, ("color", "lines", "mask")))]
     assert len(set(files)) == len(files) == 8
+
+
+@pytest.mark.parametrize(
+    ("sketches", "references", "out"),
+    [
+        (["w/a.png"], [], "w"),
+        (["w/a.png"], [], "w/a.png"),
+        (["w/a.png"], [], "./x/../w"),
+        (["w/a.png"], [], "link"),
+        (["x/a.png"], ["w/a.png"], "w/a.png"),
+        (["x/a.png", "w/a-lines.png"], [], "w"),
+        (["w/a--r-2-color.png", "x/a.png", "x/a.png"], ["y/r.png"], "w"),
+        (["s3://b/w/a.png"], [], "s3://b/w/"),
+    ],
+)
+def test_no_result_goes_where_a_sketch_or_reference_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sketches: list[str], references: list[str], out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "link").symlink_to("w")
+    with pytest.raises(PipelineError, match="would overwrite this sketch or reference"):
+        plan_jobs(sketches, references, out, [0])
+    assert plan_jobs(sketches, references, "elsewhere", [0])
 
 
 # ---- the pictures ------------------------------------------------------------------------------------------------
@@ -243,6 +284,19 @@ def test_layers_lie_beside_the_picture_and_give_it_back(files: Path, checkpoint:
     assert set(np.unique(mask)) == {0, 255}
 
 
+def test_layers_of_another_picture_are_made_anew(files: Path, checkpoint: str) -> None:
+    first, second = job(files), job(files, seed=1)
+    make(first, checkpoint, layers=True)
+    stale = Path(first.layer("color")).read_bytes()
+    make(second, checkpoint)
+    make(second, checkpoint, layers=True)
+    assert Path(first.layer("color")).read_bytes() != stale
+    told = [extract(Path(file).read_bytes(), file) for file in second.targets(layers=True)]
+    assert [(one.seed, one.layer) for one in told] == [(1, ""), (1, "color"), (1, "lines"), (1, "mask")]
+    with pytest.raises(AssertionError):  # they are there
+        make(second, checkpoint, layers=True)
+
+
 def test_light_lines_on_dark_are_coloured_as_their_negative(files: Path, checkpoint: str) -> None:
     gray = np.full((64, 64, 3), 255, np.uint8)
     gray[10:54, 20:22] = gray[30:32, 10:54] = 0
@@ -285,6 +339,48 @@ def test_untold_pictures_say_nothing_and_are_made_each_time(files: Path, checkpo
     for _ in range(2):
         make(job(files), checkpoint, told=False)
     assert Image.open(files / "x.png").info == {}
+
+
+def test_only_what_irodori_made_is_replaced_unless_told(files: Path, checkpoint: str) -> None:
+    drawn = files / "x-color.png"
+    drawn.write_bytes(encode_png(picture(3)))
+    make(job(files), checkpoint)
+    check_targets([job(files, seed=1), job(files, "new.png")], RunSettings())
+    check_targets([job(files)], RunSettings(layers=True, overwrite=True))
+    with pytest.raises(PipelineError, match=rf"{drawn} is there and does not say that irodori made it.*--overwrite"):
+        check_targets([job(files)], RunSettings(layers=True))
+
+
+def test_memory_that_runs_out_is_one_line_that_says_what_to_try() -> None:
+    for exhaust in (lambda: torch.empty(1 << 50), lambda: bytearray(1 << 62)):
+        advice = pytest.raises(PipelineError, match=r"--device cpu\): try --low-memory.*--batch-size below 3")
+        with advice, advice_on_memory(RunSettings(device="cpu", batch_size=3)):
+            exhaust()
+    for other in (RuntimeError("mat1 and mat2"), DataError("no picture")):
+        with pytest.raises(type(other), match=str(other)), advice_on_memory(RunSettings()):
+            raise other
+
+
+def test_a_network_too_large_for_memory_is_told_while_it_loads(files: Path, tmp_path: Path) -> None:
+    huge = Path(write_checkpoint(tmp_path / "huge")) / "config.json"
+    document = json.loads(huge.read_text())
+    document["network"]["stem_widths"] = [1 << 46] * 7
+    huge.write_text(json.dumps(document))
+    with pytest.raises(PipelineError, match="not enough memory"):
+        make(job(files), str(huge.parent))
+
+
+def test_with_low_memory_no_network_is_loaded_onto_the_device(checkpoint: str) -> None:
+    """On "meta", whose tensors hold no numbers: what was there once does not come back."""
+    low = Colorist(checkpoint, PictureSettings(low_memory=True), RunSettings(device="meta")).pipeline
+    assert low.device.type == "meta"
+    assert {p.device.type for network in (low.model, low.codec, low.image_encoder) for p in network.parameters()} == {
+        "cpu"
+    }
+
+
+def test_the_largest_seed_can_be_drawn(files: Path, checkpoint: str) -> None:
+    make(job(files, seed=MOST_SEED), checkpoint, PictureSettings(SamplingSettings(steps=1, sampler="euler_a")))
 
 
 @pytest.mark.s3

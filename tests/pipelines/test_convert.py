@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from dataprep.storage import join, read_bytes
 from model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from model.codec import build_codec, load_codec
-from model.config import V1_SIZES, V1Config
+from model.config import CODECS, V1_SIZES, V1Config
 from model.errors import ModelError
 from model.published_keys import published_name, schedule_buffers, to_published
 from model.stable_diffusion_keys import ema_name, to_ldm_autoencoder
 from model.v1 import V1
+from model.weights import sha256
 from pipelines.convert import convert, export
 from pipelines.errors import PipelineError
 from pipelines.frozen import weights_file
@@ -85,18 +88,23 @@ def test_a_released_file_goes_there_and_back_bit_by_bit(tmp_path: Path, released
     model, metadata = load_checkpoint(tmp_path / "out")
     assert metadata == made
     assert all(torch.equal(tensor, released[key]) for key, tensor in to_published(model).items())
-    written = export(str(tmp_path / "out"), tmp_path / "back.safetensors")
+    written = export(str(tmp_path / "out"), str(tmp_path / "back.safetensors"))
     assert (written.entries, written.has_autoencoder) == (len(whole), False)
     back = load_file(tmp_path / "back.safetensors")
     assert back.keys() == whole.keys()
     assert all(torch.equal(back[key], whole[key]) for key in whole)
     again = convert(str(tmp_path / "back.safetensors"), str(tmp_path / "again"))  # our own file says what it predicts
     assert (again.weights_sha256, again.prediction_type) == (made.weights_sha256, "eps")
-    export(str(tmp_path / "out"), tmp_path / "bare.safetensors", schedule=False)
+    export(str(tmp_path / "out"), str(tmp_path / "bare.safetensors"), schedule=False)
     assert load_file(tmp_path / "bare.safetensors").keys() == released.keys()
 
 
-def test_the_bundled_autoencoder_travels_in_its_own_precision(tmp_path: Path) -> None:
+@pytest.mark.parametrize("widths", [(32, 32, 64, 64), pytest.param((128, 256, 512, 512), marks=pytest.mark.slow)])
+def test_the_bundled_autoencoder_travels_in_its_own_precision(
+    tmp_path: Path, widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers as Stable Diffusion's, with fewer channels; slow: with all of them."""
+    monkeypatch.setitem(CODECS, "sd-vae", replace(CODECS["sd-vae"], block_channels=widths))
     with torch.device("meta"):
         trained, codec = V1(SMALL["small"]), build_codec("sd-vae").autoencoder
     autoencoder = {
@@ -109,7 +117,7 @@ def test_the_bundled_autoencoder_travels_in_its_own_precision(tmp_path: Path) ->
     assert weights_file("sd-vae", out) == out / "sd-vae.safetensors"
     loaded = load_codec("sd-vae", weights_file("sd-vae", out)).autoencoder.decoder.conv_in.bias
     assert float(loaded[0]) == float(autoencoder["first_stage_model.decoder.conv_in.bias"][0])
-    assert export(str(out), tmp_path / "b.safetensors").has_autoencoder
+    assert export(str(out), str(tmp_path / "b.safetensors")).has_autoencoder
     back = load_file(tmp_path / "b.safetensors")
     assert {key: tensor.dtype for key, tensor in back.items()} == {key: tensor.dtype for key, tensor in whole.items()}
     assert all(torch.equal(back[key], whole[key]) for key in whole)
@@ -134,7 +142,9 @@ def test_a_converted_stable_diffusion_computes_what_it_did(
     assert bool(model.sketch_encoder.stem[0].weight.any())
 
 
-def test_the_prediction_must_be_known_or_given(tmp_path: Path, unet: dict[str, torch.Tensor]) -> None:
+def test_the_prediction_must_be_known_or_given(
+    tmp_path: Path, unet: dict[str, torch.Tensor], released: dict[str, torch.Tensor]
+) -> None:
     source = ldm_file(tmp_path / "sd.ckpt", unet)
     with pytest.raises(SettingsError, match=r"whether it predicts eps or v cannot be known.*give --prediction-type"):
         convert(source, str(tmp_path / "out"), sizes=SMALL)
@@ -144,6 +154,12 @@ def test_the_prediction_must_be_known_or_given(tmp_path: Path, unet: dict[str, t
         convert(source, str(tmp_path / "out"), "eps", sizes=SMALL)
     (tmp_path / "sd.yaml").write_text("model: {params: {linear_start: 0.00085}}")
     assert inspect(source, tmp_path, SMALL).prediction_type == "eps"
+    released_file = file_of(tmp_path / "v1.safetensors", released)
+    (tmp_path / "v1.yaml").write_text("model: {params: {linear_start: 0.00085}}")  # v1's own files have no such entry
+    with pytest.raises(SettingsError, match="give --prediction-type"):
+        convert(released_file, str(tmp_path / "out"))
+    (tmp_path / "v1.yaml").write_text("model: {params: {parameterization: v}}")
+    assert inspect(released_file, tmp_path).prediction_type == "v"
     (tmp_path / "sd.yaml").write_text("!!python/object/apply:os.mkdir [trap]")
     with pytest.raises(ModelError, match="not readable as settings"):
         inspect(source, tmp_path, SMALL)
@@ -232,10 +248,68 @@ def test_the_moving_average_of_a_training_is_exported(tmp_path: Path, released: 
     model, _ = load_checkpoint(tmp_path / "out")
     averaged = {name: tensor + 1 for name, tensor in model.state_dict().items()}
     save_checkpoint(tmp_path / "trained", model, made, ema=averaged)
-    export(str(tmp_path / "trained"), tmp_path / "b.safetensors", use_ema=True)
+    export(str(tmp_path / "trained"), str(tmp_path / "b.safetensors"), use_ema=True)
     with safe_open(tmp_path / "b.safetensors", "pt") as file:
         assert file.metadata()["modelspec.prediction_type"] == "epsilon"
         key = "control_encoder.model.0.bias"
         assert torch.equal(file.get_tensor(key), released[key] + 1)
     with pytest.raises(SettingsError, match=r"is a \.safetensors file"):
-        export(str(tmp_path / "out"), tmp_path / "b.ckpt")
+        export(str(tmp_path / "out"), str(tmp_path / "b.ckpt"))
+
+
+def test_an_exported_file_says_what_it_is_and_nothing_of_where_it_was(
+    tmp_path: Path, released: dict[str, torch.Tensor]
+) -> None:
+    made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
+    model, _ = load_checkpoint(tmp_path / "out")
+    known = replace(made, parent="/home/someone/parent", corpus_digest="0f/1e", corpus_snapshot=3)
+    saved = save_checkpoint(tmp_path / "trained", model, known, ema=model.state_dict())
+    for use_ema, weights in ((False, saved.weights_sha256), (True, saved.ema_sha256)):
+        export(str(tmp_path / "trained"), str(tmp_path / f"{use_ema}.safetensors"), use_ema)
+        with safe_open(tmp_path / f"{use_ema}.safetensors", "pt") as file:
+            header = file.metadata()
+        assert "/" not in json.dumps(header)
+        assert json.loads(header["irodori.checkpoint"]) == {
+            "stage": "released",
+            "size": "tiny",
+            "prediction_type": "eps",
+            "scaling_factor": saved.scaling_factor,
+            "source_sha256": sha256(tmp_path / "a.safetensors"),
+            "code_version": saved.code_version,
+            "weights_sha256": weights,
+        }
+
+
+def test_an_export_replaces_nothing_and_goes_nowhere_else(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
+    made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
+    with pytest.raises(PipelineError, match="is there already; choose another --out"):
+        export(str(tmp_path / "out"), str(tmp_path / "out" / "model.safetensors"))
+    assert load_checkpoint(tmp_path / "out")[1] == made
+    with pytest.raises(SettingsError, match="a path or an s3:// address is needed"):
+        export(str(tmp_path / "out"), "hf://someone/model/a.safetensors")
+
+
+@pytest.mark.s3
+def test_an_export_goes_to_s3_whole(tmp_path: Path, released: dict[str, torch.Tensor], s3_prefix: str) -> None:
+    convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
+    there = join(s3_prefix, "shared", "a.safetensors")
+    written = export(str(tmp_path / "out"), there)
+    assert written.address == there
+    (tmp_path / "back.safetensors").write_bytes(read_bytes(there))
+    back = load_file(tmp_path / "back.safetensors")
+    assert all(torch.equal(back[key], tensor) for key, tensor in released.items())
+    with pytest.raises(PipelineError, match="is there already"):
+        export(str(tmp_path / "out"), there)
+
+
+def test_a_folder_of_several_files_has_one_hash(
+    tmp_path: Path, unet: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CODECS, "sd-vae", replace(CODECS["sd-vae"], block_channels=(32, 32, 64, 64)))
+    source = Path(diffusers_folder(tmp_path / "sd", unet))
+    (source / "vae").mkdir()
+    save_file(build_codec("sd-vae").autoencoder.state_dict(), source / "vae" / "diffusion_pytorch_model.safetensors")
+    made = convert(str(source), str(tmp_path / "out"), sizes=SMALL)
+    assert (tmp_path / "out" / "sd-vae.safetensors").is_file()
+    assert made.source_sha256 is not None
+    assert len(bytes.fromhex(made.source_sha256)) == 32

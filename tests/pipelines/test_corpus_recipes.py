@@ -87,9 +87,14 @@ def test_the_open_recipe_takes_only_weights_that_a_package_carries() -> None:
 
 
 def test_what_the_page_of_recipes_tells_to_set_can_be_set() -> None:
-    found = re.findall(r"--set ([a-z_.]+)=([^\s`)]*)", DOCS.read_text())
-    assert len(found) > 10
-    for key, value in found:
+    of_corpora, of_stages = (
+        re.findall(r"--set ([a-z_.]+)=([^\s`);]*)", part) for part in DOCS.read_text().split("\n# Training stages")
+    )
+    assert len(of_corpora) > 10
+    assert len(of_stages) > 2
+    for key, value in of_stages:
+        assert key in override(stage_recipe("v1.noisy", "base"), {key: value}).flat()
+    for key, value in of_corpora:
         of_rasc = key.startswith(("canvas", "regions.variant")) or "xdog_simplified" in value
         recipe = CORPUS_RECIPES["rasc-40k" if of_rasc else "ensemble"]
         if key in ("sizes", "styles"):

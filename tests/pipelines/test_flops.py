@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import V1_SIZES
+from model.config import IMAGE_ENCODERS, V1_SIZES
+from model.v1 import V1
 from pipelines import flops
 from pipelines.flops import count_flops, peak_flops
 
@@ -34,6 +35,18 @@ def test_attention_is_quadratic_and_the_image_encoder_does_the_same_work_at_ever
     small, large = count_flops(BASE, 512, 512), count_flops(BASE, 1024, 1024)
     assert large.trained > 5 * small.trained
     assert large.frozen < 4 * small.frozen
+
+
+@pytest.mark.parametrize(("width", "height", "within"), [(64, 192, 1e-12), (1280, 768, 1e-12), (1000, 776, 0.02)])
+def test_sizes_that_were_not_counted_follow_from_those_that_were(width: int, height: int, within: float) -> None:
+    """Counted here at the size itself; sides that are no multiples of 64 are rounded within the network."""
+    with torch.device("meta"), torch.no_grad():
+        latents, sketch = torch.empty(1, 8, height // 8, width // 8), torch.empty(1, 3, height, width)
+        context = torch.empty(1, IMAGE_ENCODERS[TINY.image_encoder].local_tokens, TINY.context_width)
+        network = V1(TINY)
+        with FlopCounterMode(display=False) as counter:
+            network(latents, torch.zeros(1, dtype=torch.long), sketch, context)
+    assert count_flops(TINY, width, height).trained == pytest.approx(3 * counter.get_total_flops(), rel=within)
 
 
 def test_the_class_token_alone_costs_less_than_all_local_ones() -> None:

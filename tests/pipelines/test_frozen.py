@@ -14,7 +14,7 @@ from model.image_encoder import build_image_encoder
 from model.stable_diffusion_keys import to_ldm_autoencoder
 from model.weights import sha256
 from pipelines.errors import PipelineError
-from pipelines.frozen import weights_file
+from pipelines.frozen import hand_on, travelling, weights_file
 from pipelines.weight_sources import used_tensors
 from pipelines.weights import build_network
 
@@ -43,6 +43,25 @@ def test_the_checkpoint_s_own_network_goes_before_the_store_s(store: Path, tmp_p
     save_file({"b": torch.zeros(1)}, tmp_path / "sd-vae.safetensors")
     assert weights_file("sd-vae", tmp_path) == tmp_path / "sd-vae.safetensors"
     assert weights_file("tiny", tmp_path) is None
+
+
+def test_what_lies_in_a_parent_is_handed_on_bit_by_bit(tmp_path: Path) -> None:
+    parent, child = tmp_path / "parent", tmp_path / "child"
+    for folder in (parent, child):
+        folder.mkdir()
+        save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
+    save_file({"vae": torch.ones(2)}, parent / "sd-vae.safetensors")
+    own = (child / "model.safetensors").read_bytes()
+    found = travelling(parent)
+    assert found == {"sd-vae.safetensors": sha256(parent / "sd-vae.safetensors")}
+    hand_on(found, parent, str(child))
+    assert weights_file("sd-vae", child) == child / "sd-vae.safetensors"
+    assert travelling(child) == found
+    assert (child / "model.safetensors").read_bytes() == own
+    save_file({"vae": torch.zeros(2)}, parent / "sd-vae.safetensors")
+    with pytest.raises(PipelineError, match=r"sd-vae\.safetensors: no longer the file that this stage started from"):
+        hand_on(found, parent, str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

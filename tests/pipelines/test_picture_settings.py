@@ -54,6 +54,17 @@ def test_the_sampler_comes_first_whatever_the_order() -> None:
     assert sampling_settings(words) == SamplingSettings(sampler="ddim", eta=0.5, spacing="trailing")
 
 
+def test_noise_levels_of_a_released_name_leave_with_its_sampler() -> None:
+    released = sampling_settings({"sampler": "DPM++ 2M"})
+    assert released.sigma_schedule == "karras"
+    assert sampling_settings({"sampler": "ddim"}, released) == SamplingSettings(sampler="ddim")
+    assert sampling_settings({"steps": "5"}, released).sigma_schedule == "karras"
+    told = {"sampler": "euler", "sigma_schedule": "beta"}
+    assert sampling_settings(told, released) == SamplingSettings(sampler="euler", sigma_schedule="beta")
+    asked = SamplingSettings(sampler="unipc", sigma_schedule="beta")
+    assert sampling_settings({"sampler": "euler"}, asked).sigma_schedule == "beta"
+
+
 def test_a_wrong_word_is_named_with_the_right_ones() -> None:
     with pytest.raises(SettingsError, match="guidance_scale"):
         sampling_settings({"guidance_scal": "2"})

@@ -21,7 +21,7 @@ SAMPLING = SamplingSettings(
     sampler="ddim", steps=7, no_guidance_window=(0.1, 0.2), attention_scales=(0.5,) * 16, injection=InjectionSettings(1)
 )
 TOLD = Provenance(
-    checkpoint=Weights("s3://models/refine", "c" * 64, "v1.refine", "tiny", "tiny", "tiny"),
+    checkpoint=Weights("s3://models/refine", "c" * 64, "v1.refine", "base", "sd-vae", "tiny", "d" * 64, ""),
     sketch=Source("彩り/線画.png", "a" * 64),
     reference=Source("r.png", "b" * 64),
     seed=12,
@@ -32,6 +32,7 @@ TOLD = Provenance(
     code_version="0.1.0+abc",
 )
 PNG = encode_png(picture(0))
+DOCUMENT = TOLD.document()
 
 
 def told(change: object) -> bytes:
@@ -45,6 +46,13 @@ def told(change: object) -> bytes:
 def test_what_is_told_comes_back_equal(reference: Source | None) -> None:
     provenance = replace(TOLD, reference=reference)
     assert extract(embed(PNG, provenance), "x.png") == provenance
+
+
+def test_what_format_1_did_not_tell_is_unknown() -> None:
+    weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if not name.endswith("_sha256")}
+    old = {name: value for name, value in DOCUMENT.items() if name != "layer"} | {"format": 1, "checkpoint": weights}
+    unknown = replace(TOLD.checkpoint, codec_sha256=None, image_encoder_sha256=None)
+    assert extract(told(old), "x.png") == replace(TOLD, checkpoint=unknown)
 
 
 def test_any_reader_sees_it_and_the_same_pixels() -> None:
@@ -70,16 +78,18 @@ def test_a_damaged_text_is_none() -> None:
         extract(bytes(data), "x.png")
 
 
-DOCUMENT = TOLD.document()
 LIES = {
     "no JSON": b"{",
     "no text": b"\xff\xfe",
     "very deep": b"[" * 60_000,
     "a list": [],
     "empty": {},
-    "format": DOCUMENT | {"format": 2},
+    "format": DOCUMENT | {"format": 3},
+    "frozen weights": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"codec_sha256": None}},
+    "layer": DOCUMENT | {"layer": 1},
     "extra key": DOCUMENT | {"run": "rm"},
     "seed": DOCUMENT | {"seed": -1},
+    "enormous seed": DOCUMENT | {"seed": 2**63},
     "fractional seed": DOCUMENT | {"seed": 0.5},
     "address": DOCUMENT | {"sketch": {"address": ["/etc/passwd"], "sha256": "a"}},
     "steps": DOCUMENT | {"settings": {"sampling": {"steps": 10**9}}},

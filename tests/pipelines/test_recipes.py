@@ -85,6 +85,13 @@ def test_epochs_become_whole_batches_that_cover_them(rows: int, images: int) -> 
     assert with_length(stage_recipe("v1.noisy", "base"), [rows]).images == images
 
 
+@pytest.mark.parametrize("stage", [recipe.stage for recipe in EVERY if not recipe.noisy_reference])
+def test_a_flip_without_reference_noise_is_refused(stage: str) -> None:
+    with pytest.raises(SettingsError, match="flip_above needs noisy_reference=true"):
+        configured(stage_recipe(stage), {"flip_above": "0.9"})
+    assert configured(stage_recipe(stage), {"flip_above": "0.9", "noisy_reference": "true"}).flip_above == 0.9
+
+
 def test_a_length_in_images_is_rounded_up_to_whole_batches() -> None:
     assert with_length(replace(stage_recipe("v1.noisy"), images=33, batch_size=16), [1000]).images == 48
 

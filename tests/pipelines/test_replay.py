@@ -1,20 +1,24 @@
 """A picture is made again from what it tells; where anything has changed, nothing is made and one line says what."""
 
+import json
 import shutil
-from dataclasses import replace
+import struct
+import zlib
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataprep.pictures import decode, encode_png
+from model.checkpoint import read_metadata
 from model.settings import SamplingSettings
-from pipelines.colorize import Made, colorize
+from pipelines.colorize import Made, colorize, weights_of
 from pipelines.colorize_jobs import ColorizeJob, RunSettings
 from pipelines.errors import PipelineError
 from pipelines.picture_settings import PictureSettings
-from pipelines.provenance import embed, extract
-from pipelines.replay import Moved, Replayed, plan_replay, replay
+from pipelines.provenance import KEYWORD, embed, extract, sha256_of
+from pipelines.replay import Moved, Replayed, plan_replay, replay, unrecorded
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.untrained import write_checkpoint
 
@@ -39,7 +43,7 @@ def desk(tmp_path: Path, checkpoint: str) -> Path:
 
 def again(desk: Path, **moved: str) -> Replayed:
     made = str(desk / "made.png")
-    job, told = plan_replay(made, str(desk / "again.png"), Moved(**moved))
+    job, told = plan_replay(made, str(desk / "again.png"), Moved(**moved), RUN)
     return replay(made, job, told, RUN)
 
 
@@ -86,4 +90,48 @@ def test_files_that_moved_may_be_named_and_must_be_the_same(desk: Path, checkpoi
 def test_a_replay_never_overwrites_what_it_repeats(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     with pytest.raises(PipelineError, match="give another file"):
-        plan_replay("made.png", str(desk / "made.png"), Moved())
+        plan_replay("made.png", str(desk / "made.png"), Moved(), RUN)
+
+
+@pytest.mark.parametrize(("out", "said"), [("p0001.png", "would overwrite"), ("drawn.png", "drawn.png is there")])
+def test_a_replay_never_overwrites_an_input_or_what_others_made(desk: Path, out: str, said: str) -> None:
+    (desk / "drawn.png").write_bytes(encode_png(picture(4)))
+    before = (desk / out).read_bytes()
+    with pytest.raises(PipelineError, match=said):
+        plan_replay(str(desk / "made.png"), str(desk / out), Moved(), RUN)
+    assert (desk / out).read_bytes() == before
+
+
+def tell(desk: Path, **changes: object) -> None:
+    """made.png tells something else of itself."""
+    data = (desk / "made.png").read_bytes()
+    document = extract(data, "").document() | changes
+    body = b"iTXt" + KEYWORD.encode() + b"\0\0\0\0\0" + json.dumps(document).encode()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    bare = encode_png(decode(data).rgb)
+    (desk / "made.png").write_bytes(bare[:33] + chunk + bare[33:])
+
+
+def test_frozen_weights_that_changed_are_named(desk: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "bundled", codec="sd-vae")
+    (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"one autoencoder")
+    weights = weights_of(checkpoint, Path(checkpoint), read_metadata(Path(checkpoint)), ema=False)
+    assert (weights.codec_sha256, weights.image_encoder_sha256) == (sha256_of(b"one autoencoder"), "")
+    tell(desk, checkpoint=asdict(weights))
+    made, out = str(desk / "made.png"), str(desk / "again.png")
+    assert plan_replay(made, out, Moved(), RUN)[1].checkpoint == weights
+    (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"another")
+    with pytest.raises(
+        PipelineError, match=rf"sd-vae: the frozen network has changed since .*{weights.codec_sha256[:12]}"
+    ):
+        plan_replay(made, out, Moved(), RUN)
+
+
+def test_a_picture_of_format_1_still_replays_and_unrecorded_weights_are_noted(desk: Path) -> None:
+    told = extract((desk / "made.png").read_bytes(), "").checkpoint
+    old = {name: text for name, text in asdict(told).items() if not name.endswith("_sha256")}
+    tell(desk, format=1, checkpoint=old)
+    replayed = again(desk)
+    assert (replayed.equal, replayed.notes) == (True, ())  # the tiny networks ship: their ids say all
+    unknown = replace(told, codec="sd-vae", codec_sha256=None)
+    assert unrecorded(unknown, replace(unknown, codec_sha256="a" * 64)) == ["weights of sd-vae were not recorded then"]

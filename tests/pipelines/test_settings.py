@@ -20,6 +20,21 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Between:
+    least: int = 10
+    most: int = 20
+
+    def __post_init__(self) -> None:
+        if self.least > self.most:
+            raise ValueError(f"least {self.least} is above most {self.most}")
+
+
+@dataclass(frozen=True)
+class Together:
+    inner: Between = field(default_factory=Between)
+
+
+@dataclass(frozen=True)
 class Outer:
     rate: float = 0.5
     count: int = 3
@@ -60,6 +75,16 @@ def test_text_becomes_the_type_of_its_field(key: str, text: str, value: Any) -> 
 
 def test_a_dotted_key_reaches_inside_and_leaves_the_rest() -> None:
     assert override(Outer(), {"inner.min_side": "8"}) == Outer(inner=Inner(min_side=8))
+
+
+@pytest.mark.parametrize("keys", [("inner.least", "inner.most"), ("inner.most", "inner.least")])
+def test_what_fits_only_together_is_set_together_in_any_order(keys: tuple[str, str]) -> None:
+    values = {"inner.least": "30", "inner.most": "40"}
+    changed = override(Together(), {key: values[key] for key in keys})
+    assert changed.inner == Between(30, 40)
+    for alone in ({"inner.least": "30"}, {"inner.most": "0"}):
+        with pytest.raises(SettingsError, match=rf"{next(iter(alone))} cannot be set so: least .* most"):
+            override(Together(), alone)
 
 
 def test_the_original_is_never_changed() -> None:

@@ -1,11 +1,14 @@
 """Training a stage: the same numbers however a batch is dealt out, what is refused, what is left behind."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from dataprep.corpus import info
 from dataprep.pictures import decode_png
@@ -13,6 +16,8 @@ from dataprep.storage import exists, join
 from jobs.cli import run
 from model.checkpoint import load_checkpoint, read_metadata
 from pipelines.checkpoints import fetch_checkpoint
+from pipelines.errors import PipelineError
+from pipelines.frozen import travelling
 from pipelines.lineage import find_chain
 from pipelines.train import read_history
 from tests.pipelines.train_helpers import BATCH, QUICK, Bench, losses, quick_recipe
@@ -101,6 +106,23 @@ def test_fixed_pairs_are_sampled_at_each_interval(undisturbed: Path) -> None:
     first, last = (decode_png((undisturbed / "samples" / f"0-{at}.png").read_bytes()) for at in wanted[:3:2])
     assert first.shape == (64, 64, 3)
     assert (first != last).any()
+
+
+def test_a_network_that_came_with_the_parent_stays_with_what_is_trained_from_it(
+    bench: Bench, undisturbed: Path, tmp_path: Path
+) -> None:
+    parent = tmp_path / "parent"
+    shutil.copytree(undisturbed / "checkpoint", parent)
+    save_file({"a": torch.rand(3)}, parent / "sd-vae.safetensors")  # the tiny size has no use for it
+    report = bench.train(tmp_path / "out", workers=1, stage="v1.refine", parent=str(parent), images=BATCH)
+    assert (
+        travelling(Path(report.checkpoint))
+        == travelling(parent)
+        == bench.plan(tmp_path / "another", workers=1, stage="v1.refine", parent=str(parent), images=BATCH).frozen
+    )
+    save_file({"a": torch.rand(3)}, parent / "sd-vae.safetensors")
+    with pytest.raises(PipelineError, match="frozen_weights"):
+        bench.plan(tmp_path / "out", workers=1, stage="v1.refine", parent=str(parent), images=BATCH)
 
 
 def test_refinement_continues_its_parent_and_the_chain_holds_both(
