@@ -10,7 +10,15 @@ import typer
 
 from jobs.console import Console
 from jobs.frame import DryRun, Json, engines, log_folder, tell
-from model.settings import DUAL_RULES, LAYER_GROUPS, MOST_STEPS, SAMPLERS, InjectionSettings, SamplingSettings
+from model.settings import (
+    DUAL_RULES,
+    LAYER_GROUPS,
+    MOST_STEPS,
+    NEAREST,
+    SAMPLERS,
+    InjectionSettings,
+    SamplingSettings,
+)
 from pipelines.picture_settings import MOST_SEED
 from pipelines.settings import SettingsError, override, parse_assignments
 
@@ -177,12 +185,14 @@ def colorize(
         raise SettingsError("--pair needs --reference")
     if seed > MOST_SEED - variations + 1:
         raise SettingsError(f"--seed {seed} with --variations {variations}: the last seed is more than {MOST_SEED}")
-    settings = _picture_settings(given)
+    settings, say = _picture_settings(given), Console(sys.stdout, sys.stderr).say
+    if (named := parse_assignments(given.get("set_", [])).get("sampler", sampler)) in NEAREST:
+        say(f"sampler {named!r}: no equal in diffusers; the nearest, {settings.sampling.sampler}, is taken")
     from pipelines.addresses import check_buckets
     from pipelines.colorize_jobs import check_targets, find_pictures, plan_jobs
 
     check_buckets(*sketch, *reference, checkpoint, out)
-    say, seeds = Console(sys.stdout, sys.stderr).say, range(seed, seed + variations)
+    seeds = range(seed, seed + variations)
     jobs = plan_jobs(find_pictures(sketch, say), find_pictures(reference, say), out, seeds, pair)
     from pipelines.checkpoints import checkpoint_uri, demo_checkpoint
 

@@ -119,6 +119,7 @@ RELEASED_SAMPLERS: Mapping[str, tuple[str, SigmaSchedule]] = types.MappingProxyT
         "DPM fast": ("dpmpp_3s", "uniform"),
     }
 )
+NEAREST = ("DPM++ SDE", "DPM++ 2S a", "DPM fast")  # of RELEASED_SAMPLERS: those that diffusers has no equal of
 NOT_FOLLOWED = types.MappingProxyType(
     {"DPM adaptive": "it chooses its own number of steps, as no scheduler of diffusers does; dpmpp_3s is the nearest"}
 )

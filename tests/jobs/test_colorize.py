@@ -118,6 +118,24 @@ def test_each_control_is_an_option(
     assert plan(capsys, checkpoint, *words)["settings"]["sampling"][name] == value
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--sampler", "DPM++ SDE"],
+            "sampler 'DPM++ SDE': no equal in diffusers; the nearest, dpmpp_2s_sde, is",
+        ),
+        (["--set", "sampler=DPM fast"], "sampler 'DPM fast': no equal in diffusers; the nearest, dpmpp_3s, is"),
+        (["--sampler", "DPM2"], ""),
+    ],
+)
+def test_a_sampler_that_only_comes_near_is_told(
+    desk: Path, capsys: pytest.CaptureFixture[str], checkpoint: str, words: list[str], said: str
+) -> None:
+    assert run(["colorize", "--sketch", "s", "--checkpoint", checkpoint, "--out", "o", "--dry-run", *words]) == 0
+    assert capsys.readouterr().err == (f"{said} taken\n" if said else "")
+
+
 def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str) -> None:
     where = ["--checkpoint", checkpoint, "--out", "made", "--steps", "2", "--batch-size", "1"]
     assert run(["colorize", "--sketch", "s", "--reference", "r", "--pair", *where, "--layers"]) == 0
