@@ -49,8 +49,10 @@ app.command("colorize")(colorize)
 @app.command()
 def train(
     stage: Annotated[str, typer.Argument(help="The stage, such as v1.noisy or v1.refine.")],
-    corpus: Annotated[str, typer.Option(help="The corpus to train on.")],
-    out: Annotated[str, typer.Option(help="Where checkpoints, samples and history go. The same again resumes.")],
+    corpus: Annotated[str | None, typer.Option(help="The corpus to train on.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Where checkpoints, samples and history go. The same again resumes.")
+    ] = None,
     model_size: Annotated[str, typer.Option(help="tiny (two CPU cores) or base (published size).")] = "tiny",
     from_: Annotated[str | None, typer.Option("--from", help="The checkpoint to continue or start from.")] = None,
     workers: Workers = 1,
@@ -62,12 +64,17 @@ def train(
     dry_run: DryRun = False,
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
-    """Train one stage; run the same command again to resume."""
+    """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
     from pipelines.addresses import check_buckets
     from pipelines.shares import checked_loader
 
-    recipe = _stage_recipe(stage, model_size, from_, workers, set_)
+    recipe = _stage_recipe(stage, model_size, from_, workers, set_, need_parent=corpus is not None)
     loading = checked_loader(loader)
+    if corpus is None and dry_run:
+        tell(json.dumps(recipe.flat(), indent=2))
+        return
+    if corpus is None or out is None:
+        raise SettingsError(f"--{'out' if corpus else 'corpus'} is missing")
     check_buckets(corpus, out, from_)
     from pipelines.train import plan_stage, train_stage
 
@@ -97,6 +104,7 @@ def evaluate(
     steps: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Sampling steps.")] = 20,
     guidance_scale: Annotated[float, typer.Option(help="How strongly to follow the reference.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
+    ema: Annotated[bool, typer.Option("--ema", help="With the moving average of the checkpoint's weights.")] = False,
     address: Address = None,
     tracking_uri: Tracking = None,
     json_: Json = False,
@@ -121,6 +129,7 @@ def evaluate(
         sampling=sampling,
         limit=limit,
         seed=seed,
+        ema=ema,
     )
     with engines(log_folder(out), "evaluate") as (console, log_file):
         document = run(plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address)
@@ -222,17 +231,22 @@ def _wrong_call(error: Any, arguments: list[str]) -> int:
     if context is not None and hasattr(error, "possibilities"):  # an unknown option
         options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
         message = f"there is no option {error.option_name}: {nearest(error.option_name, [*options, '--help'])}"
+    if message.startswith("Got unexpected extra argument"):  # a shell's drawings/*.png, most often
+        message = f"{message.splitlines()[0]}: give an option again for each of its files, or name their folder"
     words = takewhile(lambda word: not word.startswith("-"), arguments)
     usage = context.command_path if context else " ".join(["irodori", *words])
     return _fail(2, f"{message.splitlines()[0]} (see: {usage} --help)")
 
 
-def _stage_recipe(stage: str, model_size: str, parent: str | None, workers: int, changes: list[str]) -> "StageRecipe":
+def _stage_recipe(
+    stage: str, model_size: str, parent: str | None, workers: int, changes: list[str], need_parent: bool
+) -> "StageRecipe":
     """The resolved recipe of a call that can work; everything that is wrong with the call alone is told here."""
     from pipelines.recipes import check_parent_given, configured, stage_recipe
     from pipelines.shares import Shares
 
     recipe = configured(stage_recipe(stage, model_size), parse_assignments(changes))
-    check_parent_given(recipe, parent)
+    if need_parent:
+        check_parent_given(recipe, parent)
     Shares.of(recipe, workers)
     return recipe

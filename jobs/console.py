@@ -83,7 +83,10 @@ class Console:
 
 @contextmanager
 def engines_log_to(path: Path) -> Iterator[Console]:
-    """A Console on the real stdout and stderr, while everything else that prints goes to the file `path`."""
+    """A Console on the real stdout and stderr, while everything else that prints goes to the file `path`.
+
+    No empty file is left behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
     sys.stdout.flush()
@@ -102,6 +105,8 @@ def engines_log_to(path: Path) -> Iterator[Console]:
             sys.stderr.flush()
             for descriptor, original in saved.items():
                 os.dup2(original, descriptor)
+            if path.stat().st_size == 0:
+                path.unlink()
 
 
 def silence(stream: TextIO) -> None:

@@ -108,10 +108,9 @@ def load_checkpoint(directory: Path, ema: bool = False) -> tuple[V1, CheckpointM
     """
     directory = Path(directory)
     metadata = read_metadata(directory)
-    if ema and not metadata.ema_sha256:
-        raise ModelError(f"{directory}: holds no moving average of its weights ({EMA})")
+    wanted = expected_sha256(metadata, directory, ema)
     weights = directory / (EMA if ema else WEIGHTS)
-    tensors, wanted = read_tensors(weights), metadata.ema_sha256 if ema else metadata.weights_sha256
+    tensors = read_tensors(weights)
     if (found := sha256(weights)) != wanted:
         raise ModelError(f"{weights}: damaged, its sha256 is {found[:12]}… and not {wanted[:12]}…")
     assert metadata.network is not None
@@ -120,13 +119,22 @@ def load_checkpoint(directory: Path, ema: bool = False) -> tuple[V1, CheckpointM
     return model.eval(), metadata
 
 
+def expected_sha256(metadata: CheckpointMetadata, directory: Path | str, ema: bool) -> str:
+    """Of the weights, or of their moving average; ModelError when the checkpoint in `directory` holds none."""
+    if ema and not metadata.ema_sha256:
+        raise ModelError(f"{directory}: holds no moving average of its weights ({EMA})")
+    return metadata.ema_sha256 if ema else metadata.weights_sha256
+
+
 def read_metadata(directory: Path) -> CheckpointMetadata:
     """The metadata alone, checked; ModelError when the directory is no v1 checkpoint."""
     path = Path(directory) / CONFIG
     try:
         stored = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ModelError(f"{directory}: not a checkpoint, {CONFIG} is missing") from error
+        within = next((folder for folder in path.parent.glob(f"*/{CONFIG}")), None)
+        hint = f"; there is one in {within.parent}" if within else ""
+        raise ModelError(f"{directory}: not a checkpoint, {CONFIG} is missing{hint}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from error
     family = stored.get("family") if isinstance(stored, dict) else None

@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from dataprep.buckets import SIDE_MULTIPLE, V1_BUCKETS, BucketSettings
 from dataprep.sample_plan import stage_rows
+from model.config import RELEASED
 from pipelines.settings import SettingsError, nearest, override
 
 # What a stage that starts fresh may be initialised from: checkpoints that `irodori weights convert` made.
-INITIALISATIONS = ("stable-diffusion", "released")
+INITIALISATIONS = ("stable-diffusion", RELEASED)
 PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
 MANY = 2**62
 # The values that each setting may take, ends included; a rate or a length of nothing is an epsilon.
@@ -199,11 +200,14 @@ def stage_recipe(stage: str, model_size: str = "tiny") -> StageRecipe:
 
 
 def configured(recipe: StageRecipe, values: Mapping[str, Any]) -> StageRecipe:
-    """The recipe with settings changed. Raises SettingsError, also for what only STAGE and --model-size decide."""
+    """The recipe with settings changed; who sets `epochs` alone means them, also where the recipe counts `images`.
+
+    Raises SettingsError, also for what only STAGE and --model-size decide.
+    """
     for name in ("stage", "family", "model_size", "parent_stage"):
         if name in values:
             raise SettingsError(f"{name} is no setting: it follows from the stage and the model size of the call")
-    return override(recipe, values)
+    return override(recipe, ({"images": 0} if "epochs" in values else {}) | dict(values))
 
 
 def check_parent_given(recipe: StageRecipe, parent: str | None) -> None:

@@ -84,8 +84,8 @@ def _override(settings: Any, values: Mapping[str, Any], prefix: str) -> Any:
     try:
         return replace(settings, **changed)
     except ValueError as error:
-        keys = " with ".join(prefix + key for key in values) if len(values) < 4 else "these settings"
-        raise SettingsError(f"{keys} cannot be set so: {error}") from error
+        alone = f"{prefix}{next(iter(values))} cannot be set so: " if len(values) == 1 else ""
+        raise SettingsError(f"{alone}{error}") from error
 
 
 def _field(settings: Any, name: str, values: Mapping[str, Any], prefix: str) -> Any:

@@ -52,6 +52,9 @@ WRONG = [
     ([*TRAIN, "--wrkers", "2"], "--workers"),
     (["train", "--zzz"], "--corpus, --dry-run, --from"),
     (["train"], "stage"),
+    (["train", "v1.noisy", "--out", "o"], "--corpus is missing"),
+    (["train", "v1.noisy", "--corpus", "c"], "--out is missing"),
+    (["colorize", "--sketch", "a.png", "b.png"], "again for each of its files"),
     (["evaluate", "--checkpoint"], "--checkpoint"),
     ([*TRAIN, "--workers", "many"], "--workers"),
     ([*TRAIN, "--workers", "0"], "--workers"),
@@ -301,6 +304,12 @@ def test_a_dry_run_of_training_prints_the_recipe_and_writes_nothing(
     document = json.loads(capsys.readouterr().out)
     assert (document["stage"], document["seed"], document["dealt_out"]["workers"]) == ("v1.noisy", 4, 2)
     assert not (desk / "o").exists()
+
+
+def test_a_recipe_is_shown_without_a_corpus_or_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "v1.refine", "--model-size", "base", "--dry-run"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["stage"], document["epochs"], document["reference_drop"]) == ("v1.refine", 2, 0.5)
 
 
 def test_a_dry_run_of_a_build_writes_nothing(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,12 @@ def test_whatever_prints_inside_goes_to_the_file_and_nothing_is_lost(tmp_path: P
         assert noise in log
 
 
+def test_a_log_without_a_word_is_not_left_behind(tmp_path: Path) -> None:
+    with engines_log_to(tmp_path / "logs" / "engine.log"):
+        pass
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
 def test_streams_are_back_after_a_failure(tmp_path: Path) -> None:
     done = run(SCRIPT.replace('console.say("news")', 'raise SystemExit("gone")'), tmp_path)
     assert done.stderr == "gone\n"

@@ -132,6 +132,10 @@ def test_a_released_file_is_inspected_converted_and_exported(
         "sketch encoder": "complete",
         "noise schedule": "complete",
     }
+    (tmp_path / "run").mkdir()
+    Path(out).rename(tmp_path / "run" / "checkpoint")
+    assert run(["weights", "inspect", str(tmp_path / "run")]) == 0  # the output of a training holds its checkpoint so
+    assert "v1, irodori layout" in capsys.readouterr().out
 
 
 def test_what_is_missing_and_unknown_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

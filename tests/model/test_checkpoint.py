@@ -66,6 +66,11 @@ def test_a_folder_without_metadata_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+def test_the_folder_of_a_run_names_the_checkpoint_in_it(saved: Path) -> None:
+    with pytest.raises(ModelError, match=f"there is one in {saved}"):
+        load_checkpoint(saved.parent)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"family": "v1"}', '{"family": "v1", "network": {"depth": 3}}'])
 def test_metadata_that_make_no_sense_are_refused(saved: Path, text: str) -> None:
     (saved / CONFIG).write_text(text)

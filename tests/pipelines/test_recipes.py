@@ -92,6 +92,13 @@ def test_a_flip_without_reference_noise_is_refused(stage: str) -> None:
     assert configured(stage_recipe(stage), {"flip_above": "0.9", "noisy_reference": "true"}).flip_above == 0.9
 
 
+def test_epochs_that_are_asked_for_count_also_where_the_recipe_counts_images() -> None:
+    tiny = stage_recipe("v1.drop-0.5")
+    assert tiny.images
+    assert with_length(configured(tiny, {"epochs": "5"}), [80]).images == 400
+    assert with_length(configured(tiny, {"epochs": "5", "images": "64"}), [80]).images == 64
+
+
 def test_a_length_in_images_is_rounded_up_to_whole_batches() -> None:
     assert with_length(replace(stage_recipe("v1.noisy"), images=33, batch_size=16), [1000]).images == 48
 
