@@ -161,7 +161,7 @@ def _scored(plan: EvaluatePlan, common: dict[str, Any]) -> dict[str, Any]:
 def same_evaluation(plan: EvaluatePlan, document: dict[str, Any]) -> bool:
     """Whether a saved document scores these weights on as many pairs with the same sampling."""
     wanted = {
-        "checkpoint_weights": plan.metadata.weights_sha256,
+        "checkpoint_weights": plan.weights_sha256,
         "corpus_digest": plan.digest,
         "samples": len(plan.pairs),
         "sampling": json.loads(json.dumps(asdict(plan.sampling))),

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from dataprep.errors import DataError
 from dataprep.pictures import Picture, decode, decode_at_least, measure
-from dataprep.resize import resize_color
+from dataprep.resize import fitted_size, resize_color
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 WHITE = 255
+REFERENCE_SIDE = 1536  # px: the longest side of a reference that a pipeline is handed
 # The 256 levels of a picture as the model sees them: a table look-up, since arithmetic on whole pictures is slower and
 # holds up the other threads.
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
@@ -204,6 +205,14 @@ def evaluation_sample(row: Mapping[str, Any], settings: SampleSettings, style: s
 def model_reference(rgb: Bytes, settings: SampleSettings, extent: tuple[float, float] | None = None) -> Floats:
     """The whole picture squashed to the reference square: no crop, no flip, nothing lost (thesis 3.2)."""
     return model_image(resize_color(rgb, settings.reference_size, settings.reference_size, extent))
+
+
+def reference_picture(rgb: Bytes) -> Floats:
+    """The whole picture, float32 (3, h, w), for a pipeline: its image encoder squashes it as `model_reference` does, and
+    attention injection or padding see more of it. No side is longer than REFERENCE_SIDE."""
+    if max(rgb.shape[:2]) > REFERENCE_SIDE:
+        rgb = resize_color(rgb, *fitted_size((rgb.shape[1], rgb.shape[0]), REFERENCE_SIDE, REFERENCE_SIDE, "contain"))
+    return model_image(rgb)
 
 
 def _sample(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Tokens = Literal["local", "cls", "proj"]
+RELEASED = "released"  # the stage of a checkpoint whose weights the published code trained
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Classifier-free guidance on reference and sketch, and what a prediction says about the clean latents.
+"""Classifier-free guidance on reference and sketch.
 
 Formulas only; `sampling.py` decides which branches run. Thesis section 3.3; the mean of two guidances is the released
 code's dual guidance. The prediction of a branch is named c (both conditions), u_r (no reference), u_s (no sketch).
@@ -6,7 +6,7 @@ code's dual guidance. The prediction of a branch is named c (both conditions), u
 
 import torch
 
-from model.noise import TIMESTEPS, PredictionType
+from model.noise import TIMESTEPS
 from model.settings import SamplingSettings
 
 
@@ -52,20 +52,3 @@ def reference_acts(timestep: float, settings: SamplingSettings) -> bool:
     """Whether the reference acts at this timestep: inside guidance_window, outside no_guidance_window."""
     without = settings.no_guidance_window
     return in_window(timestep, settings.guidance_window) and not (without and in_window(timestep, without))
-
-
-def input_scale(sigma: torch.Tensor) -> torch.Tensor:
-    """1 / sqrt(sigma^2 + 1): from x + sigma noise to the variance-preserving input of the network."""
-    return (sigma**2 + 1).rsqrt()
-
-
-def denoised_from(
-    prediction: torch.Tensor, noised: torch.Tensor, sigma: torch.Tensor, prediction_type: PredictionType
-) -> torch.Tensor:
-    """The clean latents that a prediction for noised = x + sigma noise (B, ...) implies; sigma (B,)."""
-    sigma = sigma.view(-1, *[1] * (noised.ndim - 1))
-    if prediction_type == "eps":
-        return noised - sigma * prediction
-    if prediction_type == "v":
-        return noised / (sigma**2 + 1) - prediction * sigma * input_scale(sigma)
-    raise ValueError(f"prediction_type is {prediction_type!r}, not one of eps, v")

@@ -1,12 +1,13 @@
 """The reference encoder: a CLIP vision transformer whose local tokens carry the colours of a reference picture.
 
-The picture is squashed to the encoder's square (aspect ratio is not kept), as the papers do. "tiny" ships with the
-repository; "ViT-H-14" is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
+The picture is squashed to the encoder's square (aspect ratio is not kept), as the papers do; how its pixels are averaged
+moves the tokens, so weights are used behind the squash that they were trained behind. "tiny" ships with the repository;
+"ViT-H-14" is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
 
 Shapes: B batch, h w picture of any size, N local tokens, D output width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,14 +21,35 @@ from model.errors import ModelError
 from model.weights import ASSETS, load_strictly, read_tensors
 
 Tokens = Literal["local", "cls", "full"]
+Squash = Callable[[torch.Tensor, int], torch.Tensor]
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def squash(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Images (B, 3, h, w) to (B, 3, side, side): bicubic, antialiased where they shrink, corners aligned."""
+    """Images (B, 3, h, w) in [-1, 1] to (B, 3, side, side), as training samples are: each side's area averages where it
+    shrinks, then bicubic where it grows (`dataprep.resize.resize_color`, in float)."""
+    height, width = images.shape[-2:]
+    if height > side:
+        images = _area_weights(height, side).to(images) @ images
+    if width > side:
+        images = images @ _area_weights(width, side).T.to(images)
+    if min(height, width) < side:
+        images = F.interpolate(images, size=(side, side), mode="bicubic", align_corners=False).clamp(-1, 1)
+    return images
+
+
+def released_squash(images: torch.Tensor, side: int) -> torch.Tensor:
+    """The same in the published code: bicubic, antialiased where images shrink, corners aligned."""
     return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=True, antialias=True)
+
+
+def _area_weights(before: int, after: int) -> torch.Tensor:
+    """The share (after, before) that each old pixel has of each new one, float64; each row sums to 1."""
+    edges = torch.arange(after + 1, dtype=torch.float64)[:, None] * (before / after)
+    pixels = torch.arange(before)
+    return (edges[1:].minimum(pixels + 1) - edges[:-1].maximum(pixels)).clamp(min=0) * (after / before)
 
 
 def widen(images: torch.Tensor, factor: float) -> torch.Tensor:
@@ -41,7 +63,10 @@ def widen(images: torch.Tensor, factor: float) -> torch.Tensor:
 
 
 class ReferenceEncoder(nn.Module):
-    """CLIP image tower whose tokens all go through the final norm and the projection."""
+    """CLIP image tower whose tokens all go through the final norm and the projection.
+
+    squash: how pictures come to its square; `released_squash` for weights that the published code trained.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -49,6 +74,7 @@ class ReferenceEncoder(nn.Module):
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.squash: Squash = squash
         self.vit = VisionTransformer(
             image_size=config.image_size,
             patch_size=config.patch_size,
@@ -77,7 +103,7 @@ class ReferenceEncoder(nn.Module):
         Images of different sizes come as a sequence of B tensors (3, h, w).
         """
         batches = [images] if isinstance(images, torch.Tensor) else [image[None] for image in images]
-        squashed = torch.cat([squash(batch, self.config.image_size) for batch in batches])
+        squashed = torch.cat([self.squash(batch, self.config.image_size) for batch in batches])
         pixels = ((squashed + 1) / 2 - self.mean) / self.std
         cls, local = self.vit(pixels.to(self.dtype))
         if tokens == "cls":

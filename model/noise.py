@@ -97,18 +97,3 @@ def min_snr_weights(timesteps: torch.Tensor, gamma: float, prediction_type: Pred
     abar = alphas_cumprod(timesteps.device)[timesteps]
     snr = abar / (1 - abar)
     return (snr.clamp(max=gamma) / (snr + (prediction_type == "v"))).float()
-
-
-def sigmas(device: torch.device | None = None) -> torch.Tensor:
-    """sigma_t = sqrt((1 - abar_t) / abar_t) for t = 0..999, float64 (T,)."""
-    abar = alphas_cumprod(device)
-    return ((1 - abar) / abar).sqrt()
-
-
-def timestep_of_sigma(sigma: torch.Tensor) -> torch.Tensor:
-    """The fractional timestep (B,) of sigma (B,): linear interpolation in log sigma, held at both ends."""
-    table = sigmas(sigma.device).log()
-    log_sigma = sigma.double().log()
-    low = (torch.searchsorted(table, log_sigma, right=True) - 1).clamp(0, TIMESTEPS - 2)
-    share = ((log_sigma - table[low]) / (table[low + 1] - table[low])).clamp(0, 1)
-    return (low + share).to(sigma.dtype)

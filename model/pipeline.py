@@ -18,8 +18,9 @@ from torch import nn
 
 from model.checkpoint import CheckpointMetadata, load_checkpoint
 from model.codec import ImageCodec, load_codec
+from model.config import RELEASED
 from model.errors import ModelError
-from model.image_encoder import ReferenceEncoder, Tokens, load_image_encoder, widen
+from model.image_encoder import ReferenceEncoder, Tokens, load_image_encoder, released_squash, squash, widen
 from model.injection import InjectionConditions, injection_conditions
 from model.memory import PRECISIONS, Offload, Precision
 from model.sampling import Conditions, sample
@@ -57,6 +58,7 @@ class ColorizationPipeline:
                 f"the codec {metadata.codec!r} scales by {codec.scaling_factor}: it is another codec"
             )
         self.model, self.codec, self.image_encoder, self.metadata = model, codec, image_encoder, metadata
+        image_encoder.squash = released_squash if metadata.stage == RELEASED else squash
         self.device = next(model.parameters()).device
         self.offload: Offload | None = None
 
@@ -130,7 +132,7 @@ class ColorizationPipeline:
     def __call__(
         self,
         sketches: torch.Tensor,
-        references: torch.Tensor | None,
+        references: torch.Tensor | Sequence[torch.Tensor] | None,
         seeds: Sequence[int],
         steps: int | None = None,
         guidance_scale: float | None = None,
@@ -138,8 +140,8 @@ class ColorizationPipeline:
     ) -> torch.Tensor:
         """Pictures (B, 3, H, W) in [-1, 1], the nth sketch after the nth reference with the nth seed.
 
-        sketches (B, 3, H, W), background -1 and lines +1; references (B, 3, h, w) in [-1, 1], or None for none; one
-        seed for each. steps and guidance_scale override the settings. Raises ModelError for counts or shapes that do
+        sketches (B, 3, H, W), background -1 and lines +1; references (B, 3, h, w) in [-1, 1], a sequence of (3, h, w)
+        where their sizes differ, or None for none; one seed for each. steps and guidance_scale override the settings. Raises ModelError for counts or shapes that do
         not fit.
         """
         settings = settings or SamplingSettings()

@@ -5,8 +5,7 @@ The released files number the UNet as Stable Diffusion does: input_blocks 0..11,
 the frozen autoencoder and 12 constants of the noise schedule, which are made again here.
 """
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 import torch
 
@@ -14,10 +13,8 @@ from model.config import V1Config
 from model.errors import ModelError
 from model.noise import alphas_cumprod, betas
 from model.v1 import V1
-from model.weights import check_keys, load_strictly
 
 UNET_PREFIX, SKETCH_PREFIX = "model.diffusion_model.", "control_encoder."
-_ASIDE_PREFIXES = ("first_stage_model.", "cond_stage_model.", "model_ema.")
 
 _UNET_STEMS = {
     "time_embedding.linear_1": "time_embed.0",
@@ -100,17 +97,6 @@ def to_published(model: V1) -> dict[str, torch.Tensor]:
     """The state dict of the model under the official keys."""
     table = published_names(model.state_dict(), model.config)
     return {table[name]: tensor for name, tensor in model.state_dict().items()}
-
-
-def from_published(tensors: Mapping[str, torch.Tensor], model: V1, source: Path | str = "weights") -> None:
-    """Load tensors under official keys into the model; ModelError lists every key that does not match.
-
-    Schedule buffers (names without a dot) and the bundled frozen networks are left aside.
-    """
-    table = published_names(model.state_dict(), model.config)
-    ours = {key: tensor for key, tensor in tensors.items() if "." in key and not key.startswith(_ASIDE_PREFIXES)}
-    check_keys(table.values(), ours, source)
-    load_strictly(model, {name: ours[key] for name, key in table.items()}, source)
 
 
 def schedule_buffers() -> dict[str, torch.Tensor]:

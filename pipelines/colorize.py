@@ -17,8 +17,7 @@ from dataprep.errors import DataError
 from dataprep.layers import keep_lines, layers
 from dataprep.line_art import LineArt, LineArtSettings, read_line_art
 from dataprep.pictures import MAX_PIXELS, decode, encode_png
-from dataprep.resize import fitted_size, resize_color
-from dataprep.sample import SampleSettings, from_model_image, model_image, model_reference, model_sketch, resize_sketch
+from dataprep.sample import from_model_image, model_sketch, reference_picture, resize_sketch
 from dataprep.storage import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata
 from pipelines.addresses import absolute
@@ -33,7 +32,6 @@ from pipelines.versions import code_version
 
 BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
 CPU_MEMORY = "can't allocate memory"  # how torch's allocator says it, in a plain RuntimeError
-REFERENCE_SIDE = 1536  # px: the longest side of a reference that is not squashed here
 
 
 @dataclass(frozen=True)
@@ -197,18 +195,8 @@ class Colorist:
 
     def _reference(self, address: str) -> _Reference:
         data = read_bytes(address)
-        return _Reference(Source(absolute(address), sha256_of(data)), self._reference_picture(decode(data).rgb))
-
-    def _reference_picture(self, rgb: np.ndarray) -> torch.Tensor:
-        """Squashed as in training, unless more than the reference encoder will look at it."""
-        sampling = self.settings.sampling
-        if sampling.injection is None and sampling.reference_padding == 1:
-            square = self.pipeline.image_encoder.config.image_size
-            return torch.from_numpy(model_reference(rgb, SampleSettings(reference_size=square)))
-        if max(rgb.shape[:2]) > REFERENCE_SIDE:
-            size = (rgb.shape[1], rgb.shape[0])
-            rgb = resize_color(rgb, *fitted_size(size, REFERENCE_SIDE, REFERENCE_SIDE, "contain"))
-        return torch.from_numpy(model_image(rgb))
+        picture = torch.from_numpy(reference_picture(decode(data).rgb))
+        return _Reference(Source(absolute(address), sha256_of(data)), picture)
 
     def _provenance(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> Provenance:
         height, width = sketch.fitted.shape[-2:]

@@ -41,7 +41,7 @@ from pipelines.weight_places import check_new_checkpoint, check_new_file
 from pipelines.weight_sources import conformed
 from pipelines.weights import combined_sha256, weights_name
 
-STAGES = {"stable-diffusion-2": "stable-diffusion", "v1": "released"}
+STAGES = {"stable-diffusion-2": "stable-diffusion", "v1": RELEASED}
 _TRAINED_AT = {"tiny": 128}  # pixels a side; the published size 512, as the released files
 _PREDICTION = {"eps": "epsilon", "v": "v"}  # as ModelSpec names them
 _SAME_SCHEDULE = 1e-4  # of a cumulative alpha, which files in half precision may be off

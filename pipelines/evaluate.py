@@ -27,7 +27,7 @@ from eval.features import load_efficientnet_lite0
 from eval.frechet import FrechetStatistics
 from eval.known_answer import summarize
 from eval.protocols import Pair, deformed_reference, known_answer, random_reference, self_reference, to_parquet
-from model.checkpoint import CheckpointMetadata, read_metadata
+from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.settings import SamplingSettings
 from pipelines import lineage
 from pipelines.addresses import absolute
@@ -48,7 +48,7 @@ KNOWN_ANSWER_PAIRS = 200
 class EvaluatePlan:
     """An evaluation that is ready to start.
 
-    keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
+    ema: with the moving average of the weights. keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
     their intervals can be had.
     """
 
@@ -65,6 +65,12 @@ class EvaluatePlan:
     seed: int
     without_reference: bool = False
     keep_features: bool = False
+    ema: bool = False
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the weights that are scored."""
+        return expected_sha256(self.metadata, self.checkpoint, self.ema)
 
 
 @dataclass
@@ -85,16 +91,18 @@ def plan_evaluation(
     sampling: SamplingSettings,
     limit: int | None = None,
     seed: int = 0,
+    ema: bool = False,
 ) -> EvaluatePlan:
     """Resolve and check an evaluation before anything starts; the pairing is decided here.
 
-    Raises SettingsError for an unknown protocol, DataError, ModelError or EvalError for what is missing.
+    ema: with the moving average of the checkpoint's weights. Raises SettingsError for an unknown protocol, DataError, ModelError or EvalError for what is missing.
     """
     check_protocol(protocol)
     corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
     checkpoint = checkpoint_uri(absolute(checkpoint))
     metadata = read_metadata(fetch_checkpoint(checkpoint))
+    expected_sha256(metadata, checkpoint, ema)
     snapshot = open_snapshot(corpus)
     columns = ("color", *sorted(column for column in snapshot.document["operators"] if column.startswith("sketch_")))
     reader = CorpusReader(corpus, "validation", (), snapshot.number)
@@ -104,7 +112,18 @@ def plan_evaluation(
         )
     pairs = tuple(_pairs(protocol, reader, seed, limit))
     return EvaluatePlan(
-        protocol, checkpoint, metadata, corpus, snapshot.number, snapshot.digest, columns, out, pairs, sampling, seed
+        protocol,
+        checkpoint,
+        metadata,
+        corpus,
+        snapshot.number,
+        snapshot.digest,
+        columns,
+        out,
+        pairs,
+        sampling,
+        seed,
+        ema=ema,
     )
 
 
@@ -117,7 +136,7 @@ def evaluate(
     address: str | None = None,
 ) -> dict[str, Any]:
     """Run `plan`; returns the document that is also written as scores.json."""
-    params = {"protocol": plan.protocol, "pairs": len(plan.pairs), **asdict(plan.sampling)}
+    params = {"protocol": plan.protocol, "pairs": len(plan.pairs), "ema": plan.ema, **asdict(plan.sampling)}
     with (
         ray_session(log_file, address=address),
         lineage.run("evaluation", plan.protocol, plan.out, tracking_uri, params) as run,
@@ -167,6 +186,7 @@ def _run_pairs(plan: EvaluatePlan, progress: ProgressSink) -> list[dict[str, Any
         sampling=plan.sampling,
         threads=threads,
         without_reference=plan.without_reference,
+        ema=plan.ema,
     )
     actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(PairScorer)
     pool = ray.util.ActorPool([actor.remote(job) for _ in range(count)])
@@ -247,7 +267,8 @@ def _document(plan: EvaluatePlan, scores: Scores) -> dict[str, Any]:
         "samples": len(plan.pairs),
         "feature_network": scores.feature_network,
         "checkpoint": plan.checkpoint,
-        "checkpoint_weights": plan.metadata.weights_sha256,
+        "checkpoint_weights": plan.weights_sha256,
+        "ema": plan.ema,
         "stage": plan.metadata.stage,
         "corpus": plan.corpus,
         "snapshot": plan.snapshot,

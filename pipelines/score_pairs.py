@@ -23,7 +23,7 @@ from dataprep.sample import (
     cover_size,
     evaluation_sample,
     from_model_image,
-    model_reference,
+    reference_picture,
 )
 from eval.entanglement import layout_leak
 from eval.features import FeatureNetwork, load_efficientnet_lite0
@@ -47,15 +47,15 @@ class ScoreJob:
     sampling: SamplingSettings
     threads: int
     without_reference: bool = False
+    ema: bool = False
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One pair as the model and the metrics take it; pictures uint8, reference as it is shown and replayed."""
+    """One pair as the model (sketch, reference) and the metrics take it; pictures uint8."""
 
     sketch: np.ndarray
     reference_rgb: np.ndarray
-    reference: np.ndarray
     truth: np.ndarray
     original: np.ndarray
     other_truth: np.ndarray | None = None
@@ -72,13 +72,12 @@ class PairScorer:
     def __init__(self, job: ScoreJob) -> None:
         torch.set_num_threads(job.threads)
         self.job = job
-        self.pipeline = open_pipeline(fetch_checkpoint(job.checkpoint), _device())
+        self.pipeline = open_pipeline(fetch_checkpoint(job.checkpoint), _device(), ema=job.ema)
         metadata = self.pipeline.metadata
         self.settings = SampleSettings(
             width=metadata.width,
             height=metadata.height,
             styles=tuple(column.removeprefix("sketch_") for column in job.columns if column.startswith("sketch_")),
-            reference_size=self.pipeline.image_encoder.config.image_size,
         )
         self.reader = CorpusReader(job.corpus, "validation", job.columns, job.snapshot)
         self.index = {row_id: i for i, row_id in enumerate(self.reader.ids)}
@@ -92,7 +91,7 @@ class PairScorer:
         """Colour `pairs` in one batch and measure each; pictures are kept where `shown`."""
         prepared = [self._prepare(pair) for pair in pairs]
         sketches = torch.from_numpy(np.stack([item.sketch for item in prepared]))
-        references = torch.from_numpy(np.stack([item.reference for item in prepared]))
+        references = [torch.from_numpy(reference_picture(item.reference_rgb)) for item in prepared]
         made = self.pipeline(
             sketches,
             None if self.job.without_reference else references,
@@ -142,7 +141,6 @@ class PairScorer:
         return Prepared(
             sketch=sample.sketch,
             reference_rgb=reference_rgb,
-            reference=model_reference(reference_rgb, self.settings),
             original=original,
             **known,
         )

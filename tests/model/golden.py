@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import nn
 
 from model.config import V1Config
-from model.published_keys import from_published, to_published
+from model.published_keys import published_names, to_published
 from model.v1 import V1
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -92,7 +92,8 @@ def rule_model() -> tuple[V1, dict[str, torch.Tensor]]:
         )
     )
     weights = {key: rule_weight(key, tensor.shape) for key, tensor in to_published(model).items()}
-    from_published(weights, model)
+    names = published_names(model.state_dict(), model.config)
+    model.load_state_dict({name: weights[key] for name, key in names.items()})
     return model.eval(), weights
 
 

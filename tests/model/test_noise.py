@@ -15,8 +15,6 @@ from model.noise import (
     noisy_reference,
     offset_noise,
     prediction_target,
-    sigmas,
-    timestep_of_sigma,
 )
 from tests.model.golden import golden
 
@@ -132,9 +130,3 @@ def test_min_snr_weights_mean_the_same_for_eps_and_v() -> None:
     of_picture = snr.clamp(max=gamma) * (guess - latents).square().flatten(1).mean(1)
     torch.testing.assert_close(of_eps, of_picture, rtol=1e-5, atol=0)
     torch.testing.assert_close(of_v, of_picture, rtol=1e-5, atol=0)
-
-
-def test_timestep_of_sigma_inverts_the_table_and_is_held_at_both_ends() -> None:
-    every = torch.arange(TIMESTEPS)
-    torch.testing.assert_close(timestep_of_sigma(sigmas()).float(), every.float(), rtol=0, atol=1e-3)
-    assert timestep_of_sigma(torch.tensor([1e-6, 1e6])).tolist() == [0.0, 999.0]

@@ -8,7 +8,7 @@ import torch
 
 from model.config import V1_SIZES
 from model.errors import ModelError
-from model.published_keys import from_published, published_names, schedule_buffers, to_published
+from model.published_keys import published_names, schedule_buffers, to_published
 from model.v1 import V1
 from tests.model.golden import oracle, published_entries
 
@@ -35,31 +35,6 @@ def test_names_of_stable_diffusion_numbering() -> None:
     assert table["unet.up_blocks.0.upsamplers.0.conv.bias"] == unet + "output_blocks.2.1.conv.bias"
     assert table["unet.up_blocks.1.upsamplers.0.conv.bias"] == unet + "output_blocks.5.2.conv.bias"
     assert table["sketch_encoder.block_hints.3.bias"] == sketch + "zero_blocks.3.0.bias"
-
-
-def test_a_released_file_comes_back_unchanged_and_its_bundled_parts_are_left_aside(
-    ruled: tuple[V1, dict[str, torch.Tensor]],
-) -> None:
-    model = V1(ruled[0].config)
-    bundled = {"betas": torch.zeros(1000), "first_stage_model.encoder.conv_in.bias": torch.zeros(1)}
-    from_published({**ruled[1], **bundled}, model)
-    for key, tensor in to_published(model).items():
-        assert torch.equal(tensor, ruled[1][key])
-
-
-def test_every_key_that_does_not_match_is_named(ruled: tuple[V1, dict[str, torch.Tensor]]) -> None:
-    keys = sorted(ruled[1])
-    tensors = {key: ruled[1][key] for key in keys[2:]} | {"control_encoder.extra": torch.zeros(1)}
-    with pytest.raises(ModelError) as caught:
-        from_published(tensors, V1(ruled[0].config), "file.safetensors")
-    for expected in ("file.safetensors", keys[0], keys[1], "control_encoder.extra"):
-        assert expected in str(caught.value)
-
-
-def test_a_wrong_shape_is_named(ruled: tuple[V1, dict[str, torch.Tensor]]) -> None:
-    key = "model.diffusion_model.out.2.bias"
-    with pytest.raises(ModelError, match=r"conv_out.bias \[5\] instead of \[4\]"):
-        from_published({**ruled[1], key: torch.zeros(5)}, V1(ruled[0].config))
 
 
 def test_the_schedule_buffers_are_the_released_ones() -> None:
