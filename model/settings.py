@@ -37,8 +37,9 @@ class Sampler:
     """A diffusers scheduler by the name of its class, with its options, and what it can be told.
 
     spacings: of its timesteps, the first is its own; none where they are fixed. sigma_schedules: noise levels other
-    than the timesteps' ("uniform"); sigma_schedule: its own. stochastic: adds noise as it goes. eta: how much can be
-    told. least_steps: with fewer it does not reach the picture.
+    than the timesteps' ("uniform"); sigma_schedule: its own. spaced_levels: a spacing moves both ends of those others
+    too; else they run over the whole schedule and a spacing would change nothing. stochastic: adds noise as it goes.
+    eta: how much can be told. least_steps: with fewer it does not reach the picture.
     """
 
     scheduler: str
@@ -46,6 +47,7 @@ class Sampler:
     spacings: tuple[Spacing, ...] = SPACINGS
     sigma_schedules: tuple[SigmaSchedule, ...] = SIGMA_SCHEDULES
     sigma_schedule: SigmaSchedule = "uniform"
+    spaced_levels: bool = False
     stochastic: bool = False
     eta: bool = False
     least_steps: int = 1
@@ -78,16 +80,16 @@ SAMPLERS: Mapping[str, Sampler] = types.MappingProxyType(
         "dpmpp_2s": _singlestep(),
         "dpmpp_2s_sde": _singlestep(sde=True),
         "dpmpp_3s": _singlestep(3),
-        "dpm2": Sampler("KDPM2DiscreteScheduler"),
-        "dpm2_a": Sampler("KDPM2AncestralDiscreteScheduler", stochastic=True),
+        "dpm2": Sampler("KDPM2DiscreteScheduler", spaced_levels=True),
+        "dpm2_a": Sampler("KDPM2AncestralDiscreteScheduler", spaced_levels=True, stochastic=True),
         "ddim": Sampler("DDIMScheduler", {"clip_sample": False}, eta=True, **_EVEN),
         "ddpm": Sampler("DDPMScheduler", {"clip_sample": False}, stochastic=True, **_PLAIN),
         "pndm": Sampler("PNDMScheduler", {"skip_prk_steps": True}, least_steps=2, **_EVEN),
         "pndm_rk": Sampler("PNDMScheduler", {}, least_steps=4, **_EVEN),
-        "lms": Sampler("LMSDiscreteScheduler"),
-        "euler": Sampler("EulerDiscreteScheduler"),
+        "lms": Sampler("LMSDiscreteScheduler", spaced_levels=True),
+        "euler": Sampler("EulerDiscreteScheduler", spaced_levels=True),
         "euler_a": Sampler("EulerAncestralDiscreteScheduler", stochastic=True, **_PLAIN),
-        "heun": Sampler("HeunDiscreteScheduler"),
+        "heun": Sampler("HeunDiscreteScheduler", spaced_levels=True),
         "unipc": Sampler("UniPCMultistepScheduler"),
         "deis": Sampler("DEISMultistepScheduler", least_steps=2),
         "sa_solver": Sampler(
@@ -238,6 +240,9 @@ class SamplingSettings:
                 raise ValueError(
                     f"{self.sampler} has no {name} {value!r}; it has: {', '.join(known) or 'only its own'}"
                 )
+        levels = self.sigma_schedule or sampler.sigma_schedule
+        if self.spacing is not None and levels != "uniform" and not sampler.spaced_levels:
+            raise ValueError(f"{self.sampler} has no spacing under {levels} noise levels; give sigma_schedule=uniform")
         if self.eta and not sampler.eta:
             able = ", ".join(name for name, other in SAMPLERS.items() if other.eta)
             raise ValueError(f"{self.sampler} takes no eta; these do: {able}")

@@ -169,6 +169,44 @@ def test_a_schedule_that_is_asked_for_takes_the_place_of_the_samplers_own() -> N
     assert build_scheduler("heun", "eps", sigma_schedule="exponential").config["use_exponential_sigmas"]
 
 
+def refusal(**settings: Any) -> str:
+    """What is said against these settings, "" where they are taken."""
+    try:
+        SamplingSettings(**settings)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def levels(name: str, spacing: Spacing | None, schedule: SigmaSchedule) -> tuple[tuple[float, ...], ...]:
+    """Timesteps and noise levels of 20 steps."""
+    scheduler = build_scheduler(name, "eps", spacing=spacing, sigma_schedule=schedule)
+    timesteps = timesteps_of(scheduler, 20)
+    return tuple(timesteps), tuple(float(sigma) for sigma in getattr(scheduler, "sigmas", ()))
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        pytest.param(name, schedule, marks=pytest.mark.slow if name in COSTLY else ())
+        for name, sampler in SAMPLERS.items()
+        for schedule in (*sampler.sigma_schedules, "uniform")
+        if sampler.spacings
+    ],
+)
+def test_a_spacing_is_taken_where_it_changes_the_levels_and_refused_where_it_does_not(
+    name: str, schedule: SigmaSchedule
+) -> None:
+    spacings = SAMPLERS[name].spacings
+    found = {levels(name, spacing, schedule) for spacing in spacings}
+    said = {refusal(sampler=name, spacing=spacing, sigma_schedule=schedule) for spacing in spacings}
+    if said == {""}:
+        assert len(found) == len(spacings)
+    else:
+        assert said == {f"{name} has no spacing under {schedule} noise levels; give sigma_schedule=uniform"}
+        assert found == {levels(name, None, schedule)}
+
+
 def test_names_of_the_released_interface_mean_our_samplers() -> None:
     for label, (name, schedule) in RELEASED_SAMPLERS.items():
         settings = SamplingSettings(sampler=label)
@@ -178,7 +216,8 @@ def test_names_of_the_released_interface_mean_our_samplers() -> None:
     with pytest.raises(ValueError, match=r"'DPM adaptive'; it chooses its own number of steps.*dpmpp_3s"):
         SamplingSettings(sampler="DPM adaptive")
     for spacing, schedule in RELEASED_SCHEDULES.values():
-        assert SamplingSettings(sampler="DPM++ 2M", spacing=spacing, sigma_schedule=schedule).sampler == "dpmpp_2m"
+        for label in RELEASED_SAMPLERS if schedule is None else ("DPM++ 2M", "LMS", "Heun"):
+            SamplingSettings(sampler=label, spacing=spacing, sigma_schedule=schedule)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +226,7 @@ def test_names_of_the_released_interface_mean_our_samplers() -> None:
         ({"sampler": "dpm"}, "no sampler 'dpm'; known: dpmpp_2m_karras"),
         ({"sampler": "ddim", "spacing": "linspace"}, "ddim has no spacing 'linspace'; it has: leading, trailing"),
         ({"sampler": "lcm", "spacing": "leading"}, "lcm has no spacing 'leading'; it has: only its own"),
+        ({"spacing": "trailing"}, "dpmpp_2m_karras has no spacing under karras noise levels; give sigma_schedule=uni"),
         ({"sampler": "euler_a", "sigma_schedule": "karras"}, "euler_a has no sigma_schedule 'karras'; it has: uniform"),
         ({"sampler": "euler", "eta": 0.5}, "euler takes no eta; these do: ddim"),
         ({"sampler": "pndm_rk", "steps": 3}, "steps=3 is not within 4..500 of pndm_rk"),
