@@ -208,8 +208,10 @@ def model_reference(rgb: Bytes, settings: SampleSettings, extent: tuple[float, f
 
 
 def reference_picture(rgb: Bytes) -> Floats:
-    """The whole picture, float32 (3, h, w), for a pipeline: its image encoder squashes it as `model_reference` does, and
-    attention injection or padding see more of it. No side is longer than REFERENCE_SIDE."""
+    """The whole picture as a pipeline takes it, float32 (3, h, w), no side longer than REFERENCE_SIDE.
+
+    Its image encoder squashes it as `model_reference` does; padding and attention injection need more than the square.
+    """
     if max(rgb.shape[:2]) > REFERENCE_SIDE:
         rgb = resize_color(rgb, *fitted_size((rgb.shape[1], rgb.shape[0]), REFERENCE_SIDE, REFERENCE_SIDE, "contain"))
     return model_image(rgb)

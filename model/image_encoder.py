@@ -1,8 +1,8 @@
 """The reference encoder: a CLIP vision transformer whose local tokens carry the colours of a reference picture.
 
-The picture is squashed to the encoder's square (aspect ratio is not kept), as the papers do; how its pixels are averaged
-moves the tokens, so weights are used behind the squash that they were trained behind. "tiny" ships with the repository;
-"ViT-H-14" is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
+The picture is squashed to the encoder's square (aspect ratio is not kept), as the papers do. Tokens depend on how it is
+resampled, so weights are used behind the squash they were trained behind. "tiny" ships with the repository; "ViT-H-14"
+is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
 
 Shapes: B batch, h w picture of any size, N local tokens, D output width.
 """
@@ -28,8 +28,10 @@ _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def squash(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Images (B, 3, h, w) in [-1, 1] to (B, 3, side, side), as training samples are: each side's area averages where it
-    shrinks, then bicubic where it grows (`dataprep.resize.resize_color`, in float)."""
+    """Images (B, 3, h, w) in [-1, 1] to (B, 3, side, side) as training squashes them (`dataprep.resize`), in float.
+
+    Each side is averaged over areas where it shrinks, and then bicubic where it grows.
+    """
     height, width = images.shape[-2:]
     if height > side:
         images = _area_weights(height, side).to(images) @ images
@@ -41,7 +43,7 @@ def squash(images: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def released_squash(images: torch.Tensor, side: int) -> torch.Tensor:
-    """The same in the published code: bicubic, antialiased where images shrink, corners aligned."""
+    """As the published code does: bicubic, antialiased where images shrink, corners aligned."""
     return F.interpolate(images, size=(side, side), mode="bicubic", align_corners=True, antialias=True)
 
 

@@ -141,8 +141,8 @@ class ColorizationPipeline:
         """Pictures (B, 3, H, W) in [-1, 1], the nth sketch after the nth reference with the nth seed.
 
         sketches (B, 3, H, W), background -1 and lines +1; references (B, 3, h, w) in [-1, 1], a sequence of (3, h, w)
-        where their sizes differ, or None for none; one seed for each. steps and guidance_scale override the settings. Raises ModelError for counts or shapes that do
-        not fit.
+        where their sizes differ, or None for none; one seed for each. steps and guidance_scale override the settings.
+        Raises ModelError for counts or shapes that do not fit.
         """
         settings = settings or SamplingSettings()
         settings = replace(

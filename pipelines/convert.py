@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from dataprep.storage import is_s3, upload_directory
 from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.codec import load_codec
-from model.config import CODECS, V1_SIZES, V1Config
+from model.config import CODECS, RELEASED, V1_SIZES, V1Config
 from model.errors import ModelError
 from model.noise import PredictionType
 from model.published_keys import schedule_buffers, to_published

@@ -48,8 +48,8 @@ KNOWN_ANSWER_PAIRS = 200
 class EvaluatePlan:
     """An evaluation that is ready to start.
 
-    ema: with the moving average of the weights. keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
-    their intervals can be had.
+    keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
+    their intervals can be had. ema: the moving average of the checkpoint's weights is scored.
     """
 
     protocol: str
@@ -95,7 +95,8 @@ def plan_evaluation(
 ) -> EvaluatePlan:
     """Resolve and check an evaluation before anything starts; the pairing is decided here.
 
-    ema: with the moving average of the checkpoint's weights. Raises SettingsError for an unknown protocol, DataError, ModelError or EvalError for what is missing.
+    ema: score the moving average of the checkpoint's weights. Raises SettingsError for an unknown protocol, DataError,
+    ModelError or EvalError for what is missing.
     """
     check_protocol(protocol)
     corpus, out = absolute(corpus), absolute(out)

@@ -3,6 +3,8 @@
 import copy
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,17 @@ from safetensors.torch import save_file
 from model import image_encoder as image_encoder_module
 from model.config import IMAGE_ENCODERS
 from model.errors import ModelError
-from model.image_encoder import ReferenceEncoder, build_image_encoder, load_image_encoder, squash, widen
+from model.image_encoder import (
+    ReferenceEncoder,
+    Squash,
+    build_image_encoder,
+    load_image_encoder,
+    released_squash,
+    squash,
+    widen,
+)
+
+SQUASHES = pytest.mark.parametrize("way", [squash, released_squash])
 
 
 @torch.no_grad()
@@ -66,18 +78,46 @@ def test_widening_adds_white_on_both_sides() -> None:
     assert torch.equal(widen(image, 1.0), image)
 
 
-def test_squashing_keeps_flat_colours_and_the_left_and_right_of_a_wide_picture() -> None:
-    flat = squash(torch.full((1, 3, 50, 300), 0.3), 64)
+@pytest.mark.parametrize(
+    "size", [(200, 333), (128, 192), (20, 33), (64, 20), (150, 33), (33, 150), (64, 150), (65, 63), (1, 1)]
+)
+def test_squashing_is_area_averaging_where_a_side_shrinks_and_bicubic_where_one_grows(size: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(sum(size))) * 2 - 1
+    rows = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+    shrunk = cv2.resize(rows, (min(64, size[1]), min(64, size[0])), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(shrunk, (64, 64), interpolation=cv2.INTER_CUBIC).clip(-1, 1)
+    found = squash(image, 64)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+def test_a_picture_of_the_right_size_is_not_touched() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    assert squash(image, 64) is image
+
+
+@torch.no_grad()
+def test_the_encoder_sees_what_its_squash_leaves(image_encoder: ReferenceEncoder) -> None:
+    images, other = torch.rand(1, 3, 90, 150) * 2 - 1, copy.deepcopy(image_encoder)
+    other.squash = released_squash
+    assert torch.equal(image_encoder.encode(images), image_encoder.encode(squash(images, 64)))
+    torch.testing.assert_close(other.encode(images), image_encoder.encode(released_squash(images, 64)))
+    assert not torch.allclose(other.encode(images), image_encoder.encode(images), atol=1e-2)
+
+
+@SQUASHES
+def test_squashing_keeps_flat_colours_and_the_left_and_right_of_a_wide_picture(way: Squash) -> None:
+    flat = way(torch.full((1, 3, 50, 300), 0.3), 64)
     torch.testing.assert_close(flat, torch.full((1, 3, 64, 64), 0.3), rtol=0, atol=1e-5)
     halves = torch.cat([torch.full((1, 3, 64, 128), -1.0), torch.full((1, 3, 64, 128), 1.0)], dim=3)
-    squashed = squash(halves, 64)
+    squashed = way(halves, 64)
     torch.testing.assert_close(squashed[..., :28], torch.full((1, 3, 64, 28), -1.0), rtol=0, atol=1e-4)
     torch.testing.assert_close(squashed[..., 36:], torch.full((1, 3, 64, 28), 1.0), rtol=0, atol=1e-4)
 
 
-def test_squashing_averages_fine_stripes_instead_of_sampling_them() -> None:
+@SQUASHES
+def test_squashing_averages_fine_stripes_instead_of_sampling_them(way: Squash) -> None:
     stripes = torch.tensor([-1.0, 1.0]).repeat(128).expand(1, 3, 256, 256)
-    assert squash(stripes, 64).std() < 0.1
+    assert way(stripes, 64).std() < 0.1
 
 
 def test_the_published_size_has_256_local_tokens_and_the_published_shapes() -> None:

@@ -14,16 +14,16 @@ from safetensors.torch import save_file
 
 from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.codec import ImageCodec
-from model.config import V1_SIZES
+from model.config import RELEASED, V1_SIZES
 from model.errors import ModelError
-from model.image_encoder import ReferenceEncoder
+from model.image_encoder import ReferenceEncoder, released_squash, squash
 from model.injection import InjectionConditions, injection_conditions
 from model.pipeline import ColorizationPipeline
 from model.settings import InjectionSettings, SamplingSettings
 from model.v1 import V1
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
 METADATA = CheckpointMetadata(
     stage="v1.noisy", size="tiny", scaling_factor=0.5, codec="tiny", image_encoder="tiny", code_version="abc1234"
@@ -52,18 +52,46 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max()) / 2 * 255
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp_2m_karras", "euler_a"])
+INJECTED = {"injection": InjectionSettings(), "sketch_guidance_scale": 1.5}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sampler": "dpmpp_2m_karras"},
+        {"sampler": "euler_a"},
+        {"sampler": "dpmpp_2m_sde"},
+        {"sampler": "dpm2_a"},
+        {"sampler": "ddim", "eta": 1.0},
+        {"sampler": "dpmpp_2m_karras"} | INJECTED,
+        {"sampler": "dpmpp_2m_sde"} | INJECTED,
+    ],
+    ids=lambda changes: "-".join([changes["sampler"], *(name for name in changes if name != "sampler")]),
+)
 def test_a_seed_gives_the_same_picture_alone_or_in_a_batch(
-    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], sampler: str
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], changes: dict[str, Any]
 ) -> None:
-    sketches, references = pictures
-    settings = SamplingSettings(sampler=sampler, steps=4)
+    sketches, references = (some[[0, 1, 1]] for some in pictures)
+    settings = SamplingSettings(steps=3, **changes)
     together = pipeline(sketches, references, [7, 8, 9], settings=settings)
     assert together.shape == sketches.shape
     assert together.abs().max() <= 1
-    alone = pipeline(sketches[1:2], references[1:2], [8], settings=settings)
-    assert apart(alone, together[1:2]) <= 2
-    assert apart(pipeline(sketches[1:2], references[1:2], [9], settings=settings), alone) > 2
+    assert apart(pipeline(sketches[1:2], references[1:2], [8], settings=settings), together[1:2]) <= 2
+    assert apart(together[1], together[2]) > 2
+
+
+def test_references_of_several_sizes_come_as_a_sequence(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    sketches, references = pictures[0][:2], [pictures[1][0], pictures[1][1, :, :20]]
+    together = pipeline(sketches, references, [7, 8], steps=1)
+    assert apart(pipeline(sketches[1:], references[1][None], [8], steps=1), together[1:]) <= 2
+
+
+def test_references_are_squashed_as_they_were_when_the_weights_were_trained(pipeline: ColorizationPipeline) -> None:
+    networks = (pipeline.model, pipeline.codec, copy.deepcopy(pipeline.image_encoder))
+    for stage, way in ((RELEASED, released_squash), ("v1.noisy", squash)):
+        assert ColorizationPipeline(*networks, replace(METADATA, stage=stage)).image_encoder.squash is way
 
 
 def test_reference_sketch_and_guidance_each_change_the_picture(

@@ -9,10 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+import dataprep
 from dataprep.errors import DataError
 from dataprep.pictures import decode, decode_rgba, encode_png
+from dataprep.sample import REFERENCE_SIDE, SampleSettings, model_reference, reference_picture
 from dataprep.storage import upload_directory
 from model.errors import ModelError
+from model.image_encoder import load_image_encoder
 from model.settings import InjectionSettings, SamplingSettings
 from pipelines.colorize import Colorist, Failed, Made, advice_on_memory, colorize, find_device
 from pipelines.colorize_jobs import ColorizeJob, RunSettings, check_targets, find_pictures, folder_of, plan_jobs
@@ -23,6 +26,7 @@ from pipelines.provenance import extract
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.untrained import write_checkpoint
 
+SHIPPED = Path(dataprep.__file__).parent / "assets" / "pictures"
 QUICK = PictureSettings(SamplingSettings(steps=2))
 
 
@@ -231,11 +235,51 @@ def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: st
         "injection": PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=0.0))),
         "precision": PictureSettings(SamplingSettings(steps=2), precision="bf16"),
     }
-    late = PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=1.0)))  # injects nothing
-    (before,) = make(job(files), checkpoint, late if changed == "injection" else QUICK)
+    (before,) = make(job(files), checkpoint)
     (after,) = make(job(files, "y.png", **inputs.get(changed, {})), checkpoint, settings.get(changed, QUICK))
     assert before.shape == after.shape
     assert not np.array_equal(before, after)
+
+
+def test_injection_that_never_starts_changes_nothing(files: Path, checkpoint: str) -> None:
+    late = PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=1.0)))
+    (before,), (after,) = (make(job(files, f"{n}.png"), checkpoint, s) for n, s in enumerate((QUICK, late)))
+    assert np.abs(before.astype(int) - after).max() <= 1
+
+
+def test_a_little_padding_changes_little(files: Path, checkpoint: str) -> None:
+    (files / "large.png").write_bytes(encode_png(picture(5, 900, 1200)))
+
+    def made(padding: float) -> np.ndarray:
+        settings = PictureSettings(SamplingSettings(steps=2, reference_padding=padding))
+        asked = job(files, f"{padding}.png", reference=str(files / "large.png"))
+        return make(asked, checkpoint, settings)[0].astype(int)
+
+    none, little, much = made(1.0), made(1.001), made(1.5)
+    assert 0 < np.abs(little - none).mean() < np.abs(much - none).mean() / 10
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["bg-club.jpg", "eileen-happy.webp", "large", "tall", "small"])
+def test_the_network_sees_a_reference_as_in_training(name: str) -> None:
+    """Shipped pictures, and made ones: larger than a pipeline takes, shrinking and growing at once, growing."""
+    rgb, encoder = _reference_rgb(name), load_image_encoder("tiny")
+    side = encoder.config.image_size
+    trained = torch.from_numpy(model_reference(rgb, SampleSettings(reference_size=side)))[None]
+    handed = torch.from_numpy(reference_picture(rgb))[None]
+    levels = (encoder.squash(handed, side) - trained).abs() * 127.5
+    assert levels.mean() < 0.5
+    assert levels.max() <= (1.5 if max(rgb.shape) <= REFERENCE_SIDE else 3)
+    tokens = encoder.encode(trained)
+    assert (encoder.encode(handed) - tokens).norm() < 0.02 * tokens.norm()
+
+
+def _reference_rgb(name: str) -> np.ndarray:
+    sizes = {"large": (1300, 2100), "tall": (700, 40), "small": (20, 33)}
+    if name in sizes:
+        return picture(3, *sizes[name])
+    (path,) = SHIPPED.rglob(name)
+    return decode(path.read_bytes()).rgb
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What a worker measures of a pair: against truths drawn here by hand, and the same whoever has the pair."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from dataprep.pictures import decode, decode_png
 from dataprep.reader import CorpusReader
 from eval.metrics import psnr
 from eval.protocols import Pair
-from model.settings import SamplingSettings
+from model.checkpoint import load_checkpoint
+from model.settings import InjectionSettings, SamplingSettings
 from pipelines.build import run_build
 from pipelines.colorize import colorize
 from pipelines.colorize_jobs import ColorizeJob
@@ -41,9 +44,9 @@ def reader(corpus: str) -> CorpusReader:
     return CorpusReader(corpus, "validation", ("color", "sketch_drawn"))
 
 
-def scorer(corpus: str, checkpoint: str, protocol: str, without_reference: bool = False) -> PairScorer:
-    columns = ("color", "sketch_drawn", "sketch_xdog")
-    return PairScorer(ScoreJob(protocol, checkpoint, corpus, 1, columns, QUICK, 1, without_reference))
+def scorer(corpus: str, checkpoint: str, protocol: str, **changes: Any) -> PairScorer:
+    job = ScoreJob(protocol, checkpoint, corpus, 1, ("color", "sketch_drawn", "sketch_xdog"), QUICK, 1)
+    return PairScorer(replace(job, **changes))
 
 
 def ids(reader: CorpusReader) -> list[str]:
@@ -83,15 +86,17 @@ def test_the_truth_is_the_middle_of_the_rows_own_picture(corpus: str, checkpoint
     assert np.abs(truth[11:53, 11:53].mean((0, 1)) - by_hand).max() < 3
 
 
+@pytest.mark.parametrize("more", [{}, {"injection": InjectionSettings(fidelity=0.2)}, {"reference_padding": 1.5}])
 def test_the_same_picture_is_made_again_from_what_is_shown(
-    corpus: str, checkpoint: str, reader: CorpusReader, tmp_path: Path
+    corpus: str, checkpoint: str, reader: CorpusReader, tmp_path: Path, more: dict[str, Any]
 ) -> None:
     (pair,) = own_pairs(reader, 1)
-    (row,) = scorer(corpus, checkpoint, "deformed-reference")([pair], [True])
+    sampling = replace(QUICK, **more)
+    (row,) = scorer(corpus, checkpoint, "deformed-reference", sampling=sampling)([pair], [True])
     sketch, reference, out = (str(tmp_path / f"{name}.png") for name in ("sketch", "reference", "out"))
     Path(sketch).write_bytes(row["sketch_png"])
     Path(reference).write_bytes(row["reference_png"])
-    as_drawn = PictureSettings(QUICK, polarity="dark", levels=False)
+    as_drawn = PictureSettings(sampling, polarity="dark", levels=False)
     list(colorize([ColorizeJob(sketch, reference, out, pair.seed)], checkpoint, as_drawn))
     again = decode(Path(out).read_bytes()).rgb.astype(int)
     assert np.abs(again - decode_png(row["result_png"])).max() <= 1
@@ -188,6 +193,20 @@ def test_random_references_give_features_of_result_and_original(
         picture = unit([decode_png(row[shown])])
         truth = score.network(picture)[0].double()
         assert row[features] == pytest.approx(truth.tolist(), rel=1e-4, abs=1e-5)
+
+
+def test_the_moving_average_is_what_is_scored_where_it_is_asked_for(
+    corpus: str, reader: CorpusReader, tmp_path: Path
+) -> None:
+    def result(checkpoint: str, ema: bool = False) -> np.ndarray:
+        (row,) = scorer(corpus, checkpoint, "self", ema=ema)(own_pairs(reader, 1), [True])
+        return decode_png(row["result_png"]).astype(int)
+
+    now, average = (write_checkpoint(tmp_path / str(seed), SIDE, SIDE, seed) for seed in (0, 1))
+    both = write_checkpoint(tmp_path / "both", SIDE, SIDE, 0, ema=load_checkpoint(Path(average))[0].state_dict())
+    assert np.abs(result(both) - result(now)).max() <= 1
+    assert np.abs(result(both, ema=True) - result(average)).max() <= 1
+    assert np.abs(result(average) - result(now)).max() > 1
 
 
 def test_pictures_become_tensors_of_the_unit_range() -> None:

@@ -1,6 +1,7 @@
 """A tiny checkpoint with random weights, and a small corpus of assembled drawings: all that pipelines need to run."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,14 @@ from pipelines.corpus_recipes import CORPUS_RECIPES
 from pipelines.engines import in_process
 
 
-def write_checkpoint(folder: Path, width: int = 64, height: int = 64, seed: int = 0, **changes: str) -> str:
+def write_checkpoint(
+    folder: Path,
+    width: int = 64,
+    height: int = 64,
+    seed: int = 0,
+    ema: Mapping[str, torch.Tensor] | None = None,
+    **changes: str,
+) -> str:
     """A `v1.noisy` checkpoint whose result depends on everything: layers that start at zero are random too."""
     torch.manual_seed(seed)
     model = V1(V1_SIZES["tiny"])
@@ -34,7 +42,7 @@ def write_checkpoint(folder: Path, width: int = 64, height: int = 64, seed: int 
         width=width,
         height=height,
     )
-    save_checkpoint(folder, model, replace(metadata, **changes))
+    save_checkpoint(folder, model, replace(metadata, **changes), ema)
     return str(folder)
 
 
