@@ -39,10 +39,10 @@ def with_styles(**shares: float) -> CorpusRecipe:
     return CorpusRecipe(styles=StyleSettings(**shares))
 
 
-def keep_weights(store: Path, name: str) -> str:
+def keep_weights(store: Path, name: str, conv_gain: float = 0.5) -> str:
     """Weights by rule in a store; their hash."""
     module, _, builder = CATALOGUE[name].network.partition(":")
-    network = with_rule_weights(getattr(import_module(module), builder)(), conv_gain=0.5)
+    network = with_rule_weights(getattr(import_module(module), builder)(), conv_gain=conv_gain)
     path = store / f"{name}.safetensors"
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, path)
     from model.weights import sha256
