@@ -15,11 +15,12 @@ from model.settings import (
     LAYER_GROUPS,
     MOST_STEPS,
     NEAREST,
+    RELEASED_SCHEDULES,
     SAMPLERS,
     InjectionSettings,
     SamplingSettings,
 )
-from pipelines.picture_settings import MOST_SEED
+from pipelines.picture_settings import RANDOM, seeds_of
 from pipelines.settings import SettingsError, override, parse_assignments
 
 if TYPE_CHECKING:
@@ -57,17 +58,26 @@ Size = Annotated[
 ]
 Layers = Annotated[bool, _option(OUTPUT, "Also write colour, lines and mask as files of their own.", "--layers")]
 Overwrite = Annotated[bool, _option(OUTPUT, "Also replace PNGs that do not say that irodori made them.", "--overwrite")]
+Again = Annotated[bool, _option(OUTPUT, "Make all anew, also what is there and would not differ.", "--again")]
 Told = Annotated[bool, _option(OUTPUT, "Tell in each PNG how it was made.", "--provenance/--no-provenance")]
 
 Polarity = Annotated[str, _option(LINES, "Lines are dark or light against the paper; auto finds out.")]
 Levels = Annotated[
     bool, _option(LINES, "Paper becomes white and ink black; off: as it is drawn.", "--levels/--no-levels")
 ]
+Extract = Annotated[
+    str,
+    _option(
+        LINES,
+        "First draw the line art of a colour picture: xdog, or by a network keras, anime2sketch, manga_line, hed, ...",
+        metavar="STYLE",
+    ),
+]
 KeepLines = Annotated[
     bool, _option(LINES, "Lay the artist's own lines over the colour, at their own size.", "--keep-lines")
 ]
 
-Seed = Annotated[int, _option(SAMPLING, "Decides the initial noise.", min=0, max=MOST_SEED)]
+Seed = Annotated[str, _option(SAMPLING, "Decides the initial noise; random: drawn, and told.", metavar="N|random")]
 Variations = Annotated[int, _option(SAMPLING, "Pictures of each pair: seeds SEED, SEED+1, ...", min=1, max=10_000)]
 Steps = Annotated[int | None, _option(SAMPLING, "Sampling steps; default 20.", min=1, max=MOST_STEPS)]
 Sampler = Annotated[
@@ -76,6 +86,9 @@ Sampler = Annotated[
 Spacing = Annotated[str | None, _option(SAMPLING, "leading, trailing or linspace timesteps; default: the sampler's.")]
 SigmaSchedule = Annotated[
     str | None, _option(SAMPLING, "karras, exponential, beta or uniform; default: the sampler's.")
+]
+Schedule = Annotated[
+    str | None, _option(SAMPLING, f"Spacing and levels by the released name: {', '.join(RELEASED_SCHEDULES)}.")
 ]
 Eta = Annotated[float | None, _option(SAMPLING, "Noise that DDIM adds, 0 to 1; default 0.")]
 Set = Annotated[
@@ -109,6 +122,7 @@ InjectionSketch = Annotated[float | None, _option(ATTENTION, "Factor of the refe
 
 Device = Annotated[str, _option(MACHINE, "auto (a GPU where there is one), cpu, cuda, cuda:1, ...")]
 Precision = Annotated[str, _option(MACHINE, "fp32, fp16 or bf16.")]
+VaePrecision = Annotated[str | None, _option(MACHINE, "Of the image codec alone; default: the same.")]
 BatchSize = Annotated[int, _option(MACHINE, "Pictures of one size that are coloured together.", min=1)]
 LowMemory = Annotated[
     bool, _option(MACHINE, "Networks take turns on the device, large pictures are decoded in tiles.", "--low-memory")
@@ -117,11 +131,13 @@ Compile = Annotated[bool, _option(MACHINE, "Compile the network first: for many 
 
 # Options that are settings of the same name.
 SAMPLING_OPTIONS = (
-    "sampler", "steps", "spacing", "sigma_schedule", "eta", "guidance_scale", "sketch_guidance_scale", "dual_rule",
-    "guidance_window", "no_guidance_window", "reference_padding", "reference_strength", "sketch_strength",
+    "sampler", "steps", "spacing", "sigma_schedule", "schedule", "eta", "guidance_scale", "sketch_guidance_scale",
+    "dual_rule", "guidance_window", "no_guidance_window", "reference_padding", "reference_strength", "sketch_strength",
 )  # fmt: skip
-PICTURE_OPTIONS = ("size", "polarity", "levels", "keep_lines", "ema", "precision", "low_memory")
-RUN_OPTIONS = ("device", "batch_size", "layers", "told", "overwrite")
+PICTURE_OPTIONS = (
+    "size", "polarity", "levels", "extract", "keep_lines", "ema", "precision", "vae_precision", "low_memory",
+)  # fmt: skip
+RUN_OPTIONS = ("device", "batch_size", "layers", "told", "overwrite", "again")
 # What else a replay may be told: the rest is in the picture.
 WITH_REPLAY = {
     "replay", "out", "sketch", "reference", "checkpoint", "device", "compile_", "layers", "overwrite",
@@ -142,17 +158,20 @@ def colorize(
     layers: Layers = False,
     told: Told = True,
     overwrite: Overwrite = False,
+    again: Again = False,
     dry_run: DryRun = False,
     json_: Json = False,
     polarity: Polarity = "auto",
     levels: Levels = True,
+    extract: Extract = "",
     keep_lines: KeepLines = False,
-    seed: Seed = 0,
+    seed: Seed = "0",
     variations: Variations = 1,
     sampler: Sampler = None,
     steps: Steps = None,
     spacing: Spacing = None,
     sigma_schedule: SigmaSchedule = None,
+    schedule: Schedule = None,
     eta: Eta = None,
     guidance_scale: GuidanceScale = None,
     sketch_guidance_scale: SketchGuidance = None,
@@ -169,6 +188,7 @@ def colorize(
     injection_sketch_strength: InjectionSketch = None,
     device: Device = "auto",
     precision: Precision = "fp32",
+    vae_precision: VaePrecision = None,
     batch_size: BatchSize = 4,
     low_memory: LowMemory = False,
     compile_: Compile = False,
@@ -183,8 +203,7 @@ def colorize(
         raise SettingsError(f"--{missing[0]} is missing: give line art and where the pictures go, or --replay FILE")
     if pair and not reference:
         raise SettingsError("--pair needs --reference")
-    if seed > MOST_SEED - variations + 1:
-        raise SettingsError(f"--seed {seed} with --variations {variations}: the last seed is more than {MOST_SEED}")
+    seeds, drawn = seeds_of(seed, variations), seed == RANDOM
     settings, say = _picture_settings(given), Console(sys.stdout, sys.stderr).say
     if (named := parse_assignments(given.get("set_", [])).get("sampler", sampler)) in NEAREST:
         say(f"sampler {named!r}: no equal in diffusers; the nearest, {settings.sampling.sampler}, is taken")
@@ -192,12 +211,17 @@ def colorize(
     from pipelines.colorize_jobs import check_targets, find_pictures, plan_jobs
 
     check_buckets(*sketch, *reference, checkpoint, out)
-    seeds = range(seed, seed + variations)
-    jobs = plan_jobs(find_pictures(sketch, say), find_pictures(reference, say), out, seeds, pair)
+    jobs = plan_jobs(find_pictures(sketch, say), find_pictures(reference, say), out, seeds, pair, drawn)
     from pipelines.checkpoints import checkpoint_uri, demo_checkpoint
 
     address, run = checkpoint_uri(checkpoint or demo_checkpoint()), _run_settings(given)
-    check_targets(jobs, run)
+    check_targets(jobs, run, drawn)
+    if drawn:
+        say(f"--seed {seeds[0]} was drawn")
+    if extract:
+        from pipelines.extract_lines import extractor_sha256
+
+        extractor_sha256(extract)  # weights that are missing are told before anything is made
     _make(jobs, address, settings, run, given)
 
 

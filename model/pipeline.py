@@ -71,18 +71,20 @@ class ColorizationPipeline:
         image_encoder_weights: Path | None = None,
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
+        codec_precision: Precision | None = None,
         ema: bool = False,
     ) -> "ColorizationPipeline":
         """The pipeline of a checkpoint directory; the weight paths are needed where the frozen parts do not ship.
 
-        precision: of weights and activations of all three networks; the sampler computes in float32. ema: with
-        the moving average of the weights, which the checkpoint must hold.
+        precision: of weights and activations of all three networks, unless the codec has a codec_precision of its
+        own; the sampler computes in float32. ema: with the moving average of the weights, which the checkpoint must
+        hold.
         """
         model, metadata = load_checkpoint(directory, ema)
         codec = load_codec(metadata.codec, codec_weights)
         image_encoder = load_image_encoder(metadata.image_encoder, image_encoder_weights)
-        dtype = PRECISIONS[precision]
-        return cls(model.to(device, dtype), codec.to(device, dtype), image_encoder.to(device, dtype), metadata)
+        dtype, codec_dtype = PRECISIONS[precision], PRECISIONS[codec_precision or precision]
+        return cls(model.to(device, dtype), codec.to(device, codec_dtype), image_encoder.to(device, dtype), metadata)
 
     def lower_memory(
         self,

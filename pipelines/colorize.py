@@ -24,6 +24,7 @@ from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.colorize_jobs import LAYERS, ColorizeJob, RunSettings
 from pipelines.errors import PipelineError
+from pipelines.extract_lines import LineExtractor, extractor_sha256
 from pipelines.frozen import open_pipeline, weights_sha256
 from pipelines.picture_settings import PictureSettings, target_size
 from pipelines.progress import Progress, ProgressSink, silent
@@ -36,7 +37,7 @@ CPU_MEMORY = "can't allocate memory"  # how torch's allocator says it, in a plai
 
 @dataclass(frozen=True)
 class Made:
-    """A picture that is at `job.out`; `already`: it was there, made in exactly this way."""
+    """A picture that is at `job.out`; `already`: it was there, made of the same."""
 
     job: ColorizeJob
     width: int
@@ -115,13 +116,14 @@ class Colorist:
         self.address = checkpoint_uri(absolute(checkpoint))
         self.settings, self.run = settings, run
         self.device = find_device(run.device)
+        self.extractor = LineExtractor(settings.extract, self.device) if settings.extract else None
         directory = fetch_checkpoint(self.address)
         home = "cpu" if settings.low_memory else self.device
-        self.pipeline = open_pipeline(directory, home, settings.precision, settings.ema)
+        self.pipeline = open_pipeline(directory, home, settings.precision, settings.ema, settings.vae_precision)
         self.pipeline.optimise(compile=run.compile)
         if settings.low_memory:
             self.pipeline.lower_memory(device=self.device)
-        self.weights = weights_of(self.address, directory, self.metadata, settings.ema)
+        self.weights = weights_of(self.address, directory, self.metadata, settings.ema, settings.extract)
 
     @property
     def metadata(self) -> CheckpointMetadata:
@@ -185,13 +187,18 @@ class Colorist:
 
     def _sketch(self, address: str) -> _Sketch:
         data = read_bytes(address)
-        line_art = read_line_art(data, LineArtSettings(self.settings.polarity, self.settings.levels))
+        line_art = self._line_art(data)
         height, width = line_art.gray.shape
         size = target_size(self.settings.size, (width, height), (self.metadata.width, self.metadata.height))
         if size[0] * size[1] > MAX_PIXELS:
             raise DataError(f"{size[0]}x{size[1]} pixels are more than the {MAX_PIXELS} that are coloured")
         fitted = torch.from_numpy(model_sketch(resize_sketch(line_art.gray, *size)))
         return _Sketch(Source(absolute(address), sha256_of(data)), line_art, fitted)
+
+    def _line_art(self, data: bytes) -> LineArt:
+        if self.extractor is not None:
+            return self.extractor(data)
+        return read_line_art(data, LineArtSettings(self.settings.polarity, self.settings.levels))
 
     def _reference(self, address: str) -> _Reference:
         data = read_bytes(address)
@@ -213,12 +220,15 @@ class Colorist:
         )
 
     def _is_there(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> bool:
-        """Whether each of the job's files is there and was made in exactly this way."""
-        wanted = self._provenance(job, sketch, reference)
+        """Whether each of the job's files is there, by what decides its pixels; never where all is to be made again."""
+        if self.run.again or not self.run.told:
+            return False
+        wanted = self._provenance(job, sketch, reference).decisive()
         parts = ("", *(LAYERS if self.run.layers else ()))
-        return self.run.told and all(
-            exists(file) and told_by(file) == replace(wanted, layer=part)
-            for file, part in zip(job.targets(self.run.layers), parts, strict=True)
+        found = (told_by(file) if exists(file) else None for file in job.targets(self.run.layers))
+        return all(
+            told is not None and told.decisive() == replace(wanted, layer=part)
+            for told, part in zip(found, parts, strict=True)
         )
 
     def _write(self, job: ColorizeJob, color: np.ndarray, sketch: _Sketch, reference: _Reference | None) -> Made:
@@ -248,8 +258,8 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema: bool) -> Weights:
-    """What a picture tells of its checkpoint, which lies in `directory`."""
+def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema: bool, extract: str = "") -> Weights:
+    """What a picture tells of its checkpoint, which lies in `directory`, and of what drew its line art."""
     return Weights(
         address,
         metadata.ema_sha256 if ema else metadata.weights_sha256,
@@ -259,6 +269,8 @@ def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema:
         metadata.image_encoder,
         weights_sha256(metadata.codec, directory),
         weights_sha256(metadata.image_encoder, directory),
+        extractor_sha256(extract) if extract else "",
+        metadata.prediction_type,
     )
 
 

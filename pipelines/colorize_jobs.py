@@ -39,7 +39,8 @@ class ColorizeJob:
 @dataclass(frozen=True)
 class RunSettings:
     """What does not decide the pictures. device: "auto" (a GPU where there is one) or as torch names it. layers: also
-    write colour, lines and mask. told: each result says how it was made. overwrite: see `check_targets`.
+    write colour, lines and mask. told: each result says how it was made. overwrite: see `check_targets`. again: what is
+    there already is made anew.
     """
 
     device: str = "auto"
@@ -48,6 +49,7 @@ class RunSettings:
     layers: bool = False
     told: bool = True
     overwrite: bool = False
+    again: bool = False
 
 
 def find_pictures(addresses: Sequence[str], say: Callable[[str], None] = lambda text: None) -> list[str]:
@@ -79,12 +81,18 @@ def _files(address: str) -> tuple[list[str], Counter[str]]:
 
 
 def plan_jobs(
-    sketches: Sequence[str], references: Sequence[str], out: str, seeds: Sequence[int], pair: bool = False
+    sketches: Sequence[str],
+    references: Sequence[str],
+    out: str,
+    seeds: Sequence[int],
+    pair: bool = False,
+    drawn: bool = False,
 ) -> list[ColorizeJob]:
     """Every sketch with every reference (`pair`: the nth with the nth) and every seed; no references: with none.
 
-    One picture may go to a .png file; more need a directory. Raises PipelineError for an `out` that cannot take them or
-    where a sketch or reference would be overwritten, and for pairs that do not come out even.
+    One picture may go to a .png file; more need a directory. drawn: the seeds come from chance, and names in a
+    directory hold them even where there is one, so that calls add to each other. Raises PipelineError for an `out` that
+    cannot take them or where a sketch or reference would be overwritten, and for pairs that do not come out even.
     """
     if pair and len(sketches) != len(references):
         raise PipelineError(f"--pair needs as many references as sketches: {len(sketches)} and {len(references)}")
@@ -96,7 +104,8 @@ def plan_jobs(
     if out.lower().endswith(PICTURE_ENDINGS):
         hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
         raise PipelineError(f"--out {out}: give {hint}")
-    names = _unique([_name(sketch, reference, seed if len(seeds) > 1 else None) for sketch, reference, seed in tasks])
+    seeded = drawn or len(seeds) > 1
+    names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
     return check_apart(
         [
             ColorizeJob(sketch, reference, join(out, f"{name}.png"), seed)
@@ -115,13 +124,15 @@ def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
     return jobs
 
 
-def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings) -> None:
-    """Pictures are replaced only where they say that irodori made them, unless `run.overwrite`; else PipelineError."""
+def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings, drawn: bool = False) -> None:
+    """Pictures are replaced only where they say that irodori made them, unless `run.overwrite`; else PipelineError.
+
+    drawn: the seeds come from chance; then nothing is replaced, since the same call does not make it again.
+    """
     for target in (target for job in jobs for target in job.targets(run.layers)):
-        if not run.overwrite and exists(target) and told_by(target) is None:
-            raise PipelineError(
-                f"{target} is there and does not say that irodori made it: give another --out, or --overwrite"
-            )
+        if not run.overwrite and exists(target) and (drawn or told_by(target) is None):
+            why = "each random seed gives another picture" if drawn else "does not say that irodori made it"
+            raise PipelineError(f"{target} is there and {why}: give another --out, or --overwrite")
 
 
 def _place(address: str) -> str:

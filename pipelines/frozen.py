@@ -77,7 +77,11 @@ def hand_on(files: Mapping[str, str], parent: Path, checkpoint: str) -> None:
 
 
 def open_pipeline(
-    checkpoint: Path, device: torch.device | str = "cpu", precision: Precision = "fp32", ema: bool = False
+    checkpoint: Path,
+    device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
+    ema: bool = False,
+    codec_precision: Precision | None = None,
 ) -> ColorizationPipeline:
     """The pipeline of a checkpoint directory with the frozen networks that it names."""
     metadata = read_metadata(checkpoint)
@@ -87,5 +91,6 @@ def open_pipeline(
         image_encoder_weights=weights_file(metadata.image_encoder, checkpoint),
         device=device,
         precision=precision,
+        codec_precision=codec_precision,
         ema=ema,
     )

@@ -9,7 +9,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dataprep.storage import read_range
@@ -18,9 +18,9 @@ from pipelines.picture_settings import MOST_SEED, PictureSettings, picture_setti
 from pipelines.settings import SettingsError
 
 KEYWORD = "irodori"
-FORMAT = 2
+FORMAT = 3
 MOST_BYTES = 1 << 16  # of the JSON
-_SINCE_2 = ("codec_sha256", "image_encoder_sha256")
+_SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first told it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = 33  # signature and IHDR; text stands before the pixels, after which readers expect nothing
 _MOST_HEAD = _HEADER_END + MOST_BYTES + 12  # a chunk is its body and 12 bytes
@@ -38,8 +38,10 @@ class Source:
 class Weights:
     """The checkpoint: its address, the sha256 of its weights, and what it says of itself.
 
-    codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough;
-    None in a picture of format 1, which did not record them.
+    codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough.
+    prediction_type: what the network predicts, which its weights do not tell. These three are None in a picture of an
+    older format, which did not record them. extractor_sha256: of the networks that drew the line art
+    (`PictureSettings.extract`), "" where none did.
     """
 
     address: str
@@ -50,6 +52,8 @@ class Weights:
     image_encoder: str
     codec_sha256: str | None = None
     image_encoder_sha256: str | None = None
+    extractor_sha256: str = ""
+    prediction_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,17 @@ class Provenance:
     device: str
     code_version: str
     layer: str = ""
+
+    def decisive(self) -> "Provenance":
+        """What decides the picture, to compare: addresses, device and code version are left out."""
+        return replace(
+            self,
+            checkpoint=replace(self.checkpoint, address=""),
+            sketch=replace(self.sketch, address=""),
+            reference=None if self.reference is None else replace(self.reference, address=""),
+            device="",
+            code_version="",
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -130,11 +145,11 @@ def _parsed(document: dict[str, Any]) -> Provenance:
     values = dict(document)
     if (version := values.pop("format")) not in range(1, FORMAT + 1):
         raise ValueError(f"it is of format {version!r}, formats 1 to {FORMAT} are read here")
-    reference = values.pop("reference")
+    reference, untold = values.pop("reference"), {name: None for name, since in _SINCE.items() if version < since}
     found = Provenance(
         **values
         | {
-            "checkpoint": Weights(**values["checkpoint"] | (dict.fromkeys(_SINCE_2) if version == 1 else {})),
+            "checkpoint": Weights(**values["checkpoint"] | untold),
             "sketch": Source(**values["sketch"]),
             "reference": None if reference is None else Source(**reference),
             "settings": picture_settings(values["settings"]),
@@ -142,7 +157,7 @@ def _parsed(document: dict[str, Any]) -> Provenance:
     )
     sources = [source for source in (found.checkpoint, found.sketch, found.reference) if source is not None]
     entries = [entry for source in sources for entry in asdict(source).items()]
-    words = [text for name, text in entries if version > 1 or name not in _SINCE_2]
+    words = [text for name, text in entries if name not in untold]
     words += [found.device, found.code_version, found.layer]
     numbers = [found.seed, found.width, found.height]
     if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):

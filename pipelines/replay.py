@@ -73,17 +73,24 @@ def _check_weights(file: str, told: Provenance, checkpoint: str) -> None:
     from pipelines.colorize import weights_of
 
     then, directory = told.checkpoint, fetch_checkpoint(checkpoint)
-    now = weights_of(checkpoint, directory, read_metadata(directory), told.settings.ema)
-    if replace(then, address="", codec_sha256="", image_encoder_sha256="") != replace(
-        now, address="", codec_sha256="", image_encoder_sha256=""
-    ):
+    now = weights_of(checkpoint, directory, read_metadata(directory), told.settings.ema, told.settings.extract)
+    beside = dict.fromkeys(
+        ("address", "codec_sha256", "image_encoder_sha256", "extractor_sha256", "prediction_type"), ""
+    )
+    if replace(then, **beside) != replace(now, **beside):
         raise PipelineError(
             f"{checkpoint}: the checkpoint has changed since {file} was made: its weights were "
             f"{then.sha256[:12]}… and are {now.sha256[:12] or 'none'}…"
         )
+    if then.prediction_type not in (None, now.prediction_type):
+        raise PipelineError(
+            f"{checkpoint}: the checkpoint has changed since {file} was made: its network predicted "
+            f"{then.prediction_type} and predicts {now.prediction_type}"
+        )
     for network, before, after in (
         (then.codec, then.codec_sha256, now.codec_sha256),
         (then.image_encoder, then.image_encoder_sha256, now.image_encoder_sha256),
+        (told.settings.extract, then.extractor_sha256, now.extractor_sha256),
     ):
         if before is not None and before != after:
             raise PipelineError(
@@ -102,7 +109,7 @@ def replay(
     from pipelines.colorize import Failed, colorize
 
     before = decode(read_bytes(file)).rgb
-    (outcome,) = colorize([job], told.checkpoint.address, told.settings, run, progress)
+    (outcome,) = colorize([job], told.checkpoint.address, told.settings, replace(run, again=True), progress)
     if isinstance(outcome, Failed):
         raise PipelineError(outcome.reason)
     again = extract(read_bytes(job.out), job.out)

@@ -1,13 +1,19 @@
 """`irodori colorize` as its users meet it: options in groups, wrong words named, exit codes, one document as JSON."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from dataprep.classical import gray_of
+from dataprep.lineart import XDoGSettings, xdog
+from dataprep.pictures import decode
 from jobs.cli import run
+from pipelines.provenance import extract
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import one_line
 from tests.pipelines.untrained import write_checkpoint
@@ -22,7 +28,17 @@ WRONG = [
     ([*CALL, "--steps", "0"], "--steps"),
     ([*CALL, "--sampler", "dpmpp_2n"], "dpmpp_2m"),
     ([*CALL, "--spacing", "trialing"], "trailing"),
+    ([*CALL, "--spacing", "trailing"], "give sigma_schedule=uniform"),
+    ([*CALL, "--schedule", "Caras"], "Karras"),
+    ([*CALL, "--schedule", "Karras", "--sigma-schedule", "beta"], "leave out sigma_schedule"),
+    ([*CALL, "--schedule", "Karras", "--set", "spacing=leading"], "leave out spacing"),
+    ([*CALL, "--seed", "-1"], "neither random nor a whole number"),
+    ([*CALL, "--seed", "9223372036854775807", "--variations", "2"], "the last seed is more than"),
+    ([*CALL, "--vae-precision", "fp8"], "fp16"),
     ([*CALL, "--polarity", "lite"], "light"),
+    ([*CALL, "--extract", "anime2scetch"], "anime2sketch"),
+    ([*CALL, "--extract", "xdog", "--polarity", "light"], "polarity and levels have no say"),
+    ([*CALL, "--extract", "xdog", "--no-levels"], "polarity and levels have no say"),
     ([*CALL, "--precision", "fp8"], "fp16"),
     ([*CALL, "--guidance-window", "0.5"], "2 values"),
     ([*CALL, "--reference-padding", "3"], "1..2"),
@@ -35,6 +51,8 @@ WRONG = [
     ([*CALL, "--guidence-scale", "2"], "--guidance-scale"),
     (["colorize", "--sketch", "s.png", "--out", "o", "--pair"], "--pair needs --reference"),
     (["colorize", "--replay", "x.png", "--steps", "3", "--no-levels"], "leave out --no-levels, --steps"),
+    (["colorize", "--replay", "x.png", "--extract", "xdog"], "leave out --extract"),
+    (["colorize", "--replay", "x.png", "--again", "--seed", "random"], "leave out --again, --seed"),
     (["colorize", "--replay", "x.png", "--out", "folder"], "one .png file"),
     (["colorize", "--replay", "x.png", "--sketch", "a.png", "--sketch", "b.png"], "one --sketch"),
 ]
@@ -95,6 +113,9 @@ def test_a_dry_run_prints_every_picture_and_setting_and_makes_nothing(
     [
         (["--sampler", "ddim", "--eta", "0.5"], "eta", 0.5),
         (["--sampler", "DPM++ 2M"], "sigma_schedule", "karras"),
+        (["--sampler", "DPM++ 2M", "--schedule", "SGM Uniform"], "spacing", "trailing"),
+        (["--schedule", "Exponential"], "sigma_schedule", "exponential"),
+        (["--spacing", "trailing", "--sigma-schedule", "uniform"], "spacing", "trailing"),
         (["--dual-rule", "sum"], "dual_rule", "sum"),
         (["--guidance-window", "0.1,0.9"], "guidance_window", [0.1, 0.9]),
         (["--no-guidance-window", "0,0.3"], "no_guidance_window", [0.0, 0.3]),
@@ -149,6 +170,65 @@ def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.Captur
     told, verdict = capfd.readouterr().out.splitlines()
     assert told == f"{first}-replay.png"
     assert verdict.startswith(f"pixels equal to {first}.png")
+
+
+def test_a_colour_picture_is_coloured_from_its_extracted_lines_and_made_again_equal(
+    desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
+) -> None:
+    where = ["--checkpoint", checkpoint, "--steps", "1", "--keep-lines", "--layers"]
+    assert run(["colorize", "--sketch", "s/p0000.png", "--out", "o.png", "--extract", "xdog", *where]) == 0
+    lines = np.asarray(Image.open("o-lines.png"))
+    drawn = xdog(gray_of(decode(Path("s/p0000.png").read_bytes())), XDoGSettings())
+    np.testing.assert_array_equal(lines[..., 3], 255 - drawn)
+    made = decode(Path("o.png").read_bytes()).rgb
+    assert made.shape == (48, 64, 3)
+    assert (drawn == 0).any()
+    assert not made[drawn == 0].any()
+    assert extract(Path("o.png").read_bytes(), "o.png").settings.extract == "xdog"
+    capfd.readouterr()
+    assert run(["colorize", "--replay", "o.png"]) == 0
+    assert "pixels equal to o.png" in capfd.readouterr().out
+    assert run(["colorize", "--sketch", "s/p0000.png", "--out", "read.png", *where]) == 0  # the same, taken for lines
+    assert (decode(Path("read.png").read_bytes()).rgb != made).any()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_style_without_weights_is_one_line_and_nothing_is_made(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, checkpoint: str, more: list[str]
+) -> None:
+    monkeypatch.setenv("IRODORI_WEIGHTS", str(desk / "nowhere"))
+    call = ["colorize", "--sketch", "s", "--checkpoint", checkpoint, "--out", "o", "--extract", "simplified", *more]
+    assert run(call) == 1
+    assert "irodori weights add sketch_keras hf://" in one_line(capsys)
+    assert sorted(path.name for path in desk.iterdir()) == ["bad.png", "r", "s"]
+
+
+def test_a_random_seed_is_told_kept_in_names_and_replayed(
+    desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
+) -> None:
+    where = ["--sketch", "s/p0000.png", "--checkpoint", checkpoint, "--steps", "1", "--seed", "random"]
+    seeds = set()
+    for _ in range(2):
+        assert run(["colorize", *where, "--out", "made"]) == 0
+        said = capfd.readouterr()
+        (seed,) = re.findall(r"^--seed (\d+) was drawn$", said.err, re.MULTILINE)
+        assert said.out.splitlines() == [f"made/p0000--{seed}.png"]
+        assert extract(Path(f"made/p0000--{seed}.png").read_bytes(), "").seed == int(seed)
+        seeds.add(seed)
+    assert len(seeds) == 2
+    assert run(["colorize", "--replay", f"made/p0000--{seed}.png"]) == 0
+    assert "pixels equal" in capfd.readouterr().out
+    assert run(["colorize", *where, "--out", "one.png"]) == 0
+    capfd.readouterr()
+    assert run(["colorize", *where, "--out", "one.png"]) == 1
+    assert "one.png is there and each random seed gives another picture" in one_line(capfd)
+
+
+def test_all_is_made_again_when_told(desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str) -> None:
+    call = ["colorize", "--sketch", "s", "--checkpoint", checkpoint, "--out", "made", "--steps", "1", "--json"]
+    for more, already in ([], False), ([], True), (["--again"], False):
+        assert run([*call, *more]) == 0
+        assert [made["already"] for made in json.loads(capfd.readouterr().out)["made"]] == [already] * 2
 
 
 def test_one_bad_file_is_told_and_the_others_are_made(

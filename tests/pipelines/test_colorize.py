@@ -1,6 +1,7 @@
 """Files in, pictures out: every sketch with every reference, each at its own shape, the same for the same seed."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pipelines.colorize_jobs import ColorizeJob, RunSettings, check_targets, fin
 from pipelines.errors import PipelineError
 from pipelines.picture_settings import MOST_SEED, PictureSettings
 from pipelines.progress import Progress
-from pipelines.provenance import extract
+from pipelines.provenance import embed, extract
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.untrained import write_checkpoint
 
@@ -160,6 +161,11 @@ def test_variations_are_named_for_their_seeds() -> None:
         plan_jobs(["a.png"], ["r.png"], "out.png", [7, 8])
 
 
+def test_pictures_of_drawn_seeds_are_named_for_them_even_alone() -> None:
+    assert plan_jobs(["a.png"], ["r.png"], "out", [7], drawn=True)[0].out == "out/a--r--7.png"
+    assert plan_jobs(["a.png"], ["r.png"], "x.png", [7], drawn=True)[0].out == "x.png"
+
+
 def test_no_layer_goes_where_a_picture_goes() -> None:
     jobs = plan_jobs(["a.png", "a-color.png"], [], "out", [0])
     files = [name for job in jobs for name in (job.out, *map(job.layer, ("color", "lines", "mask")))]
@@ -220,7 +226,7 @@ def test_a_picture_is_the_same_alone_and_among_others(files: Path, checkpoint: s
 
 
 @pytest.mark.parametrize(
-    "changed", ["sketch", "reference", "no reference", "guidance", "padding", "injection", "precision"]
+    "changed", ["sketch", "reference", "no reference", "guidance", "padding", "injection", "precision", "vae"]
 )
 def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: str) -> None:
     (files / "changed.png").write_bytes(encode_png(255 - picture(0)))
@@ -234,6 +240,7 @@ def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: st
         "padding": PictureSettings(SamplingSettings(steps=2, reference_padding=1.5)),
         "injection": PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=0.0))),
         "precision": PictureSettings(SamplingSettings(steps=2), precision="bf16"),
+        "vae": PictureSettings(SamplingSettings(steps=2), vae_precision="bf16"),
     }
     (before,) = make(job(files), checkpoint)
     (after,) = make(job(files, "y.png", **inputs.get(changed, {})), checkpoint, settings.get(changed, QUICK))
@@ -379,6 +386,33 @@ def test_the_same_call_makes_only_what_is_missing_or_would_differ(files: Path, c
     assert len(again(PictureSettings(SamplingSettings(steps=2, guidance_scale=3.0)))) == 4
 
 
+def test_files_that_moved_and_new_code_do_not_make_a_picture_anew(
+    files: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(job(files), checkpoint)
+    moved = {"sketch": str(files / "a.png"), "reference": str(files / "b.png")}
+    for name, address in moved.items():
+        shutil.copy(getattr(job(files), name), address)
+    shutil.copytree(checkpoint, files / "copy")
+    monkeypatch.setattr("pipelines.colorize.code_version", lambda: "another")
+    (outcome,) = colorize([job(files, **moved)], str(files / "copy"), QUICK)
+    assert isinstance(outcome, Made)
+    assert outcome.already
+
+
+def test_the_same_weights_under_another_prediction_type_make_another_picture(files: Path, checkpoint: str) -> None:
+    (eps,) = make(job(files), checkpoint)
+    (v,) = make(job(files), write_checkpoint(files / "v", prediction_type="v"))
+    assert not np.array_equal(eps, v)
+
+
+def test_again_makes_also_what_is_there(files: Path, checkpoint: str) -> None:
+    (first,) = make(job(files), checkpoint)
+    told = extract((files / "x.png").read_bytes(), "")
+    (files / "x.png").write_bytes(embed(encode_png(np.zeros_like(first)), told))
+    np.testing.assert_array_equal(make(job(files), checkpoint, again=True)[0], first)
+
+
 def test_untold_pictures_say_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
     for _ in range(2):
         make(job(files), checkpoint, told=False)
@@ -393,6 +427,15 @@ def test_only_what_irodori_made_is_replaced_unless_told(files: Path, checkpoint:
     check_targets([job(files)], RunSettings(layers=True, overwrite=True))
     with pytest.raises(PipelineError, match=rf"{drawn} is there and does not say that irodori made it.*--overwrite"):
         check_targets([job(files)], RunSettings(layers=True))
+
+
+def test_a_drawn_seed_replaces_nothing_unless_told(files: Path, checkpoint: str) -> None:
+    make(job(files), checkpoint)
+    check_targets([job(files, seed=1)], RunSettings())
+    check_targets([job(files, seed=1)], RunSettings(overwrite=True), drawn=True)
+    check_targets([job(files, "new.png")], RunSettings(), drawn=True)
+    with pytest.raises(PipelineError, match=r"x\.png is there and each random seed gives another.*--overwrite"):
+        check_targets([job(files, seed=1)], RunSettings(), drawn=True)
 
 
 def test_memory_that_runs_out_is_one_line_that_says_what_to_try() -> None:

@@ -6,10 +6,12 @@ import pytest
 
 from model.settings import LAYERS, InjectionSettings, SamplingSettings
 from pipelines.picture_settings import (
+    MOST_SEED,
     PictureSettings,
     attention_scales,
     picture_settings,
     sampling_settings,
+    seeds_of,
     target_size,
 )
 from pipelines.settings import SettingsError
@@ -65,6 +67,59 @@ def test_noise_levels_of_a_released_name_leave_with_its_sampler() -> None:
     assert sampling_settings({"sampler": "euler"}, asked).sigma_schedule == "beta"
 
 
+@pytest.mark.parametrize(
+    ("schedule", "spacing", "levels"),
+    [
+        ("Automatic", None, "karras"),
+        ("Uniform", "linspace", "uniform"),
+        ("Karras", None, "karras"),
+        ("Exponential", None, "exponential"),
+        ("Polyexponential", None, "exponential"),
+        ("SGM Uniform", "trailing", "uniform"),
+    ],
+)
+def test_a_released_schedule_means_spacing_and_levels(schedule: str, spacing: str | None, levels: str) -> None:
+    settings = sampling_settings({"sampler": "DPM++ 2M", "schedule": schedule})
+    assert (settings.sampler, settings.spacing, settings.sigma_schedule) == ("dpmpp_2m", spacing, levels)
+    before = SamplingSettings(sampler="dpmpp_2m", spacing="leading", sigma_schedule="uniform")
+    assert sampling_settings({"schedule": "Automatic"}, before) == SamplingSettings(sampler="dpmpp_2m")
+
+
+def test_a_schedule_that_is_none_or_said_twice_or_that_the_sampler_has_not_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no schedule 'karras': did you mean Karras"):
+        sampling_settings({"schedule": "karras"})
+    with pytest.raises(SettingsError, match="'Karras' means a spacing and noise levels: leave out spacing"):
+        sampling_settings({"schedule": "Karras", "spacing": "trailing"})
+    with pytest.raises(SettingsError, match="euler_a has no sigma_schedule 'karras'"):
+        sampling_settings({"sampler": "Euler a", "schedule": "Karras"})
+
+
+def test_a_spacing_is_taken_with_uniform_levels() -> None:
+    words = {"spacing": "trailing", "sigma_schedule": "uniform"}
+    assert sampling_settings(words).spacing == "trailing"
+    with pytest.raises(SettingsError, match="no spacing under karras noise levels; give sigma_schedule=uniform"):
+        sampling_settings({"spacing": "trailing"})
+
+
+def test_seeds_are_counted_from_a_number_or_from_a_drawn_one() -> None:
+    assert list(seeds_of("7", 3)) == [7, 8, 9]
+    assert list(seeds_of(str(MOST_SEED))) == [MOST_SEED]
+    drawn = [seeds_of("random", 2) for _ in range(4)]
+    assert all(len(seeds) == 2 and 0 <= seeds[0] < 2**32 for seeds in drawn)
+    assert len({seeds[0] for seeds in drawn}) > 1
+
+
+@pytest.mark.parametrize("word", ["-1", "1.5", "", "Random", "1_0", "٣", str(MOST_SEED + 1), "9" * 5000])
+def test_a_seed_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(SettingsError, match=r"neither random nor a whole number within 0.."):
+        seeds_of(word)
+
+
+def test_the_last_of_the_variations_is_a_seed_too() -> None:
+    with pytest.raises(SettingsError, match="--variations 2: the last seed is more than"):
+        seeds_of(str(MOST_SEED), 2)
+
+
 def test_a_wrong_word_is_named_with_the_right_ones() -> None:
     with pytest.raises(SettingsError, match="guidance_scale"):
         sampling_settings({"guidance_scal": "2"})
@@ -89,7 +144,22 @@ def test_a_wrong_attention_scale_is_named(word: str, said: str) -> None:
         PictureSettings(),
         PictureSettings(SamplingSettings("ddim", eta=0.5, injection=InjectionSettings(0.1, 0.2, 0.3)), size="64x128"),
         PictureSettings(SamplingSettings(attention_scales=(0.1,) * 16, no_guidance_window=(0.0, 1.0)), levels=False),
+        PictureSettings(extract="manga_line", keep_lines=True),
     ],
 )
 def test_settings_survive_json(settings: PictureSettings) -> None:
     assert picture_settings(json.loads(json.dumps(settings.document()))) == settings
+
+
+def test_a_picture_that_does_not_speak_of_extraction_was_read_as_line_art() -> None:
+    document = {name: value for name, value in PictureSettings().document().items() if name != "extract"}
+    assert picture_settings(document).extract == ""
+
+
+def test_a_style_that_is_none_and_what_extracted_lines_leave_no_room_for_are_refused() -> None:
+    with pytest.raises(ValueError, match="did you mean xdog"):
+        PictureSettings(extract="xdgo")
+    with pytest.raises(SettingsError, match="polarity"):
+        picture_settings({"extract": "xdog", "polarity": "light"})
+    with pytest.raises(SettingsError, match=r"valid are: anime2sketch, .*xdog_simplified"):
+        picture_settings({"extract": "drawn"})

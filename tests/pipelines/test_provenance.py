@@ -21,7 +21,9 @@ SAMPLING = SamplingSettings(
     sampler="ddim", steps=7, no_guidance_window=(0.1, 0.2), attention_scales=(0.5,) * 16, injection=InjectionSettings(1)
 )
 TOLD = Provenance(
-    checkpoint=Weights("s3://models/refine", "c" * 64, "v1.refine", "base", "sd-vae", "tiny", "d" * 64, ""),
+    checkpoint=Weights(
+        "s3://models/refine", "c" * 64, "v1.refine", "base", "sd-vae", "tiny", "d" * 64, "", prediction_type="v"
+    ),
     sketch=Source("彩り/線画.png", "a" * 64),
     reference=Source("r.png", "b" * 64),
     seed=12,
@@ -48,11 +50,45 @@ def test_what_is_told_comes_back_equal(reference: Source | None) -> None:
     assert extract(embed(PNG, provenance), "x.png") == provenance
 
 
-def test_what_format_1_did_not_tell_is_unknown() -> None:
-    weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if not name.endswith("_sha256")}
-    old = {name: value for name, value in DOCUMENT.items() if name != "layer"} | {"format": 1, "checkpoint": weights}
-    unknown = replace(TOLD.checkpoint, codec_sha256=None, image_encoder_sha256=None)
+@pytest.mark.parametrize(
+    ("version", "untold"),
+    [(1, ("codec_sha256", "image_encoder_sha256", "prediction_type")), (2, ("prediction_type",))],
+)
+def test_what_older_formats_did_not_tell_is_unknown(version: int, untold: tuple[str, ...]) -> None:
+    weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if name not in untold}
+    old = {n: value for n, value in DOCUMENT.items() if n != "layer"} | {"format": version, "checkpoint": weights}
+    unknown = replace(TOLD.checkpoint, **dict.fromkeys(untold))
     assert extract(told(old), "x.png") == replace(TOLD, checkpoint=unknown)
+
+
+MOVED = replace(
+    TOLD,
+    checkpoint=replace(TOLD.checkpoint, address="elsewhere"),
+    sketch=replace(TOLD.sketch, address="a.png"),
+    reference=Source("b.png", "b" * 64),
+    device="cpu",
+    code_version="0.2.0",
+)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (MOVED, True),
+        (replace(MOVED, reference=None), False),
+        (replace(MOVED, reference=Source("r.png", "e" * 64)), False),
+        (replace(MOVED, sketch=Source("a.png", "e" * 64)), False),
+        (replace(MOVED, checkpoint=replace(MOVED.checkpoint, sha256="e" * 64)), False),
+        (replace(MOVED, checkpoint=replace(MOVED.checkpoint, codec_sha256="e" * 64)), False),
+        (replace(MOVED, checkpoint=replace(MOVED.checkpoint, prediction_type="eps")), False),
+        (replace(MOVED, seed=13), False),
+        (replace(MOVED, width=641), False),
+        (replace(MOVED, layer="mask"), False),
+        (replace(MOVED, settings=replace(TOLD.settings, precision="fp16")), False),
+    ],
+)
+def test_what_decides_a_picture_is_all_but_addresses_device_and_code(other: Provenance, same: bool) -> None:
+    assert (other.decisive() == TOLD.decisive()) == same
 
 
 def test_any_reader_sees_it_and_the_same_pixels() -> None:
@@ -84,8 +120,9 @@ LIES = {
     "very deep": b"[" * 60_000,
     "a list": [],
     "empty": {},
-    "format": DOCUMENT | {"format": 3},
+    "format": DOCUMENT | {"format": 4},
     "frozen weights": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"codec_sha256": None}},
+    "prediction type": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"prediction_type": None}},
     "layer": DOCUMENT | {"layer": 1},
     "extra key": DOCUMENT | {"run": "rm"},
     "seed": DOCUMENT | {"seed": -1},

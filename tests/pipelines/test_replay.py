@@ -20,6 +20,7 @@ from pipelines.picture_settings import PictureSettings
 from pipelines.provenance import KEYWORD, embed, extract, sha256_of
 from pipelines.replay import Moved, Replayed, plan_replay, replay, unrecorded
 from tests.corpus_pictures import picture, write_pictures
+from tests.pipelines.test_extractors import keep_weights
 from tests.pipelines.untrained import write_checkpoint
 
 RUN = RunSettings(device="cpu")
@@ -65,6 +66,16 @@ def test_pixels_that_were_changed_since_are_counted(desk: Path) -> None:
     assert replayed.share == pytest.approx(4 / pixels[..., 0].size)
 
 
+def test_a_replay_is_made_again_where_one_is_there_already(desk: Path) -> None:
+    assert again(desk).equal
+    told = extract((desk / "again.png").read_bytes(), "")
+    (desk / "again.png").write_bytes(embed(encode_png(np.zeros((told.height, told.width, 3), np.uint8)), told))
+    replayed = again(desk)
+    assert (replayed.equal, replayed.made.already) == (True, False)
+    made, new = (decode((desk / name).read_bytes()).rgb for name in ("made.png", "again.png"))
+    np.testing.assert_array_equal(made, new)
+
+
 @pytest.mark.parametrize(("name", "kind"), [("p0000.png", "sketch"), ("p0001.png", "reference")])
 def test_an_input_that_changed_is_named_and_nothing_is_made(desk: Path, name: str, kind: str) -> None:
     (desk / name).write_bytes(encode_png(picture(7)))
@@ -76,6 +87,12 @@ def test_an_input_that_changed_is_named_and_nothing_is_made(desk: Path, name: st
 def test_another_checkpoint_is_named(desk: Path, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(PipelineError, match="other: the checkpoint has changed"):
+        again(desk, checkpoint=other)
+
+
+def test_the_same_weights_under_another_prediction_type_are_another_checkpoint(desk: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", prediction_type="v")
+    with pytest.raises(PipelineError, match=r"other: the checkpoint has changed .*predicted eps and predicts v"):
         again(desk, checkpoint=other)
 
 
@@ -127,9 +144,23 @@ def test_frozen_weights_that_changed_are_named(desk: Path, tmp_path: Path) -> No
         plan_replay(made, out, Moved(), RUN)
 
 
+def test_line_art_of_other_weights_is_no_replay(desk: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRODORI_WEIGHTS", str(desk))
+    sha256 = keep_weights(desk, "hed")
+    asked = ColorizeJob(str(desk / "p0000.png"), None, str(desk / "made.png"), 0)
+    list(colorize([asked], checkpoint, replace(SETTINGS, extract="hed"), RUN))
+    assert extract((desk / "made.png").read_bytes(), "").checkpoint.extractor_sha256 == sha256
+    assert again(desk).equal
+    record = json.loads((desk / "hed.json").read_text())
+    record |= {"sha256": "f" * 64, "files": {"hed.safetensors": "f" * 64}}
+    (desk / "hed.json").write_text(json.dumps(record))
+    with pytest.raises(PipelineError, match=f"hed: the frozen network has changed since .*{sha256[:12]}"):
+        again(desk)
+
+
 def test_a_picture_of_format_1_still_replays_and_unrecorded_weights_are_noted(desk: Path) -> None:
     told = extract((desk / "made.png").read_bytes(), "").checkpoint
-    old = {name: text for name, text in asdict(told).items() if not name.endswith("_sha256")}
+    old = {name: text for name, text in asdict(told).items() if not name.endswith(("_sha256", "_type"))}
     tell(desk, format=1, checkpoint=old)
     replayed = again(desk)
     assert (replayed.equal, replayed.notes) == (True, ())  # the tiny networks ship: their ids say all
