@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 from dataprep.classical import gray_of
 from dataprep.lineart import XDoGSettings, xdog
 from dataprep.pictures import decode
-from jobs.cli import run
+from jobs.cli import app, run
 from pipelines.provenance import extract
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import one_line
@@ -88,6 +89,14 @@ def test_the_help_shows_the_controls_in_groups(capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     groups = ["Input", "Output", "Line art", "Sampling", "Guidance", "Attention", "Machine"]
     assert sorted(groups, key=lambda group: said.index(f"─ {group} ─")) == groups
+
+
+def test_the_document_names_every_option_and_no_other() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "colorize.md").read_text()
+    command = typer.main.get_command(app).commands["colorize"]  # type: ignore[attr-defined]
+    options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    named = set(re.findall(r"(?<![a-z])--[a-z-]*[a-z]", document))
+    assert named - {"--help"} == options - {"--provenance", "--levels"}  # defaults, named by their opposites
 
 
 def plan(capsys: pytest.CaptureFixture[str], checkpoint: str, *words: str) -> dict[str, Any]:
