@@ -77,8 +77,9 @@ class LineExtractor:
 def _recipe(style: str, device: "torch.device | None" = None) -> CorpusRecipe:
     """A corpus of this style alone."""
     styles = StyleSettings(**{"xdog": 0.0} | {style: 1.0})
-    where = "cuda" if device is not None and device.type == "cuda" else "cpu"
-    return CorpusRecipe(styles=styles, regions=RegionSettings(lines=()), networks=NetworkSettings(device=where))
+    on_gpu = device is not None and device.type == "cuda"
+    networks = NetworkSettings(device="cuda" if on_gpu else "cpu")
+    return CorpusRecipe(styles=styles, regions=RegionSettings(lines=()), networks=networks)
 
 
 @contextmanager

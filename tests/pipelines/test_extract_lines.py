@@ -62,6 +62,13 @@ def test_lines_are_those_of_a_corpus(style: str, store: Path, monkeypatch: pytes
     assert line_art.polarity == "dark"
 
 
+@pytest.mark.gpu
+def test_a_gpu_draws_the_lines_of_the_cpu(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRODORI_WEIGHTS", str(store))
+    grays = [LineExtractor("hed", device)(DATA).gray.astype(int) for device in (CPU, torch.device("cuda", 0))]
+    assert np.abs(grays[0] - grays[1]).max() <= 1
+
+
 def test_lines_of_a_picture_larger_than_they_are_drawn_at_lie_where_its_own_lie() -> None:
     large = np.full((200, 2 * MOST_SIDE, 3), (250, 220, 90), np.uint8)
     cv2.line(large, (1000, 0), (1000, 199), (20, 40, 120), 6)
