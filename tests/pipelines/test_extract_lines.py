@@ -63,6 +63,7 @@ def test_lines_are_those_of_a_corpus(style: str, store: Path, monkeypatch: pytes
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; run there: pytest -m gpu tests/pipelines")
 def test_a_gpu_draws_the_lines_of_the_cpu(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IRODORI_WEIGHTS", str(store))
     grays = [LineExtractor("hed", device)(DATA).gray.astype(int) for device in (CPU, torch.device("cuda", 0))]
