@@ -56,6 +56,7 @@ def test_scores_are_read_back_only_for_the_same_evaluation() -> None:
     assert not same_evaluation(replace(plan, sampling=replace(sampling, guidance_scale=3.0)), saved)
     assert not same_evaluation(replace(plan, metadata=replace(metadata, weights_sha256="bad")), saved)
     assert not same_evaluation(replace(plan, seed=6), saved)
+    assert not same_evaluation(replace(plan, metadata=replace(metadata, ema_sha256="a5e"), ema=True), saved)
 
 
 def arm(name: str, better: float) -> Arm:

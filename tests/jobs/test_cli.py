@@ -323,6 +323,15 @@ def test_a_dry_run_of_a_build_writes_nothing(desk: Path, capsys: pytest.CaptureF
     assert not (desk / "o").exists()
 
 
+def test_a_moving_average_that_is_not_there_is_refused_before_work_starts(
+    corpus: str, checkpoint: str, desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["evaluate", "--checkpoint", checkpoint, "--corpus", corpus, "--protocol", "self", "--out", "o", "--ema"]
+    assert run(call) == 1
+    assert "holds no moving average" in one_line(capsys)
+    assert not (desk / "o").exists()
+
+
 @pytest.mark.ray
 def test_an_evaluation_and_its_lineage_through_the_door(corpus: str, checkpoint: str, desk: Path) -> None:
     """A Ray of its own, as a user starts it; `--json` leaves one document on stdout, stderr only progress."""

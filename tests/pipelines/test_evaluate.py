@@ -11,6 +11,7 @@ from dataprep.errors import DataError
 from dataprep.pictures import decode_png
 from eval.errors import EvalError
 from eval.protocols import from_parquet
+from model.checkpoint import load_checkpoint, read_metadata
 from model.errors import ModelError
 from model.settings import SamplingSettings
 from pipelines import lineage
@@ -19,6 +20,7 @@ from pipelines.engines import in_process
 from pipelines.errors import PipelineError
 from pipelines.evaluate import EvaluatePlan, evaluate, plan_evaluation, read_results
 from pipelines.progress import Progress
+from pipelines.score_pairs import PairScorer, ScoreJob
 from pipelines.settings import SettingsError
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.untrained import write_checkpoint, write_corpus
@@ -37,9 +39,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def plan(
-    checkpoint: str, corpus: str, protocol: str, out: Path, limit: int | None = None, seed: int = 0
+    checkpoint: str, corpus: str, protocol: str, out: Path, limit: int | None = None, seed: int = 0, ema: bool = False
 ) -> EvaluatePlan:
-    return plan_evaluation(checkpoint, corpus, protocol, str(out), sampling=QUICK, limit=limit, seed=seed)
+    return plan_evaluation(checkpoint, corpus, protocol, str(out), sampling=QUICK, limit=limit, seed=seed, ema=ema)
 
 
 # ---- before it starts --------------------------------------------------------------------------------------------
@@ -86,6 +88,9 @@ def test_what_cannot_be_evaluated_is_refused_before_work_starts(checkpoint: str,
         plan(checkpoint, nowhere, "self", out)
     with pytest.raises(ModelError, match="family 'rasc'"):
         plan(write_checkpoint(tmp_path / "rasc", family="rasc"), corpus, "self", out)
+    with pytest.raises(ModelError, match="holds no moving average of its weights") as refused:
+        plan(checkpoint, corpus, "self", out, ema=True)
+    assert "\n" not in str(refused.value)
     with pytest.raises(PipelineError, match="trained at 96x64"):
         plan(write_checkpoint(tmp_path / "wide", 96, 64), corpus, "known-answer", out)
 
@@ -130,6 +135,18 @@ def test_an_evaluation_leaves_all_that_a_score_must_name(
     assert (news[0].done, news[-1].done, news[-1].total) == (0, 10, 10)
     kinds = [node.kind for node in lineage.find_chain(str(out)).nodes]
     assert kinds == ["checkpoint", "corpus", "evaluation"]
+
+
+@pytest.mark.ray
+def test_a_score_of_the_moving_average_says_so(ray_engine: None, corpus: str, tmp_path: Path) -> None:
+    average = write_checkpoint(tmp_path / "average", seed=1)
+    both = write_checkpoint(tmp_path / "both", ema=load_checkpoint(Path(average))[0].state_dict())
+    resolved, store = plan(both, corpus, "self", tmp_path / "out", 1, ema=True), f"sqlite:///{tmp_path / 'runs.db'}"
+    document = evaluate(resolved, log_file=tmp_path / "log", tracking_uri=store)
+    assert (document["ema"], document["checkpoint_weights"]) == (True, read_metadata(Path(both)).ema_sha256)
+    job = ScoreJob("self", average, corpus, resolved.snapshot, resolved.columns, QUICK, threads=1)
+    (expected,) = PairScorer(job)(resolved.pairs, [False])
+    assert document["scores"]["psnr"] == pytest.approx(expected["psnr"], rel=1e-3)
 
 
 @pytest.mark.ray

@@ -15,7 +15,10 @@ from dataprep.reader import CorpusReader
 from eval.metrics import psnr
 from eval.protocols import Pair
 from model.checkpoint import load_checkpoint
+from model.codec import ImageCodec
+from model.injection import InjectionConditions, injection_conditions
 from model.settings import InjectionSettings, SamplingSettings
+from model.v1 import V1
 from pipelines.build import run_build
 from pipelines.colorize import colorize
 from pipelines.colorize_jobs import ColorizeJob
@@ -88,8 +91,21 @@ def test_the_truth_is_the_middle_of_the_rows_own_picture(corpus: str, checkpoint
 
 @pytest.mark.parametrize("more", [{}, {"injection": InjectionSettings(fidelity=0.2)}, {"reference_padding": 1.5}])
 def test_the_same_picture_is_made_again_from_what_is_shown(
-    corpus: str, checkpoint: str, reader: CorpusReader, tmp_path: Path, more: dict[str, Any]
+    corpus: str,
+    checkpoint: str,
+    reader: CorpusReader,
+    tmp_path: Path,
+    more: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """And attention injection reads the very same pixels."""
+    injected: list[torch.Tensor] = []
+
+    def watched(model: V1, codec: ImageCodec, references: torch.Tensor, *others: Any) -> InjectionConditions:
+        injected.append(references)
+        return injection_conditions(model, codec, references, *others)
+
+    monkeypatch.setattr("model.pipeline.injection_conditions", watched)
     (pair,) = own_pairs(reader, 1)
     sampling = replace(QUICK, **more)
     (row,) = scorer(corpus, checkpoint, "deformed-reference", sampling=sampling)([pair], [True])
@@ -100,6 +116,8 @@ def test_the_same_picture_is_made_again_from_what_is_shown(
     list(colorize([ColorizeJob(sketch, reference, out, pair.seed)], checkpoint, as_drawn))
     again = decode(Path(out).read_bytes()).rgb.astype(int)
     assert np.abs(again - decode_png(row["result_png"])).max() <= 1
+    assert len(injected) == (2 if "injection" in more else 0)
+    assert all(torch.equal(reference, injected[0]) for reference in injected)
 
 
 def test_a_deformed_reference_is_another_picture_of_the_same_colours(
