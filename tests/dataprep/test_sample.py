@@ -16,6 +16,7 @@ from dataprep.sample import (
     model_image,
     model_sketch,
     pad,
+    reference_picture,
     resize_sketch,
     training_sample,
 )
@@ -100,6 +101,15 @@ def test_the_reference_is_the_whole_picture_squashed():
     sample = training_sample(row, SETTINGS, generator(3, 0, "augment"))
     np.testing.assert_array_equal(from_model_image(sample.reference), resize_color(ramp(100, 120), 40, 40))
     np.testing.assert_array_equal(sample.reference, evaluation_sample(row, SETTINGS, "xdog").reference)
+
+
+def test_a_pipeline_is_handed_the_whole_reference_of_at_most_1536_pixels_a_side():
+    rgb = ramp(100, 120)
+    np.testing.assert_array_equal(reference_picture(rgb), model_image(rgb))
+    large = np.repeat(np.repeat(rgb, 20, 0), 20, 1)
+    shrunk = reference_picture(large)
+    assert shrunk.shape == (3, 1280, 1536)
+    np.testing.assert_allclose(shrunk.mean((1, 2)), model_image(large).mean((1, 2)), atol=1e-3)
 
 
 def test_border_crop_blanks_sides_of_the_sketch_only_and_independently():
