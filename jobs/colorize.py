@@ -300,11 +300,10 @@ def _say(console: Console, outcome: "Made | Failed") -> None:
 def _plan(
     jobs: Sequence["ColorizeJob"], checkpoint: str, settings: "PictureSettings", run: "RunSettings"
 ) -> dict[str, Any]:
-    """What would be made, and how; a checkpoint that cannot be used is told already."""
-    from model.checkpoint import read_metadata
-    from pipelines.checkpoints import fetch_checkpoint
+    """What would be made, and how; a checkpoint or device that cannot be used is told already."""
+    from pipelines.colorize import Colorist
 
-    metadata = read_metadata(fetch_checkpoint(checkpoint))
+    metadata = Colorist(checkpoint, settings, run).metadata
     return {
         "checkpoint": {"address": checkpoint, "stage": metadata.stage, "trained_at": [metadata.width, metadata.height]},
         "settings": settings.document(),

@@ -331,6 +331,8 @@ class ColorizationPipeline:
 def _check(kind: str, index: int, picture: torch.Tensor) -> None:
     if picture.ndim != 3 or len(picture) != 3 or not picture.numel():
         raise ModelError(f"{kind} {index} is of shape {list(picture.shape)}, not (3, height, width)")
+    if not picture.is_floating_point() or picture.abs().max() > 1.01:  # such as bytes, or what they hold as floats
+        raise ModelError(f"{kind} {index} does not hold floating-point numbers in [-1, 1]")
 
 
 def _references(tasks: Sequence[_Task]) -> list[int]:

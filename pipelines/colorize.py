@@ -7,6 +7,7 @@ others. Each result says in itself how it was made, so the same call again makes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from dataprep.line_art import LineArt, LineArtSettings, read_line_art
 from dataprep.pictures import MAX_PIXELS, decode, encode_png
 from dataprep.sample import from_model_image, model_sketch, reference_picture, resize_sketch
 from dataprep.storage import exists, read_bytes, write_whole
-from model.checkpoint import CheckpointMetadata
+from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
+from model.pipeline import ColorizationPipeline
 from pipelines.addresses import absolute
 from pipelines.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.colorize_jobs import LAYERS, ColorizeJob, RunSettings
@@ -79,7 +81,7 @@ def colorize(
     Raises PipelineError or ModelError for a checkpoint, a device or settings that cannot be used, DataError for an
     output that cannot be written.
     """
-    progress(Progress("colorize", 0, len(jobs), "pictures", note="loading the model"))
+    progress(Progress("colorize", 0, len(jobs), "pictures", note="reading the first inputs"))
     run = run or RunSettings()
     with advice_on_memory(run):
         colorist = Colorist(checkpoint, settings or PictureSettings(), run)
@@ -117,17 +119,18 @@ class Colorist:
         self.settings, self.run = settings, run
         self.device = find_device(run.device)
         self.extractor = LineExtractor(settings.extract, self.device) if settings.extract else None
-        directory = fetch_checkpoint(self.address)
-        home = "cpu" if settings.low_memory else self.device
-        self.pipeline = open_pipeline(directory, home, settings.precision, settings.ema, settings.vae_precision)
-        self.pipeline.optimise(compile=run.compile)
-        if settings.low_memory:
-            self.pipeline.lower_memory(device=self.device)
-        self.weights = weights_of(self.address, directory, self.metadata, settings.ema, settings.extract)
+        self.directory = fetch_checkpoint(self.address)
+        self.metadata = read_metadata(self.directory)
+        self.weights = weights_of(self.address, self.directory, self.metadata, settings.ema, settings.extract)
 
-    @property
-    def metadata(self) -> CheckpointMetadata:
-        return self.pipeline.metadata
+    @cached_property
+    def pipeline(self) -> ColorizationPipeline:
+        """Loaded when the first picture is made, which a call that finds all there never does."""
+        settings = self.settings
+        home = "cpu" if settings.low_memory else self.device
+        made = open_pipeline(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
+        made.optimise(compile=self.run.compile)
+        return made.lower_memory(device=self.device) if settings.low_memory else made
 
     def make(self, jobs: Sequence[ColorizeJob]) -> Iterator[Made | Failed]:
         """The pictures of a block of jobs, whose inputs are held together."""
@@ -262,7 +265,7 @@ def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema:
     """What a picture tells of its checkpoint, which lies in `directory`, and of what drew its line art."""
     return Weights(
         address,
-        metadata.ema_sha256 if ema else metadata.weights_sha256,
+        expected_sha256(metadata, address, ema),
         metadata.stage,
         metadata.size,
         metadata.codec,

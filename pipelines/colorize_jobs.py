@@ -13,6 +13,7 @@ from dataprep.storage import exists, is_s3, join, list_folder
 from pipelines.addresses import absolute
 from pipelines.errors import PipelineError
 from pipelines.provenance import told_by
+from pipelines.settings import SettingsError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 LAYERS = ("color", "lines", "mask")
@@ -62,6 +63,8 @@ def find_pictures(addresses: Sequence[str], say: Callable[[str], None] = lambda 
     for address in addresses:
         files, others = _files(address)
         passed = f"{others.total()} passed over ({', '.join(sorted(others))})" if others else ""
+        if not files and not is_s3(address) and not Path(address).exists():
+            raise PipelineError(f"{address}: there is no such file or folder")
         if not files:
             but = f"; files: {passed}" if passed else ""
             raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)}){but}")
@@ -91,11 +94,12 @@ def plan_jobs(
     """Every sketch with every reference (`pair`: the nth with the nth) and every seed; no references: with none.
 
     One picture may go to a .png file; more need a directory. drawn: the seeds come from chance, and names in a
-    directory hold them even where there is one, so that calls add to each other. Raises PipelineError for an `out` that
-    cannot take them or where a sketch or reference would be overwritten, and for pairs that do not come out even.
+    directory hold them even where there is one, so that calls add to each other. Raises SettingsError for an `out` that
+    cannot take them and for pairs that do not come out even, PipelineError where a sketch or reference would be
+    overwritten.
     """
     if pair and len(sketches) != len(references):
-        raise PipelineError(f"--pair needs as many references as sketches: {len(sketches)} and {len(references)}")
+        raise SettingsError(f"--pair needs as many references as sketches: {len(sketches)} and {len(references)}")
     wanted: list[str | None] = list(references) or [None]
     pairs = list(zip(sketches, wanted, strict=True)) if pair else [(s, r) for s in sketches for r in wanted]
     tasks = [(sketch, reference, seed) for sketch, reference in pairs for seed in seeds]
@@ -103,7 +107,7 @@ def plan_jobs(
         return check_apart([ColorizeJob(sketch, reference, out, seed) for sketch, reference, seed in tasks])
     if out.lower().endswith(PICTURE_ENDINGS):
         hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
-        raise PipelineError(f"--out {out}: give {hint}")
+        raise SettingsError(f"--out {out}: give {hint}")
     seeded = drawn or len(seeds) > 1
     names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
     return check_apart(

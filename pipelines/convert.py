@@ -13,7 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from model.weight_files import open_weights
 from model.weight_kinds import Part
 from pipelines.checkpoints import fetch_checkpoint
 from pipelines.errors import PipelineError
+from pipelines.recipes import STAGES as STAGE_RECIPES
 from pipelines.settings import SettingsError
 from pipelines.versions import code_version
 from pipelines.weight_inspection import Inspection, differing_settings, inspect
@@ -94,6 +95,8 @@ def convert(
         )
         with _whole_directory(out) as folder:
             saved = save_checkpoint(folder, model, metadata)
+            if ours := _exported_as(found, saved):
+                saved = save_checkpoint(folder, model, ours)
             _keep_autoencoder(found, folder)
     return saved
 
@@ -122,9 +125,21 @@ def export(checkpoint: str, out: str, use_ema: bool = False, schedule: bool = Tr
 
 def _notes(metadata: CheckpointMetadata, use_ema: bool) -> dict[str, Any]:
     """What an exported file says of itself: no address, for it goes to others."""
-    told = ("stage", "size", "prediction_type", "scaling_factor", "source_sha256", "code_version")
+    told = ("stage", "size", "width", "height", "prediction_type", "scaling_factor", "source_sha256", "code_version")
     weights = metadata.ema_sha256 if use_ema else metadata.weights_sha256
     return {name: getattr(metadata, name) for name in told} | {"weights_sha256": weights}
+
+
+def _exported_as(found: Inspection, saved: CheckpointMetadata) -> CheckpointMetadata | None:
+    """What `saved` was before it was exported, where the file says so and still holds those weights; else None."""
+    header = found.source.files[""].metadata if "" in found.source.files else {}
+    try:
+        told = json.loads(header.get("irodori.checkpoint", "{}"))
+        if told.get("weights_sha256") != saved.weights_sha256 or told["stage"] not in STAGE_RECIPES:
+            return None
+        return replace(saved, stage=told["stage"], width=int(told["width"]), height=int(told["height"]))
+    except (ValueError, TypeError, AttributeError, KeyError):  # not written by `export`
+        return None
 
 
 def _check_kind(found: Inspection, sizes: Mapping[str, V1Config]) -> V1Config:

@@ -5,7 +5,7 @@ picture. Files that have moved may be named; what they hold must be the same. He
 found to be right.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from dataprep.storage import read_bytes
@@ -15,6 +15,7 @@ from pipelines.colorize_jobs import ColorizeJob, RunSettings, check_apart, check
 from pipelines.errors import PipelineError
 from pipelines.progress import ProgressSink, silent
 from pipelines.provenance import Provenance, Source, Weights, extract, sha256_of
+from pipelines.settings import differences
 from pipelines.versions import code_version
 
 if TYPE_CHECKING:
@@ -74,19 +75,12 @@ def _check_weights(file: str, told: Provenance, checkpoint: str) -> None:
 
     then, directory = told.checkpoint, fetch_checkpoint(checkpoint)
     now = weights_of(checkpoint, directory, read_metadata(directory), told.settings.ema, told.settings.extract)
-    beside = dict.fromkeys(
-        ("address", "codec_sha256", "image_encoder_sha256", "extractor_sha256", "prediction_type"), ""
-    )
-    if replace(then, **beside) != replace(now, **beside):
-        raise PipelineError(
-            f"{checkpoint}: the checkpoint has changed since {file} was made: its weights were "
-            f"{then.sha256[:12]}… and are {now.sha256[:12] or 'none'}…"
-        )
-    if then.prediction_type not in (None, now.prediction_type):
-        raise PipelineError(
-            f"{checkpoint}: the checkpoint has changed since {file} was made: its network predicted "
-            f"{then.prediction_type} and predicts {now.prediction_type}"
-        )
+    beside = {"address", "codec_sha256", "image_encoder_sha256", "extractor_sha256"}  # named below, or no matter
+    said, found = ({k: v for k, v in asdict(weights).items() if k not in beside} for weights in (then, now))
+    if then.prediction_type is None:  # not recorded then
+        said["prediction_type"] = now.prediction_type
+    if changed := differences(said, found):
+        raise PipelineError(f"{checkpoint}: another checkpoint than {file} was made with: {'; '.join(changed)}")
     for network, before, after in (
         (then.codec, then.codec_sha256, now.codec_sha256),
         (then.image_encoder, then.image_encoder_sha256, now.image_encoder_sha256),

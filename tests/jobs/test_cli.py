@@ -81,7 +81,6 @@ REFUSED = [
     (["lineage", "nowhere"], "nowhere has no lineage.json"),
     (["colorize", "--sketch", "empty", "--reference", "bad.png", "--out", "o.png"], "empty: there is no picture"),
     (["colorize", "--sketch", "absent.png", "--reference", "bad.png", "--out", "o.png"], "absent.png"),
-    (["colorize", "--sketch", "bad.png", "--reference", "bad.png", "--out", "o.jpg"], "give a .png file"),
     (["colorize", "--sketch", "bad.png", "--reference", "bad.png", "--out", "o.png"], "irodori demo"),
     (["colorize", "--sketch", "bad.png", "--reference", "bad.png", "--out", "o.png", "--checkpoint", "m"], "m"),
     ([*TRAIN], "there is no corpus here"),

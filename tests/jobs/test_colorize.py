@@ -51,6 +51,8 @@ WRONG = [
     ([*CALL, "--batch-size", "0"], "--batch-size"),
     ([*CALL, "--guidence-scale", "2"], "--guidance-scale"),
     (["colorize", "--sketch", "s.png", "--out", "o", "--pair"], "--pair needs --reference"),
+    (["colorize", "--sketch", "bad.png", "--out", "o.jpg"], "give a .png file"),
+    (["colorize", "--sketch", "s", "--reference", "bad.png", "--pair", "--out", "o"], "as many references as sketches"),
     (["colorize", "--replay", "x.png", "--steps", "3", "--no-levels"], "leave out --no-levels, --steps"),
     (["colorize", "--replay", "x.png", "--extract", "xdog"], "leave out --extract"),
     (["colorize", "--replay", "x.png", "--again", "--seed", "random"], "leave out --again, --seed"),
@@ -164,6 +166,14 @@ def test_a_sampler_that_only_comes_near_is_told(
 ) -> None:
     assert run(["colorize", "--sketch", "s", "--checkpoint", checkpoint, "--out", "o", "--dry-run", *words]) == 0
     assert capsys.readouterr().err == (f"{said} taken\n" if said else "")
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--ema"], "no moving average"), (["--device", "tpu"], "--device tpu")])
+def test_a_dry_run_refuses_what_the_call_would(
+    desk: Path, capsys: pytest.CaptureFixture[str], checkpoint: str, words: list[str], said: str
+) -> None:
+    assert run(["colorize", "--sketch", "s", "--checkpoint", checkpoint, "--out", "o", "--dry-run", *words]) == 1
+    assert said in one_line(capsys)
 
 
 def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str) -> None:

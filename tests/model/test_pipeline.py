@@ -418,3 +418,11 @@ def test_a_pipeline_from_its_checkpoint_gives_the_same_picture(
 def test_a_codec_of_another_scale_is_refused(codec: ImageCodec, image_encoder: ReferenceEncoder) -> None:
     with pytest.raises(ModelError, match="it is another codec"):
         ColorizationPipeline(V1(V1_SIZES["tiny"]), codec, image_encoder, replace(METADATA, scaling_factor=0.18215))
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.full((1, 3, 64, 64), 255.0)])
+def test_bytes_are_no_pictures(pipeline: ColorizationPipeline, wrong: torch.Tensor) -> None:
+    right = torch.zeros(1, 3, 64, 64)
+    for kind, sketches, references in (("sketch", wrong, right), ("reference", right, wrong)):
+        with pytest.raises(ModelError, match=rf"{kind} 0 does not hold floating-point numbers in \[-1, 1\]"):
+            pipeline(sketches, references, [0])

@@ -24,6 +24,7 @@ from pipelines.errors import PipelineError
 from pipelines.picture_settings import MOST_SEED, PictureSettings
 from pipelines.progress import Progress
 from pipelines.provenance import embed, extract
+from pipelines.settings import SettingsError
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.untrained import write_checkpoint
 
@@ -85,10 +86,13 @@ def test_a_relative_directory_is_read_too(files: Path, address: str, monkeypatch
     assert names(find_pictures([address])) == ["here.PNG"]
 
 
-@pytest.mark.parametrize("address", ["nowhere", "nowhere.png", "sketches/notes", "empty"])
-def test_an_address_without_pictures_is_refused_by_name(files: Path, address: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [("nowhere", "such file or folder"), ("nowhere.png", "such file or folder"), ("empty", "picture")],
+)
+def test_an_address_without_pictures_is_refused_by_name(files: Path, address: str, what: str) -> None:
     (files / "empty").mkdir()
-    with pytest.raises(PipelineError, match=f"{address}: there is no picture"):
+    with pytest.raises(PipelineError, match=f"{address}: there is no {what}"):
         find_pictures([str(files / "sketches"), str(files / address)])
 
 
@@ -138,14 +142,14 @@ def test_one_picture_may_go_to_a_file_or_to_a_directory() -> None:
 
 @pytest.mark.parametrize(("sketches", "out"), [(1, "x.jpg"), (2, "x.png"), (2, "x.webp")])
 def test_a_file_that_cannot_take_the_pictures_is_refused(sketches: int, out: str) -> None:
-    with pytest.raises(PipelineError, match=f"--out {out}"):
+    with pytest.raises(SettingsError, match=f"--out {out}"):
         plan_jobs(["s.png"] * sketches, ["r.png"], out, [0])
 
 
 def test_pairs_go_the_nth_with_the_nth() -> None:
     jobs = plan_jobs(["a.png", "b.png"], ["r.png", "q.png"], "out", [0], pair=True)
     assert [(job.sketch, job.reference) for job in jobs] == [("a.png", "r.png"), ("b.png", "q.png")]
-    with pytest.raises(PipelineError, match="2 and 1"):
+    with pytest.raises(SettingsError, match="2 and 1"):
         plan_jobs(["a.png", "b.png"], ["r.png"], "out", [0], pair=True)
 
 
@@ -157,7 +161,7 @@ def test_without_references_each_sketch_is_coloured_once() -> None:
 def test_variations_are_named_for_their_seeds() -> None:
     jobs = plan_jobs(["a.png"], ["r.png"], "out", [7, 8])
     assert [(job.seed, job.out) for job in jobs] == [(7, "out/a--r--7.png"), (8, "out/a--r--8.png")]
-    with pytest.raises(PipelineError, match="a directory for 2 pictures"):
+    with pytest.raises(SettingsError, match="a directory for 2 pictures"):
         plan_jobs(["a.png"], ["r.png"], "out.png", [7, 8])
 
 
@@ -359,6 +363,15 @@ def test_light_lines_on_dark_are_coloured_as_their_negative(files: Path, checkpo
 
 
 # ---- what fails, and what is there already -----------------------------------------------------------------------
+
+
+def test_networks_are_loaded_only_when_a_picture_is_to_be_made(files: Path) -> None:
+    own = write_checkpoint(files / "own")
+    make(job(files), own)
+    (Path(own) / "model.safetensors").unlink()
+    assert [outcome.already for outcome in colorize([job(files)], own, QUICK) if isinstance(outcome, Made)] == [True]
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        list(colorize([job(files, seed=1)], own, QUICK))
 
 
 def test_a_bad_input_fails_its_own_pictures_and_no_others(files: Path, checkpoint: str) -> None:

@@ -272,12 +272,37 @@ def test_an_exported_file_says_what_it_is_and_nothing_of_where_it_was(
         assert json.loads(header["irodori.checkpoint"]) == {
             "stage": "released",
             "size": "tiny",
+            "width": 128,
+            "height": 128,
             "prediction_type": "eps",
             "scaling_factor": saved.scaling_factor,
             "source_sha256": sha256(tmp_path / "a.safetensors"),
             "code_version": saved.code_version,
             "weights_sha256": weights,
         }
+
+
+def test_what_was_trained_here_is_known_again_while_its_weights_are_the_same(
+    tmp_path: Path, released: dict[str, torch.Tensor]
+) -> None:
+    made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
+    model, _ = load_checkpoint(tmp_path / "out")
+    trained = replace(made, stage="v1.noisy", width=192, height=96)
+    save_checkpoint(tmp_path / "trained", model, trained)
+    export(str(tmp_path / "trained"), str(tmp_path / "b.safetensors"))
+    back = convert(str(tmp_path / "b.safetensors"), str(tmp_path / "back"))
+    assert (back.stage, back.width, back.height) == ("v1.noisy", 192, 96)
+    assert load_checkpoint(tmp_path / "back")[1] == back
+    with safe_open(tmp_path / "b.safetensors", "pt") as file:
+        header, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    changed = "model.diffusion_model.out.2.bias"
+    for name, weights, note in (
+        ("other", tensors | {changed: tensors[changed] + 1}, header["irodori.checkpoint"]),
+        ("stage", tensors, header["irodori.checkpoint"].replace("v1.noisy", "v9")),
+        ("junk", tensors, "[]"),
+    ):
+        save_file(weights, tmp_path / f"{name}.safetensors", header | {"irodori.checkpoint": note})
+        assert convert(str(tmp_path / f"{name}.safetensors"), str(tmp_path / name)).stage == "released"
 
 
 def test_an_export_replaces_nothing_and_goes_nowhere_else(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
