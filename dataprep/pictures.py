@@ -179,7 +179,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise UnreadablePicture("not a PNG, JPEG, WebP, BMP, GIF or SVG picture") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadablePicture(f"more than the {max_pixels} pixels allowed: {_one_line(error)}") from error
+        raise UnreadablePicture(f"more than the {max_pixels} pixels allowed") from error
     except (*_DAMAGE, *_DAMAGE_BELOW) as error:
         raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
 

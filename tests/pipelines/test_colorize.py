@@ -1,6 +1,7 @@
 """Files in, pictures out: every sketch with every reference, each at its own shape, the same for the same seed."""
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -481,6 +482,20 @@ def test_with_low_memory_no_network_is_loaded_onto_the_device(checkpoint: str) -
 
 def test_the_largest_seed_can_be_drawn(files: Path, checkpoint: str) -> None:
     make(job(files, seed=MOST_SEED), checkpoint, PictureSettings(SamplingSettings(steps=1, sampler="euler_a")))
+
+
+def test_the_document_s_python_makes_pictures(files: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "colorize.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(files)
+    (files / "runs" / "refine").mkdir(parents=True)
+    (files / "runs" / "refine" / "checkpoint").symlink_to(checkpoint)
+    (files / "line.png").write_bytes((files / "sketches" / "p0000.png").read_bytes())
+    (files / "colours.png").write_bytes((files / "references" / "p0005.png").read_bytes())
+    exec(compile(program, "colorize.md", "exec"), {})
+    first, second = (decode((files / f"made-{seed}.png").read_bytes()).rgb for seed in (0, 1))
+    assert first.shape == decode((files / "line.png").read_bytes()).rgb.shape
+    assert (first != second).any()
 
 
 @pytest.mark.s3
