@@ -56,7 +56,7 @@ def parts(size: str, side: int) -> dict[str, float]:
     return {
         "diffusers' UNet": operations(lambda: unet(latents, timesteps, context)),
         "ControlNet": operations(lambda: controlnet(latents, timesteps, context, control)),
-        "ours": operations(lambda: model.denoise(latents, timesteps, hints, projected)),
+        "ours": operations(lambda: model.denoise(latents[:1], timesteps[:1], hints, projected, branches=GUIDED)),
         "training forward": operations(lambda: model(latents[:1], timesteps[:1], picture, local)),
         "sketch encoder": operations(lambda: model.encode_sketch(picture)),
         "projection": operations(lambda: model.project(local)),

@@ -139,13 +139,18 @@ def _rows_of(stored: torch.Tensor, batch: int) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """What one forward pass tells its attention layers; background: `SplitReference.levels`."""
+    """What one forward pass tells its attention layers.
+
+    background: `SplitReference.levels`. branches: how many times over the rows that come in are computed, alike but for
+    the reference, which only the first time sees.
+    """
 
     context: ProjectedContext | None
     controls: AttentionControls
     split: SplitReference | None
     background: dict[int, torch.Tensor]
     bank: SelfAttentionBank | None
+    branches: int = 1
 
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:

@@ -81,13 +81,12 @@ class GuidedNetwork:
         acts = acts and self._has_reference
         separate = self._guides_reference and (acts or injected is not None)
         times = 1 + self._guides_sketch + separate
-        timesteps = timestep.expand(times * self._batch) if timestep.ndim == 0 else timestep.repeat(times)
         context = self._context if acts else None
         bank = None
         if injected is not None:
-            self._denoise(injected, timesteps, self._injected_hints, context, self._bank.write())
+            self._denoise(injected, timestep, times, self._injected_hints, context, self._bank.write())
             bank = self._bank.read(self._fidelity, slice(-self._batch, None) if separate else slice(0))
-        predictions = self._denoise(latents, timesteps, self._hints, context, bank).chunk(times)
+        predictions = self._denoise(latents, timestep, times, self._hints, context, bank).chunk(times)
         no_reference = predictions[-1] if separate else predictions[0]  # the same where the reference does not act
         return Branches(
             predictions[0],
@@ -104,19 +103,24 @@ class GuidedNetwork:
     def _denoise(
         self,
         latents: torch.Tensor,
-        timesteps: torch.Tensor,
+        timestep: torch.Tensor,
+        times: int,
         hints: Hints,
         context: ProjectedContext | None,
         bank: SelfAttentionBank | None,
     ) -> torch.Tensor:
-        rows = len(timesteps)
+        rows = times * self._batch
+        # Without sketch guidance the branches are alike until they attend to the reference.
+        alike = bank is None and timestep.ndim == 0 and not self._guides_sketch
+        timesteps = timestep[None] if alike else timestep.expand(rows) if timestep.ndim == 0 else timestep.repeat(times)
         return self._model.denoise(
-            latents.repeat(rows // self._batch, 1, 1, 1),
+            latents if alike else latents.repeat(times, 1, 1, 1),
             timesteps,
             [level[:rows] for level in hints],
             context,
             attention=self._attention,
             bank=bank,
+            branches=times if alike else 1,
         )
 
     def _rows(self, hints: Hints, without_sketch: Hints | None) -> Hints:

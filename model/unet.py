@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
@@ -28,6 +27,7 @@ from model.attention import (
     Steering,
 )
 from model.config import V1Config
+from model.transformer import ReferenceTransformer, repeated
 
 
 def _diffusers_config(config: V1Config) -> dict[str, Any]:
@@ -52,6 +52,8 @@ class ColorizationUNet(UNet2DConditionModel):
     def __init__(self, config: V1Config) -> None:
         super().__init__(**_diffusers_config(config))
         cross = ClassTokenAttention if config.reference_tokens == "cls" else CrossAttention
+        for number, (attentions, place) in enumerate(list(self._transformers())):
+            attentions[place] = ReferenceTransformer(attentions[place], parts_branches=number == 0)  # type: ignore[arg-type]
         blocks = list(self._transformer_blocks())
         for layer, block in enumerate(blocks):
             block.attn1 = SelfAttention(block.attn1, layer)  # type: ignore[assignment]
@@ -60,6 +62,12 @@ class ColorizationUNet(UNet2DConditionModel):
                 block.norm2 = nn.Identity()  # type: ignore[assignment]  # of queries, which one token has no use for
         self._cross_attentions: tuple[CrossAttention, ...] = tuple(block.attn2 for block in blocks)  # type: ignore[misc]
         self._zero_initialise()
+
+    def _transformers(self) -> Iterator[tuple[nn.ModuleList, int]]:
+        """Where they are, in the order in which they run."""
+        for part in (*self.down_blocks, self.mid_block, *self.up_blocks):
+            attentions: nn.ModuleList = getattr(part, "attentions", nn.ModuleList())
+            yield from ((attentions, place) for place in range(len(attentions)))
 
     def _transformer_blocks(self) -> Iterator[BasicTransformerBlock]:
         """In the order in which they run."""
@@ -77,7 +85,7 @@ class ColorizationUNet(UNet2DConditionModel):
         for module in self.modules():
             if isinstance(module, ResnetBlock2D):
                 ends.append(module.conv2)
-            elif isinstance(module, Transformer2DModel):
+            elif isinstance(module, ReferenceTransformer):
                 ends.append(module.proj_out)
         for end in ends:
             for parameter in end.parameters():
@@ -97,16 +105,17 @@ class ColorizationUNet(UNet2DConditionModel):
         controls: AttentionControls,
         split: SplitReference | None = None,
         bank: SelfAttentionBank | None = None,
+        branches: int = 1,
     ) -> torch.Tensor:
-        """Prediction (B, C, H, W) for latents (B, C, H, W), timesteps (B,) in [0, 999], R <= B rows of context and
-        five hints."""
+        """Prediction (B, C, H, W) for latents (S, C, H, W), timesteps (B,) or (1,) in [0, 999], R <= B rows of context
+        and five hints; B = S branches."""
         background = split.levels(len(self.down_blocks)) if split else {}
-        steering = Steering(context, controls, split, background, bank)
+        steering = Steering(context, controls, split, background, bank, branches)
         attention = {"cross_attention_kwargs": {"steering": steering}}
         emb = self.time_embedding(self.time_proj(timesteps).to(latents.dtype))
 
-        h = self.conv_in(latents) + hints[0]
-        skips = [h]
+        h = self.conv_in(latents) + hints[0][: len(latents)]
+        skips = [repeated(h, branches)]
         for block, hint in zip(self.down_blocks, hints[1:], strict=True):
             h, results = block(h, emb, **(attention if hasattr(block, "attentions") else {}))
             h = h + hint

@@ -92,18 +92,32 @@ class V1(nn.Module):
         attention: AttentionControls = AS_TRAINED,
         split: SplitReference | None = None,
         bank: SelfAttentionBank | None = None,
+        branches: int = 1,
     ) -> torch.Tensor:
         """As forward, from ready hints and a context.
+
+        branches > 1: the result is that of the latents so many times one after another, for B = branches x S hints
+        with equal first ones, and one timestep (1,) for all; what the branches share is computed once.
 
         Only the first R rows of the batch see the reference: the others get what a context of zeros would give them,
         without computing it. None: no row sees one. Raises ValueError when rows or layer scales do not fit.
         """
         projected = self.project(context) if isinstance(context, torch.Tensor) else context
-        if projected is not None and projected.rows > len(latents):
-            raise ValueError(f"a context of {projected.rows} rows is too long for a batch of {len(latents)}")
+        rows = len(latents) * branches
+        if projected is not None and projected.rows > rows:
+            raise ValueError(f"a context of {projected.rows} rows is too long for a batch of {rows}")
+        if branches > 1 and (bank is not None or len(timesteps) != 1):
+            raise ValueError("branches need one timestep and no bank of self-attention")
         if len(attention.layer_scales) not in (0, self.unet.attention_layers):
             raise ValueError(f"layer_scales needs {self.unet.attention_layers} factors, one for each layer, or none")
         prediction = self.unet(
-            latents.to(self.dtype), timesteps, projected, hints, controls=attention, split=split, bank=bank
+            latents.to(self.dtype),
+            timesteps,
+            projected,
+            hints,
+            controls=attention,
+            split=split,
+            bank=bank,
+            branches=branches,
         )
         return prediction.to(latents.dtype)

@@ -81,6 +81,24 @@ def test_a_row_of_zeros_and_a_row_that_is_left_out_are_one(kind: Tokens) -> None
     assert off(found[2:], model(latents[2:], timesteps[2:], sketch[2:], tokens[:1])) > 1e-3, "the reference is seen"
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_branches_that_are_computed_once_as_far_as_they_are_alike_are_rows_of_their_own(kind: Tokens) -> None:
+    model, latents = small(kind).eval(), torch.randn(2, 4, 4, 4)
+    hints = [torch.cat([hint] * 2) for hint in model.encode_sketch(torch.randn(2, 3, 32, 32))]
+    context, first = model.project(model.encode_context(tokens_for(kind))), model.unet.down_blocks[0].resnets[0]
+    rows: list[int] = []
+    first.register_forward_hook(lambda module, given, result: rows.append(len(result)))
+    apart = model.denoise(torch.cat([latents] * 2), torch.tensor([500] * 4), hints, context)
+    together = model.denoise(latents, torch.tensor([500]), hints, context, branches=2)
+    assert rows == [4, 2]
+    assert off(together, apart) < 1e-6
+    assert off(together[2:], together[:2]) > 1e-3
+    for wrong in ({"bank": SelfAttentionBank().write()}, {}):
+        with pytest.raises(ValueError, match="branches need one timestep and no bank"):
+            model.denoise(latents, torch.tensor([500] * (1 + (not wrong))), hints, context, branches=2, **wrong)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_receives_a_gradient(kind: Tokens) -> None:
     model = small(kind)
