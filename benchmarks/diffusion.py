@@ -219,10 +219,17 @@ def loop_rivals(networks: Networks, unet: Any, inputs: Given, steps: int) -> dic
 
 @torch.no_grad()
 def unprepared(
-    networks: Networks, inputs: Given, steps: int, *, once: bool = False, projected: bool = False, skipped: bool = False
+    networks: Networks,
+    inputs: Given,
+    steps: int,
+    *,
+    once: bool = False,
+    projected: bool = False,
+    skipped: bool = False,
+    shared: bool = False,
 ) -> torch.Tensor:
     """Our sampling with optimisations off: hints computed once, keys and values computed once, rows without a reference
-    that skip cross-attention. Latents (B, C, h, w); equal, whatever is on."""
+    that skip cross-attention, branches that are one row until they part. Latents (B, C, h, w), equal whatever is on."""
     model, scheduler = networks.model, build_scheduler(SAMPLER, "eps")
     scheduler.set_timesteps(steps, device=inputs.noise.device)
     tokens = networks.image_encoder.encode(inputs.references)
@@ -233,8 +240,13 @@ def unprepared(
     for timestep in scheduler.timesteps:
         if not (once and hints):
             hints = [torch.cat([level] * 2) for level in model.encode_sketch(inputs.sketches)]
-        fed = scheduler.scale_model_input(latents, timestep).repeat(2, 1, 1, 1)
-        conditional, without = model.denoise(fed, timestep.expand(len(fed)), hints, context).chunk(2)
+        fed = scheduler.scale_model_input(latents, timestep)
+        if shared:
+            predicted = model.denoise(fed, timestep[None], hints, context, branches=2)
+        else:
+            fed = fed.repeat(2, 1, 1, 1)
+            predicted = model.denoise(fed, timestep.expand(len(fed)), hints, context)
+        conditional, without = predicted.chunk(2)
         guided = without + 4.0 * (conditional - without)
         latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
     return latents
@@ -261,6 +273,9 @@ def optimisations(run: Run) -> Section:
         "keys and values once": lambda: unprepared(plain, inputs, steps, once=True, projected=True),
         "rows without a reference skip attention": lambda: unprepared(
             plain, inputs, steps, once=True, projected=True, skipped=True
+        ),
+        "branches are one row until they part": lambda: unprepared(
+            plain, inputs, steps, once=True, projected=True, skipped=True, shared=True
         ),
         "the loop as shipped": lambda: shipped(plain),
         "channels last": lambda: shipped(arranged),

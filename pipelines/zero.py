@@ -15,6 +15,9 @@ from torch import nn
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 AVERAGE = "average"
+# Gradients are summed over the workers, and weights handed round, in about as many parts: DeepSpeed's own part is as
+# large as half of the published network, and is held beside it. Less than the least is not worth a message.
+BUCKETS, LEAST_BUCKET = 8, 1_000_000
 Tensors = Mapping[str, torch.Tensor]
 
 
@@ -36,6 +39,7 @@ def start_engine(
     adamw = torch.optim.AdamW(
         parameters, lr=optimizer["lr"], betas=optimizer["betas"], weight_decay=optimizer["weight_decay"], fused=True
     )
+    bucket = max(LEAST_BUCKET, sum(parameter.numel() for parameter in parameters) // BUCKETS)
     engine, *_ = deepspeed.initialize(
         model=module,
         optimizer=adamw,
@@ -44,7 +48,13 @@ def start_engine(
             "train_micro_batch_size_per_gpu": micro_batch,
             "gradient_accumulation_steps": accumulation,
             "gradient_clipping": optimizer["gradient_clip"],
-            "zero_optimization": {"stage": 2, "overlap_comm": False},
+            "zero_optimization": {
+                "stage": 2,
+                "overlap_comm": False,
+                "contiguous_gradients": False,  # one copy of every gradient less
+                "reduce_bucket_size": bucket,
+                "allgather_bucket_size": bucket,
+            },
             "zero_allow_untested_optimizer": True,
             "bf16": {"enabled": bf16},
             "steps_per_print": 2**31 - 1,

@@ -26,7 +26,7 @@ def test_our_loop_and_a_bare_diffusers_loop_give_the_same_latents() -> None:
     assert not torch.allclose(other, bare, atol=1e-3), "the sketch's hints must matter for the comparison to say much"
 
 
-@pytest.mark.parametrize("on", [{"once": True}, {"projected": True}, {"skipped": True}])
+@pytest.mark.parametrize("on", [{"once": True}, {"projected": True}, {"skipped": True}, {"shared": True}])
 def test_no_optimisation_changes_the_result(on: dict[str, bool]) -> None:
     networks, inputs = build(SIZES["tiny"]), given(TINY)
     plain = unprepared(networks, inputs, TINY.steps)
