@@ -83,7 +83,7 @@ def test_wrong_calls_are_answered_in_one_line(
     [
         (["inspect", "a.safetensors"], "there is no such file"),
         (["inspect", "a.bmp"], "a folder, or a file that ends in"),
-        (["inspect", "."], "no folder of diffusers"),
+        (["inspect", "empty"], "no folder of diffusers"),
         (["convert", "a.ckpt", "--out", "out"], "there is no such file"),
         (["convert", "here.ckpt", "--out", "."], "is there and not empty"),
         (["convert", "here.ckpt", "--out", "https://example.org/a"], "a path or an s3:// address"),
@@ -93,7 +93,8 @@ def test_wrong_calls_are_answered_in_one_line(
     ],
 )
 def test_what_is_seen_at_once_is_said_before_torch_is_imported(call: list[str], said: str, tmp_path: Path) -> None:
-    (tmp_path / "checkpoint").mkdir()
+    for folder in ("checkpoint", "empty"):
+        (tmp_path / folder).mkdir()
     for name in ("here.ckpt", "checkpoint/config.json", "checkpoint/model.safetensors"):
         (tmp_path / name).touch()
     call = ["weights", *call]
