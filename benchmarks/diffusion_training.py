@@ -19,8 +19,8 @@ import torch.distributed as dist
 from benchmarks.diffusion_peers import FineTuning
 from benchmarks.diffusion_sizes import SIZES, Networks, Size, build
 from benchmarks.peak_memory import peak_mib
-from pipelines import zero
 from pipelines.draws import draw
+from pipelines.engine import start_engine
 from pipelines.recipes import StageRecipe, stage_recipe
 from pipelines.stages import V1Stage
 from pipelines.train_data import Batch
@@ -72,7 +72,7 @@ def our_step(run: TrainingRun) -> Iterator[Step]:
     device, recipe = torch.device(run.device), recipe_of(run)
     stage = RandomStage(recipe, SIZES[run.size], build(SIZES[run.size], run.device), device)
     with _one_process(run.device):
-        engine = zero.start_engine(
+        engine = start_engine(
             stage.model,
             micro_batch=run.batch,
             accumulation=1,

@@ -25,8 +25,8 @@ from dataprep.reader import CorpusReader
 from dataprep.storage import join
 from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.v1 import V1
-from pipelines import zero
 from pipelines.checkpoints import fetch_checkpoint
+from pipelines.engine import TrainingEngine, start_engine
 from pipelines.flops import count_flops, peak_flops
 from pipelines.loading import Replaced
 from pipelines.recipes import StageRecipe
@@ -55,7 +55,7 @@ def run_worker(job: TrainJob) -> None:
     parent = fetch_checkpoint(job.parent) if job.parent else None
     stage = V1Stage(recipe, parent, device)
     shares = Shares.of(recipe, workers)
-    engine = zero.start_engine(
+    engine = start_engine(
         stage.model,
         micro_batch=shares.micro_batch,
         accumulation=shares.accumulation,
@@ -96,24 +96,25 @@ def average_decay(recipe: StageRecipe, images_seen: int) -> float:
 
 
 def _loop(
-    job: TrainJob, stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares, position: Position, rank: int
+    job: TrainJob, stage: V1Stage, engine: TrainingEngine, feeder: Feeder, shares: Shares, position: Position, rank: int
 ) -> None:
     recipe = job.recipe
     if position.images_seen == 0:
         _watch(job, stage, position, rank)
     while position.images_seen < recipe.images:
         started, waited = time.perf_counter(), feeder.waited_s
-        zero.set_learning_rate(engine, learning_rate(recipe, position.images_seen))
+        rate = learning_rate(recipe, position.images_seen)
+        engine.set_learning_rate(rate)
         step = _step(stage, engine, feeder, shares)
         if recipe.ema_decay:
-            zero.update_average(engine, average_decay(recipe, position.images_seen))
+            engine.update_average(average_decay(recipe, position.images_seen))
         position.images_seen += recipe.batch_size
         took = time.perf_counter() - started
         record = {
             "images_seen": position.images_seen,
             "loss": step.loss,
-            "learning_rate": engine.optimizer.param_groups[0]["lr"],
-            "gradient_norm": float(engine.get_global_grad_norm()),
+            "learning_rate": rate,
+            "gradient_norm": engine.gradient_norm,
         }
         position.history.append(record)
         if step.replaced:
@@ -136,7 +137,7 @@ class Step(NamedTuple):
     size: tuple[int, int]
 
 
-def _step(stage: V1Stage, engine: Any, feeder: Feeder, shares: Shares) -> Step:
+def _step(stage: V1Stage, engine: TrainingEngine, feeder: Feeder, shares: Shares) -> Step:
     total = torch.zeros((), device=stage.device)
     replaced: list[Replaced] = []
     for _ in range(shares.accumulation):
@@ -179,9 +180,9 @@ def _due(interval: int, recipe: StageRecipe, images_seen: int) -> bool:
     return images_seen // interval > (images_seen - recipe.batch_size) // interval
 
 
-def _checkpoint(job: TrainJob, stage: V1Stage, engine: Any, position: Position, rank: int) -> None:
-    weights, state = zero.masters(engine), zero.optimizer_state(engine)
-    average = zero.averages(engine) if job.recipe.ema_decay else None
+def _checkpoint(job: TrainJob, stage: V1Stage, engine: TrainingEngine, position: Position, rank: int) -> None:
+    weights, state = engine.masters(), engine.optimizer_state()
+    average = engine.averages() if job.recipe.ema_decay else None
     metrics = {"images_seen": position.images_seen}
     if rank != 0:
         ray.train.report(metrics)
@@ -216,17 +217,17 @@ def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetad
     )
 
 
-def _resume(engine: Any, recipe: StageRecipe) -> Position:
+def _resume(engine: TrainingEngine, recipe: StageRecipe) -> Position:
     """The position and state of the newest checkpoint of this run, or a fresh start."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         if recipe.ema_decay:
-            zero.start_average(engine)
+            engine.start_average()
         return Position()
     with checkpoint.as_directory() as folder:
         model, found = load_checkpoint(Path(folder) / "model")
         average = load_checkpoint(Path(folder) / "model", ema=True)[0].state_dict() if recipe.ema_decay else None
-        zero.restore(engine, model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"), average)
+        engine.restore(model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"), average)
         history = [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
     return Position(found.images_seen, history)
 

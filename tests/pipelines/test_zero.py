@@ -15,16 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from pipelines.zero import (
-    averages,
-    masters,
-    optimizer_state,
-    restore,
-    set_learning_rate,
-    start_average,
-    start_engine,
-    update_average,
-)
+from pipelines.engine import start_engine
 
 BATCH, STEPS, HALF = 8, 10, 5
 DECAY = 0.6
@@ -66,13 +57,13 @@ def rank_main(rank: int, ranks: int, port: int, steps: range, start: State | Non
     micro = BATCH // 4
     engine = start_engine(network(), micro_batch=micro, accumulation=4 // ranks, optimizer=ADAMW, bf16=bf16)
     if start is None:
-        start_average(engine)
+        engine.start_average()
     else:
-        restore(engine, start.weights, start.optimizer, start.average)
+        engine.restore(start.weights, start.optimizer, start.average)
     inputs, targets = batches()
     share, losses = BATCH // ranks, []
     for step in steps:
-        set_learning_rate(engine, rate(step))
+        engine.set_learning_rate(rate(step))
         total = torch.zeros(())
         for first in range(rank * share, (rank + 1) * share, micro):
             x, y = inputs[step, first : first + micro], targets[step, first : first + micro]
@@ -80,10 +71,10 @@ def rank_main(rank: int, ranks: int, port: int, steps: range, start: State | Non
             engine.backward(loss)
             engine.step()
             total += loss.detach() * micro / BATCH
-        update_average(engine, DECAY)
+        engine.update_average(DECAY)
         dist.all_reduce(total)
         losses.append(total.item())
-    state = State(losses, masters(engine), optimizer_state(engine), averages(engine))
+    state = State(losses, engine.masters(), engine.optimizer_state(), engine.averages())
     if rank == 0:
         torch.save(vars(state), out)
     dist.barrier()
