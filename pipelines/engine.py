@@ -3,7 +3,7 @@
 State is kept by parameter name (`<parameter>/exp_avg`), so a checkpoint of any number of workers goes on on any other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -70,7 +70,7 @@ def start_engine(
     return ZeroEngine(module, micro_batch, accumulation, optimizer, bf16)
 
 
-def adamw(parameters: list[torch.Tensor], optimizer: dict[str, Any]) -> torch.optim.AdamW:
+def adamw(parameters: Sequence[torch.Tensor], optimizer: dict[str, Any]) -> torch.optim.AdamW:
     """torch's AdamW, so that no compiler is needed; fused, so that no copies of the weights are made on the way."""
     return torch.optim.AdamW(
         parameters, lr=optimizer["lr"], betas=optimizer["betas"], weight_decay=optimizer["weight_decay"], fused=True
