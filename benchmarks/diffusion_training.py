@@ -20,10 +20,10 @@ from benchmarks.diffusion_peers import FineTuning
 from benchmarks.diffusion_sizes import SIZES, Networks, Size, build
 from benchmarks.peak_memory import peak_mib
 from pipelines.draws import draw
-from pipelines.engine import start_engine
 from pipelines.recipes import StageRecipe, stage_recipe
 from pipelines.stages import V1Stage
 from pipelines.train_data import Batch
+from pipelines.training_engine import start_engine
 
 CLIP = 1.0  # the script's default
 Step = Callable[[Batch], torch.Tensor]

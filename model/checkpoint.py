@@ -80,11 +80,16 @@ def save_checkpoint(
             weights_sha256=_save(model.state_dict(), temporary / WEIGHTS),
             ema_sha256=_save(ema, temporary / EMA) if ema is not None else "",
         )
-        (temporary / CONFIG).write_text(json.dumps(asdict(metadata), indent=2) + "\n")
+        save_metadata(temporary, metadata)
         _move_into_place(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return metadata
+
+
+def save_metadata(directory: Path, metadata: CheckpointMetadata) -> None:
+    """Write what a checkpoint says of itself, whose weights are there."""
+    (Path(directory) / CONFIG).write_text(json.dumps(asdict(metadata), indent=2) + "\n")
 
 
 def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> str:

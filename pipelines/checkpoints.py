@@ -13,12 +13,17 @@ CHECKPOINT = "checkpoint"
 DEMO = "demo"
 
 
+def find_checkpoint(uri: str) -> str | None:
+    """The checkpoint directory at `uri` or below it, or None."""
+    candidates = (uri, join(uri, CHECKPOINT))
+    return next((candidate for candidate in candidates if exists(join(candidate, "config.json"))), None)
+
+
 def checkpoint_uri(uri: str) -> str:
-    """The checkpoint directory at `uri` or below it. Raises PipelineError where there is none."""
-    for candidate in (uri, join(uri, CHECKPOINT)):
-        if exists(join(candidate, "config.json")):
-            return candidate
-    raise PipelineError(f"{uri} holds no checkpoint: expected config.json there or in {join(uri, CHECKPOINT)}")
+    """The same; PipelineError where there is none."""
+    if (found := find_checkpoint(uri)) is None:
+        raise PipelineError(f"{uri} holds no checkpoint: expected config.json there or in {join(uri, CHECKPOINT)}")
+    return found
 
 
 def demo_checkpoint(root: str = DEMO) -> str:

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from dataprep.storage import is_s3, upload_directory
-from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint
+from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint, save_metadata
 from model.codec import load_codec
 from model.config import CODECS, RELEASED, V1_SIZES, V1Config
 from model.errors import ModelError
@@ -96,7 +96,8 @@ def convert(
         with _whole_directory(out) as folder:
             saved = save_checkpoint(folder, model, metadata)
             if ours := _exported_as(found, saved):
-                saved = save_checkpoint(folder, model, ours)
+                saved = ours
+                save_metadata(folder, saved)
             _keep_autoencoder(found, folder)
     return saved
 

@@ -69,9 +69,8 @@ def hand_on(files: Mapping[str, str], parent: Path, checkpoint: str) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="irodori-frozen-") as scratch:
         for name, wanted in files.items():
-            if (Path(parent) / name).is_file():
-                shutil.copyfile(Path(parent) / name, Path(scratch) / name)
-            if travelling(Path(scratch)).get(name) != wanted:
+            source, copy = Path(parent) / name, Path(scratch) / name
+            if not source.is_file() or sha256(Path(shutil.copyfile(source, copy))) != wanted:
                 raise PipelineError(f"{parent}/{name}: no longer the file that this stage started from")
         upload_directory(Path(scratch), checkpoint)
 

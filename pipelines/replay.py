@@ -81,11 +81,8 @@ def _check_weights(file: str, told: Provenance, checkpoint: str) -> None:
         said["prediction_type"] = now.prediction_type
     if changed := differences(said, found):
         raise PipelineError(f"{checkpoint}: another checkpoint than {file} was made with: {'; '.join(changed)}")
-    for network, before, after in (
-        (then.codec, then.codec_sha256, now.codec_sha256),
-        (then.image_encoder, then.image_encoder_sha256, now.image_encoder_sha256),
-        (told.settings.extract, then.extractor_sha256, now.extractor_sha256),
-    ):
+    extractor = told.settings.extract, then.extractor_sha256, now.extractor_sha256
+    for network, before, after in (*_frozen(then, now), extractor):
         if before is not None and before != after:
             raise PipelineError(
                 f"{network}: the frozen network has changed since {file} was made: the sha256 of its weights was "
@@ -121,11 +118,19 @@ def replay(
 
 def unrecorded(then: Weights, now: Weights) -> list[str]:
     """What a picture of format 1 does not tell, where it matters."""
-    frozen = [
+    return [
+        f"weights of {network} were not recorded then"
+        for network, before, after in _frozen(then, now)
+        if before is None and after
+    ]
+
+
+def _frozen(then: Weights, now: Weights) -> tuple[tuple[str, str | None, str | None], ...]:
+    """Each frozen network beside the checkpoint, and the sha256 of its weights then and now."""
+    return (
         (then.codec, then.codec_sha256, now.codec_sha256),
         (then.image_encoder, then.image_encoder_sha256, now.image_encoder_sha256),
-    ]
-    return [f"weights of {name} were not recorded then" for name, before, after in frozen if before is None and after]
+    )
 
 
 def _same(kind: str, file: str, told: Source, moved: str | None) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.engine import AVERAGE, MOMENTS, Tensors, adamw
+from pipelines.training_engine import AVERAGE, MOMENTS, Tensors, adamw
 
 
 class SingleEngine:
-    """See `pipelines.engine.TrainingEngine`."""
+    """See `pipelines.training_engine.TrainingEngine`."""
 
     def __init__(self, module: nn.Module, accumulation: int, optimizer: dict[str, Any], bf16: bool) -> None:
         self._trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -30,13 +30,10 @@ class SingleEngine:
         (loss / self._accumulation).backward()  # type: ignore[no-untyped-call]
         if self._bf16:  # summed over micro-batches in fp32
             for name, parameter in self._trained.items():
-                self._add_gradient(self._masters[name], parameter)
-
-    @staticmethod
-    def _add_gradient(master: torch.Tensor, parameter: torch.Tensor) -> None:
-        if parameter.grad is not None:
-            gradient, parameter.grad = parameter.grad.float(), None
-            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+                if parameter.grad is not None:
+                    master, gradient = self._masters[name], parameter.grad.float()
+                    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+                    parameter.grad = None
 
     def step(self) -> None:
         self._micro_batches += 1

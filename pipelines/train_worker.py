@@ -26,7 +26,6 @@ from dataprep.storage import join
 from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.v1 import V1
 from pipelines.checkpoints import fetch_checkpoint
-from pipelines.engine import TrainingEngine, start_engine
 from pipelines.flops import count_flops, peak_flops
 from pipelines.loading import Replaced
 from pipelines.recipes import StageRecipe
@@ -35,6 +34,7 @@ from pipelines.stages import V1Stage
 from pipelines.train_data import Feeder, columns
 from pipelines.train_job import TrainJob
 from pipelines.train_watch import sample_fixed_pairs, validation_losses
+from pipelines.training_engine import TrainingEngine, start_engine
 
 
 @dataclass

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from dataprep.storage import exists, file_entry, is_s3, join
 from model.catalogue import Published
-from pipelines.checkpoints import CHECKPOINT
+from pipelines.checkpoints import find_checkpoint
 from pipelines.errors import PipelineError
 from pipelines.settings import SettingsError
 from pipelines.weight_packages import ARCHIVES
@@ -94,14 +94,6 @@ def _check_form(out: str) -> None:
         raise SettingsError(f"--out {out}: a path or an s3:// address is needed")
 
 
-def _of_a_run(folder: str) -> str:
-    """Of the output of a training the checkpoint in it, else the folder itself."""
-    if folder.startswith(_HUB) or exists(join(folder, "config.json")):
-        return folder
-    within = join(folder, CHECKPOINT)
-    return within if exists(join(within, "config.json")) else folder
-
-
 def _folder_and_file(address: str) -> tuple[str, str]:
     """("s3://bucket/folder", "a.pth"); no file where the address is a folder's."""
     if address.startswith("file://"):
@@ -113,7 +105,8 @@ def _folder_and_file(address: str) -> tuple[str, str]:
     known_form = address.endswith((*FORMATS, *ARCHIVES))
     below = "/" in address.partition("://")[2] if remote else not Path(address).is_dir()
     if not below or (remote and not known_form):
-        return _of_a_run(address), ""
+        within = None if address.startswith(_HUB) else find_checkpoint(address)  # also in the output of a training
+        return within or address, ""
     if not known_form:
         raise SettingsError(
             f"{address}: a folder, or a file that ends in {', '.join((*FORMATS, *ARCHIVES))}, is needed"

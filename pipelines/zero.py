@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.engine import AVERAGE, MOMENTS, Tensors, adamw
+from pipelines.training_engine import AVERAGE, MOMENTS, Tensors, adamw
 
 # Gradients are summed over the workers, and weights handed round, in about as many parts: DeepSpeed's own part is as
 # large as half of the published network, and is held beside it. Less than the least is not worth a message.
@@ -20,7 +20,7 @@ BUCKETS, LEAST_BUCKET = 8, 1_000_000
 
 
 class ZeroEngine:
-    """See `pipelines.engine.TrainingEngine`."""
+    """See `pipelines.training_engine.TrainingEngine`."""
 
     def __init__(
         self, module: nn.Module, micro_batch: int, accumulation: int, optimizer: dict[str, Any], bf16: bool

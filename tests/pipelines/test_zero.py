@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from pipelines.engine import start_engine
+from pipelines.training_engine import start_engine
 
 BATCH, STEPS, HALF = 8, 10, 5
 DECAY = 0.6
