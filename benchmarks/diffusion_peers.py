@@ -60,7 +60,7 @@ def bare_loop(
     scheduler = build_scheduler(sampler, "eps")
     scheduler.set_timesteps(steps, device=noise.device)
     both = torch.cat([torch.zeros_like(context), context])
-    latents = noise * scheduler.init_noise_sigma
+    latents = noise.to(unet.dtype) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
         fed = scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
         predicted = unet(fed, timestep, encoder_hidden_states=both, return_dict=False)[0]

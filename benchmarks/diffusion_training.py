@@ -1,13 +1,11 @@
 """A training step: ours, as a worker runs it, beside that of diffusers' text-to-image fine-tuning script.
 
 Both train the same parameters (UNet and sketch encoder) with AdamW and clipped gradients, encode pictures and
-references inside the step, and are given the same samples and random numbers, so that their losses must agree. Each is
-measured in a process of its own, so that memory is its own.
+references inside the step, and are given the same samples and random numbers, so that their losses must agree. They
+take turns in one process for their time; their memory is that of a process of its own.
 """
 
-import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,7 +37,6 @@ class TrainingRun:
     batch: int
     device: str
     precision: str
-    rounds: int
 
 
 def recipe_of(run: TrainingRun) -> StageRecipe:
@@ -66,36 +63,33 @@ class RandomStage(V1Stage):
         self.freeze(networks.codec, networks.image_encoder)
 
 
-@contextmanager
-def our_step(run: TrainingRun) -> Iterator[Step]:
-    """Conditioning, loss, backward and ZeRO's step, as `train_worker` runs them."""
+def our_step(run: TrainingRun) -> Step:
+    """Conditioning, loss, backward and the optimizer's step, as `train_worker` runs them."""
     device, recipe = torch.device(run.device), recipe_of(run)
     stage = RandomStage(recipe, SIZES[run.size], build(SIZES[run.size], run.device), device)
-    with _one_process(run.device):
-        engine = start_engine(
-            stage.model,
-            micro_batch=run.batch,
-            accumulation=1,
-            optimizer={
-                "lr": recipe.learning_rate,
-                "betas": (recipe.beta1, recipe.beta2),
-                "weight_decay": recipe.weight_decay,
-                "gradient_clip": recipe.gradient_clip,
-            },
-            bf16=run.precision == "bf16",
-        )
+    engine = start_engine(
+        stage.model,
+        micro_batch=run.batch,
+        accumulation=1,
+        optimizer={
+            "lr": recipe.learning_rate,
+            "betas": (recipe.beta1, recipe.beta2),
+            "weight_decay": recipe.weight_decay,
+            "gradient_clip": recipe.gradient_clip,
+        },
+        bf16=run.precision == "bf16",
+    )
 
-        def step(batch: Batch) -> torch.Tensor:
-            loss = stage.training_loss(engine, stage.condition(batch))
-            engine.backward(loss)
-            engine.step()
-            return loss.detach()
+    def step(batch: Batch) -> torch.Tensor:
+        loss = stage.training_loss(engine, stage.condition(batch))
+        engine.backward(loss)
+        engine.step()
+        return loss.detach()
 
-        yield step
+    return step
 
 
-@contextmanager
-def their_step(run: TrainingRun) -> Iterator[Step]:
+def their_step(run: TrainingRun) -> Step:
     """The script's step."""
     recipe = recipe_of(run)
     networks = build(SIZES[run.size], run.device)
@@ -103,12 +97,15 @@ def their_step(run: TrainingRun) -> Iterator[Step]:
         networks.codec.to(torch.bfloat16)
         networks.image_encoder.to(torch.bfloat16)
     tuning = FineTuning(networks, recipe.learning_rate, recipe.gradient_clip, run.precision)
-    yield lambda batch: tuning(batch, recipe.prediction_type)
+    return lambda batch: tuning(batch, recipe.prediction_type)
+
+
+STEPS = {"diffusers": their_step, "ours": our_step}
 
 
 @contextmanager
-def _one_process(device: str) -> Iterator[None]:
-    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
+def one_process(device: str) -> Iterator[None]:
+    """Without it there are no steps: torch.distributed of this process alone."""
     with tempfile.TemporaryDirectory() as folder:
         meeting = (Path(folder) / "meeting").as_uri()
         dist.init_process_group("nccl" if device == "cuda" else "gloo", init_method=meeting, rank=0, world_size=1)
@@ -116,9 +113,6 @@ def _one_process(device: str) -> Iterator[None]:
             yield
         finally:
             dist.destroy_process_group()
-
-
-STEPS = {"diffusers": their_step, "ours": our_step}
 
 
 def batch_of(run: TrainingRun, ordinal: int = 0) -> Batch:
@@ -132,28 +126,12 @@ def batch_of(run: TrainingRun, ordinal: int = 0) -> Batch:
     return Batch(*pictures, torch.rand((run.batch, 3, side, side), generator=made) * 2 - 1, draws)
 
 
-def measure(run: TrainingRun, threads: int) -> dict[str, float]:
-    """{images_per_s, peak_mib, first_loss, last_loss}; seconds of the processor on a CPU, of the clock on a GPU."""
+def memory(run: TrainingRun, threads: int) -> dict[str, float]:
+    """{peak_mib, first_loss, last_loss} of three steps in this process, libraries not counted."""
     torch.set_num_threads(threads)
-    clock = time.process_time if run.device == "cpu" else time.perf_counter
-    _import_deepspeed(run.device)
-    before = peak_mib(run.device == "cuda") or 0.0
-    batch, losses, took = batch_of(run), [], []
-    with STEPS[run.who](run) as step:
-        for _ in range(run.rounds + 1):
-            started = clock()
-            losses.append(float(step(batch)))
-            took.append(clock() - started)
-    return {
-        "images_per_s": run.batch / sorted(took[1:])[len(took[1:]) // 2],
-        "peak_mib": (peak_mib(run.device == "cuda") or 0.0) - before,
-        "first_loss": losses[0],
-        "last_loss": losses[-1],
-    }
-
-
-def _import_deepspeed(device: str) -> None:
-    """On both sides, so that the library itself is in neither's memory."""
-    if device == "cpu":
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when it is imported
-    import deepspeed  # noqa: F401
+    on_gpu = run.device == "cuda"
+    with one_process(run.device):
+        before = peak_mib(on_gpu) or 0.0
+        step, batch = STEPS[run.who](run), batch_of(run)
+        losses = [float(step(batch)) for _ in range(3)]
+    return {"peak_mib": (peak_mib(on_gpu) or 0.0) - before, "first_loss": losses[0], "last_loss": losses[-1]}

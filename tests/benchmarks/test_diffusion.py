@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.diffusion import Run, given, in_turns, left_out, loop_rivals, unprepared
+from benchmarks.diffusion import Run, given, in_turns, left_out, loop_rivals, loops, pipelines, training, unprepared
 from benchmarks.diffusion_operations import parts, picture_operations
 from benchmarks.diffusion_peers import ADAPTER_TOKENS, ControlNetWithAdapter, FineTuning, stock_unet
 from benchmarks.diffusion_sizes import SIZES, build
@@ -56,7 +56,7 @@ def test_the_peer_uses_its_sketch_and_its_reference() -> None:
 def test_both_training_steps_start_from_the_same_loss() -> None:
     from benchmarks.diffusion_training import RandomStage
 
-    run = TrainingRun("ours", "tiny", side=64, batch=2, device="cpu", precision="fp32", rounds=1)
+    run = TrainingRun("ours", "tiny", side=64, batch=2, device="cpu", precision="fp32")
     recipe, batch = recipe_of(run), batch_of(run)
     stage = RandomStage(recipe, SIZES["tiny"], build(SIZES["tiny"]), torch.device("cpu"))
     ours = stage.training_loss(stage.model, stage.condition(batch))
@@ -75,6 +75,15 @@ def test_operations_agree_with_the_published_counts() -> None:
     assert found["ours"] < found["diffusers' UNet"]
     saved = picture_operations("base", 512, 20) - picture_operations("base", 512, 19)
     assert saved == found["ours"]
+
+
+def test_both_sides_run_in_half_precision_too() -> None:
+    run = replace(TINY, precision="bf16", batch=1, steps=2)
+    assert {row["pictures a second"] > 0 for row in pipelines(run).rows} == {True}
+    assert max(row["largest difference"] for row in loops(run).rows) < 0.1
+    theirs, ours = training(run, TINY.side).rows
+    assert ours["loss of the first step"] == pytest.approx(theirs["loss of the first step"], rel=1e-2)
+    assert ours["of the last"] < ours["loss of the first step"]
 
 
 def test_medians_leave_the_first_run_out() -> None:
