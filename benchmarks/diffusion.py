@@ -9,6 +9,7 @@ in bf16; `--precision` asks for the other.
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -16,13 +17,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from benchmarks.diffusion_operations import counted_rows, picture_operations, training_operations
 from benchmarks.diffusion_peers import ControlNetWithAdapter, bare_loop, hook_hints, stock_unet
 from benchmarks.diffusion_sizes import SIZES, Networks, build, set_layout
-from benchmarks.diffusion_training import STEPS, TrainingRun, batch_of, memory, one_process
+from benchmarks.diffusion_training import EXACT_MEMORY, STEPS, TrainingRun, batch_of, memory, one_process
 from benchmarks.measuring import Row, Section, fresh, markdown
 from benchmarks.operator_costs import machine
 from model.memory import PRECISIONS, Precision
@@ -35,6 +37,7 @@ from pipelines.cost_devices import PEAKS
 TOLERANCE = 1e-4  # of the largest value: how far results of the same weights may be apart in fp32
 BARS = {"optimised alike": 1.25, "stock": 1.7, "bare": 1.0, "training": 1.2}
 NOISY_CLOCK = 0.98  # what is called not slower
+NOISY_MEMORY = 1.01  # what is called no more; a process's memory has pages of libraries
 LATENCY_BAR_MS = 700  # of a picture of 1024 x 1024 in 20 steps on one H200
 SAMPLER = "dpmpp_2m_karras"
 
@@ -307,7 +310,8 @@ def training(run: Run, side: int) -> Section:
     """Images a second and memory of a training step, ours and the script's."""
     batch = 4 if run.device == "cpu" else 16
     sides = {who: TrainingRun(who, run.size, side, batch, run.device, run.precision) for who in STEPS}
-    held = {who: fresh(memory, one, run.threads) for who, one in sides.items()}
+    with patch.dict(os.environ, EXACT_MEMORY):
+        held = {who: fresh(memory, one, run.threads) for who, one in sides.items()}
     with one_process(run.device):
         steps = {who: partial(STEPS[who](one), batch_of(one)) for who, one in sides.items()}
         seconds = in_turns(steps, run)
@@ -326,7 +330,7 @@ def training(run: Run, side: int) -> Section:
             }
         )
     theirs, ours = rows
-    met = ours["ratio"] >= BARS["training"] and ours["peak MiB"] <= theirs["peak MiB"]
+    met = ours["ratio"] >= BARS["training"] and ours["peak MiB"] <= theirs["peak MiB"] * NOISY_MEMORY
     about = (
         f"Micro-batches of {batch}, {side} x {side}, {run.precision}, {run.size} size; VAE and image encoder inside "
         "the step, the same parameters trained, the same samples and noise, clipped gradients, AdamW as each side "

@@ -24,7 +24,7 @@ from pipelines.train_data import Batch
 from pipelines.training_engine import start_engine
 
 CLIP = 1.0  # the script's default
-STEPS_OF_MEMORY = 6  # what a processor's allocator keeps grows over the first ones
+EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # else the allocator keeps up to a tenth more, as it happens
 Step = Callable[[Batch], torch.Tensor]
 
 
@@ -128,11 +128,14 @@ def batch_of(run: TrainingRun, ordinal: int = 0) -> Batch:
 
 
 def memory(run: TrainingRun, threads: int) -> dict[str, float]:
-    """{peak_mib, first_loss, last_loss} of a few steps in this process, libraries not counted."""
+    """{peak_mib, first_loss, last_loss} of three steps in this process, libraries not counted.
+
+    On a CPU it must have been started with EXACT_MEMORY in its environment.
+    """
     torch.set_num_threads(threads)
     on_gpu = run.device == "cuda"
     with one_process(run.device):
         before = peak_mib(on_gpu) or 0.0
         step, batch = STEPS[run.who](run), batch_of(run)
-        losses = [float(step(batch)) for _ in range(STEPS_OF_MEMORY)]
+        losses = [float(step(batch)) for _ in range(3)]
     return {"peak_mib": (peak_mib(on_gpu) or 0.0) - before, "first_loss": losses[0], "last_loss": losses[-1]}

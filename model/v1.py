@@ -65,7 +65,8 @@ class V1(nn.Module):
 
     def encode_sketch(self, sketch: torch.Tensor, strength: float = 1.0) -> Hints:
         """The five hints of a sketch (B, 3, H, W), times strength; needed once per picture."""
-        return tuple(hint * strength for hint in self.sketch_encoder(sketch.to(self.dtype)))
+        hints: Hints = self.sketch_encoder(sketch.to(self.dtype))
+        return hints if strength == 1 else tuple(hint * strength for hint in hints)
 
     def encode_context(self, tokens: torch.Tensor) -> torch.Tensor:
         """The context (R, N, D) of the image encoder's tokens: those themselves ("local", "cls"), or spread ("proj").
