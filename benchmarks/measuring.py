@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 
 from dataprep.sources import list_items, read_item
-from pipelines.pictures import ASSEMBLED
+from pipelines.common.shipped_pictures import ASSEMBLED
 
 DEFAULT_PICTURES = Path(__file__).parents[2] / "shared" / "data" / "storybook"  # beside a checkout, where it is there
 

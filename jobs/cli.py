@@ -16,19 +16,19 @@ import typer
 
 from dataprep.errors import DataError
 from eval.errors import EvalError
-from jobs.colorize import colorize
+from jobs.commands.colorize import colorize
+from jobs.commands.corpus import app as corpus_app
+from jobs.commands.plan import plan
+from jobs.commands.weights import app as weights_app
 from jobs.console import silence
-from jobs.corpus import app as corpus_app
-from jobs.frame import Address, DryRun, Json, NamingGroup, Set, Tracking, Workers, engines, log_folder, plain, tell
-from jobs.plan import plan
-from jobs.weights import app as weights_app
+from jobs.options import Address, DryRun, Json, NamingGroup, Set, Tracking, Workers, engines, log_folder, plain, tell
+from model.diffusion.sampling_settings import MOST_STEPS
 from model.errors import ModelError
-from model.settings import MOST_STEPS
-from pipelines.errors import PipelineError
-from pipelines.settings import SettingsError, nearest, parse_assignments
+from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError, nearest, parse_assignments
 
 if TYPE_CHECKING:
-    from pipelines.recipes import StageRecipe
+    from pipelines.recipes.stage_recipe import StageRecipe
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)
 
@@ -65,8 +65,8 @@ def train(
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
     """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
-    from pipelines.addresses import check_buckets
-    from pipelines.shares import checked_loader
+    from pipelines.common.addresses import check_buckets
+    from pipelines.training.batch_shares import checked_loader
 
     recipe = _stage_recipe(stage, model_size, from_, workers, set_, need_parent=corpus is not None)
     loading = checked_loader(loader)
@@ -76,7 +76,7 @@ def train(
     if corpus is None or out is None:
         raise SettingsError(f"--{'out' if corpus else 'corpus'} is missing")
     check_buckets(corpus, out, from_)
-    from pipelines.train import plan_stage, train_stage
+    from pipelines.training.stage import plan_stage, train_stage
 
     plan = plan_stage(recipe, corpus, out, from_, workers, loading)
     if dry_run:
@@ -111,15 +111,15 @@ def evaluate(
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
     """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
-    from pipelines.addresses import check_buckets
-    from pipelines.picture_settings import sampling_settings
-    from pipelines.recipes import check_protocol
+    from pipelines.colorization.picture_settings import sampling_settings
+    from pipelines.common.addresses import check_buckets
+    from pipelines.recipes.stage_recipe import check_protocol
 
     check_protocol(protocol)
     sampling = sampling_settings({"steps": steps, "guidance_scale": guidance_scale} | parse_assignments(set_))
     check_buckets(checkpoint, corpus, out)
-    from pipelines.evaluate import evaluate as run
-    from pipelines.evaluate import plan_evaluation
+    from pipelines.evaluation.evaluate import evaluate as run
+    from pipelines.evaluation.evaluate import plan_evaluation
 
     plan = plan_evaluation(
         checkpoint,
@@ -173,7 +173,7 @@ def demo(
     out: Annotated[str, typer.Option(help="Where everything goes; a local directory.")] = "demo",
 ) -> None:
     """The whole main job on the shipped pictures: corpus, training, evaluation, report."""
-    from pipelines.demo import run_demo
+    from pipelines.demo.demo import run_demo
 
     with engines(log_folder(out), "demo") as (console, log_file):
         console.say(f"The demo writes to {out}; engine logs go to {log_file}")
@@ -242,8 +242,8 @@ def _stage_recipe(
     stage: str, model_size: str, parent: str | None, workers: int, changes: list[str], need_parent: bool
 ) -> "StageRecipe":
     """The resolved recipe of a call that can work; everything that is wrong with the call alone is told here."""
-    from pipelines.recipes import check_parent_given, configured, stage_recipe
-    from pipelines.shares import Shares
+    from pipelines.recipes.stage_recipe import check_parent_given, configured, stage_recipe
+    from pipelines.training.batch_shares import Shares
 
     recipe = configured(stage_recipe(stage, model_size), parse_assignments(changes))
     if need_parent:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from pipelines.progress import Progress
+from pipelines.common.progress import Progress
 
 LINES_EVERY_S = 5.0
 REDRAW_EVERY_S = 0.2

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from model.config import V1Config
+from model.backbone.config import V1Config
+from model.diffusion.noise import PredictionType
 from model.errors import ModelError
-from model.noise import PredictionType
-from model.v1 import V1
-from model.weights import load_strictly, read_tensors, sha256
+from model.families.v1.network import V1
+from model.weights.reading import load_strictly, read_tensors, sha256
 
 WEIGHTS = "model.safetensors"
 EMA = "ema.safetensors"

@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 
 import model
 from dataprep.errors import DataError
-from dataprep.storage import check_reachable
-from pipelines.pictures import PICTURES
+from dataprep.storage.store import check_reachable
+from pipelines.common.shipped_pictures import PICTURES
 
 ASSETS = Path(model.__file__).parent / "assets"
 NEEDED_DISK_GIB = 5

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprep.storage import exists, join, read_bytes, write_whole
-from pipelines.errors import PipelineError
-from pipelines.versions import code_version
+from dataprep.storage.store import exists, join, read_bytes, write_whole
+from pipelines.common.errors import PipelineError
+from pipelines.common.versions import code_version
 
 LINEAGE = "lineage.json"
 EXPERIMENT = "irodori"

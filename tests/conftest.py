@@ -22,7 +22,7 @@ def s3_settings() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_engine(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ray with two CPUs, shared by all tests marked `ray`."""
-    from pipelines.ray_session import ray_session
+    from pipelines.execution.ray_session import ray_session
 
     with ray_session(tmp_path_factory.mktemp("ray") / "ray.log", num_cpus=2):
         yield

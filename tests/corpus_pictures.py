@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataprep.columns import ColumnWriter, read_rows
-from dataprep.corpus_recipe import CorpusRecipe
-from dataprep.pictures import encode_png
+from dataprep.corpus.column_files import ColumnWriter, read_rows
+from dataprep.pictures.decode import encode_png
+from dataprep.plan.corpus_recipe import CorpusRecipe
 
 SMALL = CorpusRecipe(validation_share=0.25, shard_rows=4)
 SMALL = replace(SMALL, filters=replace(SMALL.filters, min_side=32))

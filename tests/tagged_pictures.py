@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dataprep.corpus_recipe import CorpusRecipe
-from dataprep.operators import Operator, RowInput
-from dataprep.tags import RATINGS
-from pipelines.build import run_build
-from pipelines.engines import in_process
+from dataprep.corpus_tools.tags import RATINGS
+from dataprep.operators.operator import Operator, RowInput
+from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.corpus_build.build import run_build
+from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
 ROWS = 23

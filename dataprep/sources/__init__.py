@@ -4,15 +4,15 @@ A source is an address on disk or S3. What it is, is seen from what lies there; 
 
 | the address is                              | kind            | an item is                                        |
 |---------------------------------------------|-----------------|---------------------------------------------------|
-| a file `*.parquet`, `*.jsonl`, `*.jsonl.gz` | index table     | a line: `path` and what is known (`table`)        |
-| a file `*.tar`, `*.zip`                     | shard           | a picture member with its side files (`shards`)   |
+| a file `*.parquet`, `*.jsonl`, `*.jsonl.gz` | index table     | a line: `path` and what is known (`index_table`)  |
+| a file `*.tar`, `*.zip`                     | shard           | a picture member with its side files (`webdataset`) |
 | a folder with `color/` and `sketch/`        | official layout | pictures of one name in color/ sketch/ mask/      |
-|                                             |                 | (`triplets`)                                      |
+|                                             |                 | (`official_layout`)                               |
 | a folder with posts metadata (`metadata/`   | Danbooru dump   | a post whose file lies in `original/` or `512px/` |
 | `posts*.json`, or a table beside tars)      |                 | or is a member `<id>.<ext>` of a tar (`danbooru`) |
 | any other folder                            | tree            | a picture file, a line of an `index.jsonl`, a     |
 |                                             |                 | colouring of an `assembled.json`, or a member of  |
-|                                             |                 | a shard (`tree`)                                  |
+|                                             |                 | a shard (`folder_tree`)                           |
 
 Listing is a pure function of the source and the selection: the same order every time, on disk and on S3, and no item
 depends on how many are wanted. `list_batches` gives Arrow tables of some ten thousand items, so that a source of
@@ -25,11 +25,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dataprep.sources.folder_tree import ASSEMBLED, INDEX
     from dataprep.sources.items import SUFFIXES, RefusedItem, SourceData, SourceItem
     from dataprep.sources.listing import list_batches, list_items
     from dataprep.sources.reading import read_item
     from dataprep.sources.selection import Selection
-    from dataprep.sources.tree import ASSEMBLED, INDEX
 
 __all__ = [
     "ASSEMBLED",
@@ -49,7 +49,7 @@ _HOMES = {
     "listing": ("list_batches", "list_items"),
     "reading": ("read_item",),
     "selection": ("Selection",),
-    "tree": ("ASSEMBLED", "INDEX"),
+    "folder_tree": ("ASSEMBLED", "INDEX"),
 }
 
 

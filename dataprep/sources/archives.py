@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dataprep import storage
 from dataprep.sources.items import MOST_BYTES, RefusedItem, printable
-from dataprep.storage import FileEntry
+from dataprep.storage import store as storage
+from dataprep.storage.store import FileEntry
 
 TAR, ZIP = ".tar", ".zip"
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from dataprep import storage
 from dataprep.errors import DataError
 from dataprep.sources.items import Row
+from dataprep.storage import store as storage
 
 MOST_LINE_BYTES = 16 << 20
 MOST_WHOLE = 2**63 - 1  # columns of whole numbers are int64

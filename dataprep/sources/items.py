@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
+from dataprep.corpus.schema import LISTING_SCHEMA
 from dataprep.faults import Fault
-from dataprep.schema import LISTING_SCHEMA
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 REFUSED = "refused"  # the reason of the rejects that no build should read

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from dataprep import storage
 from dataprep.errors import DataError
 from dataprep.sources.choose import choose
-from dataprep.sources.danbooru import danbooru, find_dump
+from dataprep.sources.danbooru.dump import danbooru, find_dump
+from dataprep.sources.folder_tree import tree
+from dataprep.sources.index_table import SUFFIXES as TABLES
+from dataprep.sources.index_table import is_table, table
 from dataprep.sources.items import SUFFIXES, SourceItem, tables
+from dataprep.sources.official_layout import is_triplets, triplets
 from dataprep.sources.selection import Selection
-from dataprep.sources.shards import is_shard, shard_rows
-from dataprep.sources.table import SUFFIXES as TABLES
-from dataprep.sources.table import is_table, table
-from dataprep.sources.tree import tree
-from dataprep.sources.triplets import is_triplets, triplets
+from dataprep.sources.webdataset import is_shard, shard_rows
+from dataprep.storage import store as storage
 
 EVERYTHING = Selection()
 

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from dataprep import assembled
-from dataprep.pictures import encode_png
+from dataprep.pictures import assembled
+from dataprep.pictures.decode import encode_png
 from dataprep.sources.archives import member_bytes
 from dataprep.sources.items import MOST_BYTES, RefusedItem, SourceData, SourceItem
-from dataprep.storage import read_bytes
+from dataprep.storage.store import read_bytes
 
 
 def read_item(item: SourceItem) -> SourceData:

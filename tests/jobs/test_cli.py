@@ -17,7 +17,7 @@ from jobs.cli import run
 from pipelines import lineage
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import irodori, one_line
-from tests.pipelines.untrained import write_checkpoint, write_corpus
+from tests.pipelines.training.untrained import write_checkpoint, write_corpus
 
 COMMANDS = [
     "corpus build",

@@ -11,7 +11,7 @@ import pytest
 
 from jobs import console as consoles
 from jobs.console import Console, engines_log_to
-from pipelines.progress import Progress
+from pipelines.common.progress import Progress
 
 
 class Clock:

@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.codec import ImageCodec, build_codec
-from model.image_encoder import ReferenceEncoder, build_image_encoder
-from model.v1 import V1
+from model.families.v1.network import V1
+from model.frozen.codec import ImageCodec, build_codec
+from model.frozen.image_encoder import ReferenceEncoder, build_image_encoder
 from tests.model.golden import rule_model
 
 

@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from model.config import V1Config
-from model.published_keys import published_names, to_published
-from model.v1 import V1
+from model.backbone.config import V1Config
+from model.families.v1.network import V1
+from model.families.v1.released_keys import published_names, to_published
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SHARED = Path(__file__).parents[3] / "shared"

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from model.checkpoint import CONFIG, EMA, WEIGHTS, CheckpointMetadata, load_checkpoint, read_metadata, save_checkpoint
 from model.errors import ModelError
-from model.v1 import V1
-from model.weights import sha256
+from model.families.v1.network import V1
+from model.weights.reading import sha256
 
 Ruled = tuple[V1, dict[str, torch.Tensor]]
 METADATA = CheckpointMetadata(

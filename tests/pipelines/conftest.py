@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.train_helpers import Bench, make_bench
+from tests.pipelines.training.train_helpers import Bench, make_bench
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataprep import storage
 from dataprep.errors import DataError
+from dataprep.storage import store as storage
 
 BUCKET = "irodori-test"
 START_TIMEOUT_S = 60

@@ -9,7 +9,7 @@ import pytest
 from mlflow.entities import Run as StoredRun
 
 from pipelines import lineage
-from pipelines.errors import PipelineError
+from pipelines.common.errors import PipelineError
 
 DIGEST = "d" * 64
 

@@ -1,0 +1,195 @@
+"""The official layout: color/ sketch/ mask/ with pictures of one name in each, plain or in numbered zips.
+
+    color/0001.zip#a.jpg   sketch/0001.zip#a.png   mask/0001.zip#a.png      one row: zip and name, but for the suffix
+    color/deep/b.jpg       sketch/deep/b.png       mask/deep/b.png          the same with plain files
+
+Members may be called `0001/a.jpg` too. Sketches and masks may be missing. `image_list.json` beside the folders, where
+there is one, says which pictures are taken: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with
+the columns of `facts` (tags also as one text with commas, as the released loaders want them), or {zip: [names]}. A line
+art or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
+picture that the list does not name as "not listed", a second picture of one name (a.jpg, a.png) as "duplicate name".
+A zip of sketches or masks that cannot be read to its end is a reject. Zips are gone through one at a time.
+"""
+
+import json
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from dataprep.errors import DataError
+from dataprep.sources.archives import Archive, Member
+from dataprep.sources.facts import facts_of, json_object
+from dataprep.sources.folder_tree import INDEX, file_row, version_of
+from dataprep.sources.items import Row, is_picture, refused_row, stem_of, tables
+from dataprep.sources.webdataset import is_shard, member_row
+from dataprep.storage import store as storage
+from dataprep.storage.store import FileEntry
+
+COLOR, EXTRAS = "color", ("sketch", "mask")
+LIST = "image_list.json"
+_BETWEEN = re.compile(r"[\s,]*")
+_PLAIN = ""  # stands for the plain files of a folder, as if they were one more archive
+
+
+@dataclass(frozen=True)
+class Held:
+    """A picture of one of the folders: a file, or a member of an archive."""
+
+    entry: FileEntry
+    member: Member | None = None
+
+
+@dataclass
+class Listed:
+    """Name -> what the list says (JSON), and which names were met."""
+
+    entries: dict[str, str]
+    where: str
+    met: set[str] = field(default_factory=set)
+
+    def find(self, key: str) -> str | None:
+        """The entry of a picture by its full name or its own. Raises DataError where two pictures answer to one."""
+        name = key if key in self.entries else posixpath.basename(key)
+        if name not in self.entries:
+            return None
+        if name in self.met:
+            raise DataError(f"{self.where}: {name} is in several archives; name it with its own, as {key}.")
+        self.met.add(name)
+        return self.entries[name]
+
+
+def is_triplets(source: str) -> bool:
+    """Whether the folder is laid out so; one with an index.jsonl is a tree that says itself what is what."""
+    folders, files = storage.list_folder(source)
+    return {COLOR, EXTRAS[0]} <= {*folders} and not any(entry.uri.endswith(f"/{INDEX}") for entry in files)
+
+
+def triplets(source: str, column: str | None, counts: Counter[str]) -> Iterator[pa.Table]:
+    """The candidates of an official layout, zip by zip, by name."""
+    return tables(_rows(source, column, counts))
+
+
+def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row]:
+    listed = _listed(storage.join(source, LIST), counts)
+    folders = {name: _archives(storage.join(source, name)) for name in (COLOR, *EXTRAS)}
+    for archive in sorted({archive for found in folders.values() for archive in found}):
+        colors, *others = (_pictures(archive, folders[name].get(archive, []), counts) for name in (COLOR, *EXTRAS))
+        extras = dict(zip(EXTRAS, others, strict=True))
+        yield from _broken(archive, others)
+        counts["no picture"] += sum(len(held.keys() - colors.keys()) for held in others)
+        for key, color in sorted(colors.items()):
+            said = "{}" if listed is None else listed.find(key)
+            if said is None and not (color.member and not color.member.name):
+                counts["not listed"] += 1
+                continue
+            where = f"{source}/{LIST}: {key}"
+            facts = facts_of(json_object(said or "{}", where), where, column)
+            yield facts | _row(color, {name: held[key] for name, held in extras.items() if key in held})
+    if listed is not None:
+        counts["no file"] += len(listed.entries) - len(listed.met)
+
+
+def _broken(archive: str, extras: Iterable[dict[str, Held]]) -> Iterator[Row]:
+    """Rejects for the sketch and mask archives that cannot be read to their end; their pictures go on without."""
+    for pictures in extras:
+        cut = pictures.pop(_key(archive, ""), None)
+        if cut and cut.member and not cut.member.name:
+            yield refused_row(cut.entry.uri, cut.member.refused or "cannot be read", version_of(cut.entry))
+
+
+def _row(color: Held, extras: Mapping[str, Held]) -> Row:
+    version = version_of(color.entry, *(held.entry for held in extras.values()))
+    members = {name: (held.entry.uri, held.member) for name, held in extras.items() if held.member}
+    if color.member:
+        return member_row(color.entry.uri, version, color.member, members)
+    row = file_row(color.entry)
+    if row.get("refused"):
+        return row
+    return row | {"version": version} | {f"{name}_uri": held.entry.uri for name, held in extras.items()}
+
+
+def _archives(folder: str) -> dict[str, list[tuple[str, FileEntry]]]:
+    """Archive without suffix -> (name below the folder, file); the plain pictures stand together."""
+    found: dict[str, list[tuple[str, FileEntry]]] = {}
+    for entry in storage.list_files(folder, linked=True):
+        name = entry.uri.removeprefix(folder.rstrip("/") + "/")
+        if is_shard(name):
+            found.setdefault(stem_of(name), []).append((name, entry))
+        elif is_picture(name):
+            found.setdefault(_PLAIN, []).append((name, entry))
+    return found
+
+
+def _pictures(archive: str, files: list[tuple[str, FileEntry]], counts: Counter[str]) -> dict[str, Held]:
+    """Name without suffix -> picture, of one archive or of the plain files; of two with one name the first."""
+    found: dict[str, Held] = {}
+    for key, held in _held(archive, files):
+        counts["duplicate name"] += key in found
+        found.setdefault(key, held)
+    return found
+
+
+def _held(archive: str, files: list[tuple[str, FileEntry]]) -> Iterator[tuple[str, Held]]:
+    for name, entry in files:
+        if archive == _PLAIN:
+            yield stem_of(name), Held(entry)
+            continue
+        for member in Archive(entry).members():
+            if is_picture(member.name) or not member.name:
+                yield _key(archive, stem_of(member.name)), Held(entry, member)
+
+
+def _key(archive: str, member: str) -> str:
+    """0001/a, whether the member of 0001.zip is called a or 0001/a."""
+    return member if member.startswith(f"{archive}/") else f"{archive}/{member}"
+
+
+def _listed(where: str, counts: Counter[str]) -> Listed | None:
+    """What the list says of each name, as JSON text (a sixth of the memory of objects); None without a list."""
+    if not storage.exists(where):
+        return None
+    listed = Listed({}, where)
+    for entry in _entries(where):
+        name = entry.get("name", entry.get("path"))
+        if not isinstance(name, str):
+            raise DataError(f"{where}: an entry must be a name or have one, not {entry!r}.")
+        stem = stem_of(name.replace(".zip/", "/").replace(".zip#", "/"))
+        counts["duplicate name"] += stem in listed.entries
+        tags = entry.get("tags")
+        if isinstance(tags, str):
+            entry["tags"] = [tag.strip() for tag in tags.split(",") if tag.strip()]
+        listed.entries.setdefault(stem, json.dumps(entry))
+    return listed
+
+
+def _entries(where: str) -> Iterator[dict[str, Any]]:
+    text = storage.read_bytes(where).decode("utf-8", "replace").strip()
+    try:
+        values = _elements(text) if text.startswith("[") else _members_listed(json_object(text, where), where)
+        yield from (value if isinstance(value, dict) else {"name": value} for value in values)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON: {error}") from error
+
+
+def _members_listed(listed: Mapping[str, Any], where: str) -> Iterator[Any]:
+    """Of {name: facts}, as the released loaders read it and `corpus export` writes it, or {zip: names}."""
+    for key, held in listed.items():
+        if isinstance(held, dict):
+            yield held | {"name": key}
+        elif isinstance(held, list):
+            yield from (f"{stem_of(key)}/{name}" for name in held)
+        else:
+            raise DataError(f"{where}: {key} needs a list of names, or facts.")
+
+
+def _elements(text: str) -> Iterator[Any]:
+    """The elements of a JSON array one by one: millions of them as objects would fill the memory."""
+    decoder, at = json.JSONDecoder(), 1
+    while (found := _BETWEEN.match(text, at)) and text[found.end() : found.end() + 1] != "]":
+        value, at = decoder.raw_decode(text, found.end())
+        yield value

@@ -1,0 +1,133 @@
+"""Tar and zip shards: members whose names differ in their suffix only belong together (as WebDataset lays them out).
+
+`key.jpg` (or `key.color.jpg`) is the picture, `key.sketch.png` its line art, `key.mask.png` its mask, `key.json` its
+facts (the columns of `facts`, or a Danbooru post), `key.txt` its caption, `key.cls` its class (tag `class:...`). Only
+the picture is needed; the order of members does not matter. Two pictures of one key are two items with the same side
+files. Columns that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left
+out.
+"""
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from dataprep.errors import DataError
+from dataprep.sources.archives import COMPRESSED_TARS, TAR, ZIP, Archive, Member
+from dataprep.sources.danbooru.posts import is_post, post_facts
+from dataprep.sources.facts import facts_of, json_object
+from dataprep.sources.items import RefusedItem, Row, is_picture, refused_row, stem_of
+from dataprep.storage.store import FileEntry
+
+SIDE_FILES = (".json", ".txt", ".cls")
+MOST_SIDE_BYTES = 1 << 20
+_ROLES = {"color": "picture", "sketch": "sketch", "sketch_drawn": "sketch", "mask": "mask"}
+_DERIVED = re.compile(r"sketch_\w+|region_map")
+_AHEAD = 8  # archives whose headers are read at the same time
+
+
+def is_shard(name: str) -> bool:
+    return name.lower().endswith((TAR, ZIP, *COMPRESSED_TARS))
+
+
+def shards_ahead(entries: Iterable[FileEntry], column: str | None) -> Iterator[list[Row]]:
+    """The candidates of each archive in order."""
+    return ahead(partial(shard_rows, column=column), entries)
+
+
+def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) -> Iterator[list[Row]]:
+    """`read` of each archive in order; the headers of the next few are read meanwhile."""
+    waiting: deque[Future[list[Row]]] = deque()
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        for entry in entries:
+            waiting.append(pool.submit(read, entry))
+            if len(waiting) == _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
+    """The candidates of one archive, in the order of its pictures."""
+    archive = Archive(entry)
+    pictures: list[tuple[str, Member]] = []
+    drawn: dict[str, dict[str, Member]] = {}
+    said: dict[str, dict[str, str | DataError]] = {}
+    for member in archive.members():
+        if member.name.lower().endswith(SIDE_FILES):
+            stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
+            said.setdefault(stem, {})[kind] = _side_text(archive, member)
+        elif is_picture(member.name) or not member.name:
+            key, role = _key_and_role(member.name)
+            if role == "picture":
+                pictures.append((key, member))
+            elif role:
+                drawn.setdefault(key, {})[role] = member
+    return [_row(archive, picture, drawn.get(key, {}), said.get(key, {}), column) for key, picture in pictures]
+
+
+def _key_and_role(name: str) -> tuple[str, str | None]:
+    """What a picture member belongs to, and as what: "picture", "sketch", "mask", or None for a derived column."""
+    stem = stem_of(name)
+    key, dot, word = stem.rpartition(".")
+    if not dot or "/" in word:
+        return stem, "picture"
+    if word.lower() in _ROLES:
+        return key, _ROLES[word.lower()]
+    return (key, None) if _DERIVED.fullmatch(word) else (stem, "picture")
+
+
+def member_row(archive: str, version: str, picture: Member, extras: Mapping[str, tuple[str, Member]]) -> Row:
+    """The candidate that is one member; `extras`: "sketch" and "mask" as (archive, member)."""
+    uri = f"{archive}#{picture.name}" if picture.name else archive
+    every = {"picture": (archive, picture), **extras}
+    for role, (_, member) in every.items():
+        if member.refused:
+            return refused_row(uri, member.refused if role == "picture" else f"{role}: {member.refused}", version)
+    detail = {role: {"at": len(place)} | member.place() for role, (place, member) in every.items()}
+    row: Row = {"uri": uri, "kind": "member", "detail": json.dumps(detail, separators=(",", ":")), "version": version}
+    return row | {f"{role}_uri": f"{place}#{member.name}" for role, (place, member) in extras.items()}
+
+
+def _row(
+    archive: Archive,
+    picture: Member,
+    drawn: Mapping[str, Member],
+    said: Mapping[str, str | DataError],
+    column: str | None,
+) -> Row:
+    row = member_row(archive.uri, archive.version, picture, {role: (archive.uri, drawn[role]) for role in drawn})
+    if row.get("refused"):
+        return row
+    try:
+        return _facts(said, row["uri"], column) | row
+    except DataError as error:
+        return refused_row(row["uri"], str(error), archive.version)
+
+
+def _facts(said: Mapping[str, str | DataError], where: str, column: str | None) -> Row:
+    for problem in said.values():
+        if isinstance(problem, DataError):
+            raise problem
+    texts = {kind: str(text) for kind, text in said.items()}
+    facts: Row = {}
+    if "json" in texts:
+        where = f"{stem_of(where)}.json"
+        entry = json_object(texts["json"], where)
+        facts = post_facts(entry, where, column) if is_post(entry) else facts_of(entry, where, column)
+    if "txt" in texts:
+        facts["caption"] = texts["txt"].strip()
+    if "cls" in texts:
+        facts["tags"] = [*(facts.get("tags") or []), f"class:{texts['cls'].strip()}"]
+    return facts
+
+
+def _side_text(archive: Archive, member: Member) -> str | DataError:
+    if member.length > MOST_SIDE_BYTES:
+        return DataError(f"{member.name}: a side file of {member.length:,} bytes is not read")
+    try:
+        return archive.read(member).decode("utf-8", "replace")
+    except RefusedItem as error:
+        return DataError(f"{member.name}: {error}")

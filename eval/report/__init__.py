@@ -1,0 +1,4 @@
+"""One offline HTML page from tables, pictures and charts.
+
+In: a document of sections. Out: a page without outside addresses.
+"""

@@ -1,0 +1,126 @@
+"""The command `irodori plan`: what a corpus or a training stage will take, before anyone submits it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.options import Json, Set, named_or_file, tell
+from pipelines.common.overrides import SettingsError, nearest, override, parse_assignments
+
+if TYPE_CHECKING:
+    from dataprep.plan.corpus_recipe import CorpusRecipe
+    from pipelines.forecast.measured import PictureMix
+
+
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A corpus recipe (plain, a YAML file ...) or a stage (v1.noisy ...).")],
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Pictures, or training rows; default: what the recipe's paper counts.")
+    ] = None,
+    cluster: Annotated[str, typer.Option(help="A Ray cluster file; without it, this machine.")] = "",
+    megapixels: Annotated[
+        str, typer.Option(help="Mean size of the pictures, or a named distribution: danbooru, danbooru-512.")
+    ] = "danbooru",
+    jpeg: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the sources that are JPEG, not PNG.")
+    ] = None,
+    store: Annotated[str, typer.Option(help="Where the corpus lies: s3 or disk.")] = "s3",
+    rebuild: Annotated[
+        list[str], typer.Option(help="Only this column and what is made from it; may be repeated.")
+    ] = [],  # noqa: B006
+    share: Annotated[
+        list[str],
+        typer.Option(metavar="COLUMN=SHARE", help="Rows that bring one; mask and sketch_drawn: 0."),
+    ] = [],  # noqa: B006
+    price: Annotated[
+        list[str], typer.Option(metavar="GROUP=AMOUNT", help="Of a machine of this worker group for an hour.")
+    ] = [],  # noqa: B006
+    costs: Annotated[str, typer.Option(help="Another file of python -m benchmarks.costs.")] = "",
+    model_size: Annotated[str, typer.Option(help="Of a stage: tiny or base.")] = "base",
+    images_per_second: Annotated[float | None, typer.Option(help="Of one device, where it is known.")] = None,
+    peak_tflops: Annotated[float | None, typer.Option(help="Of one device, dense bf16.")] = None,
+    utilisation: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Share of the peak that is reached.")
+    ] = None,
+    json_: Json = False,
+    set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
+) -> None:
+    """Hours, machine cost, bytes and requests of a recipe, from measured milliseconds, before anyone submits it."""
+    from pipelines.recipes.stage_recipe import STAGES, configured, stage_recipe
+
+    rows = rows or _published_rows(recipe)
+    prices, shares, changes = _numbers("--price", price), _numbers("--share", share), parse_assignments(set_)
+    if store not in ("s3", "disk"):
+        raise SettingsError(f"--store is s3 or disk, not {store!r}")
+    resolved: Any = (
+        configured(stage_recipe(recipe, model_size), changes) if recipe in STAGES else _corpus_recipe(recipe, changes)
+    )
+    mix = _mix(megapixels, jpeg)
+    from pipelines.execution.cluster_file import group_for, read_cluster, this_machine
+    from pipelines.forecast.corpus import SHARES, Request, forecast_corpus, takes_gpus
+    from pipelines.forecast.measured import SHIPPED, load_costs
+    from pipelines.forecast.rates import RateGiven
+    from pipelines.forecast.text import document, text
+    from pipelines.forecast.training import forecast_stage
+
+    groups = read_cluster(cluster, prices) if cluster else this_machine(prices)
+    table = load_costs(costs or SHIPPED)
+    given = RateGiven(images_per_second, peak_tflops, utilisation)
+    if recipe in STAGES:
+        group = group_for(groups, gpus=bool(cluster))
+        forecast = forecast_stage(resolved, rows, table, group, mix, given, SHARES | shares)
+    else:
+        asked = Request(recipe, resolved, rows, mix, store, tuple(rebuild), SHARES | shares, given)
+        gpus = group_for(groups, gpus=True) if takes_gpus(resolved, groups) else None
+        forecast = forecast_corpus(asked, table, group_for(groups, gpus=False), gpus)
+    tell(json.dumps(document(forecast), indent=2) if json_ else text(forecast))
+
+
+def _published_rows(recipe: str) -> int:
+    """The pictures that a recipe of a paper is for. SettingsError where the recipe has no such number."""
+    from pipelines.recipes.corpora import PUBLISHED_ROWS
+
+    if recipe not in PUBLISHED_ROWS:
+        raise SettingsError(f"--rows N is needed: how many pictures {recipe} is for, no paper says")
+    return sum(PUBLISHED_ROWS[recipe])
+
+
+def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "CorpusRecipe":
+    """A corpus recipe by name or file; an unknown name is answered with the nearest of corpora and stages."""
+    from pipelines.recipes.corpora import CORPUS_RECIPES
+    from pipelines.recipes.stage_recipe import STAGES
+
+    known = {**CORPUS_RECIPES, **dict.fromkeys(STAGES)}
+    recipe: CorpusRecipe = override(named_or_file(name, known), changes)
+    return recipe
+
+
+def _mix(megapixels: str, jpeg: float | None) -> "PictureMix":
+    """A named distribution, or pictures of a mean that the user gives; `jpeg` over what the name says."""
+    from dataclasses import replace
+
+    from pipelines.forecast.measured import MIXES, PictureMix
+
+    try:
+        mix = MIXES.get(megapixels) or PictureMix("given", float(megapixels), 0.7, "given; JPEG share assumed")
+    except ValueError as error:
+        raise SettingsError(
+            f"--megapixels {megapixels} is no positive number and no distribution: {nearest(megapixels, MIXES)}"
+        ) from error
+    origin = f"{mix.origin.partition(';')[0]}; JPEG share given"
+    return mix if jpeg is None else replace(mix, jpeg_share=jpeg, origin=origin)
+
+
+def _numbers(option: str, assignments: Iterable[str]) -> dict[str, float]:
+    """GROUP=NUMBER items as a mapping."""
+    numbers = {}
+    for name, value in parse_assignments(assignments).items():
+        try:
+            numbers[name] = float(value)
+        except ValueError as error:
+            raise SettingsError(f"{option} {name}={value}: {value!r} is no number") from error
+        if not 0 <= numbers[name] < float("inf"):
+            raise SettingsError(f"{option} {name}={value}: must be at least 0")
+    return numbers

@@ -1,0 +1,183 @@
+"""What a weight file is, read from its keys and shapes alone, and which of its keys each part of a network needs.
+
+A file's name says nothing here. Files of one folder come together under a prefix each ("unet/", "vae/"), so that a
+folder of diffusers and a single file are looked at alike.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from model.backbone.config import V1_SIZES, V1Config
+from model.conversion.stable_diffusion_keys import AUTOENCODER_PREFIX, EMA_PREFIX, autoencoder_names, ema_name, fits
+from model.families.v1.network import V1
+from model.families.v1.released_keys import SKETCH_PREFIX, UNET_PREFIX, published_name, schedule_buffers
+from model.frozen.codec import build_codec
+from model.weights.foreign_files import precisions
+
+Tensors = Mapping[str, torch.Tensor]
+Layout = Literal["ldm", "diffusers", "released", "irodori"]
+UNET_FOLDER, VAE_FOLDER = "unet/", "vae/"
+# Of Stable Diffusion's and our own training code; nothing of a network.
+_TRAINING_STATE = {"scale_factor", "logvar", "lvlb_weights", "model_ema.decay", "model_ema.num_updates"}
+_TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoder/")
+_CROSS_ATTENTION = "transformer_blocks.0.attn2.to_k.weight"
+# How a file of each other family is told, most special first: any key that starts with, or holds, one of these.
+_RELEASED_FAMILIES = {
+    "xl": ("control_encoder.proj_ins.", "proj.attn."),
+    "v2": ("bg_encoder.", "style_encoder.", UNET_PREFIX + "style_modules."),
+    "v15": ("transformer.", "thresh_embedder.", "lora_down_fg"),
+}
+_STABLE_DIFFUSION = {768: "stable-diffusion-1", 1024: "stable-diffusion-2", 2048: "stable-diffusion-xl"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """family: v1, v15, v2, xl, stable-diffusion-1, -2, -xl; variant: such as "inpainting"; size: the size of the v1
+    family whose UNet this one's shapes are, None where they are no size's."""
+
+    family: str
+    layout: Layout
+    size: str | None = None
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return self.family + (f" ({self.variant})" if self.variant else "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a network as a file holds it. `table`: our name of each key; `missing`, `wrong`: the keys concerned,
+    the latter with the shape found and the shape needed."""
+
+    name: str
+    table: Mapping[str, str]
+    numbers: int
+    precision: Mapping[str, int]
+    missing: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+    @property
+    def state(self) -> Literal["complete", "incomplete", "absent"]:
+        """Whether every key is there, in the shape that is needed."""
+        if not self.numbers:
+            return "absent"
+        return "incomplete" if self.missing or self.wrong else "complete"
+
+
+def kind_of(tensors: Tensors, sizes: Mapping[str, V1Config] = V1_SIZES) -> Kind | None:
+    """The kind of diffusion model that has these keys and shapes; None where they are none's."""
+    if "unet.conv_in.weight" in tensors and any(key.startswith("sketch_encoder.") for key in tensors):
+        return Kind("v1", "irodori", _size(tensors, "unet.conv_in.weight", "unet.down_blocks.", sizes))
+    if UNET_FOLDER + "conv_in.weight" in tensors:
+        return _stable_diffusion(
+            tensors, "diffusers", UNET_FOLDER + "conv_in.weight", UNET_FOLDER + "down_blocks.", sizes
+        )
+    first, blocks = UNET_PREFIX + "input_blocks.0.0.weight", UNET_PREFIX + "input_blocks."
+    if first not in tensors:
+        return None
+    if any(key.startswith(SKETCH_PREFIX) for key in tensors):
+        for family, signs in _RELEASED_FAMILIES.items():
+            if any(key.startswith(signs) or signs[-1] in key for key in tensors):
+                return Kind(family, "released")
+        return Kind("v1", "released", _size(tensors, first, blocks, sizes))
+    return _stable_diffusion(tensors, "ldm", first, blocks, sizes)
+
+
+def _context_width(tensors: Tensors, blocks: str) -> int:
+    """Of the first cross-attention of the encoder; 0 where there is none."""
+    found = (tensor for key, tensor in tensors.items() if key.startswith(blocks) and key.endswith(_CROSS_ATTENTION))
+    return next((tensor.shape[1] for tensor in found if tensor.ndim == 2), 0)
+
+
+def _size(tensors: Tensors, first: str, blocks: str, sizes: Mapping[str, V1Config]) -> str | None:
+    for name, config in sizes.items():
+        shape = (config.model_channels, config.latent_channels, 3, 3)
+        if tensors[first].shape == shape and _context_width(tensors, blocks) == config.context_width:
+            return name
+    return None
+
+
+def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str, sizes: Mapping[str, V1Config]) -> Kind:
+    size = _size(tensors, first, blocks, sizes)
+    width = _context_width(tensors, blocks)
+    family = "stable-diffusion-2" if size else _STABLE_DIFFUSION.get(width, "stable-diffusion of no published shape")
+    inputs = tensors[first].shape[1] if tensors[first].ndim == 4 else 0
+    known = {9: "inpainting", 5: "depth", 7: "upscaling", 8: "image editing"}
+    labelled = any(UNET_PREFIX + "label_emb." in key or UNET_FOLDER + "class_embedding." in key for key in tensors)
+    variant = known.get(inputs, "") or ("image variations" if labelled and family == "stable-diffusion-2" else "")
+    return Kind(family, layout, size, variant)
+
+
+def parts_of(kind: Kind, config: V1Config, tensors: Tensors) -> list[Part]:
+    """The parts of v1, or of the Stable Diffusion that it starts from, as `tensors` holds them."""
+    with torch.device("meta"):
+        state = V1(config).state_dict()
+    keys = {name: _key(name, kind.layout, config) for name in state if _belongs(name, kind)}
+    groups = {"unet": "unet.", "sketch encoder": "sketch_encoder.", "token projection": "projection."}
+    parts = []
+    for part, start in groups.items():
+        expected = {
+            keys[name]: (name, tensor) for name, tensor in state.items() if name in keys and name.startswith(start)
+        }
+        parts += [_part(part, expected, tensors)] if expected else []
+    if kind.layout != "irodori" and config.codec == "sd-vae":
+        parts.append(_part("autoencoder", _autoencoder(kind.layout, tensors), tensors))
+    if kind.layout in ("ldm", "released"):
+        buffers = {name: (name, tensor) for name, tensor in schedule_buffers().items()}
+        parts.append(_part("noise schedule", buffers, tensors))
+    if any(key.startswith(EMA_PREFIX) for key in tensors):
+        averaged = {ema_name(keys[name]): (name, state[name]) for name in state if name.startswith("unet.")}
+        parts.append(_part("moving average", averaged, tensors))
+    return parts
+
+
+def unmatched(parts: Iterable[Part], tensors: Tensors) -> tuple[str, ...]:
+    """The keys that are of no part, nor of a text encoder or a training's state."""
+    known = {key for part in parts for key in part.table} | _TRAINING_STATE
+    return tuple(sorted(key for key in tensors if key not in known and not key.startswith(_TEXT_ENCODERS)))
+
+
+def text_encoder_keys(tensors: Tensors) -> list[str]:
+    """The keys of a text encoder, which v1 does without."""
+    return [key for key in tensors if key.startswith(_TEXT_ENCODERS)]
+
+
+def _belongs(name: str, kind: Kind) -> bool:
+    return kind.family == "v1" or name.startswith("unet.")
+
+
+def _key(name: str, layout: Layout, config: V1Config) -> str:
+    if layout == "irodori":
+        return name
+    return UNET_FOLDER + name.removeprefix("unet.") if layout == "diffusers" else published_name(name, config)
+
+
+def _autoencoder(layout: Layout, tensors: Tensors) -> dict[str, tuple[str, torch.Tensor]]:
+    with torch.device("meta"):
+        expected = build_codec("sd-vae").autoencoder.state_dict()
+    prefix = VAE_FOLDER if layout == "diffusers" else ""
+    found = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix or AUTOENCODER_PREFIX)]
+    if layout != "diffusers":
+        found = found or [AUTOENCODER_PREFIX]  # absent or not, these would be its names
+    names = autoencoder_names(expected, found)
+    return {prefix + key: (name, expected[name]) for key, name in names.items()}
+
+
+def _part(name: str, expected: Mapping[str, tuple[str, torch.Tensor]], tensors: Tensors) -> Part:
+    found = {key: tensors[key] for key in expected if key in tensors}
+    wrong = [
+        f"{key} {list(tensor.shape)} instead of {list(expected[key][1].shape)}"
+        for key, tensor in found.items()
+        if not fits(tensor, expected[key][1].shape)
+    ]
+    return Part(
+        name,
+        {key: ours for key, (ours, _) in expected.items()},
+        sum(tensor.numel() for tensor in found.values()),
+        precisions(found.values()),
+        tuple(sorted(expected.keys() - found.keys())),
+        tuple(wrong),
+    )

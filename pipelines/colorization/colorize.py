@@ -1,0 +1,282 @@
+"""Colours the sketches in files after the references in files, block by block: read, colour in batches, write.
+
+A sketch keeps its aspect ratio, whatever the size asked for. An input that cannot be read fails its own pictures and no
+others. Each result says in itself how it was made, so the same call again makes only what is missing or would differ.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dataprep.errors import DataError
+from dataprep.lines.layers import keep_lines, layers
+from dataprep.lines.line_art import LineArt, LineArtSettings, read_line_art
+from dataprep.pictures.decode import MAX_PIXELS, decode, encode_png
+from dataprep.samples.sample import from_model_image, model_sketch, reference_picture, resize_sketch
+from dataprep.storage.store import exists, read_bytes, write_whole
+from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
+from model.diffusion.pipeline import ColorizationPipeline
+from pipelines.colorization.jobs import LAYERS, ColorizeJob, RunSettings
+from pipelines.colorization.picture_settings import PictureSettings, target_size
+from pipelines.colorization.provenance import Provenance, Source, Weights, embed, sha256_of, told_by
+from pipelines.common.addresses import absolute
+from pipelines.common.errors import PipelineError
+from pipelines.common.progress import Progress, ProgressSink, silent
+from pipelines.common.versions import code_version
+from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
+from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.weights.frozen import open_pipeline, weights_sha256
+
+BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
+CPU_MEMORY = "can't allocate memory"  # how torch's allocator says it, in a plain RuntimeError
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture that is at `job.out`; `already`: it was there, made of the same."""
+
+    job: ColorizeJob
+    width: int
+    height: int
+    layers: tuple[str, ...] = ()
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A picture whose input cannot be read, and why."""
+
+    job: ColorizeJob
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Sketch:
+    source: Source
+    line_art: LineArt
+    fitted: torch.Tensor  # (3, h, w) as the model wants it
+
+
+@dataclass(frozen=True)
+class _Reference:
+    source: Source
+    picture: torch.Tensor  # (3, h, w) in [-1, 1]
+
+
+def colorize(
+    jobs: Sequence[ColorizeJob],
+    checkpoint: str,
+    settings: PictureSettings | None = None,
+    run: RunSettings | None = None,
+    progress: ProgressSink = silent,
+) -> Iterator[Made | Failed]:
+    """Make the pictures of `jobs`, and tell what became of each as it is done.
+
+    Raises PipelineError or ModelError for a checkpoint, a device or settings that cannot be used, DataError for an
+    output that cannot be written.
+    """
+    progress(Progress("colorize", 0, len(jobs), "pictures", note="reading the first inputs"))
+    run = run or RunSettings()
+    with advice_on_memory(run):
+        colorist = Colorist(checkpoint, settings or PictureSettings(), run)
+        pairs = [list(pair) for _, pair in groupby(jobs, key=_inputs)]
+        blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
+        outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
+        for done, outcome in enumerate(outcomes, 1):
+            yield outcome
+            progress(Progress("colorize", done, len(jobs), "pictures", note=Path(outcome.job.out).name))
+
+
+@contextmanager
+def advice_on_memory(run: RunSettings) -> Iterator[None]:
+    """Memory that runs out, of a GPU or of the machine, is a PipelineError that says what to try."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and CPU_MEMORY not in str(error):
+            raise
+        raise PipelineError(
+            f"there is not enough memory for this (--device {run.device}): try --low-memory, --precision fp16, "
+            f"a --batch-size below {run.batch_size} or a smaller --size"
+        ) from error
+
+
+def _inputs(job: ColorizeJob) -> tuple[str, str | None]:
+    return job.sketch, job.reference
+
+
+class Colorist:
+    """A loaded checkpoint with the settings of a call."""
+
+    def __init__(self, checkpoint: str, settings: PictureSettings, run: RunSettings) -> None:
+        self.address = checkpoint_uri(absolute(checkpoint))
+        self.settings, self.run = settings, run
+        self.device = find_device(run.device)
+        self.extractor = LineExtractor(settings.extract, self.device) if settings.extract else None
+        self.directory = fetch_checkpoint(self.address)
+        self.metadata = read_metadata(self.directory)
+        self.weights = weights_of(self.address, self.directory, self.metadata, settings.ema, settings.extract)
+
+    @cached_property
+    def pipeline(self) -> ColorizationPipeline:
+        """Loaded when the first picture is made, which a call that finds all there never does."""
+        settings = self.settings
+        home = "cpu" if settings.low_memory else self.device
+        made = open_pipeline(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
+        made.optimise(compile=self.run.compile)
+        return made.lower_memory(device=self.device) if settings.low_memory else made
+
+    def make(self, jobs: Sequence[ColorizeJob]) -> Iterator[Made | Failed]:
+        """The pictures of a block of jobs, whose inputs are held together."""
+        sketches, references, broken = self._read(jobs)
+        wanted: dict[tuple[str, str | None], list[ColorizeJob]] = {}
+        for job in jobs:
+            if reason := broken.get(job.sketch) or broken.get(job.reference or ""):
+                yield Failed(job, reason)
+            elif self._is_there(job, sketches[job.sketch], references.get(job.reference or "")):
+                yield self._made(job, sketches[job.sketch], already=True)
+            else:
+                wanted.setdefault(_inputs(job), []).append(job)
+        by_seeds: dict[tuple[int, ...], list[tuple[str, str | None]]] = {}
+        for pair, some in wanted.items():
+            by_seeds.setdefault(tuple(dict.fromkeys(job.seed for job in some)), []).append(pair)
+        for seeds, pairs in by_seeds.items():
+            for pair, seed, color in self._color(sketches, references, seeds, pairs):
+                for job in wanted[pair]:
+                    if job.seed == seed:
+                        yield self._write(job, color, sketches[job.sketch], references.get(job.reference or ""))
+
+    def _color(
+        self,
+        sketches: dict[str, _Sketch],
+        references: dict[str, _Reference],
+        seeds: Sequence[int],
+        pairs: Sequence[tuple[str, str | None]],
+    ) -> Iterator[tuple[tuple[str, str | None], int, np.ndarray]]:
+        """(pair, seed, uint8 (h, w, 3)) of each pair with each seed, in the order in which batches are best."""
+        names, others = list(sketches), list(references)
+        made = self.pipeline.every(
+            [sketches[name].fitted for name in names],
+            [references[name].picture for name in others],
+            seeds,
+            self.settings.sampling,
+            self.run.batch_size,
+            [(names.index(sketch), None if other is None else others.index(other)) for sketch, other in pairs],
+        )
+        for colored in made:
+            pair = names[colored.sketch], None if colored.reference is None else others[colored.reference]
+            yield pair, colored.seed, from_model_image(colored.picture.float().numpy())
+
+    def _read(self, jobs: Sequence[ColorizeJob]) -> tuple[dict[str, _Sketch], dict[str, _Reference], dict[str, str]]:
+        """Each sketch and each reference once, by address; and what is wrong with those that cannot be read."""
+        sketches, references, broken = {}, {}, {}
+        for address in dict.fromkeys(job.sketch for job in jobs):
+            try:
+                sketches[address] = self._sketch(address)
+            except DataError as error:
+                broken[address] = _named(address, error)
+        for address in dict.fromkeys(job.reference for job in jobs if job.reference is not None):
+            try:
+                references[address] = self._reference(address)
+            except DataError as error:
+                broken[address] = _named(address, error)
+        return sketches, references, broken
+
+    def _sketch(self, address: str) -> _Sketch:
+        data = read_bytes(address)
+        line_art = self._line_art(data)
+        height, width = line_art.gray.shape
+        size = target_size(self.settings.size, (width, height), (self.metadata.width, self.metadata.height))
+        if size[0] * size[1] > MAX_PIXELS:
+            raise DataError(f"{size[0]}x{size[1]} pixels are more than the {MAX_PIXELS} that are coloured")
+        fitted = torch.from_numpy(model_sketch(resize_sketch(line_art.gray, *size)))
+        return _Sketch(Source(absolute(address), sha256_of(data)), line_art, fitted)
+
+    def _line_art(self, data: bytes) -> LineArt:
+        if self.extractor is not None:
+            return self.extractor(data)
+        return read_line_art(data, LineArtSettings(self.settings.polarity, self.settings.levels))
+
+    def _reference(self, address: str) -> _Reference:
+        data = read_bytes(address)
+        picture = torch.from_numpy(reference_picture(decode(data).rgb))
+        return _Reference(Source(absolute(address), sha256_of(data)), picture)
+
+    def _provenance(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> Provenance:
+        height, width = sketch.fitted.shape[-2:]
+        return Provenance(
+            self.weights,
+            sketch.source,
+            None if reference is None else reference.source,
+            job.seed,
+            self.settings,
+            width,
+            height,
+            self.device.type,
+            code_version(),
+        )
+
+    def _is_there(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> bool:
+        """Whether each of the job's files is there, by what decides its pixels; never where all is to be made again."""
+        if self.run.again or not self.run.told:
+            return False
+        wanted = self._provenance(job, sketch, reference).decisive()
+        parts = ("", *(LAYERS if self.run.layers else ()))
+        found = (told_by(file) if exists(file) else None for file in job.targets(self.run.layers))
+        return all(
+            told is not None and told.decisive() == replace(wanted, layer=part)
+            for told, part in zip(found, parts, strict=True)
+        )
+
+    def _write(self, job: ColorizeJob, color: np.ndarray, sketch: _Sketch, reference: _Reference | None) -> Made:
+        told = self._provenance(job, sketch, reference)
+        parts: dict[str, np.ndarray] = layers(color, sketch.line_art) if self.run.layers else {}
+        parts[""] = keep_lines(color, sketch.line_art) if self.settings.keep_lines else color  # last: all is there then
+        for name, pixels in parts.items():
+            png = encode_png(pixels)
+            target = job.layer(name) if name else job.out
+            write_whole(target, embed(png, replace(told, layer=name)) if self.run.told else png)
+        return self._made(job, sketch)
+
+    def _made(self, job: ColorizeJob, sketch: _Sketch, already: bool = False) -> Made:
+        seen = sketch.line_art.gray if self.settings.keep_lines else sketch.fitted[0]
+        return Made(job, seen.shape[1], seen.shape[0], job.targets(self.run.layers)[1:], already)
+
+
+def find_device(name: str) -> torch.device:
+    """The device; "auto" is a GPU where there is one. Raises PipelineError for one that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise PipelineError(f"--device {name}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema: bool, extract: str = "") -> Weights:
+    """What a picture tells of its checkpoint, which lies in `directory`, and of what drew its line art."""
+    return Weights(
+        address,
+        expected_sha256(metadata, address, ema),
+        metadata.stage,
+        metadata.size,
+        metadata.codec,
+        metadata.image_encoder,
+        weights_sha256(metadata.codec, directory),
+        weights_sha256(metadata.image_encoder, directory),
+        extractor_sha256(extract) if extract else "",
+        metadata.prediction_type,
+    )
+
+
+def _named(address: str, error: DataError) -> str:
+    message = str(error)
+    return message if address in message else f"{address}: {message}"

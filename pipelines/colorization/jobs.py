@@ -1,0 +1,182 @@
+"""Which pictures `irodori colorize` makes, and where they go: every sketch with every reference, or pair by pair.
+
+Nothing heavy is imported here, so that a missing file is told at once.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataprep.storage.store import exists, is_s3, join, list_folder
+from pipelines.colorization.provenance import told_by
+from pipelines.common.addresses import absolute
+from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError
+
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
+LAYERS = ("color", "lines", "mask")
+
+
+@dataclass(frozen=True)
+class ColorizeJob:
+    """One picture to make, and where it goes; no reference: colours as the model likes them."""
+
+    sketch: str
+    reference: str | None
+    out: str
+    seed: int
+
+    def layer(self, name: str) -> str:
+        """Where one of LAYERS goes: beside the picture."""
+        return f"{_stem(self.out)}-{name}.png"
+
+    def targets(self, layers: bool) -> tuple[str, ...]:
+        """Every file that is written: the picture, and with `layers` these."""
+        return (self.out, *(self.layer(name) for name in LAYERS if layers))
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What does not decide the pictures. device: "auto" (a GPU where there is one) or as torch names it. layers: also
+    write colour, lines and mask. told: each result says how it was made. overwrite: see `check_targets`. again: what is
+    there already is made anew.
+    """
+
+    device: str = "auto"
+    batch_size: int = 4
+    compile: bool = False
+    layers: bool = False
+    told: bool = True
+    overwrite: bool = False
+    again: bool = False
+
+
+def find_pictures(addresses: Sequence[str], say: Callable[[str], None] = lambda text: None) -> list[str]:
+    """The picture files among `addresses` and directly in the directories among them, sorted within each.
+
+    say: is told, in one line for each directory, what is passed over there. Raises PipelineError for an address that
+    holds no picture.
+    """
+    found: list[str] = []
+    for address in addresses:
+        files, others = _files(address)
+        passed = f"{others.total()} passed over ({', '.join(sorted(others))})" if others else ""
+        if not files and not is_s3(address) and not Path(address).exists():
+            raise PipelineError(f"{address}: there is no such file or folder")
+        if not files:
+            but = f"; files: {passed}" if passed else ""
+            raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)}){but}")
+        if passed:
+            say(f"{address}: {len(files)} pictures, {passed}; pictures end in {', '.join(PICTURE_ENDINGS)}")
+        found += files
+    return found
+
+
+def _files(address: str) -> tuple[list[str], Counter[str]]:
+    """The pictures at an address, and the endings of the other files of a directory; hidden files are none."""
+    if address.lower().endswith(PICTURE_ENDINGS) if is_s3(address) else Path(address).is_file():
+        return [address], Counter()
+    files = [entry.uri for entry in list_folder(address)[1] if not Path(entry.uri).name.startswith(".")]
+    pictures = [file for file in files if file.lower().endswith(PICTURE_ENDINGS)]
+    return pictures, Counter(Path(file).suffix.lower() or "no ending" for file in set(files).difference(pictures))
+
+
+def plan_jobs(
+    sketches: Sequence[str],
+    references: Sequence[str],
+    out: str,
+    seeds: Sequence[int],
+    pair: bool = False,
+    drawn: bool = False,
+) -> list[ColorizeJob]:
+    """Every sketch with every reference (`pair`: the nth with the nth) and every seed; no references: with none.
+
+    One picture may go to a .png file; more need a directory. drawn: the seeds come from chance, and names in a
+    directory hold them even where there is one, so that calls add to each other. Raises SettingsError for an `out` that
+    cannot take them and for pairs that do not come out even, PipelineError where a sketch or reference would be
+    overwritten.
+    """
+    if pair and len(sketches) != len(references):
+        raise SettingsError(f"--pair needs as many references as sketches: {len(sketches)} and {len(references)}")
+    wanted: list[str | None] = list(references) or [None]
+    pairs = list(zip(sketches, wanted, strict=True)) if pair else [(s, r) for s in sketches for r in wanted]
+    tasks = [(sketch, reference, seed) for sketch, reference in pairs for seed in seeds]
+    if len(tasks) == 1 and is_png(out):
+        return check_apart([ColorizeJob(sketch, reference, out, seed) for sketch, reference, seed in tasks])
+    if out.lower().endswith(PICTURE_ENDINGS):
+        hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
+        raise SettingsError(f"--out {out}: give {hint}")
+    seeded = drawn or len(seeds) > 1
+    names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
+    return check_apart(
+        [
+            ColorizeJob(sketch, reference, join(out, f"{name}.png"), seed)
+            for (sketch, reference, seed), name in zip(tasks, names, strict=True)
+        ]
+    )
+
+
+def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
+    """The jobs, none of which goes where a sketch or a reference of any lies, not even a layer; else PipelineError."""
+    inputs = {_place(address) for job in jobs for address in (job.sketch, job.reference) if address is not None}
+    for job in jobs:
+        for target in job.targets(layers=True):
+            if _place(target) in inputs:
+                raise PipelineError(f"{target}: a result would overwrite this sketch or reference: give another --out")
+    return jobs
+
+
+def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings, drawn: bool = False) -> None:
+    """Pictures are replaced only where they say that irodori made them, unless `run.overwrite`; else PipelineError.
+
+    drawn: the seeds come from chance; then nothing is replaced, since the same call does not make it again.
+    """
+    for target in (target for job in jobs for target in job.targets(run.layers)):
+        if not run.overwrite and exists(target) and (drawn or told_by(target) is None):
+            why = "each random seed gives another picture" if drawn else "does not say that irodori made it"
+            raise PipelineError(f"{target} is there and {why}: give another --out, or --overwrite")
+
+
+def _place(address: str) -> str:
+    """The same for all names of one file."""
+    return absolute(address) if is_s3(address) else os.path.realpath(address)
+
+
+def is_png(out: str) -> bool:
+    """Whether `out` names one picture and not a directory."""
+    return out.lower().endswith(".png")
+
+
+def folder_of(out: str) -> str:
+    """The directory `out`, or that of the file `out`."""
+    return (out.rpartition("/")[0] or ".") if is_png(out) else out
+
+
+def replay_out(file: str) -> str:
+    """Where a replay of `file` goes unless told: beside it."""
+    return f"{_stem(file)}-replay.png"
+
+
+def _stem(address: str) -> str:
+    return address[: -len(".png")] if is_png(address) else address
+
+
+def _name(sketch: str, reference: str | None, seed: int | None) -> str:
+    parts = [Path(sketch).stem, *([Path(reference).stem] if reference else []), *([] if seed is None else [str(seed)])]
+    return "--".join(parts)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The same names, numbered where they repeat, so that neither a picture nor a layer overwrites another."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        candidate, number = name, 1
+        while taken & (files := {candidate, *(f"{candidate}-{layer}" for layer in LAYERS)}):
+            number += 1
+            candidate = f"{name}-{number}"
+        taken |= files
+        result.append(candidate)
+    return result

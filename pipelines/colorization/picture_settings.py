@@ -1,0 +1,155 @@
+"""What decides a coloured picture besides its inputs, and how it is read from the words of a call or from a file.
+
+Nothing heavy is imported here, so that a wrong call is told at once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import sqrt
+from secrets import randbelow
+from typing import Any, Literal
+
+from dataprep.operators.styles import EXTRACTED, REWORKED
+from model.diffusion.sampling_settings import (
+    RELEASED_SAMPLERS,
+    RELEASED_SCHEDULES,
+    InjectionSettings,
+    SamplingSettings,
+    layer_scales,
+)
+from pipelines.common.overrides import SettingsError, nearest, override
+
+AUTOFIT, ORIGINAL = "autofit", "original"
+LEAST_SIDE, MOST_SIDE = 8, 8192  # px
+MOST_SEED = 2**63 - 1  # what every generator of torch takes
+RANDOM, DRAWN_SEEDS = "random", 2**32  # a drawn seed is below, so that it can be read and typed
+EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines of a colour picture are drawn
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """All that decides a picture besides sketch, reference, seed and weights.
+
+    size: "autofit" (the area that the checkpoint was trained at, in the sketch's aspect ratio), "original" (the
+    sketch's own), or "WxH" (fits inside). polarity, levels: how line art is read (dataprep.line_art). extract: the
+    style in which line art is drawn from a colour picture (pipelines.extract_lines), "" where it is line art already.
+    keep_lines: the artist's lines lie over the colour, at the artist's size. ema: the moving average of the weights.
+    precision: fp32, fp16 or bf16. vae_precision: of the image codec alone, None: the same. low_memory: large pictures
+    are decoded in tiles, and networks take turns on the device.
+    """
+
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    size: str = AUTOFIT
+    polarity: Literal["auto", "dark", "light"] = "auto"
+    levels: bool = True
+    extract: str = ""
+    keep_lines: bool = False
+    ema: bool = False
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    vae_precision: Literal["fp32", "fp16", "bf16"] | None = None
+    low_memory: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size not in (AUTOFIT, ORIGINAL):
+            _box(self.size)
+        if self.extract and self.extract not in EXTRACTED_STYLES:
+            raise ValueError(f"there is no style {self.extract!r}: {nearest(self.extract, EXTRACTED_STYLES)}")
+        if self.extract and (self.polarity != "auto" or not self.levels):
+            raise ValueError("extracted lines are black on white: polarity and levels have no say")
+
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it; `picture_settings` reads it."""
+        return asdict(self)
+
+
+def target_size(size: str, sketch: tuple[int, int], trained: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) at which a sketch of (width, height) is coloured; its aspect ratio is kept."""
+    if size == ORIGINAL:
+        return sketch
+    if size == AUTOFIT:
+        scale = sqrt(trained[0] * trained[1] / (sketch[0] * sketch[1]))
+    else:
+        box = _box(size)
+        scale = min(box[0] / sketch[0], box[1] / sketch[1])
+    return max(1, round(sketch[0] * scale)), max(1, round(sketch[1] * scale))
+
+
+def seeds_of(word: str, variations: int = 1) -> range:
+    """As many seeds from the number that `word` is, or from a drawn one where it is "random". Raises SettingsError."""
+    if word == RANDOM:
+        first = randbelow(DRAWN_SEEDS)
+    elif word.isascii() and word.isdigit() and len(word) <= len(str(MOST_SEED)) and int(word) <= MOST_SEED:
+        first = int(word)
+    else:
+        raise SettingsError(f"--seed {word} is neither {RANDOM} nor a whole number within 0..{MOST_SEED}")
+    if first + variations - 1 > MOST_SEED:
+        raise SettingsError(f"--seed {word} with --variations {variations}: the last seed is more than {MOST_SEED}")
+    return range(first, first + variations)
+
+
+def sampling_settings(values: Mapping[str, Any], base: SamplingSettings | None = None) -> SamplingSettings:
+    """`base` (default: the defaults) with `values` under the names of SamplingSettings, such as "injection.fidelity".
+
+    A part of the injection switches it on; "schedule", a schedule of the released interface, stands for spacing and
+    sigma_schedule; noise levels that `base` has from a released sampler's name leave with that sampler. Raises
+    SettingsError.
+    """
+    settings, values = base or SamplingSettings(), _without_schedule(values)
+    if "sampler" in values and (settings.sampler, settings.sigma_schedule) in RELEASED_SAMPLERS.values():
+        settings = replace(settings, sigma_schedule=None)
+    if settings.injection is None and any(name.startswith("injection.") for name in values):
+        settings = replace(settings, injection=InjectionSettings())
+    return override(settings, values)
+
+
+def _without_schedule(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values, with spacing and sigma_schedule where they name a released schedule."""
+    if "schedule" not in values:
+        return values
+    others, parts = dict(values), ("spacing", "sigma_schedule")
+    name = others.pop("schedule")
+    if name not in RELEASED_SCHEDULES:
+        raise SettingsError(f"there is no schedule {name!r}: {nearest(str(name), RELEASED_SCHEDULES)}")
+    if twice := [part for part in parts if part in others]:
+        raise SettingsError(f"schedule {name!r} means a spacing and noise levels: leave out {' and '.join(twice)}")
+    return others | dict(zip(parts, RELEASED_SCHEDULES[name], strict=True))
+
+
+def attention_scales(words: Iterable[str]) -> tuple[float, ...]:
+    """One factor for each attention layer from words like "semantics=0.5", in order. Raises SettingsError."""
+    scales = {}
+    for word in words:
+        name, _, scale = word.partition("=")
+        try:
+            scales[name.strip()] = float(scale)
+        except ValueError as error:
+            raise SettingsError(f"--attention-scale {word!r} is not of the form NAME=NUMBER") from error
+    try:
+        return layer_scales(scales)
+    except ValueError as error:
+        raise SettingsError(f"--attention-scale: {error}") from error
+
+
+def picture_settings(document: Mapping[str, Any]) -> PictureSettings:
+    """The settings of `PictureSettings.document`. Raises SettingsError for what is none."""
+    values = dict(document)
+    sampling = values.pop("sampling", {})
+    if not isinstance(sampling, Mapping):
+        raise SettingsError("sampling must be a mapping of settings")
+    injection = sampling.get("injection") or {}
+    if not isinstance(injection, Mapping):
+        raise SettingsError("sampling.injection must be a mapping of settings")
+    flat = {name: value for name, value in sampling.items() if name != "injection"}
+    flat |= {f"injection.{name}": value for name, value in injection.items()}
+    return override(PictureSettings(sampling_settings(flat)), values)
+
+
+def _box(size: str) -> tuple[int, int]:
+    width, separator, height = size.lower().partition("x")
+    sides = [int(side) for side in (width, height) if side.isascii() and side.isdigit() and len(side) <= 5]
+    if not separator or len(sides) != 2 or not all(LEAST_SIDE <= side <= MOST_SIDE for side in sides):
+        raise ValueError(
+            f"size {size} is neither {AUTOFIT} nor {ORIGINAL} nor of the form WxH, such as 512x768 "
+            f"(sides of {LEAST_SIDE} to {MOST_SIDE})"
+        )
+    return sides[0], sides[1]

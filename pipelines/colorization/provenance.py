@@ -1,0 +1,167 @@
+"""How a coloured picture was made, told inside its PNG: one iTXt chunk that holds JSON.
+
+Any tool that shows the text chunks of a PNG shows it (exiftool, identify -verbose, PIL's `image.text`). What is read
+back is as untrusted as any file: bounded, checked, and every failure is one clear line. PNG: ISO/IEC 15948, 11.3.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dataprep.storage.store import read_range
+from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings, picture_settings
+from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError
+
+KEYWORD = "irodori"
+FORMAT = 3
+MOST_BYTES = 1 << 16  # of the JSON
+_SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first told it
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_END = 33  # signature and IHDR; text stands before the pixels, after which readers expect nothing
+_MOST_HEAD = _HEADER_END + MOST_BYTES + 12  # a chunk is its body and 12 bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that went in: its address, and the sha256 of its bytes."""
+
+    address: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The checkpoint: its address, the sha256 of its weights, and what it says of itself.
+
+    codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough.
+    prediction_type: what the network predicts, which its weights do not tell. These three are None in a picture of an
+    older format, which did not record them. extractor_sha256: of the networks that drew the line art
+    (`PictureSettings.extract`), "" where none did.
+    """
+
+    address: str
+    sha256: str
+    stage: str
+    size: str
+    codec: str
+    image_encoder: str
+    codec_sha256: str | None = None
+    image_encoder_sha256: str | None = None
+    extractor_sha256: str = ""
+    prediction_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that is needed to make a picture again; width and height of the network's picture, in pixels.
+
+    layer: which of a picture's layers this file is, "" for the picture itself.
+    device ("cpu", "cuda") and code_version do not decide the picture, but explain last bits that differ.
+    """
+
+    checkpoint: Weights
+    sketch: Source
+    reference: Source | None
+    seed: int
+    settings: PictureSettings
+    width: int
+    height: int
+    device: str
+    code_version: str
+    layer: str = ""
+
+    def decisive(self) -> "Provenance":
+        """What decides the picture, to compare: addresses, device and code version are left out."""
+        return replace(
+            self,
+            checkpoint=replace(self.checkpoint, address=""),
+            sketch=replace(self.sketch, address=""),
+            reference=None if self.reference is None else replace(self.reference, address=""),
+            device="",
+            code_version="",
+        )
+
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"format": FORMAT, **asdict(self), "settings": self.settings.document()}
+
+
+def sha256_of(data: bytes) -> str:
+    """Of a file's bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def embed(png: bytes, provenance: Provenance) -> bytes:
+    """The PNG with the provenance in it; its pixels are untouched."""
+    text = json.dumps(provenance.document(), ensure_ascii=False).encode()
+    body = KEYWORD.encode() + b"\0\0\0\0\0" + text  # not compressed, no language, no translated keyword
+    chunk = struct.pack(">I", len(body)) + b"iTXt" + body
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    return png[:_HEADER_END] + chunk + png[_HEADER_END:]
+
+
+def extract(data: bytes, name: str) -> Provenance:
+    """The provenance in a PNG; PipelineError, with `name` in it, where there is none or none that can be understood."""
+    text = next((body for kind, body in _chunks(data) if kind == b"iTXt" and body.startswith(_PREFIX)), None)
+    if text is None:
+        raise PipelineError(f"{name}: no picture that `irodori colorize` made: it does not say how it was made")
+    try:
+        return _parsed(json.loads(text[len(_PREFIX) :].decode()))
+    except (SettingsError, TypeError, KeyError, ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise PipelineError(f"{name}: what it says of how it was made cannot be used: {reason}") from error
+
+
+def told_by(address: str) -> Provenance | None:
+    """What the picture at an address says, None where it says nothing that can be understood. Reads only its head."""
+    try:
+        return extract(read_range(address, 0, _MOST_HEAD), address)
+    except PipelineError:
+        return None
+
+
+_PREFIX = KEYWORD.encode() + b"\0\0\0\0\0"
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(type, body) of each small, undamaged chunk of a PNG."""
+    at = len(_SIGNATURE) if data.startswith(_SIGNATURE) else len(data)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        end = at + 12 + length
+        if length <= MOST_BYTES and end <= len(data):
+            checked = data[at + 4 : end - 4]
+            if zlib.crc32(checked) == struct.unpack_from(">I", data, end - 4)[0]:
+                yield checked[:4], checked[4:]
+        at = end
+
+
+def _parsed(document: dict[str, Any]) -> Provenance:
+    values = dict(document)
+    if (version := values.pop("format")) not in range(1, FORMAT + 1):
+        raise ValueError(f"it is of format {version!r}, formats 1 to {FORMAT} are read here")
+    reference, untold = values.pop("reference"), {name: None for name, since in _SINCE.items() if version < since}
+    found = Provenance(
+        **values
+        | {
+            "checkpoint": Weights(**values["checkpoint"] | untold),
+            "sketch": Source(**values["sketch"]),
+            "reference": None if reference is None else Source(**reference),
+            "settings": picture_settings(values["settings"]),
+        }
+    )
+    sources = [source for source in (found.checkpoint, found.sketch, found.reference) if source is not None]
+    entries = [entry for source in sources for entry in asdict(source).items()]
+    words = [text for name, text in entries if name not in untold]
+    words += [found.device, found.code_version, found.layer]
+    numbers = [found.seed, found.width, found.height]
+    if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
+        raise ValueError("an entry is of another type than it should be")
+    if not 0 <= found.seed <= MOST_SEED:
+        raise ValueError(f"seed {found.seed} is not within 0..{MOST_SEED}")
+    return found

@@ -1,0 +1,220 @@
+"""Builds a corpus on Ray Data: list, scan, plan, columns, commit.
+
+Every phase writes its work whole and under a name that says what it is, so a build that was killed goes on where it
+stopped, and a build of unchanged input makes no new snapshot. The snapshot is the last write. A picture that is removed
+from the sources leaves the next snapshot (its files stay for the earlier ones).
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep.corpus.column_files import ColumnFile
+from dataprep.corpus.snapshot import Contents, Snapshot, commit, newest_snapshot
+from dataprep.errors import DataError
+from dataprep.plan.corpus_recipe import CorpusRecipe
+from dataprep.plan.row_plan import Plan, make_plan
+from dataprep.storage import store as storage
+from pipelines import lineage
+from pipelines.common.addresses import absolute
+from pipelines.common.progress import ProgressSink, silent
+from pipelines.corpus_build.columns_phase import OpenShard, all_operators, fill_columns, plan_columns
+from pipelines.corpus_build.dry_run import DryRun, column_work, leaving_rows
+from pipelines.corpus_build.job import BuildJob
+from pipelines.corpus_build.listing import list_sources
+from pipelines.corpus_build.report import BuildReport, underfilled
+from pipelines.corpus_build.scan_phase import Known, counted, records_of, scan_items
+from pipelines.corpus_build.tasks import EVERY_REASON
+from pipelines.execution.ray_data import Engine, over_ray
+from pipelines.extraction.learned_operators import with_weights
+
+__all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]
+
+
+def build_corpus(
+    sources: Sequence[str],
+    out: str,
+    recipe: CorpusRecipe,
+    *,
+    limit: int | None = None,
+    retry: Sequence[str] = (),
+    dry_run: bool = False,
+    progress: ProgressSink = silent,
+    log_file: Path | str = "irodori-engine.log",
+    workers: int | None = None,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+) -> BuildReport | DryRun:
+    """Build or extend the corpus at `out` and trace it; `limit` takes the first pictures of the sources in order.
+
+    What failed before is taken as it is, but for the reasons in `retry` ("all": for any). Uses Ray as it runs, else
+    starts it with `workers` CPUs or joins `address`. Raises DataError where a source or the store is out of reach, or
+    another build committed something else meanwhile.
+    """
+    if dry_run:
+        return plan_build(sources, out, recipe, limit, progress, retry)
+    from pipelines.execution.ray_session import ray_session
+
+    out, sources = absolute(out), [absolute(source) for source in sources]
+    storage.check_reachable(out)
+    for source in sources:
+        _check_there(source)
+    with (
+        ray_session(log_file, num_cpus=workers, address=address),
+        lineage.run("corpus", "corpus build", out, tracking_uri, _flat(asdict(recipe))) as run,
+    ):
+        report = run_build(sources, out, recipe, limit, progress, retry=retry)
+        run.log_metrics({"rows": sum(report.rows.values()), "rejects": sum(report.rejects.values())})
+        if report.is_new or not storage.exists(storage.join(out, lineage.LINEAGE)):
+            node = lineage.Node(out, "corpus", f"snapshot {report.snapshot} ({report.digest[:12]})")
+            run.finish(node, [], list(sources))
+    return report
+
+
+def plan_build(
+    sources: Sequence[str],
+    out: str,
+    recipe: CorpusRecipe,
+    limit: int | None = None,
+    progress: ProgressSink = silent,
+    retry: Sequence[str] = (),
+) -> DryRun:
+    """What `run_build` would do; reads listings and earlier results only, and starts no engine."""
+    out, sources = absolute(out), [absolute(source) for source in sources]
+    storage.check_reachable(out)
+    recipe = with_weights(recipe)
+    job = BuildJob(out, recipe, tuple(retry), progress)
+    earlier = newest_snapshot(out)
+    with list_sources(sources, recipe, limit, progress) as listing:
+        known = Known.at(out, recipe)
+        to_read = counted(known.why_read(listing.keys, job.retry))
+        records = records_of(listing, (), known, recipe.filters)
+    told: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected, "to_read": to_read}
+    if not pc.any(pc.is_null(records["reason"])).as_py():
+        return DryRun(out, recipe, **told, rows=0, leaving=0, columns={})
+    plan = _plan_rows(records, recipe, earlier)
+    columns = plan_columns(plan, job, earlier)
+    work = column_work(plan, columns, recipe, earlier)
+    return DryRun(
+        out, recipe, **told, rows=len(plan.rows), leaving=leaving_rows(plan.rows["id"], earlier), columns=work
+    )
+
+
+def run_build(
+    sources: Sequence[str],
+    out: str,
+    recipe: CorpusRecipe,
+    limit: int | None = None,
+    progress: ProgressSink = silent,
+    engine: Engine = over_ray,
+    retry: Sequence[str] = (),
+) -> BuildReport:
+    """The build itself, on the Ray that runs or on another engine."""
+    out, sources = absolute(out), [absolute(source) for source in sources]  # workers have folders of their own
+    clock = _Stopwatch()
+    storage.check_reachable(out)
+    recipe = with_weights(recipe)
+    all_operators(recipe)  # one that cannot be had is said before work starts
+    job = BuildJob(out, recipe, tuple(retry), progress, engine)
+    earlier = newest_snapshot(out)
+    with job.working_folder(), list_sources(sources, recipe, limit, progress) as listing:
+        clock.lap("list")
+        records, read = scan_items(listing, Known.at(out, recipe), job)
+        clock.lap("scan")
+        plan = _plan_rows(records, recipe, earlier)
+        del records  # the plan has what it needs of them, and six million are 2 GB
+        columns = plan_columns(plan, job, earlier)
+        clock.lap("plan")
+        files, computed, cells = list(columns.described), Counter[str](), Counter[str]()
+        for filled in fill_columns(columns, plan, listing, job):
+            files.append(filled.file)
+            computed[filled.file.column] += filled.computed > 0
+            cells[filled.file.column] += filled.computed
+    clock.lap("columns")
+    listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
+    snapshot, is_new = commit(out, _contents(files, plan, sources, recipe, listed), earlier)
+    clock.lap("commit")
+    retried_cells = _retried(columns.work)
+    return BuildReport(
+        out=out,
+        snapshot=snapshot.number,
+        is_new=is_new,
+        digest=snapshot.digest,
+        **{name: snapshot.document[name] for name in ("rows", "rejects", "failures", "failure_reasons")},
+        **listed,
+        pictures_read=sum(read.values()),
+        read_because=read,
+        retried_cells=retried_cells,
+        nothing_to_retry=_not_found(retry, [read, *retried_cells.values()]),
+        shard_columns=len(files),
+        computed={column: count for column, count in computed.items() if count},
+        cells={column: count for column, count in cells.items() if count},
+        batch_rows=recipe.batch_rows,
+        underfilled=underfilled(plan, recipe.batch_rows),
+        seconds=clock.seconds,
+    )
+
+
+def _check_there(source: str) -> None:
+    """Before an engine starts: a source that is not there can be told at once."""
+    if storage.is_s3(source):
+        storage.check_reachable(source)
+    elif not os.path.exists(source):
+        raise DataError(f"{source}: there is no such file or directory.")
+
+
+def _plan_rows(records: pa.Table, recipe: CorpusRecipe, earlier: Snapshot | None) -> Plan:
+    """Which pictures become rows of which shard. Raises DataError where not one is left."""
+    plan = make_plan(records, recipe, earlier.table("index") if earlier else None)
+    if not len(plan.rows):
+        reasons = ", ".join(sorted(pc.unique(plan.rejects["reason"]).to_pylist())) or "no pictures"
+        raise DataError(f"not one of {len(records)} pictures can be used ({reasons}). Nothing was written.")
+    return plan
+
+
+def _contents(
+    files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: CorpusRecipe, listed: Mapping[str, Any]
+) -> Contents:
+    described = {operator.column: operator.describe() for operator in all_operators(recipe)}
+    return Contents(files, plan.index(), plan.rejects, described, sources, asdict(recipe), listed)
+
+
+def _retried(work: Iterable[OpenShard]) -> dict[str, dict[str, int]]:
+    """Column -> reason -> cells that were tried again."""
+    counts: dict[str, Counter[str]] = {}
+    for needs in work:
+        for column, reasons in needs.retried.items():
+            counts.setdefault(column, Counter()).update(reasons)
+    return {column: dict(reasons) for column, reasons in sorted(counts.items())}
+
+
+def _not_found(retry: Iterable[str], tried: Iterable[Mapping[str, int]]) -> tuple[str, ...]:
+    """The reasons that were asked for and that nothing was tried again for."""
+    found = {reason for counts in tried for reason in counts} - {"new"}
+    return tuple(reason for reason in retry if not (found if reason == EVERY_REASON else reason in found))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+class _Stopwatch:
+    """Seconds of each phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[phase], self._last = round(now - self._last, 3), now

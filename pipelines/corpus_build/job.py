@@ -1,0 +1,44 @@
+"""What every phase of a corpus build has to know."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from dataprep.errors import DataError
+from dataprep.plan.corpus_recipe import CorpusRecipe
+from dataprep.storage import store as storage
+from pipelines.common.progress import ProgressSink, silent
+from pipelines.corpus_build.tasks import FAULTS
+from pipelines.execution.ray_data import Engine, over_ray
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """Where a corpus is built, by what recipe, and on what engine; `retry`: reasons of failures to be tried again."""
+
+    out: str
+    recipe: CorpusRecipe
+    retry: tuple[str, ...] = ()
+    progress: ProgressSink = silent
+    engine: Engine = over_ray
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)  # two builds of one corpus may run at once
+
+    @property
+    def folder(self) -> str:
+        """Where the tables lie from which the tasks of this build read their rows."""
+        return storage.join(self.out, "plan", self.name)
+
+    @property
+    def faults(self) -> str:
+        """Where the calls are recorded that ended a worker of this build."""
+        return storage.join(self.folder, FAULTS)
+
+    @contextmanager
+    def working_folder(self) -> Iterator[None]:
+        """The folder is deleted at the end, however it comes to it."""
+        try:
+            yield
+        finally:
+            with suppress(DataError):  # no reason to lose a build or its error: dataprep.garbage takes what is left
+                storage.delete_folder(self.folder)

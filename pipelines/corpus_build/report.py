@@ -1,0 +1,105 @@
+"""What a build found, did and left alone: for a person in a few lines, for a program as one document."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dataprep.plan.row_plan import Plan
+from dataprep.samples.buckets import fill
+
+Counts = Mapping[str, int]
+BUCKETS_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """`rejects`: reason -> rows; `failures`: column -> rows without a value, by reason in `failure_reasons`."""
+
+    out: str
+    snapshot: int
+    is_new: bool
+    digest: str
+    rows: Counts  # split -> count
+    rejects: Counts
+    failures: Counts
+    failure_reasons: Mapping[str, Counts]
+    pictures: int  # listed and selected
+    not_selected: Counts  # rule -> items of the sources that it left out
+    pictures_read: int
+    read_because: Counts  # "new", or the reason for which the picture was tried again
+    retried_cells: Mapping[str, Counts]  # column -> reason -> cells that failed for it and were tried again
+    nothing_to_retry: tuple[str, ...]  # reasons that were asked for and that nothing had failed for
+    shard_columns: int
+    computed: Counts  # column -> shards in which it was computed
+    cells: Counts  # column -> cells that were computed
+    batch_rows: int
+    underfilled: Mapping[str, Counts]  # split -> bucket -> rows, of buckets with less than `batch_rows`
+    seconds: Mapping[str, float] = field(default_factory=dict)  # phase -> time
+
+    @property
+    def shard_columns_reused(self) -> int:
+        return self.shard_columns - sum(self.computed.values())
+
+    def document(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return asdict(self) | {"shard_columns_reused": self.shard_columns_reused}
+
+    def summary(self) -> str:
+        """The report in a few lines for a person."""
+        rows, rejects = sum(self.rows.values()), sum(self.rejects.values())
+        head = f"{self.out}: snapshot {self.snapshot}" if self.is_new else f"{self.out}: nothing new, no new snapshot"
+        held = "" if self.is_new else f" (still snapshot {self.snapshot})"
+        lines = [
+            f"{head}{held}, {rows:,} rows{listed(self.rows)}, {rejects:,} rejects{listed(self.rejects)}",
+            f"  read {self.pictures_read:,} new of {self.pictures:,} pictures; "
+            f"reused {self.shard_columns_reused:,} of {self.shard_columns:,} shard columns",
+            f"  digest {self.digest}",
+        ]
+        return "\n".join([*lines, *self._selection_lines(), *self._failure_lines(), *self._bucket_lines()])
+
+    def _selection_lines(self) -> list[str]:
+        left_out = sum(self.not_selected.values())
+        return [f"  not selected: {left_out:,} pictures{listed(self.not_selected)}"] if left_out else []
+
+    def _failure_lines(self) -> list[str]:
+        lines = []
+        again = {reason: count for reason, count in self.read_because.items() if reason != "new"}
+        if again:
+            lines.append(f"  pictures read again{listed(again)}")
+        if self.retried_cells:
+            lines.append(f"  failed cells tried again: {by_reason(self.retried_cells)}")
+        if self.nothing_to_retry:
+            lines.append(f"  nothing to try again for {', '.join(self.nothing_to_retry)}")
+        if self.failures:
+            lines.append(
+                f"  without a value because the operator failed: {by_reason(self.failure_reasons)}; "
+                "see column 'error', or try again with --retry-rejects REASON"
+            )
+        return lines
+
+    def _bucket_lines(self) -> list[str]:
+        """The buckets that cannot fill one batch: training repeats their rows."""
+        lines = []
+        for split, buckets in self.underfilled.items():
+            shown = [f"{bucket} {rows:,}" for bucket, rows in list(buckets.items())[:BUCKETS_SHOWN]]
+            more = len(buckets) - len(shown)
+            told = ", ".join([*shown, *([f"and {more} more"] if more else [])])
+            lines.append(f"  buckets of {split} with fewer than {self.batch_rows:,} rows: {told}")
+        return lines
+
+
+def underfilled(plan: Plan, batch_rows: int) -> dict[str, dict[str, int]]:
+    """Split -> bucket -> rows, of the buckets that hold rows, but not one batch of them; the emptiest first."""
+    fills = {split: fill(buckets, batch_rows) for split, buckets in plan.bucket_counts().items()}
+    found = {split: {one.bucket: one.rows for one in some if one.under_filled} for split, some in fills.items()}
+    return {split: buckets for split, buckets in found.items() if buckets}
+
+
+def listed(counts: Counts) -> str:
+    """ " (a 1, b 2)", or nothing."""
+    return f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})" if counts else ""
+
+
+def by_reason(columns: Mapping[str, Counts]) -> str:
+    """ "mask 3 (timeout 2, raised 1), region_map 1 (raised 1)"."""
+    return ", ".join(f"{name} {sum(reasons.values()):,}{listed(reasons)}" for name, reasons in columns.items())

@@ -1,0 +1,238 @@
+"""Gathers what the demo made into one offline page: pictures first, then training, scores, and how it was made."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dataprep.corpus_tools.info import info
+from dataprep.storage.store import exists, join, list_files, read_bytes, write_whole
+from eval.report.page import (
+    Credit,
+    LineageStep,
+    LossCurve,
+    Pairs,
+    Report,
+    ReportPicture,
+    ReportScore,
+    ReportStrip,
+    StripFrame,
+    render_report,
+)
+from pipelines.evaluation.evaluate import read_results
+from pipelines.training.stage import read_history
+
+PICTURES_SHOWN = {"known-answer": 8, "deformed-reference": 2, "random-reference": 2}
+TRUTH_NOTES = {
+    "known-answer": "the right answer, drawn exactly: this drawing in the reference's colours",
+    "deformed-reference": "the original picture; its own warped copy was the reference",
+    "random-reference": "the original picture; no one answer is right here",
+}
+MEANINGS = {
+    "known_answer_share": "share of results nearer in colour to the answer for their own reference than to another's; "
+    "chance is 0.5",
+    "psnr": "closeness to the truth, pixel by pixel; higher is closer",
+    "ms_ssim": "closeness in structure; 1 is identical",
+    "fid": "distance between the results and real pictures as a network sees them; lower is closer",
+}
+CREDITS = (
+    Credit(
+        "Adventurer",
+        "Lisa Wischofsky",
+        "CC BY 4.0, recoloured",
+        "https://www.figma.com/community/file/1184595184137881796",
+    ),
+    Credit("Open Peeps", "Pablo Stanley", "CC0 1.0", "https://www.openpeeps.com/"),
+    Credit(
+        "Ren'Py sprites and backgrounds",
+        "Deji, derik, Mugenjohncel, DaFool, Piroshki; Tom Rothamel and contributors",
+        "MIT",
+        "https://www.renpy.org/",
+    ),
+    Credit("OpenMoji", "OpenMoji project, HfG Schwäbisch Gmünd", "CC BY-SA 4.0", "https://openmoji.org/"),
+)
+
+
+def write_report(out: str, evaluations: Mapping[str, dict[str, Any]], stages: Mapping[str, str], corpus: str) -> str:
+    """Write `<out>/report.html` from the evaluations (protocol -> document) and stages (name -> output); its path."""
+    pictures: list[ReportPicture] = []
+    for protocol, document in evaluations.items():
+        pictures += _pictures(join(out, "evaluation", protocol), document)
+    facts = info(corpus)
+    share = evaluations["known-answer"]["scores"]["known_answer_share"]
+    report = Report(
+        title="Irodori: first light",
+        summary=(
+            f"A tiny model learned on this machine to colour line art after a reference picture. {share:.0%} of its "
+            "results take the colours of their own reference rather than another's (chance: 50 %). Every drawing shown "
+            "is one that it never saw in training."
+        ),
+        pictures=tuple(pictures),
+        strips=tuple(_strips(stages)),
+        scores=tuple(score for document in evaluations.values() for score in _scores(document)),
+        curves=tuple(_curve(name, output) for name, output in stages.items()),
+        lineage=tuple(_lineage(facts, stages, evaluations)),
+        commands=_commands(out, corpus, stages, evaluations["known-answer"]["sampling"]["guidance_scale"]),
+        credits=CREDITS,
+    )
+    path = os.path.join(out, "report.html")
+    write_whole(path, render_report(report).encode())
+    return path
+
+
+def program(name: str) -> str:
+    """How a person starts `irodori` or `mlflow` here: by name where it is on the path, else beside this Python."""
+    return name if shutil.which(name) else shlex.quote(os.path.relpath(Path(sys.executable).with_name(name)))
+
+
+def replay_command(evaluation: str, number: int, document: Mapping[str, Any], seed: int) -> str:
+    """The command that makes result `number` of an evaluation again, pixel for pixel on the same machine."""
+    picture = join(evaluation, "pictures", f"{number:02d}")
+    arguments = {
+        "--checkpoint": document["checkpoint"],
+        "--sketch": f"{picture}-sketch.png",
+        "--reference": f"{picture}-reference.png",
+        "--seed": str(seed),
+        "--steps": str(document["sampling"]["steps"]),
+        "--guidance-scale": str(document["sampling"]["guidance_scale"]),
+        "--out": f"replay-{number:02d}.png",
+    }
+    words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
+    return f"{program('irodori')} colorize {words} --polarity dark --no-levels"  # the sketch is read as it is
+
+
+def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:
+    protocol = document["protocol"]
+    shown = []
+    for number, row in enumerate(read_results(evaluation)[: PICTURES_SHOWN[protocol]]):
+        numbers = [("PSNR", f"{row['psnr']:.1f} dB")] if "psnr" in row else []
+        if "nearer" in row:
+            answer = {1.0: "yes", 0.5: "undecided", 0.0: "no"}[row["nearer"]]
+            numbers.append(("colours of its own reference", answer))
+        shown.append(
+            ReportPicture(
+                title=f"{protocol.replace('-', ' ').capitalize()} {number + 1}",
+                sketch=row["sketch_png"],
+                reference=row["reference_png"],
+                result=row["result_png"],
+                truth=row["truth_png"],
+                truth_note=TRUTH_NOTES[protocol],
+                command=replay_command(evaluation, number, document, row["seed"]),
+                numbers=tuple(numbers),
+            )
+        )
+    return shown
+
+
+def _strips(stages: Mapping[str, str]) -> list[ReportStrip]:
+    """Each fixed pair through all stages, one after the other."""
+    first = next(iter(stages.values()))
+    strips = []
+    number = 0
+    while exists(join(first, "samples", f"{number}-sketch.png")):
+        samples = join(first, "samples")
+        frames = [frame for stage, output in stages.items() for frame in _frames(stage, output, number)]
+        strips.append(
+            ReportStrip(
+                title=f"Fixed pair {number + 1}",
+                sketch=read_bytes(join(samples, f"{number}-sketch.png")),
+                reference=read_bytes(join(samples, f"{number}-reference.png")),
+                frames=tuple(frames),
+            )
+        )
+        number += 1
+    return strips
+
+
+def _frames(stage: str, output: str, number: int) -> list[StripFrame]:
+    names = {Path(entry.uri).stem: entry.uri for entry in list_files(join(output, "samples"))}
+    seen = sorted(int(name.split("-")[1]) for name in names if name.split("-")[0] == str(number) and name[-1].isdigit())
+    return [StripFrame(images, read_bytes(names[f"{number}-{images:09d}"]), stage) for images in seen]
+
+
+def _scores(document: Mapping[str, Any]) -> list[ReportScore]:
+    """One row for each score; bounds belong to the score they bound."""
+    values = document["scores"]
+    rows = []
+    for name, value in values.items():
+        if "95" in name:
+            continue
+        bounds = (values.get(f"{name}_lower95"), values.get(f"{name}_upper95"))
+        meaning = next((text for key, text in MEANINGS.items() if name.startswith(key)), "")
+        rows.append(
+            ReportScore(
+                name=name,
+                value=value,
+                meaning=meaning if not name.startswith("psnr_") else f"the same, within {name.removeprefix('psnr_')}",
+                unit="dB" if name.startswith("psnr") else "",
+                reason=document["reasons"].get(name, "" if value is not None else "no finite value"),
+                samples=document["samples"],
+                protocol=document["protocol"],
+                feature_network=(document["feature_network"] or "") if name.startswith("fid") else "",
+                interval=bounds if None not in bounds else None,
+            )
+        )
+    return rows
+
+
+def _curve(stage: str, output: str) -> LossCurve:
+    records = [(record["images_seen"], record["loss"]) for record in read_history(output) if "loss" in record]
+    return LossCurve(stage, tuple(_smoothed(records)))
+
+
+def _smoothed(points: list[tuple[int, float]], window: int = 16) -> list[tuple[int, float]]:
+    """Means of `window` steps: the loss of one step says more about its timesteps than about the model."""
+    chunks = [points[start : start + window] for start in range(0, len(points), window)]
+    return [(chunk[-1][0], sum(loss for _, loss in chunk) / len(chunk)) for chunk in chunks if chunk]
+
+
+def _lineage(
+    facts: Mapping[str, Any], stages: Mapping[str, str], evaluations: Mapping[str, dict[str, Any]]
+) -> list[LineageStep]:
+    rows = ", ".join(f"{count:,} {split}" for split, count in facts["rows"].items())
+    rejects = ", ".join(f"{count:,} {reason}" for reason, count in facts["rejects"].items()) or "none"
+    steps = [
+        LineageStep("source", "the shipped pictures", (("where", ", ".join(Path(s).name for s in facts["sources"])),)),
+        LineageStep(
+            "corpus",
+            f"snapshot {facts['snapshot']}",
+            (("digest", facts["digest"]), ("rows", rows), ("rejected", rejects)),
+            tuple(facts["operators"].items()),
+        ),
+    ]
+    for stage, output in stages.items():
+        recipe = Path(output, "recipe.json").read_text()
+        steps.append(LineageStep("stage", stage, (("checkpoint", output),), _pairs(recipe)))
+    for protocol, document in evaluations.items():
+        sampling = tuple((key, str(value)) for key, value in document["sampling"].items())
+        steps.append(LineageStep("evaluation", protocol, (("pairs", f"{document['samples']:,}"),), sampling))
+    return steps
+
+
+def _pairs(recipe_json: str) -> Pairs:
+    return tuple((key, str(value)) for key, value in json.loads(recipe_json).items())
+
+
+def _commands(out: str, corpus: str, stages: Mapping[str, str], guidance_scale: float) -> Pairs:
+    last = list(stages.values())[-1]
+    irodori = program("irodori")
+    return (
+        ("the corpus", f"{irodori} corpus info {shlex.quote(corpus)}"),
+        (
+            "the chain from the score to the pictures",
+            f"{irodori} lineage {shlex.quote(join(out, 'evaluation/known-answer'))}",
+        ),
+        (
+            "colour your own drawing",
+            f"{irodori} colorize --checkpoint {shlex.quote(last)} --guidance-scale {guidance_scale:g} "
+            "--sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
+        ),
+        (
+            "the runs in MLflow",
+            f"{program('mlflow')} ui --backend-store-uri sqlite:///{shlex.quote(join(out, 'mlflow.db'))}",
+        ),
+    )

@@ -1,0 +1,167 @@
+"""The engines of the pipelines: work on many tasks, on Ray or in this process, and the one place that meets Ray Data.
+
+A task is JSON-able, small, named before it starts, and what it does is written whole; so a task that is repeated, on
+any worker, after any crash, ends the same. Work may fall into steps, some of which hold networks: on a GPU these have
+actors of their own, beside the tasks that decode and write, and a shard wanders from one to the next.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dataprep.errors import DataError
+from dataprep.limits import expendable
+from dataprep.operators.network_step import NetworkSettings
+from dataprep.storage import store as storage
+from model.errors import ModelError
+from pipelines.common.errors import PipelineError
+
+Task = dict[str, Any]  # JSON-able
+Work = Callable[[Task], Task]
+Node = tuple[float, float]  # CPUs and GPUs of a machine
+Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the work on a task; `networks` where it holds networks, which wants processes that stay."""
+
+    work: Work
+    networks: NetworkSettings | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Work in steps, one after another for each task. An engine may give each step processes of its own."""
+
+    steps: tuple[Step, ...]
+
+    def __call__(self, task: Task) -> Task:
+        for step in self.steps:
+            task = step.work(task)
+        return task
+
+
+@dataclass(frozen=True)
+class Actors:
+    """How many processes hold networks, from the first that can start to `most`, and what each takes of a machine."""
+
+    most: int
+    cpus: int
+    gpus: float
+
+
+def in_process(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+    """One task after another without Ray: for a notebook, or to tell the work from its engine."""
+    return map(work, tasks)
+
+
+def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+    """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here.
+
+    Ray Data tries a task whose worker or node is lost again, without bound; the guard sees to it that there is an end.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    if not tasks:
+        return
+    DataContext.get_current().raise_original_map_exception = True
+    blocks: Any = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
+    build = uuid.uuid4().hex
+    for part, actors in placed(work, nodes(), len(tasks)):
+        if actors is None:
+            blocks = blocks.map_batches(partial(_run_block, part, build), batch_size=None, num_cpus=1)
+        else:
+            blocks = blocks.map_batches(
+                _Held,
+                batch_size=None,
+                fn_constructor_args=(part, build, actors.cpus),
+                compute=ActorPoolStrategy(min_size=1, max_size=actors.most),
+                num_cpus=actors.cpus,
+                num_gpus=actors.gpus or None,
+            )
+    try:
+        for row in blocks.iter_rows():
+            yield json.loads(row["task"])
+    except ray.exceptions.RayTaskError as error:
+        for kind in (DataError, PipelineError, ModelError):
+            if isinstance(error.cause, kind):
+                raise kind(str(error.cause).splitlines()[0]) from error  # Ray adds lines of its own
+        raise
+
+
+def nodes() -> list[Node]:
+    """CPUs and GPUs of each machine that is up."""
+    import ray
+
+    return [(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0)) for one in ray.nodes() if one["Alive"]]
+
+
+def placed(work: Work, machines: Sequence[Node], tasks: int) -> list[tuple[Work, Actors | None]]:
+    """The steps of the work, each with its actors; None: plain tasks. Neighbours without actors become one.
+
+    On CPUs alone networks run within the tasks, whose processes keep them. Actors are taken where a GPU is up, where
+    settings ask for one (`device=cuda`, which makes an autoscaled cluster start one), or for actors.
+    """
+    if not isinstance(work, Steps):
+        return [(work, None)]
+    found: list[tuple[Work, Actors | None]] = []
+    learned = sum(step.networks is not None for step in work.steps)
+    for step in work.steps:
+        actors = _actors(step.networks, machines, tasks, learned) if step.networks else None
+        if actors is None and found and found[-1][1] is None:
+            before = found[-1][0]
+            earlier = before.steps if isinstance(before, Steps) else (Step(before),)
+            found[-1] = (Steps((*earlier, step)), None)
+        else:
+            found.append((step.work, actors))
+    return found
+
+
+def _actors(networks: NetworkSettings, machines: Sequence[Node], tasks: int, steps: int) -> Actors | None:
+    """The actors of one of `steps` steps that share the machines, and no more than there are tasks."""
+    on_gpu = networks.device == "cuda" or (networks.device == "auto" and any(gpus for _, gpus in machines))
+    if on_gpu:
+        room = sum(min(int(gpus * networks.per_gpu), int(cpus) // networks.cpus) for cpus, gpus in machines)
+        # A cluster that starts machines when they are asked for may have no GPU yet: then as many as are asked for.
+        most = networks.actors or room // steps or tasks
+        return Actors(min(most, tasks), networks.cpus, 1 / networks.per_gpu)
+    if not networks.actors and networks.cpus == 1:
+        return None
+    spare = int(sum(cpus for cpus, _ in machines)) - 1  # the tasks beside them need one
+    room = spare // networks.cpus // steps
+    if room < 1 or networks.actors > room:
+        asked = max(1, networks.actors) * networks.cpus * steps
+        raise PipelineError(
+            f"networks: {asked} CPUs for actors and 1 for the tasks beside them are more than the {spare + 1} there "
+            "are. Lower networks.actors or networks.cpus."
+        )
+    return Actors(min(networks.actors or room, tasks), networks.cpus, 0.0)
+
+
+def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
+    import cv2
+
+    cv2.setNumThreads(1)  # the task has one CPU
+    storage.wait_out_outages()  # the driver has reached the store
+    with expendable(build):
+        return {"task": np.array([json.dumps(work(json.loads(task))) for task in block["task"]], dtype=object)}
+
+
+class _Held:
+    """An actor: a process that stays, and with it the networks that its work has loaded."""
+
+    def __init__(self, work: Work, build: str, cpus: int) -> None:
+        import torch
+
+        torch.set_num_threads(cpus)
+        self._run = partial(_run_block, work, build)
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
+        return self._run(block)

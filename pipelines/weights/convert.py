@@ -1,0 +1,296 @@
+"""Checkpoints out of weights that were trained elsewhere, and back: `irodori weights convert` and `export`.
+
+Converted are Stable Diffusion 2.x and its finetunes (Waifu Diffusion 1.4), in LDM's or diffusers' layout, with a fresh
+sketch encoder, whose hints are zero: the network then equals the Stable Diffusion that it came from, with reference
+tokens where that one had those of a text. And the released ColorizeDiffusion v1 files. Everything is strict: a key too
+many or too few, another shape, noise schedule or prediction than was asked for ends it before anything is written.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from dataprep.storage.store import is_s3, upload_directory
+from model.backbone.config import CODECS, RELEASED, V1_SIZES, V1Config
+from model.backbone.sketch_encoder import SketchEncoder
+from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint, save_metadata
+from model.conversion.kinds import Part
+from model.conversion.stable_diffusion_keys import autoencoder_layout, shaped, to_ldm_autoencoder
+from model.diffusion.noise import PredictionType
+from model.errors import ModelError
+from model.families.v1.network import V1
+from model.families.v1.released_keys import schedule_buffers, to_published
+from model.frozen.codec import load_codec
+from model.weights.foreign_files import open_weights
+from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError
+from pipelines.common.versions import code_version
+from pipelines.recipes.stage_recipe import STAGES as STAGE_RECIPES
+from pipelines.weights.checkpoints import fetch_checkpoint
+from pipelines.weights.inspection import Inspection, differing_settings, inspect
+from pipelines.weights.intake import conformed
+from pipelines.weights.locate import check_new_checkpoint, check_new_file
+from pipelines.weights.store import combined_sha256, weights_name
+
+STAGES = {"stable-diffusion-2": "stable-diffusion", "v1": RELEASED}
+_TRAINED_AT = {"tiny": 128}  # pixels a side; the published size 512, as the released files
+_PREDICTION = {"eps": "epsilon", "v": "v"}  # as ModelSpec names them
+_SAME_SCHEDULE = 1e-4  # of a cumulative alpha, which files in half precision may be off
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `export` wrote."""
+
+    address: str
+    entries: int
+    has_autoencoder: bool
+    metadata: CheckpointMetadata
+
+
+def convert(
+    address: str,
+    out: str,
+    prediction_type: PredictionType | None = None,
+    use_ema: bool = False,
+    sizes: Mapping[str, V1Config] = V1_SIZES,
+) -> CheckpointMetadata:
+    """Make the checkpoint directory `out` of the weights at `address`; what the checkpoint says of itself.
+
+    prediction_type is needed where neither the file nor settings beside it say it. use_ema: take the moving average
+    that an LDM file keeps beside the weights. A bundled autoencoder comes along. Raises SettingsError, PipelineError,
+    ModelError or DataError, and then leaves nothing behind.
+    """
+    check_new_checkpoint(out)
+    with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
+        found = inspect(address, Path(scratch), sizes)
+        config = _check_kind(found, sizes)
+        _check_complete(found, use_ema)
+        predicts = _prediction(found, prediction_type)
+        _check_noise_schedule(found, config)
+        model = _network(found, config, use_ema)
+        assert found.kind is not None
+        metadata = CheckpointMetadata(
+            stage=STAGES[found.kind.family],
+            size=str(found.kind.size),
+            scaling_factor=_scaling_factor(config),
+            codec=config.codec,
+            image_encoder=config.image_encoder,
+            code_version=code_version(),
+            prediction_type=predicts,
+            source=found.source.address,
+            source_sha256=_source_sha256(found),
+            width=_TRAINED_AT.get(str(found.kind.size), 512),
+            height=_TRAINED_AT.get(str(found.kind.size), 512),
+        )
+        with _whole_directory(out) as folder:
+            saved = save_checkpoint(folder, model, metadata)
+            if ours := _exported_as(found, saved):
+                saved = ours
+                save_metadata(folder, saved)
+            _keep_autoencoder(found, folder)
+    return saved
+
+
+def export(checkpoint: str, out: str, use_ema: bool = False, schedule: bool = True) -> Export:
+    """Write a checkpoint as one new file (a path or on S3) in the released layout, with the autoencoder beside it.
+
+    schedule: with the 12 constants of the noise schedule that released files hold. Raises SettingsError, PipelineError,
+    ModelError or DataError.
+    """
+    check_new_file(out)
+    folder = fetch_checkpoint(checkpoint)
+    model, metadata = load_checkpoint(folder, ema=use_ema)
+    tensors = to_published(model)
+    bundled = folder / weights_name("sd-vae")
+    if bundled.is_file():
+        tensors |= to_ldm_autoencoder(open_weights(bundled).read())
+    if schedule:
+        tensors |= schedule_buffers()
+    notes = {"format": "pt", "modelspec.prediction_type": _PREDICTION[metadata.prediction_type]}
+    notes["irodori.checkpoint"] = json.dumps(_notes(metadata, use_ema))
+    with _whole_file(out) as path:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, notes)
+    return Export(out, len(tensors), bundled.is_file(), metadata)
+
+
+def _notes(metadata: CheckpointMetadata, use_ema: bool) -> dict[str, Any]:
+    """What an exported file says of itself: no address, for it goes to others."""
+    told = ("stage", "size", "width", "height", "prediction_type", "scaling_factor", "source_sha256", "code_version")
+    weights = metadata.ema_sha256 if use_ema else metadata.weights_sha256
+    return {name: getattr(metadata, name) for name in told} | {"weights_sha256": weights}
+
+
+def _exported_as(found: Inspection, saved: CheckpointMetadata) -> CheckpointMetadata | None:
+    """What `saved` was before it was exported, where the file says so and still holds those weights; else None."""
+    header = found.source.files[""].metadata if "" in found.source.files else {}
+    try:
+        told = json.loads(header.get("irodori.checkpoint", "{}"))
+        if told.get("weights_sha256") != saved.weights_sha256 or told["stage"] not in STAGE_RECIPES:
+            return None
+        return replace(saved, stage=told["stage"], width=int(told["width"]), height=int(told["height"]))
+    except (ValueError, TypeError, AttributeError, KeyError):  # not written by `export`
+        return None
+
+
+def _check_kind(found: Inspection, sizes: Mapping[str, V1Config]) -> V1Config:
+    """The sizes of the network to fill; PipelineError for weights of another family, which is named."""
+    kind, address = found.kind, found.source.address
+    if kind is None:
+        what = f"the network {found.network}: irodori weights add" if found.network else "no diffusion model known here"
+        raise PipelineError(f"{address} is {what}")
+    if kind.layout == "irodori":
+        raise PipelineError(f"{address} is a checkpoint of irodori already")
+    if kind.family not in STAGES or kind.variant:
+        raise PipelineError(
+            f"{address} is of family {kind}: v1 starts from stable-diffusion-2 (Stable Diffusion 2.0 and 2.1, Waifu "
+            "Diffusion 1.4) or a released v1 file"
+        )
+    if kind.size is None:
+        raise PipelineError(
+            f"{address} is of family {kind}, but its UNet has the shapes of no size ({', '.join(sizes)})"
+        )
+    return sizes[kind.size]
+
+
+def _check_complete(found: Inspection, use_ema: bool) -> None:
+    """ModelError with everything that does not match, at once."""
+    parts = {part.name: part for part in found.parts}
+    needed = {"unet", "sketch encoder"} | ({"moving average"} if use_ema else set())
+    if use_ema and "moving average" not in parts:
+        raise ModelError(f"{found.source.address}: holds no moving average (model_ema.) for --use-ema")
+    problems = []
+    for part in parts.values():
+        if part.state == "complete" or (part.state == "absent" and part.name not in needed):
+            continue
+        if part.name == "moving average" and not use_ema:
+            continue
+        missing = () if part.name == "noise schedule" else part.missing  # some files keep a few of its constants
+        told = (("missing", missing), ("wrong shapes", part.wrong))
+        problems += [f"{part.name}, {what}: {', '.join(keys)}" for what, keys in told if keys]
+    if found.unmatched:
+        problems.append(f"unknown: {', '.join(found.unmatched)}")
+    if problems:
+        raise ModelError(f"{found.source.address}: the keys do not match ({'; '.join(problems)})")
+
+
+def _prediction(found: Inspection, given: PredictionType | None) -> PredictionType:
+    known = found.prediction_type
+    if known is None and given is None:
+        raise SettingsError(f"{found.source.address}: whether it predicts eps or v {found.prediction_from}")
+    if known and given and known != given:
+        address, where = found.source.address, found.prediction_from
+        raise SettingsError(f"--prediction-type {given}: {address} predicts {known}, as {where} says")
+    answer = given or known
+    assert answer is not None
+    return answer
+
+
+def _check_noise_schedule(found: Inspection, config: V1Config) -> None:
+    """Other heads, noise or scale than ours would load without a word and colour wrongly."""
+    differing = differing_settings(found.source, config)
+    ours = schedule_buffers()["alphas_cumprod"]
+    if "alphas_cumprod" in found.source.tensors:
+        theirs = found.source.read({"alphas_cumprod": "found"})["found"]
+        if theirs.shape != ours.shape or not bool(((theirs.float() - ours).abs() < _SAME_SCHEDULE).all()):
+            differing.append("alphas_cumprod of another noise schedule")
+    if differing:
+        raise ModelError(f"{found.source.address}: no v1 is like this: {'; '.join(differing)}")
+
+
+def _network(found: Inspection, config: V1Config, use_ema: bool) -> V1:
+    with torch.device("meta"):
+        model = V1(config)
+    expected = model.state_dict()
+    parts = {part.name: part for part in found.parts}
+    wanted = _keys(parts.values(), use_ema)
+    tensors = {name: shaped(tensor, expected[name].shape) for name, tensor in found.source.read(wanted).items()}
+    if "sketch encoder" not in parts:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            fresh = SketchEncoder(config).state_dict()
+        tensors |= {f"sketch_encoder.{name}": tensor for name, tensor in fresh.items()}
+    model.load_state_dict(conformed(expected, tensors, found.source.address), assign=True)
+    return model
+
+
+def _keys(parts: Iterable[Part], use_ema: bool) -> dict[str, str]:
+    """Key in the source -> our name, for the trained network. The average covers the UNet alone."""
+    tables = {part.name: part.table for part in parts}
+    unet = tables["moving average"] if use_ema else tables["unet"]
+    return {**unet, **tables.get("sketch encoder", {})}
+
+
+def _scaling_factor(config: V1Config) -> float:
+    return CODECS[config.codec].scaling_factor or load_codec(config.codec).scaling_factor
+
+
+def _source_sha256(found: Inspection) -> str:
+    """Of the file; of several, one hash for all."""
+    return combined_sha256(found.source.sha256())
+
+
+def _keep_autoencoder(found: Inspection, folder: Path) -> None:
+    """The bundled autoencoder as `sd-vae.safetensors`, under diffusers' names, in the precision that it came in."""
+    part = next((part for part in found.parts if part.name == "autoencoder" and part.state == "complete"), None)
+    if part is None:
+        return
+    tensors = autoencoder_layout(found.source.read(part.table))
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ModelError(f"{found.source.address}: {broken[0]} of the autoencoder holds NaN or infinity")
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / weights_name("sd-vae"))
+
+
+@contextmanager
+def _whole_directory(out: str) -> Iterator[Path]:
+    """A folder that becomes `out` when the block ends well, whole; on S3 its config.json comes last."""
+    if is_s3(out):
+        with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
+            folder = Path(scratch) / "checkpoint"
+            yield folder
+            first, last = Path(scratch) / "first", Path(scratch) / "last"
+            last.mkdir()
+            shutil.move(folder / CONFIG, last / CONFIG)
+            folder.rename(first)
+            upload_directory(first, out)
+            upload_directory(last, out)
+        return
+    target = Path(out)
+    folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield folder
+        if target.exists():
+            target.rmdir()
+        os.rename(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _whole_file(out: str) -> Iterator[Path]:
+    """A file that becomes `out` when the block ends well."""
+    if is_s3(out):
+        with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
+            folder, _, name = out.rpartition("/")
+            yield Path(scratch) / name
+            upload_directory(Path(scratch), folder)
+        return
+    target = Path(out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+from math import ceil
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dataprep.lines.xdog import COMMON, RASC_SIGMAS, XDoGSettings, difference_of_gaussians, draw_sigma, xdog
+
+
+def scipy_difference(gray, settings):
+    """The formula with scipy's Gaussians, both cut at the same radius."""
+    radius = ceil(4 * settings.kappa * settings.sigma)
+    narrow = gaussian_filter(gray, settings.sigma, mode="nearest", radius=radius)
+    return narrow - settings.tau * gaussian_filter(gray, settings.kappa * settings.sigma, mode="nearest", radius=radius)
+
+
+def picture(size=40):
+    """Flat areas, an edge, a slope and noise."""
+    gray = np.full((size, size), 250, np.uint8)
+    gray[size // 4 :, : size // 2] = 90
+    gray[: size // 2, size // 2 :] = np.linspace(0, 255, size - size // 2).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 5, gray.shape)
+    return (gray - np.minimum(gray, noise)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "settings", [*(XDoGSettings(sigma=sigma) for sigma in RASC_SIGMAS), *COMMON.values()], ids=lambda s: f"{s.tau}"
+)
+def test_the_difference_agrees_with_scipy_to_float64_precision(settings):
+    gray = picture() / 255.0
+    np.testing.assert_allclose(
+        difference_of_gaussians(gray, settings), scipy_difference(gray, settings), rtol=0, atol=1e-14
+    )
+
+
+def test_one_line_of_five_pixels_worked_by_hand():
+    settings = XDoGSettings(sigma=0.4, tau=0.9, kappa=1.5, phi=2.0, epsilon=0.05)
+    row = [0, 255, 255, 51, 102]
+    padded = [row[0]] * 3 + row + [row[-1]] * 3  # radius ceil(4 * 1.5 * 0.4) = 3, replicated border
+
+    def blurred(at, sigma):
+        weights = [np.exp(-(d**2) / (2 * sigma**2)) for d in range(-3, 4)]
+        return sum(w * padded[at + 3 + d] / 255 for w, d in zip(weights, range(-3, 4), strict=True)) / sum(weights)
+
+    differences = [blurred(i, 0.4) - 0.9 * blurred(i, 0.6) for i in range(5)]
+    expected = [1.0 if d >= 0.05 else 1 + np.tanh(2.0 * (d - 0.05)) for d in differences]
+    assert 0 < min(expected) < 1
+    gray = np.repeat(np.array([row], np.uint8), 4, axis=0)
+    assert xdog(gray, settings).tolist() == [[round(255 * value) for value in expected]] * 4
+
+
+def test_rasc_numbers_draw_binary_lines_and_the_usual_threshold_would_leave_a_blank_page():
+    lines = xdog(picture(), XDoGSettings(sigma=0.5))
+    assert set(np.unique(lines)) == {0, 255}
+    assert 0.02 < (lines == 0).mean() < 0.5
+    assert np.abs(difference_of_gaussians(picture() / 255.0, XDoGSettings(sigma=0.5))).max() < 1e-4
+    assert (xdog(picture(), XDoGSettings(sigma=0.5, epsilon=-0.1)) == 255).all()
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 255])
+def test_flat_paper_of_any_grey_stays_white(level):
+    flat = np.full((20, 30), level, np.uint8)
+    assert (xdog(flat, XDoGSettings()) == 255).all()
+
+
+def test_lines_lie_on_the_dark_side_of_an_edge():
+    gray = np.full((10, 20), 255, np.uint8)
+    gray[:, 10:] = 60
+    dark = np.flatnonzero((xdog(gray, XDoGSettings(sigma=0.9)) == 0).all(0))
+    assert dark.min() == 10
+    assert dark.max() <= 13
+
+
+def test_common_setting_is_named_for_its_three_sigmas():
+    assert set(COMMON) == {0.3, 0.4, 0.5}
+    edge = np.full((16, 16), 255, np.uint8)
+    edge[:, 8:] = 0
+    assert 0 < (xdog(edge, COMMON[0.4]) == 0).mean() < 1
+
+
+def test_sigma_is_drawn_evenly_and_depends_on_row_and_seed():
+    drawn = [draw_sigma(f"row-{i}", 3) for i in range(6000)]
+    counts = [drawn.count(sigma) for sigma in RASC_SIGMAS]
+    assert sum(counts) == 6000
+    assert all(abs(count - 1000) < 130 for count in counts)
+    assert drawn == [draw_sigma(f"row-{i}", 3) for i in range(6000)]
+    assert drawn != [draw_sigma(f"row-{i}", 4) for i in range(6000)]
+
+
+@pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"kappa": 1.0}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        XDoGSettings(**wrong)

@@ -1,0 +1,383 @@
+"""Files in, pictures out: every sketch with every reference, each at its own shape, the same for the same seed."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dataprep
+from dataprep.errors import DataError
+from dataprep.pictures.decode import decode, decode_rgba, encode_png
+from dataprep.samples.sample import REFERENCE_SIDE, SampleSettings, model_reference, reference_picture
+from dataprep.storage.store import upload_directory
+from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
+from model.errors import ModelError
+from model.frozen.image_encoder import load_image_encoder
+from pipelines.colorization.colorize import Colorist, Failed, Made, advice_on_memory, colorize, find_device
+from pipelines.colorization.jobs import ColorizeJob, RunSettings, check_targets, find_pictures, plan_jobs
+from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings
+from pipelines.colorization.provenance import embed, extract
+from pipelines.common.errors import PipelineError
+from pipelines.common.progress import Progress
+from tests.corpus_pictures import picture
+from tests.pipelines.colorization.colorize_files import names, sketches_and_references
+from tests.pipelines.training.untrained import write_checkpoint
+
+SHIPPED = Path(dataprep.__file__).parent / "assets" / "pictures"
+QUICK = PictureSettings(SamplingSettings(steps=2))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    return sketches_and_references(tmp_path)
+
+
+def job(files: Path, out: str = "x.png", **changes: object) -> ColorizeJob:
+    """The first sketch after the first reference, with the changes."""
+    sketch, reference = str(files / "sketches" / "p0000.png"), str(files / "references" / "p0005.png")
+    return ColorizeJob(**{"sketch": sketch, "reference": reference, "out": str(files / out), "seed": 0} | changes)
+
+
+def make(
+    jobs: Sequence[ColorizeJob] | ColorizeJob, checkpoint: str, settings: PictureSettings = QUICK, **run: object
+) -> list[np.ndarray]:
+    """The pixels of all pictures, which must be made afresh."""
+    jobs = [jobs] if isinstance(jobs, ColorizeJob) else jobs
+    made = {o.job: o for o in colorize(jobs, checkpoint, settings, RunSettings(**{"device": "cpu"} | run))}
+    assert all(isinstance(outcome, Made) and not outcome.already for outcome in made.values())
+    return [decode(Path(one.out).read_bytes()).rgb for one in jobs]
+
+
+# ---- the pictures ------------------------------------------------------------------------------------------------
+
+
+def all_jobs(files: Path, seeds: Sequence[int] = (0,), out: str = "out") -> list[ColorizeJob]:
+    sketches, references = (find_pictures([str(files / name)]) for name in ("sketches", "references"))
+    return plan_jobs(sketches, references, str(files / out), seeds)
+
+
+def test_each_picture_is_made_where_the_plan_says_and_told(files: Path, checkpoint: str) -> None:
+    jobs, news = all_jobs(files, (0, 1)), list[Progress]()
+    made = list(colorize(jobs, checkpoint, QUICK, RunSettings(batch_size=3), news.append))
+    assert sorted(outcome.job.out for outcome in made) == sorted(job.out for job in jobs)
+    assert [item.done for item in news] == list(range(9))
+    for outcome in made:
+        assert isinstance(outcome, Made)
+        assert decode(Path(outcome.job.out).read_bytes()).rgb.shape == (outcome.height, outcome.width, 3)
+
+
+def test_another_seed_gives_another_picture(files: Path, checkpoint: str) -> None:
+    first, other = make([job(files, f"{seed}.png", seed=seed) for seed in (3, 4)], checkpoint)
+    assert np.abs(first.astype(int) - other).mean() > 1
+
+
+def test_a_picture_is_the_same_alone_and_among_others(files: Path, checkpoint: str) -> None:
+    (alone,) = make(job(files), checkpoint)
+    among = make(all_jobs(files, (1, 0)), checkpoint, batch_size=3)[1]
+    assert np.abs(alone.astype(int) - among).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "changed", ["sketch", "reference", "no reference", "guidance", "padding", "injection", "precision", "vae"]
+)
+def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: str) -> None:
+    (files / "changed.png").write_bytes(encode_png(255 - picture(0)))
+    inputs = {
+        "sketch": {"sketch": str(files / "changed.png")},
+        "reference": {"reference": str(files / "changed.png")},
+        "no reference": {"reference": None},
+    }
+    settings = {
+        "guidance": PictureSettings(SamplingSettings(steps=2, guidance_scale=6.0)),
+        "padding": PictureSettings(SamplingSettings(steps=2, reference_padding=1.5)),
+        "injection": PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=0.0))),
+        "precision": PictureSettings(SamplingSettings(steps=2), precision="bf16"),
+        "vae": PictureSettings(SamplingSettings(steps=2), vae_precision="bf16"),
+    }
+    (before,) = make(job(files), checkpoint)
+    (after,) = make(job(files, "y.png", **inputs.get(changed, {})), checkpoint, settings.get(changed, QUICK))
+    assert before.shape == after.shape
+    assert not np.array_equal(before, after)
+
+
+def test_injection_that_never_starts_changes_nothing(files: Path, checkpoint: str) -> None:
+    late = PictureSettings(SamplingSettings(steps=2, injection=InjectionSettings(start=1.0)))
+    (before,), (after,) = (make(job(files, f"{n}.png"), checkpoint, s) for n, s in enumerate((QUICK, late)))
+    assert np.abs(before.astype(int) - after).max() <= 1
+
+
+def test_a_little_padding_changes_little(files: Path, checkpoint: str) -> None:
+    (files / "large.png").write_bytes(encode_png(picture(5, 900, 1200)))
+
+    def made(padding: float) -> np.ndarray:
+        settings = PictureSettings(SamplingSettings(steps=2, reference_padding=padding))
+        asked = job(files, f"{padding}.png", reference=str(files / "large.png"))
+        return make(asked, checkpoint, settings)[0].astype(int)
+
+    none, little, much = made(1.0), made(1.001), made(1.5)
+    assert 0 < np.abs(little - none).mean() < np.abs(much - none).mean() / 10
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["bg-club.jpg", "eileen-happy.webp", "large", "tall", "small"])
+def test_the_network_sees_a_reference_as_in_training(name: str) -> None:
+    """Shipped pictures, and made ones: larger than a pipeline takes, shrinking and growing at once, growing."""
+    rgb, encoder = _reference_rgb(name), load_image_encoder("tiny")
+    side = encoder.config.image_size
+    trained = torch.from_numpy(model_reference(rgb, SampleSettings(reference_size=side)))[None]
+    handed = torch.from_numpy(reference_picture(rgb))[None]
+    levels = (encoder.squash(handed, side) - trained).abs() * 127.5
+    assert levels.mean() < 0.5
+    assert levels.max() <= (1.5 if max(rgb.shape) <= REFERENCE_SIDE else 3)
+    tokens = encoder.encode(trained)
+    assert (encoder.encode(handed) - tokens).norm() < 0.02 * tokens.norm()
+
+
+def _reference_rgb(name: str) -> np.ndarray:
+    sizes = {"large": (1300, 2100), "tall": (700, 40), "small": (20, 33)}
+    if name in sizes:
+        return picture(3, *sizes[name])
+    (path,) = SHIPPED.rglob(name)
+    return decode(path.read_bytes()).rgb
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [("64x48", (43, 64)), ("40x200", (27, 40)), ("original", (40, 60)), ("autofit", (52, 78))]
+)
+def test_a_picture_keeps_the_shape_of_its_sketch(
+    files: Path, checkpoint: str, size: str, shape: tuple[int, int]
+) -> None:
+    """60x40 pixels; trained at 64 x 64, whose area 78 x 52 has in that shape."""
+    (files / "wide.png").write_bytes(encode_png(picture(1, 40, 60)))
+    settings = PictureSettings(QUICK.sampling, size=size)
+    (made,) = make(job(files, sketch=str(files / "wide.png")), checkpoint, settings)
+    assert made.shape == (*shape, 3)
+
+
+# ---- lines and layers --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ink(files: Path) -> Path:
+    """Dark red lines on nothing, 90 x 60."""
+    rgba = np.zeros((60, 90, 4), np.uint8)
+    rgba[10:50:12, 8:80] = rgba[10:50, 8:80:18] = (90, 0, 20, 255)
+    (files / "ink.png").write_bytes(encode_png(rgba))
+    return files / "ink.png"
+
+
+def test_kept_lines_are_the_artists_own_pixels_at_their_own_size(files: Path, checkpoint: str, ink: Path) -> None:
+    settings = PictureSettings(QUICK.sampling, size="64x64", keep_lines=True)
+    (made,) = make(job(files, sketch=str(ink)), checkpoint, settings)
+    artist = decode_rgba(ink.read_bytes())
+    opaque = artist[..., 3] == 255
+    assert made.shape == (60, 90, 3)
+    np.testing.assert_array_equal(made[opaque], artist[opaque][:, :3])
+    assert len(np.unique(made[~opaque], axis=0)) > 10
+
+
+def test_layers_lie_beside_the_picture_and_give_it_back(files: Path, checkpoint: str, ink: Path) -> None:
+    settings = PictureSettings(QUICK.sampling, keep_lines=True)
+    asked = job(files, sketch=str(ink))
+    (made,) = make(asked, checkpoint, settings, layers=True)
+    color, lines, mask = (np.asarray(Image.open(asked.layer(name))) for name in ("color", "lines", "mask"))
+    assert (color.shape, lines.shape, mask.shape) == ((60, 90, 3), (60, 90, 4), (60, 90))
+    over = Image.alpha_composite(Image.fromarray(color).convert("RGBA"), Image.fromarray(lines)).convert("RGB")
+    assert np.abs(np.asarray(over).astype(int) - made).max() <= 1
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_layers_of_another_picture_are_made_anew(files: Path, checkpoint: str) -> None:
+    first, second = job(files), job(files, seed=1)
+    make(first, checkpoint, layers=True)
+    stale = Path(first.layer("color")).read_bytes()
+    make(second, checkpoint)
+    make(second, checkpoint, layers=True)
+    assert Path(first.layer("color")).read_bytes() != stale
+    told = [extract(Path(file).read_bytes(), file) for file in second.targets(layers=True)]
+    assert [(one.seed, one.layer) for one in told] == [(1, ""), (1, "color"), (1, "lines"), (1, "mask")]
+    with pytest.raises(AssertionError):  # they are there
+        make(second, checkpoint, layers=True)
+
+
+def test_light_lines_on_dark_are_coloured_as_their_negative(files: Path, checkpoint: str) -> None:
+    gray = np.full((64, 64, 3), 255, np.uint8)
+    gray[10:54, 20:22] = gray[30:32, 10:54] = 0
+    for name, pixels in (("dark", gray), ("light", 255 - gray)):
+        (files / f"{name}.png").write_bytes(encode_png(pixels))
+    jobs = [job(files, f"{name}-made.png", sketch=str(files / f"{name}.png")) for name in ("dark", "light")]
+    dark, light = make(jobs, checkpoint)
+    assert np.abs(dark.astype(int) - light).max() <= 2
+
+
+# ---- what fails, and what is there already -----------------------------------------------------------------------
+
+
+def test_networks_are_loaded_only_when_a_picture_is_to_be_made(files: Path) -> None:
+    own = write_checkpoint(files / "own")
+    make(job(files), own)
+    (Path(own) / "model.safetensors").unlink()
+    assert [outcome.already for outcome in colorize([job(files)], own, QUICK) if isinstance(outcome, Made)] == [True]
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        list(colorize([job(files, seed=1)], own, QUICK))
+
+
+def test_a_bad_input_fails_its_own_pictures_and_no_others(files: Path, checkpoint: str) -> None:
+    (files / "sketches" / "bad.png").write_bytes(b"no picture")
+    (files / "references" / "p0006.png").write_bytes(b"")
+    outcomes = list(colorize(all_jobs(files), checkpoint, QUICK))
+    made = {Path(outcome.job.out).name for outcome in outcomes if isinstance(outcome, Made)}
+    failed = {Path(outcome.job.out).name: outcome.reason for outcome in outcomes if isinstance(outcome, Failed)}
+    assert made == {"p0000--p0005.png", "p0001--p0005.png"} == {path.name for path in (files / "out").iterdir()}
+    assert failed.keys() == {"bad--p0005.png", "bad--p0006.png", "p0000--p0006.png", "p0001--p0006.png"}
+    assert failed["p0000--p0006.png"].endswith("p0006.png: the file is empty")
+    assert "bad.png: not a PNG" in failed["bad--p0005.png"]
+
+
+def test_the_same_call_makes_only_what_is_missing_or_would_differ(files: Path, checkpoint: str) -> None:
+    def again(settings: PictureSettings = QUICK) -> list[str]:
+        outcomes = colorize(all_jobs(files), checkpoint, settings)
+        return sorted(Path(o.job.out).name for o in outcomes if isinstance(o, Made) and not o.already)
+
+    assert len(again()) == 4
+    assert again() == []
+    (files / "out" / "p0000--p0005.png").unlink()
+    (files / "sketches" / "p0001.png").write_bytes(encode_png(picture(30)))
+    assert again() == ["p0000--p0005.png", "p0001--p0005.png", "p0001--p0006.png"]
+    assert len(again(PictureSettings(SamplingSettings(steps=2, guidance_scale=3.0)))) == 4
+
+
+def test_files_that_moved_and_new_code_do_not_make_a_picture_anew(
+    files: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(job(files), checkpoint)
+    moved = {"sketch": str(files / "a.png"), "reference": str(files / "b.png")}
+    for name, address in moved.items():
+        shutil.copy(getattr(job(files), name), address)
+    shutil.copytree(checkpoint, files / "copy")
+    monkeypatch.setattr("pipelines.colorization.colorize.code_version", lambda: "another")
+    (outcome,) = colorize([job(files, **moved)], str(files / "copy"), QUICK)
+    assert isinstance(outcome, Made)
+    assert outcome.already
+
+
+def test_the_same_weights_under_another_prediction_type_make_another_picture(files: Path, checkpoint: str) -> None:
+    (eps,) = make(job(files), checkpoint)
+    (v,) = make(job(files), write_checkpoint(files / "v", prediction_type="v"))
+    assert not np.array_equal(eps, v)
+
+
+def test_again_makes_also_what_is_there(files: Path, checkpoint: str) -> None:
+    (first,) = make(job(files), checkpoint)
+    told = extract((files / "x.png").read_bytes(), "")
+    (files / "x.png").write_bytes(embed(encode_png(np.zeros_like(first)), told))
+    np.testing.assert_array_equal(make(job(files), checkpoint, again=True)[0], first)
+
+
+def test_untold_pictures_say_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
+    for _ in range(2):
+        make(job(files), checkpoint, told=False)
+    assert Image.open(files / "x.png").info == {}
+
+
+def test_only_what_irodori_made_is_replaced_unless_told(files: Path, checkpoint: str) -> None:
+    drawn = files / "x-color.png"
+    drawn.write_bytes(encode_png(picture(3)))
+    make(job(files), checkpoint)
+    check_targets([job(files, seed=1), job(files, "new.png")], RunSettings())
+    check_targets([job(files)], RunSettings(layers=True, overwrite=True))
+    with pytest.raises(PipelineError, match=rf"{drawn} is there and does not say that irodori made it.*--overwrite"):
+        check_targets([job(files)], RunSettings(layers=True))
+
+
+def test_a_drawn_seed_replaces_nothing_unless_told(files: Path, checkpoint: str) -> None:
+    make(job(files), checkpoint)
+    check_targets([job(files, seed=1)], RunSettings())
+    check_targets([job(files, seed=1)], RunSettings(overwrite=True), drawn=True)
+    check_targets([job(files, "new.png")], RunSettings(), drawn=True)
+    with pytest.raises(PipelineError, match=r"x\.png is there and each random seed gives another.*--overwrite"):
+        check_targets([job(files, seed=1)], RunSettings(), drawn=True)
+
+
+def test_memory_that_runs_out_is_one_line_that_says_what_to_try() -> None:
+    for exhaust in (lambda: torch.empty(1 << 50), lambda: bytearray(1 << 62)):
+        advice = pytest.raises(PipelineError, match=r"--device cpu\): try --low-memory.*--batch-size below 3")
+        with advice, advice_on_memory(RunSettings(device="cpu", batch_size=3)):
+            exhaust()
+    for other in (RuntimeError("mat1 and mat2"), DataError("no picture")):
+        with pytest.raises(type(other), match=str(other)), advice_on_memory(RunSettings()):
+            raise other
+
+
+def test_a_network_too_large_for_memory_is_told_while_it_loads(files: Path, tmp_path: Path) -> None:
+    huge = Path(write_checkpoint(tmp_path / "huge")) / "config.json"
+    document = json.loads(huge.read_text())
+    document["network"]["stem_widths"] = [1 << 46] * 7
+    huge.write_text(json.dumps(document))
+    with pytest.raises(PipelineError, match="not enough memory"):
+        make(job(files), str(huge.parent))
+
+
+def test_with_low_memory_no_network_is_loaded_onto_the_device(checkpoint: str) -> None:
+    """On "meta", whose tensors hold no numbers: what was there once does not come back."""
+    low = Colorist(checkpoint, PictureSettings(low_memory=True), RunSettings(device="meta")).pipeline
+    assert low.device.type == "meta"
+    assert {p.device.type for network in (low.model, low.codec, low.image_encoder) for p in network.parameters()} == {
+        "cpu"
+    }
+
+
+def test_the_largest_seed_can_be_drawn(files: Path, checkpoint: str) -> None:
+    make(job(files, seed=MOST_SEED), checkpoint, PictureSettings(SamplingSettings(steps=1, sampler="euler_a")))
+
+
+def test_the_document_s_python_makes_pictures(files: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "colorize.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(files)
+    (files / "runs" / "refine").mkdir(parents=True)
+    (files / "runs" / "refine" / "checkpoint").symlink_to(checkpoint)
+    (files / "line.png").write_bytes((files / "sketches" / "p0000.png").read_bytes())
+    (files / "colours.png").write_bytes((files / "references" / "p0005.png").read_bytes())
+    exec(compile(program, "colorize.md", "exec"), {})
+    first, second = (decode((files / f"made-{seed}.png").read_bytes()).rgb for seed in (0, 1))
+    assert first.shape == decode((files / "line.png").read_bytes()).rgb.shape
+    assert (first != second).any()
+
+
+@pytest.mark.s3
+def test_pictures_come_from_s3_and_go_there(s3_prefix: str, files: Path, checkpoint: str) -> None:
+    upload_directory(files / "sketches", f"{s3_prefix}/sketches")
+    jobs = plan_jobs(find_pictures([f"{s3_prefix}/sketches"]), [], f"{s3_prefix}/out", [0])
+    assert [outcome.already for outcome in colorize(jobs, checkpoint, QUICK)] == [False, False]
+    assert [outcome.already for outcome in colorize(jobs, checkpoint, QUICK)] == [True, True]
+    assert names(find_pictures([f"{s3_prefix}/out"])) == ["p0000.png", "p0001.png"]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_here_is_refused_by_name(device: str) -> None:
+    with pytest.raises(PipelineError, match=f"--device {device}"):
+        find_device(device)
+
+
+def test_a_checkpoint_of_another_family_is_refused(files: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", family="xl")
+    with pytest.raises(ModelError, match="family 'xl'"):
+        make(job(files), other)
+
+
+def test_networks_that_do_not_ship_are_asked_for_by_name(files: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", codec="sd-vae")
+    with pytest.raises(PipelineError, match="irodori weights add sd-vae hf://"):
+        make(job(files), other)

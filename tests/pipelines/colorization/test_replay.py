@@ -1,0 +1,168 @@
+"""A picture is made again from what it tells; where anything has changed, nothing is made and one line says what."""
+
+import json
+import shutil
+import struct
+import zlib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataprep.pictures.decode import decode, encode_png
+from model.checkpoint import read_metadata
+from model.diffusion.sampling_settings import SamplingSettings
+from pipelines.colorization.colorize import Made, colorize, weights_of
+from pipelines.colorization.jobs import ColorizeJob, RunSettings
+from pipelines.colorization.picture_settings import PictureSettings
+from pipelines.colorization.provenance import KEYWORD, embed, extract, sha256_of
+from pipelines.colorization.replay import Moved, Replayed, plan_replay, replay, unrecorded
+from pipelines.common.errors import PipelineError
+from tests.corpus_pictures import picture, write_pictures
+from tests.pipelines.extraction.test_learned_operators import keep_weights
+from tests.pipelines.training.untrained import write_checkpoint
+
+RUN = RunSettings(device="cpu")
+SETTINGS = PictureSettings(SamplingSettings(sampler="euler_a", steps=2), size="48x64", keep_lines=True)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, checkpoint: str) -> Path:
+    """p0000.png coloured after p0001.png, with noise on the way: made.png."""
+    write_pictures(tmp_path, 2)
+    asked = ColorizeJob(str(tmp_path / "p0000.png"), str(tmp_path / "p0001.png"), str(tmp_path / "made.png"), 5)
+    (outcome,) = colorize([asked], checkpoint, SETTINGS, RUN)
+    assert isinstance(outcome, Made)
+    return tmp_path
+
+
+def again(desk: Path, **moved: str) -> Replayed:
+    made = str(desk / "made.png")
+    job, told = plan_replay(made, str(desk / "again.png"), Moved(**moved), RUN)
+    return replay(made, job, told, RUN)
+
+
+def test_a_replay_has_the_same_pixels_and_tells_the_same(desk: Path) -> None:
+    replayed = again(desk)
+    assert (replayed.equal, replayed.largest, replayed.share) == (True, 0, 0.0)
+    made, new = ((desk / name).read_bytes() for name in ("made.png", "again.png"))
+    np.testing.assert_array_equal(decode(made).rgb, decode(new).rgb)
+    assert extract(new, "again.png") == replace(extract(made, "made.png"), code_version=extract(new, "").code_version)
+
+
+def test_pixels_that_were_changed_since_are_counted(desk: Path) -> None:
+    data = (desk / "made.png").read_bytes()
+    pixels = decode(data).rgb.copy()
+    pixels[:4, 0] ^= 16
+    (desk / "made.png").write_bytes(embed(encode_png(pixels), extract(data, "")))
+    replayed = again(desk)
+    assert (replayed.equal, replayed.largest) == (False, 16)
+    assert replayed.share == pytest.approx(4 / pixels[..., 0].size)
+
+
+def test_a_replay_is_made_again_where_one_is_there_already(desk: Path) -> None:
+    assert again(desk).equal
+    told = extract((desk / "again.png").read_bytes(), "")
+    (desk / "again.png").write_bytes(embed(encode_png(np.zeros((told.height, told.width, 3), np.uint8)), told))
+    replayed = again(desk)
+    assert (replayed.equal, replayed.made.already) == (True, False)
+    made, new = (decode((desk / name).read_bytes()).rgb for name in ("made.png", "again.png"))
+    np.testing.assert_array_equal(made, new)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("p0000.png", "sketch"), ("p0001.png", "reference")])
+def test_an_input_that_changed_is_named_and_nothing_is_made(desk: Path, name: str, kind: str) -> None:
+    (desk / name).write_bytes(encode_png(picture(7)))
+    with pytest.raises(PipelineError, match=rf"{name}: the {kind} has changed since .*made\.png was made"):
+        again(desk)
+    assert not (desk / "again.png").exists()
+
+
+def test_another_checkpoint_is_named(desk: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", seed=1)
+    with pytest.raises(PipelineError, match=r"other: another checkpoint than .* was made with: sha256: "):
+        again(desk, checkpoint=other)
+
+
+def test_the_same_weights_under_another_prediction_type_are_another_checkpoint(desk: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", prediction_type="v")
+    with pytest.raises(PipelineError, match=r"other: another checkpoint than .*: prediction_type: eps -> v"):
+        again(desk, checkpoint=other)
+
+
+def test_files_that_moved_may_be_named_and_must_be_the_same(desk: Path, checkpoint: str) -> None:
+    (desk / "p0000.png").rename(desk / "moved.png")
+    shutil.copytree(checkpoint, desk / "copy")
+    assert again(desk, sketch=str(desk / "moved.png"), checkpoint=str(desk / "copy")).equal
+    with pytest.raises(PipelineError, match="the sketch has changed"):
+        again(desk, sketch=str(desk / "p0001.png"))
+
+
+def test_a_replay_never_overwrites_what_it_repeats(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    with pytest.raises(PipelineError, match="give another file"):
+        plan_replay("made.png", str(desk / "made.png"), Moved(), RUN)
+
+
+@pytest.mark.parametrize(("out", "said"), [("p0001.png", "would overwrite"), ("drawn.png", "drawn.png is there")])
+def test_a_replay_never_overwrites_an_input_or_what_others_made(desk: Path, out: str, said: str) -> None:
+    (desk / "drawn.png").write_bytes(encode_png(picture(4)))
+    before = (desk / out).read_bytes()
+    with pytest.raises(PipelineError, match=said):
+        plan_replay(str(desk / "made.png"), str(desk / out), Moved(), RUN)
+    assert (desk / out).read_bytes() == before
+
+
+def tell(desk: Path, **changes: object) -> None:
+    """made.png tells something else of itself."""
+    data = (desk / "made.png").read_bytes()
+    document = extract(data, "").document() | changes
+    body = b"iTXt" + KEYWORD.encode() + b"\0\0\0\0\0" + json.dumps(document).encode()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    bare = encode_png(decode(data).rgb)
+    (desk / "made.png").write_bytes(bare[:33] + chunk + bare[33:])
+
+
+def test_frozen_weights_that_changed_are_named(desk: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "bundled", codec="sd-vae")
+    (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"one autoencoder")
+    weights = weights_of(checkpoint, Path(checkpoint), read_metadata(Path(checkpoint)), ema=False)
+    assert (weights.codec_sha256, weights.image_encoder_sha256) == (sha256_of(b"one autoencoder"), "")
+    tell(desk, checkpoint=asdict(weights))
+    made, out = str(desk / "made.png"), str(desk / "again.png")
+    assert plan_replay(made, out, Moved(), RUN)[1].checkpoint == weights
+    (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"another")
+    with pytest.raises(
+        PipelineError, match=rf"sd-vae: the frozen network has changed since .*{weights.codec_sha256[:12]}"
+    ):
+        plan_replay(made, out, Moved(), RUN)
+
+
+def test_line_art_of_other_weights_is_no_replay(desk: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRODORI_WEIGHTS", str(desk))
+    sha256 = keep_weights(desk, "hed")
+    asked = ColorizeJob(str(desk / "p0000.png"), None, str(desk / "made.png"), 0)
+    list(colorize([asked], checkpoint, replace(SETTINGS, extract="hed"), RUN))
+    assert extract((desk / "made.png").read_bytes(), "").checkpoint.extractor_sha256 == sha256
+    assert again(desk).equal
+    record = json.loads((desk / "hed.json").read_text())
+    record |= {"sha256": "f" * 64, "files": {"hed.safetensors": "f" * 64}}
+    (desk / "hed.json").write_text(json.dumps(record))
+    with pytest.raises(PipelineError, match=f"hed: the frozen network has changed since .*{sha256[:12]}"):
+        again(desk)
+
+
+def test_a_picture_of_format_1_still_replays_and_unrecorded_weights_are_noted(desk: Path) -> None:
+    told = extract((desk / "made.png").read_bytes(), "").checkpoint
+    old = {name: text for name, text in asdict(told).items() if not name.endswith(("_sha256", "_type"))}
+    tell(desk, format=1, checkpoint=old)
+    replayed = again(desk)
+    assert (replayed.equal, replayed.notes) == (True, ())  # the tiny networks ship: their ids say all
+    unknown = replace(told, codec="sd-vae", codec_sha256=None)
+    assert unrecorded(unknown, replace(unknown, codec_sha256="a" * 64)) == ["weights of sd-vae were not recorded then"]

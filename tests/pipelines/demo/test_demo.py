@@ -1,0 +1,86 @@
+"""The whole main job through its own functions, small: what it leaves behind, and that its pictures can be replayed."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataprep.corpus_tools.verify import verify
+from dataprep.pictures.decode import decode
+from pipelines.common.shipped_pictures import PICTURES
+from pipelines.demo.demo import DemoSizes, run_demo
+from pipelines.lineage import find_chain
+from tests.jobs.command import irodori
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "it's here"
+    small = out.parent / "pictures"
+    small.mkdir()
+    settings = json.loads((PICTURES / "assembled" / "assembled.json").read_text())
+    for name in settings["templates"]:
+        (small / name).write_bytes((PICTURES / "assembled" / name).read_bytes())
+    (small / "assembled.json").write_text(json.dumps(settings | {"colorings": 1, "size": 96}))
+    sources = (str(small), str(PICTURES / "damaged"))
+    pairs = (("known-answer", 4), ("deformed-reference", 2), ("random-reference", 2))
+    sizes = DemoSizes(sources, noisy_images=32, refine_images=32, pairs=pairs)
+    closing = run_demo(str(out), log_file=out / "demo.log", sizes=sizes)
+    (out / "closing.txt").write_text(closing)
+    return out
+
+
+@pytest.mark.ray
+def test_it_leaves_a_whole_corpus_with_the_damaged_picture_as_a_reject(demo: Path) -> None:
+    assert verify(str(demo / "corpus")) == []
+    facts = json.loads(irodori("corpus", "info", str(demo / "corpus"), "--json").stdout)
+    assert facts["rejects"] == {"unreadable": 1}
+    assert sum(facts["rows"].values()) == 200
+
+
+@pytest.mark.ray
+def test_the_chain_runs_from_the_score_to_the_pictures(demo: Path) -> None:
+    chain = find_chain(str(demo / "evaluation" / "known-answer"))
+    kinds = [node.kind for node in chain.nodes]
+    assert sorted(kinds) == ["checkpoint", "checkpoint", "corpus", "evaluation", "source", "source"]
+    assert kinds[-1] == "evaluation"
+
+
+@pytest.mark.ray
+def test_a_score_without_enough_pictures_is_null_and_says_why(demo: Path) -> None:
+    scored = json.loads((demo / "evaluation" / "random-reference" / "scores.json").read_text())
+    assert scored["scores"] == {"fid_efficientnet_lite0_320": None}
+    assert "321" in scored["reasons"]["fid_efficientnet_lite0_320"]
+    assert scored["feature_network"].startswith("efficientnet_lite0_320@")
+
+
+@pytest.mark.ray
+def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
+    page = (demo / "report.html").read_text()
+    assert page.count("data:image/png;base64,") > 20
+    assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page.split("Credits")[0]) == []
+    assert page.index("Known answer 1") < page.index("known_answer_share")
+
+
+@pytest.mark.ray
+def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: Path) -> None:
+    page = (demo / "report.html").read_text()
+    command = re.search(r"irodori colorize --checkpoint [^<]*replay-00\.png[^<]*", page)
+    assert command is not None
+    unescaped = command[0].replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&")
+    irodori(*shlex.split(unescaped)[1:], cwd=tmp_path)
+    again = decode((tmp_path / "replay-00.png").read_bytes()).rgb.astype(int)
+    first = decode((demo / "evaluation" / "known-answer" / "pictures" / "00-result.png").read_bytes()).rgb.astype(int)
+    assert np.abs(again - first).max() <= 2
+
+
+@pytest.mark.ray
+def test_the_closing_words_name_what_to_open_and_how(demo: Path) -> None:
+    closing = (demo / "closing.txt").read_text()
+    for name in ("report.html", "corpus", "checkpoint", "mlflow.db"):
+        assert name in closing
+    assert "irodori corpus info" in closing
+    assert "mlflow ui --backend-store-uri" in closing

@@ -1,0 +1,44 @@
+"""A session is quiet, leaves a running Ray alone, and says within seconds when a cluster is not there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.execution.ray_session import ray_session
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_cluster_that_does_not_answer_is_said_within_seconds(tmp_path: Path) -> None:
+    # In a process of its own: a Ray that other tests started here would be used as it is.
+    program = """
+import time
+from pipelines.errors import PipelineError
+from pipelines.ray_session import ray_session
+started = time.monotonic()
+try:
+    with ray_session("log", address="127.0.0.1:1"):
+        pass
+except PipelineError as error:
+    print(error, "|", time.monotonic() - started)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    message, seconds = done.stdout.rsplit("|", 1)
+    assert "cluster at 127.0.0.1:1 does not answer" in message
+    assert float(seconds) < 6
+
+
+@pytest.mark.ray
+def test_a_ray_that_runs_is_used_and_left_running(ray_engine: None, tmp_path: Path) -> None:
+    import ray
+
+    with ray_session(tmp_path / "log", num_cpus=7):
+        assert ray.cluster_resources()["CPU"] == 2
+    assert ray.is_initialized()
+    assert not (tmp_path / "log").exists()

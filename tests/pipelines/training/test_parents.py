@@ -1,0 +1,115 @@
+"""What a stage may start from, and what of it enters its network; what does not fit is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.backbone.config import V1_SIZES, Tokens
+from model.checkpoint import CheckpointMetadata, save_checkpoint
+from model.families.v1.network import V1
+from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError
+from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
+from pipelines.training.parents import checked_parent, network_of, parent_weights, start_network
+from tests.pipelines.training.untrained import write_checkpoint
+
+NOISY, REFINE, CLS, PROJ = (stage_recipe(stage) for stage in ("v1.noisy", "v1.refine", "v1.cls-0.1", "v1.proj-0.1"))
+
+
+def checkpoint(folder: Path, stage: str, prediction_type: str = "v", **network: Any) -> str:
+    """A checkpoint of random weights that says it is of `stage`; `network` changes its sizes."""
+    torch.manual_seed(1)
+    metadata = CheckpointMetadata(
+        stage=stage,
+        size="tiny",
+        scaling_factor=1.0,
+        codec="tiny",
+        image_encoder="tiny",
+        code_version="test",
+        prediction_type=prediction_type,  # type: ignore[arg-type]
+    )
+    save_checkpoint(folder, V1(replace(V1_SIZES["tiny"], **network)), metadata)
+    return str(folder)
+
+
+@pytest.mark.parametrize("stage", ["stable-diffusion", "released"])
+@pytest.mark.parametrize("recipe", [NOISY, CLS, PROJ], ids=lambda recipe: recipe.stage)
+def test_fresh_stages_start_from_converted_checkpoints(tmp_path: Path, stage: str, recipe: StageRecipe) -> None:
+    address = checkpoint(tmp_path / "converted", stage)
+    assert checked_parent(recipe, address) == address
+    assert checked_parent(recipe, None) is None
+
+
+def test_the_output_of_a_run_is_found_below_its_address(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "run" / "checkpoint", "v1.noisy")
+    assert checked_parent(REFINE, str(tmp_path / "run")) == str(tmp_path / "run" / "checkpoint")
+    assert len(parent_weights(str(tmp_path / "run")) or "") == 64
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "told"),
+    [
+        (REFINE, "stable-diffusion", "v1.refine at this size continues v1 v1.noisy tiny"),
+        (REFINE, "v1.noisy-uncropped", "continues v1 v1.noisy tiny"),
+        (stage_recipe("v1.refine-uncropped"), "v1.noisy", "continues v1 v1.noisy-uncropped tiny"),
+        (NOISY, "v1.noisy", "starts fresh, or from a checkpoint of v1 stable-diffusion tiny or v1 released tiny"),
+        (replace(NOISY, model_size="base"), "stable-diffusion", "a checkpoint of v1 stable-diffusion base"),
+    ],
+    ids=["refine from SD", "refine from uncropped", "uncropped from cropped", "noisy from noisy", "another size"],
+)
+def test_a_parent_of_the_wrong_kind_is_refused_and_the_right_one_named(
+    tmp_path: Path, recipe: StageRecipe, stage: str, told: str
+) -> None:
+    address = checkpoint(tmp_path / "other", stage)
+    with pytest.raises(PipelineError, match=rf"is a v1 {stage} tiny checkpoint; .*{told}"):
+        checked_parent(recipe, address)
+
+
+def test_a_stage_that_continues_another_needs_it() -> None:
+    with pytest.raises(SettingsError, match=r"continues v1\.noisy"):
+        checked_parent(REFINE, None)
+
+
+def test_weights_that_predict_something_else_are_refused_with_the_setting(tmp_path: Path) -> None:
+    address = checkpoint(tmp_path / "eps", "stable-diffusion", prediction_type="eps")
+    with pytest.raises(PipelineError, match="give --set prediction_type=eps"):
+        checked_parent(NOISY, address)
+    assert checked_parent(replace(NOISY, prediction_type="eps"), address) == address
+
+
+def test_a_refinement_reads_the_tokens_that_its_parent_reads(tmp_path: Path) -> None:
+    address = checkpoint(tmp_path / "cls", "v1.noisy", reference_tokens="cls")
+    with pytest.raises(PipelineError, match="give --set reference_tokens=cls"):
+        checked_parent(REFINE, address)
+    assert checked_parent(replace(REFINE, reference_tokens="cls"), address) == address
+
+
+def test_a_network_of_other_widths_is_refused(tmp_path: Path) -> None:
+    address = checkpoint(tmp_path / "wide", "stable-diffusion", stem_widths=(8, 8, 16, 16, 32, 32, 32))
+    with pytest.raises(PipelineError, match="network of other sizes"):
+        checked_parent(NOISY, address)
+
+
+def test_a_continued_network_is_its_parent(tmp_path: Path) -> None:
+    folder = Path(write_checkpoint(tmp_path / "noisy"))
+    started = start_network(REFINE, folder).state_dict()
+    given = start_network(replace(REFINE, seed=3), folder).state_dict()
+    assert started.keys() == V1(network_of(REFINE)).state_dict().keys()
+    assert all(torch.equal(tensor, given[name]) for name, tensor in started.items())
+
+
+@pytest.mark.parametrize("tokens", ["cls", "proj"])
+def test_other_reference_tokens_keep_everything_that_both_networks_have(tmp_path: Path, tokens: Tokens) -> None:
+    folder = Path(checkpoint(tmp_path / "sd", "stable-diffusion"))
+    given = start_network(NOISY, folder).state_dict()
+    recipe = replace(NOISY, reference_tokens=tokens)
+    started = start_network(recipe, folder).state_dict()
+    own = started.keys() - given.keys()
+    assert all(torch.equal(started[name], given[name]) for name in started.keys() & given.keys())
+    assert {name.split(".")[0] for name in own} == ({"projection"} if tokens == "proj" else set())
+    left_out = {name.split("transformer_blocks.0.")[1] for name in given.keys() - started.keys()}
+    unused = {"attn2.to_q.weight", "attn2.to_k.weight", "norm2.weight", "norm2.bias"}
+    assert left_out == (unused if tokens == "cls" else set())
