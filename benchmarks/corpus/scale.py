@@ -1,9 +1,9 @@
 """Six million rows without pixels: `python -m benchmarks.corpus.scale --rows 6000000 --out runs/scale.json`
 
 Plans, commits, compares and opens a corpus whose pictures are made up (benchmarks.corpus.made_up_rows), and prints
-after each phase its time and the highest memory that the process ever had (VmHWM in /proc; so this needs Linux). The second snapshot has
-1 % more pictures, lacks a few, and has one column made by another operator. Column files are not written, but for the
-`row` files that the comparison opens. Times want a machine that does nothing else.
+after each phase its time and the highest memory that the process ever had (VmHWM in /proc; so this needs Linux). The
+second snapshot has 1 % more pictures, lacks a few, and has one column made by another operator. Column files are not
+written, but for the `row` files that the comparison opens. Times want a machine that does nothing else.
 """
 
 import argparse

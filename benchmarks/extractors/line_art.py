@@ -1,9 +1,10 @@
 """How line art is read, whatever file it comes in: a picture sheet, and how often its polarity is found wrong.
 
 `python -m benchmarks.extractors.line_art --out docs/line-art.png` hands in shipped drawings in many ways (pencil,
-photographed, on nothing, in the negative, ...), draws what is read beside each, and prints how far that is from the drawing. Then the
-errors of the polarity: on all shipped line art, on XDoG lines of storybook pictures, and on those with the darkest 20
-to 75 % of the picture inked solid; each as it is and in the negative. A minute and a half on one core.
+photographed, on nothing, in the negative, ...), draws what is read beside each, and prints how far that is from the
+drawing. Then the errors of the polarity: on all shipped line art, on XDoG lines of storybook pictures, and on those
+with the darkest 20 to 75 % of the picture inked solid; each as it is and in the negative. A minute and a half on one
+core.
 """
 
 import argparse

@@ -11,10 +11,10 @@ stories, every arm on the same pairs with the same noise:
 Known answer: share of results nearer in Lab to the answer for their own reference than to that for another, with its
 Wilson bounds; the same with the reference dropped, which must be chance; PSNR; the leak of the reference's layout into
 the sketch's paper (eval/metrics/layout_leak.py). Storybook: Fréchet distance of a substitute network with random
-references, PSNR and MS-SSIM with a deformed one. Differences between arms carry paired bootstrap intervals. The bar, for the last
-arm: lower bound of the share above 0.6, dropped between 0.45 and 0.55. The same command again goes on where it stopped.
-The intervals are over pairs: an arm is trained once, so they do not hold how much one training differs from the next
-(`--seed` trains and pairs anew).
+references, PSNR and MS-SSIM with a deformed one. Differences between arms carry paired bootstrap intervals. The bar,
+for the last arm: lower bound of the share above 0.6, dropped between 0.45 and 0.55. The same command again goes on
+where it stopped. The intervals are over pairs: an arm is trained once, so they do not hold how much one training
+differs from the next (`--seed` trains and pairs anew).
 
 With the reference dropped the two results of a couple are drawn with independent noise, so that chance is measured and
 not arranged.

@@ -16,8 +16,8 @@ def test_a_cluster_that_does_not_answer_is_said_within_seconds(tmp_path: Path) -
     # In a process of its own: a Ray that other tests started here would be used as it is.
     program = """
 import time
-from pipelines.errors import PipelineError
-from pipelines.ray_session import ray_session
+from pipelines.common.errors import PipelineError
+from pipelines.execution.ray_session import ray_session
 started = time.monotonic()
 try:
     with ray_session("log", address="127.0.0.1:1"):

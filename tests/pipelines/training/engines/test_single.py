@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
-from pipelines.training_engine import start_engine
+from pipelines.training.engines.engine import start_engine
 dist.init_process_group("gloo", init_method=Path("meeting").absolute().as_uri(), rank=0, world_size=1)
 torch.manual_seed(0)
 network = nn.Linear(3, 2)
