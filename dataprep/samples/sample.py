@@ -133,42 +133,6 @@ def blank_border(gray: Bytes, shares: npt.NDArray[np.float64]) -> Bytes:
     return kept
 
 
-@dataclass(frozen=True)
-class Padded:
-    """A picture inside a larger canvas, and where it is."""
-
-    picture: Bytes
-    window: Window
-
-    def undo(self, result: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The part of a result of the canvas's size, (H, W) or (H, W, C), that belongs to the picture."""
-        if result.shape[:2] != self.picture.shape[:2]:
-            raise ValueError(f"the canvas is {self.picture.shape[:2]}, the result is {result.shape[:2]}")
-        return self.window.cut(result)
-
-
-def pad(picture: Bytes, width: int, height: int) -> Padded:
-    """Centre a picture or sketch, uint8 (H, W[, 3]), on a white canvas; ValueError where the canvas is smaller."""
-    down, right = height - picture.shape[0], width - picture.shape[1]
-    if min(down, right) < 0:
-        raise ValueError(f"a canvas of {width}x{height} cannot hold {picture.shape[1]}x{picture.shape[0]}")
-    canvas = np.full((height, width, *picture.shape[2:]), WHITE, dtype=np.uint8)
-    window = Window(down // 2, right // 2, *picture.shape[:2])
-    window.cut(canvas)[:] = picture
-    return Padded(canvas, window)
-
-
-def fit_picture(picture: Bytes, width: int, height: int, multiple: int = 8) -> Padded:
-    """Scale a user's picture (H, W, 3) or sketch (H, W) to fit inside width x height, keeping its aspect ratio.
-
-    The sides are then padded with white up to the next `multiple`, which networks need; `Padded.undo` crops a result.
-    """
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    inner = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    fitted = resize_sketch(picture, *inner) if picture.ndim == 2 else resize_color(picture, *inner)
-    return pad(fitted, *(-(-side // multiple) * multiple for side in inner))
-
-
 # ---- samples ------------------------------------------------------------------------------------------------------
 
 

@@ -11,11 +11,9 @@ from dataprep.randomness import generator
 from dataprep.samples.sample import (
     SampleSettings,
     evaluation_sample,
-    fit_picture,
     from_model_image,
     model_image,
     model_sketch,
-    pad,
     reference_picture,
     resize_sketch,
     training_sample,
@@ -197,32 +195,6 @@ def test_thin_lines_keep_more_ink_than_averaging_leaves_and_paper_stays_white():
     assert 255 - small[:, 32].astype(int) == pytest.approx(255 / 2, abs=1)  # 255 / 4 of ink, times sqrt(4)
     assert (np.delete(small, 32, axis=1) == 255).all()
     np.testing.assert_array_equal(resize_sketch(sketch, 256, 256), sketch)
-
-
-@pytest.mark.parametrize("shape", [(37, 100), (100, 37), (64, 64), (3, 3), (500, 20)])
-def test_a_fitted_picture_keeps_its_aspect_and_can_be_undone(shape):
-    sketch = np.zeros(shape, np.uint8)
-    fitted = fit_picture(sketch, 96, 64)
-    height, width = fitted.window.height, fitted.window.width
-    assert height <= 64
-    assert width <= 96
-    assert height == 64 or width == 96
-    assert abs(width - shape[1] * height / shape[0]) <= max(1, shape[1] / shape[0])
-    assert fitted.picture.shape[0] % 8 == fitted.picture.shape[1] % 8 == 0
-    inside = fitted.undo(fitted.picture)
-    assert inside.shape == (height, width)
-    assert (inside == 0).all()
-    assert (fitted.picture == 255).sum() == fitted.picture.size - inside.size
-
-
-def test_padding_centres_and_refuses_a_canvas_that_is_too_small():
-    padded = pad(ramp(4, 6), 10, 8)
-    np.testing.assert_array_equal(padded.picture[2:6, 2:8], ramp(4, 6))
-    np.testing.assert_array_equal(padded.undo(padded.picture), ramp(4, 6))
-    with pytest.raises(ValueError, match="5x8"):
-        pad(ramp(4, 6), 5, 8)
-    with pytest.raises(ValueError, match="canvas"):
-        padded.undo(np.zeros((4, 6)))
 
 
 @pytest.mark.parametrize(
