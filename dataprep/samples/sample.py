@@ -1,169 +1,119 @@
-"""From a row to what a model sees: sketch, colour and reference tensors (thesis 3.2, "On-the-fly preprocessing").
+"""From a row to what a model sees: sketch, colour, reference and whatever else a stage asks for, as arrays (thesis 3.2,
+"On-the-fly preprocessing").
 
 Each sample is a pure function of (row, settings, random numbers), so it does not matter which process makes it or what
-was made before. The polarity of sketches changes in `model_sketch` and nowhere else: on disk lines are black on white,
-in the model the background is -1 and lines are +1.
+was made before. Its first eight numbers are the same for every stage; what only some stages use comes behind them, from
+generators named by their purpose, so that asking for one picture more moves no number of another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from zlib import crc32
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.pictures.decode import Picture, decode, decode_at_least, measure
-from dataprep.pictures.resize import fitted_size, resize_color
+from dataprep.pictures.decode import Picture, decode, decode_at_least, decode_png, measure
+from dataprep.pictures.resize import Bytes, fitted_size, resize_color, resize_mask, resize_sketch
+from dataprep.randomness import WORD, generator
+from dataprep.samples.deformation import deform
+from dataprep.samples.polarity import model_sketch
+from dataprep.samples.sample_settings import REFERENCES, SampleSettings, kind_of
+from dataprep.samples.values import Floats, from_model_image, model_image, model_mask
+from dataprep.samples.windows import Crop, blank_border, cover, cover_size
 
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-WHITE = 255
-REFERENCE_SIDE = 1536  # px: the longest side of a reference that a pipeline is handed
-# The 256 levels of a picture as the model sees them: a table look-up, since arithmetic on whole pictures is slower and
-# holds up the other threads.
-_LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
-
-
-@dataclass(frozen=True)
-class SampleSettings:
-    """How a row becomes a sample. Sizes in pixels; the defaults of the ranges are the paper's (thesis 3.2)."""
-
-    width: int = 128
-    height: int = 128
-    rescale_max: float = 1.3  # isotropic rescale ~ U(1, rescale_max), where 1 just covers the window
-    sketch_crop_max: float = 0.15  # share of the window blanked at each side of the sketch ~ U(0, sketch_crop_max)
-    styles: tuple[str, ...] = ("drawn", "xdog")
-    reference_size: int = 224  # the reference is squashed to this square
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.height, self.reference_size) < 1:
-            raise ValueError("width, height and reference_size must be at least 1")
-        if self.rescale_max < 1.0:
-            raise ValueError(f"rescale_max must be at least 1, got {self.rescale_max}")
-        if not 0.0 <= self.sketch_crop_max < 0.5:
-            raise ValueError(f"sketch_crop_max must be in [0, 0.5), got {self.sketch_crop_max}")
-        if not self.styles:
-            raise ValueError("styles must name at least one sketch style")
+__all__ = [
+    "REFERENCE_SIDE",
+    "Sample",
+    "SampleSettings",
+    "cover_size",
+    "evaluation_sample",
+    "from_model_image",
+    "model_image",
+    "model_reference",
+    "model_sketch",
+    "reference_picture",
+    "resize_sketch",
+    "training_sample",
+]
+REFERENCE_SIDE = 1536  # px: the longest side of a reference that a pipeline takes
+CENTRE = (0.0, 0.5, 0.5)  # a crop's numbers, in [0, 1): how far rescaled, how far down, how far right
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """sketch, color: (3, H, W); reference: (3, h, w); float32 in [-1, 1]; sketch background -1, lines +1."""
+    """`pictures` by the names that the settings ask for, channels first: colours and sketches float32 in [-1, 1]
+    (sketch background -1, lines +1), masks float32 in [0, 1], region maps int32 (0 = line).
 
-    sketch: Floats
-    color: Floats
-    reference: Floats
-    style: str
-
-
-@dataclass(frozen=True)
-class Window:
-    """A rectangle in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def cut(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """This part of a picture (H, W) or (H, W, C); a view."""
-        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-# ---- values -------------------------------------------------------------------------------------------------------
-
-
-def model_image(rgb: Bytes) -> Floats:
-    """uint8 (H, W, 3) -> float32 (3, H, W) in [-1, 1]."""
-    image = np.empty((3, *rgb.shape[:2]), np.float32)
-    for channel, plane in enumerate(cv2.split(rgb)):
-        cv2.LUT(plane, _LEVELS, dst=image[channel])
-    return image
-
-
-def from_model_image(image: Floats) -> Bytes:
-    """float32 (3, H, W), clipped to [-1, 1] -> uint8 (H, W, 3); the inverse of `model_image`."""
-    levels = np.rint((np.clip(image, -1, 1) + 1) * 127.5)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0)).astype(np.uint8)
-
-
-def model_sketch(gray: Bytes) -> Floats:
-    """Black lines on white, uint8 (H, W) -> lines +1 on -1, float32 (3, H, W): the one place where polarity changes."""
-    image = np.empty((3, *gray.shape), np.float32)
-    image[:] = cv2.LUT(gray, -_LEVELS)
-    return image
-
-
-# ---- sizes --------------------------------------------------------------------------------------------------------
-
-
-def resize_sketch(gray: Bytes, width: int, height: int) -> Bytes:
-    """Resize black lines on white so that thin lines survive, uint8 (H, W) -> uint8 (height, width).
-
-    Averaging over a shrink of f leaves 1/f of the ink of a one-pixel line; the ink is multiplied by sqrt(f), half-way
-    (in ratio) between fading lines and filling in hatching. Growing is linear: the paper stays exactly white.
+    `style` is the sketch's, empty where there is none; `tags` are the row's, where the settings ask for them.
     """
-    shrunk = cv2.resize(gray, (min(width, gray.shape[1]), min(height, gray.shape[0])), interpolation=cv2.INTER_AREA)
-    shrink = np.sqrt(gray.size / shrunk.size)
-    ink = np.minimum((WHITE - np.arange(256, dtype=np.float32)) * np.sqrt(shrink), WHITE)
-    inked = cv2.LUT(shrunk, (WHITE - np.rint(ink)).astype(np.uint8))
-    return np.asarray(cv2.resize(inked, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+    pictures: Mapping[str, npt.NDArray[Any]]
+    style: str
+    tags: tuple[str, ...] = ()
+
+    @property
+    def sketch(self) -> Floats:
+        """(3, H, W)."""
+        return self.pictures["sketch"]
+
+    @property
+    def color(self) -> Floats:
+        """(3, H, W)."""
+        return self.pictures["color"]
+
+    @property
+    def reference(self) -> Floats:
+        """(3, h, w), square."""
+        return self.pictures["reference"]
 
 
-def cover_size(picture: npt.NDArray[Any], width: int, height: int, rescale: float = 1.0) -> tuple[int, int]:
-    """(width, height) of a picture scaled to just cover a window, times `rescale`; never smaller than the window."""
-    return cover((picture.shape[1], picture.shape[0]), width, height, rescale)
-
-
-def cover(size: tuple[int, int], width: int, height: int, rescale: float = 1.0) -> tuple[int, int]:
-    """`cover_size` of a picture of which only the (width, height) is known."""
-    scale = rescale * max(width / size[0], height / size[1])
-    return max(width, round(size[0] * scale)), max(height, round(size[1] * scale))
-
-
-def blank_border(gray: Bytes, shares: npt.NDArray[np.float64]) -> Bytes:
-    """The sketch with these shares of its top, bottom, left and right sides returned to white paper."""
-    height, width = gray.shape
-    top, bottom, left, right = np.rint(shares * (height, height, width, width)).astype(int)
-    kept = np.full_like(gray, WHITE)
-    inside = np.s_[top : height - bottom, left : width - right]
-    kept[inside] = gray[inside]
-    return kept
-
-
-# ---- samples ------------------------------------------------------------------------------------------------------
-
-
-def training_sample(row: Mapping[str, Any], settings: SampleSettings, rng: np.random.Generator) -> Sample:
+def training_sample(
+    row: Mapping[str, Any],
+    settings: SampleSettings,
+    rng: np.random.Generator,
+    *,
+    second: Mapping[str, Any] | None = None,
+) -> Sample:
     """The augmented sample of a row: joint rescale and crop, a style of the row's own, the sketch's border blanked.
 
-    `row` holds encoded pictures: `color` and `sketch_<style>` (None where the row has no such sketch). DataError names
-    the row when its color or all of the wanted styles are missing; UnreadablePicture says why one cannot be decoded.
+    `row` holds encoded pictures: `color`, `sketch_<style>` (None where the row has no such sketch) and whatever else
+    `settings.columns()` names, `tags` besides where they are asked for. `second` is the row of the second reference.
+    DataError names the row when a column or all of the wanted styles are missing; UnreadablePicture says why one cannot
+    be decoded.
     """
-    if row.get("color") is None:
-        raise DataError(f"row {row.get('id')} has no color")
-    styles = [style for style in settings.styles if row.get(f"sketch_{style}") is not None]
-    if not styles:
-        raise DataError(f"row {row.get('id')} has no sketch of the styles {', '.join(settings.styles)}")
+    _cell(row, "color")
+    styles = _styles(row, settings)
     # Every sample draws the same eight numbers in the same order, so settings that use fewer change nothing else.
     draws = rng.random(8)
-    style = styles[int(draws[0] * len(styles))]
-    rescale = 1.0 + draws[1] * (settings.rescale_max - 1.0)
-    size = cover(measure(row["color"]), settings.width, settings.height, rescale)
-    # A picture that will be shrunk far is decoded smaller, where its format can.
-    picture = decode_at_least(row["color"], *(max(side, settings.reference_size) for side in size))
-    return _sample(picture, row, settings, style, size, (draws[2], draws[3]), draws[4:8] * settings.sketch_crop_max)
+    style = styles[int(draws[0] * len(styles))] if styles else ""
+    numbers = _Numbers(
+        crop=(draws[1], draws[2], draws[3]), blanked=draws[4:8] * settings.sketch_crop_max, further=_further(rng)
+    )
+    return _sample(row, second, settings, style, numbers)
 
 
-def evaluation_sample(row: Mapping[str, Any], settings: SampleSettings, style: str) -> Sample:
-    """The sample of a row for scoring: the centre that covers the window, no border blanked, nothing random."""
-    if row.get(f"sketch_{style}") is None:
-        raise DataError(f"row {row.get('id')} has no sketch of the style {style}")
-    picture = decode(row["color"])
-    size = cover_size(picture.rgb, settings.width, settings.height)
-    return _sample(picture, row, settings, style, size, (0.5, 0.5), np.zeros(4))
+def evaluation_sample(
+    row: Mapping[str, Any], settings: SampleSettings, style: str, *, second: Mapping[str, Any] | None = None
+) -> Sample:
+    """The sample of a row for scoring: the centre that covers the window, no border blanked, nothing random.
+
+    A deformed reference is bent by numbers that follow from the row's id.
+    """
+    if settings.asks_for("sketch"):
+        if row.get(f"sketch_{style}") is None:
+            raise DataError(f"row {row.get('id')} has no sketch of the style {style}")
+    else:
+        style = ""
+    key = crc32(str(row.get("id")).encode())
+    numbers = _Numbers(
+        crop=CENTRE, blanked=np.zeros(4), further=lambda purpose: generator(key, 0, purpose), centred=True
+    )
+    return _sample(row, second, settings, style, numbers)
 
 
 def model_reference(rgb: Bytes, settings: SampleSettings, extent: tuple[float, float] | None = None) -> Floats:
@@ -181,29 +131,152 @@ def reference_picture(rgb: Bytes) -> Floats:
     return model_image(rgb)
 
 
+# ---- the numbers of a sample ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What is random in a sample; `centred` samples are cut from the centre and decoded whole."""
+
+    crop: tuple[float, float, float]  # as CENTRE
+    blanked: npt.NDArray[np.float64]  # (4,): shares of the sketch's sides
+    further: Callable[[str], np.random.Generator]  # for one purpose
+    centred: bool = False
+
+    def own_crop(self, purpose: str) -> tuple[float, float, float]:
+        """The numbers of a crop beside the sample's own."""
+        if self.centred:
+            return CENTRE
+        rescale, down, right = self.further(purpose).random(3).tolist()
+        return rescale, down, right
+
+
+def _further(rng: np.random.Generator) -> Callable[[str], np.random.Generator]:
+    """Generators behind the first numbers of `rng`, each for one purpose; without one, `rng` is left where it is."""
+
+    @cache
+    def key() -> int:
+        return int(rng.integers(WORD - 1, dtype=np.uint64, endpoint=True))
+
+    return lambda purpose: generator(key(), 0, purpose)
+
+
+def _styles(row: Mapping[str, Any], settings: SampleSettings) -> list[str]:
+    """The wanted styles that the row has a sketch of; none where no sketch is asked for."""
+    if not settings.asks_for("sketch"):
+        return []
+    styles = [style for style in settings.styles if row.get(f"sketch_{style}") is not None]
+    if not styles:
+        raise DataError(f"row {row.get('id')} has no sketch of the styles {', '.join(settings.styles)}")
+    return styles
+
+
+# ---- pictures of a row ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A row's picture and what lies on it; `shown` is the part that its references show, None for all of it."""
+
+    row: Mapping[str, Any]
+    picture: Picture
+    shown: Crop | None
+
+    def reference(self) -> tuple[Bytes, tuple[float, float] | None]:
+        """What references show, and the extent of it, as `resize_color` takes them."""
+        return (self.picture.rgb, self.picture.extent) if self.shown is None else (self.shown.color(self.picture), None)
+
+    def reference_mask(self) -> Bytes:
+        """The mask of what references show."""
+        mask = decode_png(_cell(self.row, "mask"))
+        return mask if self.shown is None else self.shown.mask(mask)
+
+    def deformed(self, settings: SampleSettings, rng: np.random.Generator) -> Bytes:
+        """What references show, bent; first made as small as the largest of them allows."""
+        rgb, extent = self.reference()
+        whole = extent or (rgb.shape[1], rgb.shape[0])
+        size = cover(whole, *settings.largest("deformed_reference"))
+        small = resize_color(rgb, *size, extent) if size[0] < whole[0] and size[1] < whole[1] else rgb
+        return deform(small, rng, settings.deformation)
+
+
 def _sample(
-    picture: Picture,
     row: Mapping[str, Any],
+    second: Mapping[str, Any] | None,
     settings: SampleSettings,
     style: str,
-    size: tuple[int, int],
-    offset: tuple[float, float],
-    blanked: npt.NDArray[np.float64],
+    numbers: _Numbers,
 ) -> Sample:
-    """Sketch and color at `size`; `offset` (down, right) in [0, 1) places the window in what that leaves free."""
-    gray = np.asarray(cv2.cvtColor(decode(row[f"sketch_{style}"]).rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    width, height = size
-    down, right = height - settings.height, width - settings.width
-    window = Window(
-        min(int(offset[0] * (down + 1)), down),
-        min(int(offset[1] * (right + 1)), right),
-        settings.height,
-        settings.width,
-    )
-    sketch = window.cut(resize_sketch(gray, width, height))
-    return Sample(
-        sketch=model_sketch(blank_border(sketch, blanked)),
-        color=model_image(window.cut(resize_color(picture.rgb, width, height, picture.extent))),
-        reference=model_reference(picture.rgb, settings, picture.extent),
-        style=style,
-    )
+    """All pictures that the settings ask for."""
+    # The window that sketch, colour, mask and regions share, and the part of the picture that references show.
+    size = measure(row["color"])
+    crop = _crop(size, settings, numbers.crop)
+    shown = None if settings.reference_crop == "whole" else crop
+    if settings.reference_crop == "separate":
+        shown = _crop(size, settings, numbers.own_crop("reference crop"))
+    source = _source(row, settings, numbers, shown, crop)
+    other = _second(second, settings, numbers) if settings.needs_second() else source
+
+    made: dict[str, Callable[[], npt.NDArray[Any]]] = {
+        "sketch": lambda: model_sketch(blank_border(crop.sketch(_gray(row[f"sketch_{style}"])), numbers.blanked)),
+        "color": lambda: model_image(crop.color(source.picture)),
+        "mask": lambda: model_mask(crop.mask(decode_png(_cell(row, "mask")))),
+        "region_map": lambda: crop.labels(decode_png(_cell(row, "region_map"))).astype(np.int32)[None],
+    }
+    bent = cache(lambda: source.deformed(settings, numbers.further("deformation")))
+    references: dict[str, Callable[[tuple[int, int]], npt.NDArray[Any]]] = {
+        "reference": lambda size: _squashed(size, *source.reference()),
+        "reference_mask": lambda size: model_mask(resize_mask(source.reference_mask(), *size)),
+        "deformed_reference": lambda size: _squashed(size, bent()),
+        "second_reference": lambda size: _squashed(size, *other.reference()),
+        "second_reference_mask": lambda size: model_mask(resize_mask(other.reference_mask(), *size)),
+    }
+    pictures = {
+        name: references[kind_of(name)](settings.size_of(name)) if kind_of(name) in REFERENCES else made[name]()
+        for name in settings.pictures
+    }
+    return Sample(pictures, style, tuple(_cell(row, "tags")) if settings.tags else ())
+
+
+def _source(
+    row: Mapping[str, Any], settings: SampleSettings, numbers: _Numbers, shown: Crop | None, *crops: Crop
+) -> _Source:
+    """The row's picture, decoded smaller where its format can and all crops and references are smaller."""
+    if numbers.centred:
+        return _Source(row, decode(row["color"]), shown)
+    sizes = [crop.size for crop in (*crops, shown) if crop]
+    sizes.append(settings.largest(*REFERENCES))
+    least = max(width for width, _ in sizes), max(height for _, height in sizes)
+    return _Source(row, decode_at_least(row["color"], *least), shown)
+
+
+def _second(second: Mapping[str, Any] | None, settings: SampleSettings, numbers: _Numbers) -> _Source:
+    """The second row, of which nothing but references is made."""
+    if second is None:
+        raise ValueError("the settings ask for a second reference: a second row must be given")
+    size, shown = measure(_cell(second, "color")), None
+    if settings.reference_crop != "whole":
+        shown = _crop(size, settings, numbers.own_crop("second reference crop"))
+    return _source(second, settings, numbers, shown)
+
+
+def _crop(size: tuple[int, int], settings: SampleSettings, numbers: tuple[float, float, float]) -> Crop:
+    """The settings' window on a picture of that (width, height)."""
+    rescale, down, right = numbers
+    scaled = cover(size, settings.width, settings.height, 1.0 + rescale * (settings.rescale_max - 1.0))
+    return Crop.placed(scaled, settings.width, settings.height, (down, right))
+
+
+def _squashed(size: tuple[int, int], rgb: Bytes, extent: tuple[float, float] | None = None) -> Floats:
+    return model_image(resize_color(rgb, *size, extent))
+
+
+def _gray(data: bytes) -> Bytes:
+    return np.asarray(cv2.cvtColor(decode(data).rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> Any:
+    """The row's value of a column. DataError where it has none."""
+    if row.get(column) is None:
+        raise DataError(f"row {row.get('id')} has no {column}")
+    return row[column]
