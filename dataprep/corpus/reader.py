@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.cell_reader import CellReader, RowPlace
+from dataprep.corpus.column_files import read_batches
 from dataprep.corpus.row_index import RowIndex
+from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.corpus.snapshot import Snapshot, open_snapshot
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
@@ -63,6 +67,26 @@ class CorpusReader:
         shard = self.index.shard(i)
         files = tuple((column, storage.join(self.uri, self._paths[shard, column])) for column in self._opened)
         return RowPlace(self.index.id(i), self.index.position(i), files)
+
+    def group_codes(self) -> npt.NDArray[np.int32]:
+        """(N,): rows of one group have the same number, a row without a group one of its own.
+
+        Reads the `group` of every row, a file for each shard.
+        """
+        paths = _paths(open_snapshot(self.uri, self.snapshot), self.split, ["row"])
+        codes, numbers = np.full(len(self), -1, np.int32), dict[str, int]()
+        by_shard = np.argsort(self.index.shard_codes, kind="stable")
+        starts = np.searchsorted(self.index.shard_codes[by_shard], np.arange(1, len(self.index.shards)))
+        for shard, rows in zip(self.index.shards, np.split(by_shard, starts), strict=True):
+            address = storage.join(self.uri, paths[shard, "row"])
+            batches = read_batches(address, ROW_SCHEMA, ["group"])
+            groups = [group for batch in batches for group in batch["group"].to_pylist()]
+            for row in rows:
+                group = groups[self.index.position(row)]
+                codes[row] = -1 if group is None else numbers.setdefault(group, len(numbers))
+        alone = codes == -1
+        codes[alone] = len(numbers) + np.arange(np.count_nonzero(alone))
+        return codes
 
 
 def _check_columns(snapshot: Snapshot, columns: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ An ordinal counts samples over all ranks, steps and restarts; a step is `batch` 
 Nothing here knows a rank or a world size, so any rank computes its own part and a restart goes on at the exact sample
 (DESIGN section 3). Held: one permutation of the rows, 4 bytes each (24 MB for six million).
 
-SamplePlan draws rows from all, BucketPlan from one bucket a step. FixedSize, RandomSize and BucketPlan say sizes.
+SamplePlan draws rows from all, BucketPlan from one bucket a step; SecondRows draws the row of a second reference.
+FixedSize, RandomSize and BucketPlan give sizes.
 """
 
 from bisect import bisect_right
@@ -58,6 +59,30 @@ class SamplePlan:
     def replacement_of(self, ordinal: int, attempt: int) -> int:
         """Any row, each as likely as another."""
         return _replacement(self.seed, ordinal, attempt, self.rows)
+
+
+class SecondRows:
+    """Which row the second reference of each sample shows: any other of `rows`, or with `groups` (N,), the numbers of
+    the rows' groups, another of the row's own group.
+
+    A row that has no other beside it stands for itself.
+    """
+
+    def __init__(self, rows: int, seed: int, groups: npt.NDArray[np.int32] | None = None) -> None:
+        self._seed = seed
+        codes = np.zeros(rows, np.int32) if groups is None else np.unique(groups, return_inverse=True)[1]
+        # The rows of group g are _members[_starts[g]:_starts[g + 1]], rising.
+        self._codes, self._members = codes, np.argsort(codes, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(codes[self._members], np.arange(codes.max(initial=0) + 2))
+
+    def row_of(self, ordinal: int, row: int) -> int:
+        """The second row of global sample `ordinal`, whose first is `row`."""
+        first, end = self._starts[self._codes[row]], self._starts[self._codes[row] + 1]
+        if end - first == 1:
+            return row
+        drawn = int(generator(self._seed, ordinal, "second row").integers(end - first - 1))
+        other = int(self._members[first + drawn])
+        return other if other < row else int(self._members[first + drawn + 1])
 
 
 @dataclass(frozen=True)

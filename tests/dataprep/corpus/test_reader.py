@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataprep.corpus.cell_reader import CellReader, _Recent
@@ -123,3 +125,21 @@ def test_a_corpus_on_s3_reads_the_same(corpus: str, s3_prefix: str) -> None:
     upload_directory(Path(corpus), s3_prefix)
     here, there = (CorpusReader(uri, "validation", COLUMNS) for uri in (corpus, s3_prefix))
     assert [there.row(i) for i in range(len(there))] == [here.row(i) for i in range(len(here))]
+
+
+def test_rows_of_a_group_share_a_number_and_rows_without_one_stand_alone(tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(write_pictures(tmp_path / "source", 16).iterdir())]
+    named = [None if number < 4 else f"g{number % 3}" for number in range(16)]
+    pq.write_table(pa.table({"path": paths, "group": pa.array(named, pa.string())}), tmp_path / "index.parquet")
+    run_build([str(tmp_path / "index.parquet")], str(tmp_path / "out"), SMALL, engine=in_process)
+    found = []
+    for split in ("train", "validation"):
+        reader = CorpusReader(str(tmp_path / "out"), split, [])
+        groups = [reader.row(number)["group"] for number in range(len(reader))]
+        found += groups
+        codes = reader.group_codes()
+        for left in range(len(reader)):
+            for right in range(left):
+                same = groups[left] is not None and groups[left] == groups[right]
+                assert (codes[left] == codes[right]) == same
+    assert sorted(found, key=str) == sorted(named, key=str)

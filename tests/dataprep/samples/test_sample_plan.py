@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dataprep.samples.sample_plan import BucketPlan, FixedSize, RandomSize, SamplePlan, stage_rows
+from dataprep.samples.sample_plan import BucketPlan, FixedSize, RandomSize, SamplePlan, SecondRows, stage_rows
 
 SIZES = {"768x768": 137, "576x960": 45, "960x576": 16, "640x896": 3}
 BATCH = 16
@@ -164,3 +164,22 @@ def test_six_million_rows_in_22_buckets_are_planned_within_seconds_from_any_star
     plan = BucketPlan(rows, 256, 0, weights)  # type: ignore[arg-type]
     assert all(0 <= plan.row_of(ordinal) < starts[-1] for ordinal in (0, 1, 255, 29_999_999))
     assert time.perf_counter() - started < 5
+
+
+def test_the_second_row_is_any_other_each_as_likely() -> None:
+    plan = SecondRows(5, seed=3)
+    counts = Counter(plan.row_of(ordinal, 2) for ordinal in range(2000))
+    assert set(counts) == {0, 1, 3, 4}
+    assert all(abs(count - 500) < 4 * np.sqrt(500) for count in counts.values())
+    assert plan.row_of(9, 2) == SecondRows(5, seed=3).row_of(9, 2)
+
+
+def test_the_second_row_may_be_of_the_same_group() -> None:
+    groups = np.array([7, 4, 7, 9, 7, 4], np.int32)
+    plan = SecondRows(6, 3, groups)
+    found = {row: {plan.row_of(ordinal, row) for ordinal in range(100)} for row in range(6)}
+    assert found == {0: {2, 4}, 1: {5}, 2: {0, 4}, 3: {3}, 4: {0, 2}, 5: {1}}
+
+
+def test_the_only_row_is_its_own_second() -> None:
+    assert SecondRows(1, 0).row_of(0, 0) == 0
