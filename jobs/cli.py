@@ -242,11 +242,12 @@ def _stage_recipe(
     stage: str, model_size: str, parent: str | None, workers: int, changes: list[str], need_parent: bool
 ) -> "StageRecipe":
     """The resolved recipe of a call that can work; everything that is wrong with the call alone is told here."""
-    from pipelines.recipes.stage_recipe import check_parent_given, configured, stage_recipe
-    from pipelines.training.batch_shares import Shares
+    from pipelines.recipes.stage_recipe import check_parent_given, configured
+    from pipelines.recipes.stages import stage_recipe
+    from pipelines.training.batch_shares import BatchShares
 
     recipe = configured(stage_recipe(stage, model_size), parse_assignments(changes))
     if need_parent:
         check_parent_given(recipe, parent)
-    Shares.of(recipe, workers)
+    BatchShares.of(recipe.length, workers)
     return recipe

@@ -10,17 +10,17 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from model.backbone.config import V1Config
 from model.diffusion.noise import PredictionType
 from model.errors import ModelError
-from model.families.v1.network import V1
+from model.families.registry import family
 from model.weights.reading import load_strictly, read_tensors, sha256
 
 WEIGHTS = "model.safetensors"
@@ -28,24 +28,25 @@ EMA = "ema.safetensors"
 CONFIG = "config.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckpointMetadata:
     """Where the weights come from and how they are meant to be used.
 
-    width and height: the size in pixels that it was trained at, which is also the default to colour at.
-    sketch_polarity "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from.
-    source and source_sha256: the file that a converted checkpoint was made of. ema_decay: of the moving average beside
-    the weights, None where it is unknown or there is none.
-    weights_sha256, ema_sha256 ("" where there is none) and network (the sizes) are filled in when it is saved.
+    width and height: the size in pixels that it was trained at, which is also the default to colour at. sketch_polarity
+    "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from. codec, image_encoder:
+    ids of the frozen networks, "" where the family has none; scaling_factor: of the codec's latents. source and
+    source_sha256: the file that a converted checkpoint was made of. ema_decay: of the moving average beside the
+    weights, None where it is unknown or there is none. weights_sha256, ema_sha256 ("" where there is none) and network
+    (the family's configuration) are filled in when it is saved.
     """
 
     stage: str
     size: str
-    scaling_factor: float
-    codec: str
-    image_encoder: str
-    code_version: str
     family: str = "v1"
+    code_version: str = ""
+    scaling_factor: float = 1.0
+    codec: str = ""
+    image_encoder: str = ""
     prediction_type: PredictionType = "eps"
     sketch_polarity: str = "lines-positive"
     parent: str | None = None
@@ -57,17 +58,20 @@ class CheckpointMetadata:
     images_seen: int = 0
     width: int = 512
     height: int = 512
-    network: V1Config | None = None
+    network: Any = None
     weights_sha256: str = ""
     ema_sha256: str = ""
 
 
 def save_checkpoint(
-    directory: Path, model: V1, metadata: CheckpointMetadata, ema: Mapping[str, torch.Tensor] | None = None
+    directory: Path,
+    model: nn.Module,
+    metadata: CheckpointMetadata,
+    ema: Mapping[str, torch.Tensor] | None = None,
 ) -> CheckpointMetadata:
     """Write the checkpoint, replacing one that is there; returns the metadata as saved.
 
-    ema: the moving average of the model's weights under the same names.
+    model: of the metadata's family, with its `config`. ema: the moving average of its weights under the same names.
     """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +110,7 @@ def _move_into_place(temporary: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(directory: Path, ema: bool = False) -> tuple[V1, CheckpointMetadata]:
+def load_checkpoint(directory: Path, ema: bool = False) -> tuple[nn.Module, CheckpointMetadata]:
     """The model in evaluation mode on the CPU, and its metadata; ModelError when anything does not fit.
 
     ema: with the moving average of its weights instead, which it must hold.
@@ -119,7 +123,7 @@ def load_checkpoint(directory: Path, ema: bool = False) -> tuple[V1, CheckpointM
     if (found := sha256(weights)) != wanted:
         raise ModelError(f"{weights}: damaged, its sha256 is {found[:12]}… and not {wanted[:12]}…")
     assert metadata.network is not None
-    model = V1(metadata.network)
+    model = family(metadata.family).build(metadata.network)
     load_strictly(model, tensors, weights)
     return model.eval(), metadata
 
@@ -132,28 +136,34 @@ def expected_sha256(metadata: CheckpointMetadata, directory: Path | str, ema: bo
 
 
 def read_metadata(directory: Path) -> CheckpointMetadata:
-    """The metadata alone, checked; ModelError when the directory is no v1 checkpoint."""
+    """The metadata alone, checked; ModelError when the directory is no checkpoint of a registered family."""
     path = Path(directory) / CONFIG
     try:
-        stored = json.loads(path.read_text())
+        stored = path.read_bytes()
     except FileNotFoundError as error:
         within = next((folder for folder in path.parent.glob(f"*/{CONFIG}")), None)
         hint = f"; there is one in {within.parent}" if within else ""
         raise ModelError(f"{directory}: not a checkpoint, {CONFIG} is missing{hint}") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error})") from error
-    family = stored.get("family") if isinstance(stored, dict) else None
-    if family != "v1":
-        raise ModelError(f"{directory}: a checkpoint of family {family!r}; a checkpoint of family 'v1' is needed")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error})") from error
+    return metadata_of(stored, directory)
+
+
+def metadata_of(config: bytes, address: Path | str) -> CheckpointMetadata:
+    """The metadata that the contents of a config.json give, checked. Raises ModelError, which names the address."""
+    path = f"{address}/{CONFIG}"
     try:
-        return CheckpointMetadata(**{**stored, "network": _network(stored["network"])})
+        stored = json.loads(config)
+    except ValueError as error:
+        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+    name = stored.get("family") if isinstance(stored, dict) else None
+    if not isinstance(name, str):
+        raise ModelError(f"{path}: its entries do not describe a checkpoint (its family is {name!r})")
+    try:
+        kind = family(name)
+    except ModelError as error:
+        raise ModelError(f"{address}: a checkpoint of family {name!r}; {error}") from error
+    try:
+        return CheckpointMetadata(**{**stored, "network": kind.config(stored["network"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: its entries do not describe a v1 checkpoint ({error})") from error
-
-
-def _network(stored: dict[str, Any]) -> V1Config:
-    unknown = set(stored) - {entry.name for entry in fields(V1Config)}
-    if unknown:
-        raise ValueError(f"unknown network entries {', '.join(sorted(unknown))}")
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-    return V1Config(**values)
+        raise ModelError(f"{path}: its entries do not describe a {name} checkpoint ({error})") from error

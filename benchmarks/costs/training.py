@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from benchmarks.costs.__main__ import machine, today
-from model.backbone.config import IMAGE_ENCODERS, V1_SIZES
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES
 from model.frozen.codec import build_codec
+from model.frozen.config import IMAGE_ENCODERS
 from model.frozen.image_encoder import build_image_encoder
 from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
 from pipelines.training.flops import count_flops

@@ -17,9 +17,9 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from benchmarks.diffusion.sizes import SCALING, Networks, Size, fill_zeros
-from model.backbone.config import ImageEncoderConfig
 from model.diffusion.noise import BETA_END, BETA_START, PredictionType
 from model.diffusion.schedulers import build_scheduler
+from model.frozen.config import ImageEncoderConfig
 from pipelines.training.feeder import Batch
 
 PROMPT_TOKENS = 77

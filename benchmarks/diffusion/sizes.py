@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from model.backbone.config import CODECS, IMAGE_ENCODERS, V1_SIZES, CodecConfig, ImageEncoderConfig, V1Config
 from model.checkpoint import CheckpointMetadata
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES, V1Config
 from model.frozen.codec import ImageCodec
+from model.frozen.config import CODECS, IMAGE_ENCODERS, CodecConfig, ImageEncoderConfig
 from model.frozen.image_encoder import ReferenceEncoder
 
 SCALING = 0.18215

@@ -48,14 +48,17 @@ def plan(
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
 ) -> None:
     """Hours, machine cost, bytes and requests of a recipe, from measured milliseconds, before anyone submits it."""
-    from pipelines.recipes.stage_recipe import STAGES, configured, stage_recipe
+    from pipelines.recipes.stage_recipe import configured
+    from pipelines.recipes.stages import stage_names, stage_recipe
 
     rows = rows or _published_rows(recipe)
     prices, shares, changes = _numbers("--price", price), _numbers("--share", share), parse_assignments(set_)
     if store not in ("s3", "disk"):
         raise SettingsError(f"--store is s3 or disk, not {store!r}")
     resolved: Any = (
-        configured(stage_recipe(recipe, model_size), changes) if recipe in STAGES else _corpus_recipe(recipe, changes)
+        configured(stage_recipe(recipe, model_size), changes)
+        if recipe in stage_names()
+        else _corpus_recipe(recipe, changes)
     )
     mix = _mix(megapixels, jpeg)
     from pipelines.execution.cluster_file import group_for, read_cluster, this_machine
@@ -68,7 +71,7 @@ def plan(
     groups = read_cluster(cluster, prices) if cluster else this_machine(prices)
     table = load_costs(costs or SHIPPED)
     given = RateGiven(images_per_second, peak_tflops, utilisation)
-    if recipe in STAGES:
+    if recipe in stage_names():
         group = group_for(groups, gpus=bool(cluster))
         forecast = forecast_stage(resolved, rows, table, group, mix, given, SHARES | shares)
     else:
@@ -90,9 +93,9 @@ def _published_rows(recipe: str) -> int:
 def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "CorpusRecipe":
     """A corpus recipe by name or file; an unknown name is answered with the nearest of corpora and stages."""
     from pipelines.recipes.corpora import CORPUS_RECIPES
-    from pipelines.recipes.stage_recipe import STAGES
+    from pipelines.recipes.stages import stage_names
 
-    known = {**CORPUS_RECIPES, **dict.fromkeys(STAGES)}
+    known = {**CORPUS_RECIPES, **dict.fromkeys(stage_names())}
     recipe: CorpusRecipe = override(named_or_file(name, known), changes)
     return recipe
 

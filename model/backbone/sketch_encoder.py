@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from model.backbone.config import V1Config
+from model.backbone.config import BackboneConfig
 
 _STEM_STRIDES = (1, 1, 2, 1, 2, 1, 2)  # thesis Table 5.2
 
@@ -40,7 +40,7 @@ def _stem(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
 class SketchEncoder(nn.Module):
     """Line art (B, 3, H, W), background -1 and lines +1, to five hints; H and W multiples of 8."""
 
-    def __init__(self, config: V1Config) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         first, *_ = channels = config.channels
         widths = [first, *channels]

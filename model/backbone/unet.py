@@ -26,11 +26,11 @@ from model.backbone.attention import (
     SplitReference,
     Steering,
 )
-from model.backbone.config import V1Config
+from model.backbone.config import BackboneConfig
 from model.backbone.transformer import ReferenceTransformer, repeated
 
 
-def _diffusers_config(config: V1Config) -> dict[str, Any]:
+def _diffusers_config(config: BackboneConfig) -> dict[str, Any]:
     levels = len(config.channels)
     return {
         "in_channels": config.latent_channels,
@@ -49,7 +49,7 @@ def _diffusers_config(config: V1Config) -> dict[str, Any]:
 class ColorizationUNet(UNet2DConditionModel):
     """Predicts eps or v of noised latents from a timestep, reference tokens and sketch hints."""
 
-    def __init__(self, config: V1Config) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__(**_diffusers_config(config))
         cross = ClassTokenAttention if config.reference_tokens == "cls" else CrossAttention
         for number, (attentions, place) in enumerate(list(self._transformers())):

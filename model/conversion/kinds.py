@@ -6,26 +6,29 @@ folder of diffusers and a single file are looked at alike.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from model.backbone.config import V1_SIZES, V1Config
+from model.backbone.config import BackboneConfig
 from model.conversion.stable_diffusion_keys import AUTOENCODER_PREFIX, EMA_PREFIX, autoencoder_names, ema_name, fits
-from model.families.v1.network import V1
-from model.families.v1.released_keys import SKETCH_PREFIX, UNET_PREFIX, published_name, schedule_buffers
+from model.families.family import Family, ReleasedKeys
+from model.families.registry import all_families
 from model.frozen.codec import build_codec
 from model.weights.foreign_files import precisions
 
 Tensors = Mapping[str, torch.Tensor]
+Sizes = Mapping[str, BackboneConfig]
 Layout = Literal["ldm", "diffusers", "released", "irodori"]
 UNET_FOLDER, VAE_FOLDER = "unet/", "vae/"
 # Of Stable Diffusion's and our own training code; nothing of a network.
 _TRAINING_STATE = {"scale_factor", "logvar", "lvlb_weights", "model_ema.decay", "model_ema.num_updates"}
 _TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoder/")
 _CROSS_ATTENTION = "transformer_blocks.0.attn2.to_k.weight"
-# How a file of each other family is told, most special first: any key that starts with, or holds, one of these.
-_RELEASED_FAMILIES = {
+UNET_PREFIX, SKETCH_PREFIX = "model.diffusion_model.", "control_encoder."  # of the released diffusion families
+# How the files of released families that are not registered are recognised, most special first: any key that starts
+# with one of these, or holds the last.
+_UNREGISTERED = {
     "xl": ("control_encoder.proj_ins.", "proj.attn."),
     "v2": ("bg_encoder.", "style_encoder.", UNET_PREFIX + "style_modules."),
     "v15": ("transformer.", "thresh_embedder.", "lora_down_fg"),
@@ -35,8 +38,8 @@ _STABLE_DIFFUSION = {768: "stable-diffusion-1", 1024: "stable-diffusion-2", 2048
 
 @dataclass(frozen=True)
 class Kind:
-    """family: v1, v15, v2, xl, stable-diffusion-1, -2, -xl; variant: such as "inpainting"; size: the size of the v1
-    family whose UNet this one's shapes are, None where they are no size's."""
+    """family: v1, v15, v2, xl, stable-diffusion-1, -2, -xl; variant: such as "inpainting"; size: the size
+    whose UNet this one's shapes are, None where they are no size's."""
 
     family: str
     layout: Layout
@@ -67,8 +70,24 @@ class Part:
         return "incomplete" if self.missing or self.wrong else "complete"
 
 
-def kind_of(tensors: Tensors, sizes: Mapping[str, V1Config] = V1_SIZES) -> Kind | None:
-    """The kind of diffusion model that has these keys and shapes; None where they are none's."""
+def maker(kind: Kind) -> tuple[Family, ReleasedKeys] | None:
+    """The registered family whose checkpoints are made of weights of that kind, and how their names are published."""
+    for found in all_families():
+        if found.keys is not None and (kind.family in found.keys.starts_from or kind.family == found.name):
+            return found, found.keys
+    return None
+
+
+def kind_of(tensors: Tensors, sizes: Sizes, recorded: str | None = None) -> Kind | None:
+    """The kind of model that has these keys and shapes; None where they are none's.
+
+    recorded: the family that a checkpoint of ours names in its config.json.
+    """
+    if recorded is not None:
+        first = "unet.conv_in.weight"
+        return Kind(
+            recorded, "irodori", _size(tensors, first, "unet.down_blocks.", sizes) if first in tensors else None
+        )
     if "unet.conv_in.weight" in tensors and any(key.startswith("sketch_encoder.") for key in tensors):
         return Kind("v1", "irodori", _size(tensors, "unet.conv_in.weight", "unet.down_blocks.", sizes))
     if UNET_FOLDER + "conv_in.weight" in tensors:
@@ -79,9 +98,10 @@ def kind_of(tensors: Tensors, sizes: Mapping[str, V1Config] = V1_SIZES) -> Kind 
     if first not in tensors:
         return None
     if any(key.startswith(SKETCH_PREFIX) for key in tensors):
-        for family, signs in _RELEASED_FAMILIES.items():
+        marks = {found.name: found.keys.marks for found in all_families() if found.keys and found.keys.marks}
+        for name, signs in (_UNREGISTERED | marks).items():
             if any(key.startswith(signs) or signs[-1] in key for key in tensors):
-                return Kind(family, "released")
+                return Kind(name, "released", _size(tensors, first, blocks, sizes) if name in marks else None)
         return Kind("v1", "released", _size(tensors, first, blocks, sizes))
     return _stable_diffusion(tensors, "ldm", first, blocks, sizes)
 
@@ -92,7 +112,7 @@ def _context_width(tensors: Tensors, blocks: str) -> int:
     return next((tensor.shape[1] for tensor in found if tensor.ndim == 2), 0)
 
 
-def _size(tensors: Tensors, first: str, blocks: str, sizes: Mapping[str, V1Config]) -> str | None:
+def _size(tensors: Tensors, first: str, blocks: str, sizes: Sizes) -> str | None:
     for name, config in sizes.items():
         shape = (config.model_channels, config.latent_channels, 3, 3)
         if tensors[first].shape == shape and _context_width(tensors, blocks) == config.context_width:
@@ -100,7 +120,7 @@ def _size(tensors: Tensors, first: str, blocks: str, sizes: Mapping[str, V1Confi
     return None
 
 
-def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str, sizes: Mapping[str, V1Config]) -> Kind:
+def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str, sizes: Sizes) -> Kind:
     size = _size(tensors, first, blocks, sizes)
     width = _context_width(tensors, blocks)
     family = "stable-diffusion-2" if size else _STABLE_DIFFUSION.get(width, "stable-diffusion of no published shape")
@@ -111,22 +131,27 @@ def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str,
     return Kind(family, layout, size, variant)
 
 
-def parts_of(kind: Kind, config: V1Config, tensors: Tensors) -> list[Part]:
-    """The parts of v1, or of the Stable Diffusion that it starts from, as `tensors` holds them."""
+def parts_of(kind: Kind, config: Any, tensors: Tensors) -> list[Part]:
+    """The parts of a family's network, or of the model that it starts from, as `tensors` holds them.
+
+    Empty for a kind that no registered family is made of.
+    """
+    if (made := maker(kind)) is None:
+        return []
+    found, published = made
     with torch.device("meta"):
-        state = V1(config).state_dict()
-    keys = {name: _key(name, kind.layout, config) for name in state if _belongs(name, kind)}
-    groups = {"unet": "unet.", "sketch encoder": "sketch_encoder.", "token projection": "projection."}
+        state = found.build(config).state_dict()
+    keys = {name: _key(name, kind.layout, config, published) for name in state if _belongs(name, kind, found)}
     parts = []
-    for part, start in groups.items():
+    for part, start in published.parts.items():
         expected = {
             keys[name]: (name, tensor) for name, tensor in state.items() if name in keys and name.startswith(start)
         }
         parts += [_part(part, expected, tensors)] if expected else []
-    if kind.layout != "irodori" and config.codec == "sd-vae":
+    if kind.layout != "irodori" and "sd-vae" in found.frozen(config).values():
         parts.append(_part("autoencoder", _autoencoder(kind.layout, tensors), tensors))
     if kind.layout in ("ldm", "released"):
-        buffers = {name: (name, tensor) for name, tensor in schedule_buffers().items()}
+        buffers = {name: (name, tensor) for name, tensor in published.constants().items()}
         parts.append(_part("noise schedule", buffers, tensors))
     if any(key.startswith(EMA_PREFIX) for key in tensors):
         averaged = {ema_name(keys[name]): (name, state[name]) for name in state if name.startswith("unet.")}
@@ -141,18 +166,19 @@ def unmatched(parts: Iterable[Part], tensors: Tensors) -> tuple[str, ...]:
 
 
 def text_encoder_keys(tensors: Tensors) -> list[str]:
-    """The keys of a text encoder, which v1 does without."""
+    """The keys of a text encoder, which no family here has."""
     return [key for key in tensors if key.startswith(_TEXT_ENCODERS)]
 
 
-def _belongs(name: str, kind: Kind) -> bool:
-    return kind.family == "v1" or name.startswith("unet.")
+def _belongs(name: str, kind: Kind, found: Family) -> bool:
+    """Whether a file of that kind holds it: all of the family's own, the UNet alone of a Stable Diffusion."""
+    return kind.family == found.name or name.startswith("unet.")
 
 
-def _key(name: str, layout: Layout, config: V1Config) -> str:
+def _key(name: str, layout: Layout, config: Any, published: ReleasedKeys) -> str:
     if layout == "irodori":
         return name
-    return UNET_FOLDER + name.removeprefix("unet.") if layout == "diffusers" else published_name(name, config)
+    return UNET_FOLDER + name.removeprefix("unet.") if layout == "diffusers" else published.name(name, config)
 
 
 def _autoencoder(layout: Layout, tensors: Tensors) -> dict[str, tuple[str, torch.Tensor]]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from model.diffusion.denoiser import Denoiser, Hints
 from model.diffusion.noise import TIMESTEPS, alphas_cumprod
 from model.diffusion.sampling_settings import InjectionSettings
-from model.families.v1.network import V1, Hints
 from model.frozen.codec import ImageCodec
 
 
@@ -29,7 +29,7 @@ class InjectionConditions:
 
 @torch.no_grad()
 def injection_conditions(
-    model: V1, codec: ImageCodec, references: torch.Tensor, size: tuple[int, int], settings: InjectionSettings
+    model: Denoiser, codec: ImageCodec, references: torch.Tensor, size: tuple[int, int], settings: InjectionSettings
 ) -> InjectionConditions:
     """The conditions for pictures of size (H, W), multiples of the codec's downsampling.
 

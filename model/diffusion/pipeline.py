@@ -1,4 +1,4 @@
-"""Sketches and references in, coloured pictures out: codec, reference encoder, v1 and a sampler put together.
+"""Sketches and references in, coloured pictures out: codec, reference encoder, a denoiser and a sampler put together.
 
 Each sketch and each reference is encoded once, however many pictures are made of it and whatever the batches; only what
 attention injection reads of a reference, which is large, is made again for a later batch. Every picture has random
@@ -8,36 +8,25 @@ Shapes: B batch, H W sketch and picture of any size (padded inside with paper), 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple, Self
+from dataclasses import fields, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.backbone.config import RELEASED
-from model.checkpoint import CheckpointMetadata, load_checkpoint
+from model.colorist import PAPER, Colored
+from model.diffusion.denoiser import Hints
 from model.diffusion.injection import InjectionConditions, injection_conditions
-from model.diffusion.memory import PRECISIONS, Offload, Precision
+from model.diffusion.memory import Offload
+from model.diffusion.noise import PredictionType
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
 from model.errors import ModelError
-from model.families.v1.network import V1, Hints
-from model.frozen.codec import ImageCodec, load_codec
-from model.frozen.image_encoder import ReferenceEncoder, Tokens, load_image_encoder, released_squash, squash, widen
+from model.frozen.codec import ImageCodec
+from model.frozen.image_encoder import ReferenceEncoder, Tokens, released_squash, squash, widen
 
-PAPER = -1.0  # of a sketch; lines are +1
 TILE = 512  # pixels a side, what the published codec was trained at
-
-
-class Colored(NamedTuple):
-    """A picture (3, H, W) in [-1, 1] on the CPU, and what it was made of: indices and the seed."""
-
-    sketch: int
-    reference: int | None
-    seed: int
-    picture: torch.Tensor
 
 
 class _Task(NamedTuple):
@@ -49,42 +38,31 @@ class _Task(NamedTuple):
 class ColorizationPipeline:
     """Colours sketches after references; the same seed gives the same picture alone or in a batch."""
 
+    controls = frozenset(entry.name for entry in fields(SamplingSettings))
+
     def __init__(
-        self, model: V1, codec: ImageCodec, image_encoder: ReferenceEncoder, metadata: CheckpointMetadata
+        self,
+        model: Any,
+        codec: ImageCodec,
+        image_encoder: ReferenceEncoder,
+        *,
+        prediction_type: PredictionType,
+        scaling_factor: float,
+        released: bool = False,
     ) -> None:
-        if codec.scaling_factor != metadata.scaling_factor:
+        """model: a `Denoiser` that is a module. scaling_factor: of the latents that it was trained on. released: the
+        published code trained it, behind another squash of the references. Raises ModelError for another codec."""
+        if codec.scaling_factor != scaling_factor:
             raise ModelError(
-                f"the model was trained on latents scaled by {metadata.scaling_factor}, "
-                f"the codec {metadata.codec!r} scales by {codec.scaling_factor}: it is another codec"
+                f"the model was trained on latents scaled by {scaling_factor}, "
+                f"this codec scales by {codec.scaling_factor}: it is another codec"
             )
-        self.model, self.codec, self.image_encoder, self.metadata = model, codec, image_encoder, metadata
-        image_encoder.squash = released_squash if metadata.stage == RELEASED else squash
+        self.model = model
+        self.prediction_type = prediction_type
+        self.codec, self.image_encoder = codec, image_encoder
+        image_encoder.squash = released_squash if released else squash
         self.device = next(model.parameters()).device
         self.offload: Offload | None = None
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        directory: Path,
-        *,
-        codec_weights: Path | None = None,
-        image_encoder_weights: Path | None = None,
-        device: torch.device | str = "cpu",
-        precision: Precision = "fp32",
-        codec_precision: Precision | None = None,
-        ema: bool = False,
-    ) -> "ColorizationPipeline":
-        """The pipeline of a checkpoint directory; the weight paths are needed where the frozen parts do not ship.
-
-        precision: of weights and activations of all three networks, unless the codec has a codec_precision of its
-        own; the sampler computes in float32. ema: with the moving average of the weights, which the checkpoint must
-        hold.
-        """
-        model, metadata = load_checkpoint(directory, ema)
-        codec = load_codec(metadata.codec, codec_weights)
-        image_encoder = load_image_encoder(metadata.image_encoder, image_encoder_weights)
-        dtype, codec_dtype = PRECISIONS[precision], PRECISIONS[codec_precision or precision]
-        return cls(model.to(device, dtype), codec.to(device, codec_dtype), image_encoder.to(device, dtype), metadata)
 
     def lower_memory(
         self,
@@ -306,7 +284,7 @@ class ColorizationPipeline:
         shape = (1, self.model.config.latent_channels, *conditions.hints[0].shape[-2:])
         noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
         self._visit(self.model)
-        latents = sample(self.model, conditions, noise, self.metadata.prediction_type, settings, generators)
+        latents = sample(self.model, conditions, noise, self.prediction_type, settings, generators)
         self._visit(self.codec)
         return self.codec.decode(latents)
 

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from model.backbone.attention import AttentionControls, ProjectedContext, SelfAttentionBank
+from model.diffusion.denoiser import Denoiser, Hints
 from model.diffusion.guidance import DUAL_RULES, classifier_free, reference_acts
 from model.diffusion.injection import InjectionConditions, NoisedReferences
 from model.diffusion.noise import PredictionType
 from model.diffusion.sampling_settings import SAMPLERS, SamplingSettings
 from model.diffusion.schedulers import build_scheduler, timesteps_of
-from model.families.v1.network import V1, Hints
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class GuidedNetwork:
     Raises ValueError for settings whose conditions are missing.
     """
 
-    def __init__(self, model: V1, conditions: Conditions, settings: SamplingSettings) -> None:
+    def __init__(self, model: Denoiser, conditions: Conditions, settings: SamplingSettings) -> None:
         if settings.sketch_guidance_scale != 1 and conditions.empty_hints is None:
             raise ValueError("sketch guidance needs the hints of an empty sketch")
         self._model, self._settings = model, settings
@@ -148,7 +148,7 @@ def guided(branches: Branches, settings: SamplingSettings) -> torch.Tensor:
 
 @torch.no_grad()
 def sample(
-    model: V1,
+    model: Denoiser,
     conditions: Conditions,
     noise: torch.Tensor,
     prediction_type: PredictionType,

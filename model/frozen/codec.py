@@ -18,8 +18,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
-from model.backbone.config import CODECS, CodecConfig
 from model.errors import ModelError
+from model.frozen.config import CODECS, CodecConfig
 from model.frozen.tiles import in_tiles
 from model.weights.reading import ASSETS, load_strictly, read_tensors
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from model.backbone.config import IMAGE_ENCODERS, ImageEncoderConfig
 from model.errors import ModelError
+from model.frozen.config import IMAGE_ENCODERS, ImageEncoderConfig
 from model.weights.reading import ASSETS, load_strictly, read_tensors
 
 Tokens = Literal["local", "cls", "full"]

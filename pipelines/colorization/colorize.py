@@ -21,7 +21,7 @@ from dataprep.pictures.decode import MAX_PIXELS, decode, encode_png
 from dataprep.samples.sample import from_model_image, model_sketch, reference_picture, resize_sketch
 from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
-from model.diffusion.pipeline import ColorizationPipeline
+from model.colorist import Colorist as Network
 from pipelines.colorization.jobs import LAYERS, ColorizeJob, RunSettings
 from pipelines.colorization.picture_settings import PictureSettings, target_size
 from pipelines.colorization.provenance import Provenance, Source, Weights, embed, sha256_of, told_by
@@ -31,7 +31,7 @@ from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
 from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
-from pipelines.weights.frozen import open_pipeline, weights_sha256
+from pipelines.weights.frozen import open_colorist, weights_sha256
 
 BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
 CPU_MEMORY = "can't allocate memory"  # how torch's allocator says it, in a plain RuntimeError
@@ -124,11 +124,11 @@ class Colorist:
         self.weights = weights_of(self.address, self.directory, self.metadata, settings.ema, settings.extract)
 
     @cached_property
-    def pipeline(self) -> ColorizationPipeline:
+    def pipeline(self) -> Network:
         """Loaded when the first picture is made, which a call that finds all there never does."""
         settings = self.settings
         home = "cpu" if settings.low_memory else self.device
-        made = open_pipeline(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
+        made = open_colorist(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
         made.optimise(compile=self.run.compile)
         return made.lower_memory(device=self.device) if settings.low_memory else made
 

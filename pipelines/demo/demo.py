@@ -8,7 +8,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipelines.demo.report import program, write_report
 from pipelines.evaluation.evaluate import evaluate, plan_evaluation
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.corpora import CORPUS_RECIPES
-from pipelines.recipes.stage_recipe import stage_recipe
+from pipelines.recipes.stages import stage_recipe
 from pipelines.training.stage import plan_stage, train_stage
 from pipelines.weights.checkpoints import CHECKPOINT
 
@@ -73,7 +73,7 @@ def run_demo(
         stages = (("v1.noisy", noisy, None, sizes.noisy_images), ("v1.refine", refine, noisy, sizes.refine_images))
         for stage, output, parent, images in stages:
             recipe = stage_recipe(stage, "tiny")
-            plan = plan_stage(replace(recipe, images=images), corpus, output, parent, WORKERS)
+            plan = plan_stage(recipe.changed(images=images), corpus, output, parent, WORKERS)
             train_stage(plan, log_file=log_file, progress=progress, tracking_uri=store)
         say("3/5  colorizing and scoring validation sketches")
         documents = {}

@@ -30,9 +30,10 @@ from eval.metrics.known_answer import nearer_to_own
 from eval.metrics.layout_leak import layout_leak
 from eval.metrics.pictures import ms_ssim, psnr, region_psnr
 from eval.protocols import Pair
+from model.checkpoint import read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.weights.checkpoints import fetch_checkpoint
-from pipelines.weights.frozen import open_pipeline
+from pipelines.weights.frozen import open_colorist
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class PairScorer:
     def __init__(self, job: ScoreJob) -> None:
         torch.set_num_threads(job.threads)
         self.job = job
-        self.pipeline = open_pipeline(fetch_checkpoint(job.checkpoint), _device(), ema=job.ema)
-        metadata = self.pipeline.metadata
+        checkpoint = fetch_checkpoint(job.checkpoint)
+        self.pipeline, metadata = open_colorist(checkpoint, _device(), ema=job.ema), read_metadata(checkpoint)
         self.settings = SampleSettings(
             width=metadata.width,
             height=metadata.height,

@@ -4,24 +4,11 @@ import math
 from dataclasses import dataclass
 
 from dataprep.operators.network_step import NetworkSettings
+from pipelines.common.devices import CARRIES, PEAKS
 from pipelines.common.errors import PipelineError
 from pipelines.execution.cluster_file import WorkerGroup
 from pipelines.forecast.measured import NetworkCost
 
-# Dense bf16 TFLOPS of one device, from the makers' data sheets, under the name that its driver gives it.
-PEAKS = {
-    "NVIDIA A100-SXM4-40GB": 312.0,
-    "NVIDIA A100-SXM4-80GB": 312.0,
-    "NVIDIA H100 80GB HBM3": 989.0,
-    "NVIDIA H200": 989.0,
-}
-CARRIES = {  # instance -> its devices
-    "p4d.24xlarge": "NVIDIA A100-SXM4-40GB",
-    "p4de.24xlarge": "NVIDIA A100-SXM4-80GB",
-    "p5.48xlarge": "NVIDIA H100 80GB HBM3",
-    "p5e.48xlarge": "NVIDIA H200",
-    "p5en.48xlarge": "NVIDIA H200",
-}
 TF32 = 0.5  # of that peak: float32 convolutions and products on these devices, where TF32 is allowed
 TRAINING = 0.28  # of the peak: what MosaicML's published 36.3 images a second of an A100 (SD2, 512 x 512) come to
 EXTRACTION = 0.2  # of the peak, assumed: U-Nets of 32 to 512 channels, single pictures or small batches

@@ -66,21 +66,25 @@ def forecast_stage(
     shares: Mapping[str, float],
 ) -> Forecast:
     """What `recipe` takes on all devices of `group` with `rows` training rows."""
-    length = "fixed by the recipe" if recipe.images else f"{recipe.epochs:g} epochs of {rows:,} training rows"
+    length = (
+        "fixed by the recipe" if recipe.length.images else f"{recipe.length.epochs:g} epochs of {rows:,} training rows"
+    )
     recipe = with_length(recipe, [rows])
     devices = group.devices or group.cores
     rate = rate_of(recipe, table, group, given)
-    hours = recipe.images / (rate.images_per_s * devices) / 3600
-    opened = ["color", *(f"sketch_{style}" for style in recipe.styles)]
+    hours = recipe.length.images / (rate.images_per_s * devices) / 3600
+    opened = ["color", *(f"sketch_{style}" for style in recipe.samples.styles)]
     sizes = [table.step(column, mix.jpeg_share).bytes.at(mix.megapixels) * shares.get(column, 1.0) for column in opened]
-    read = recipe.images * ROW_GROUP_ROWS * sum(sizes)
+    read = recipe.length.images * ROW_GROUP_ROWS * sum(sizes)
     # A sample and its reference are one row: one row group of each column.
-    line = Line("read samples", 0, 0, read_bytes=read, gets=recipe.images * len(opened))
-    steps = math.ceil(recipe.images / recipe.batch_size)
-    train = Phase(f"{steps:,} steps of {recipe.batch_size}", (line,), steps, hours, hours * group.machines, group)
+    line = Line("read samples", 0, 0, read_bytes=read, gets=recipe.length.images * len(opened))
+    steps = math.ceil(recipe.length.images / recipe.length.batch_size)
+    train = Phase(
+        f"{steps:,} steps of {recipe.length.batch_size}", (line,), steps, hours, hours * group.machines, group
+    )
     assumptions = (
         rate.origin,
-        f"{recipe.images:,} images: {length}",
+        f"{recipe.length.images:,} images: {length}",
         f"assumed: {devices:,} devices work at {devices:,} times the rate of one; the reader keeps up",
         f"bytes and requests: each sample reads one row group ({ROW_GROUP_ROWS} rows) of {len(opened)} columns, and "
         "none is still in memory",
@@ -93,9 +97,9 @@ def forecast_stage(
 
 def mean_area(recipe: StageRecipe) -> float:
     """Pixels of a sample in the mean; of all buckets alike, since how rows fill them is not known before."""
-    if recipe.sizes == "random":
-        return float(((recipe.size_range[0] + recipe.size_range[1]) / 2) ** 2)
-    if recipe.sizes == "fixed":
-        return float(recipe.width * recipe.height)
-    sides = [bucket_size(bucket) for bucket in expanded(recipe.bucket_sizes or V1_BUCKETS)]
+    if recipe.samples.sizes == "random":
+        return float(((recipe.samples.size_range[0] + recipe.samples.size_range[1]) / 2) ** 2)
+    if recipe.samples.sizes == "fixed":
+        return float(recipe.samples.width * recipe.samples.height)
+    sides = [bucket_size(bucket) for bucket in expanded(recipe.samples.bucket_sizes or V1_BUCKETS)]
     return sum(width * height for width, height in sides) / len(sides)

@@ -1,10 +1,10 @@
-"""How the global batch of a step is dealt out to workers; light, so that a call that cannot work is told at once."""
+"""How the global batch of a step is dealt out to workers; light, so that a call that cannot work fails at once."""
 
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from pipelines.common.overrides import SettingsError, nearest
-from pipelines.recipes.stage_recipe import StageRecipe
+from pipelines.recipes.stage_settings import LengthSettings
 
 Loader = Literal["threads", "ray"]  # beside the trainer, or tasks on CPU nodes; the samples are equal
 
@@ -17,7 +17,7 @@ def checked_loader(name: str) -> Loader:
 
 
 @dataclass(frozen=True)
-class Shares:
+class BatchShares:
     """How a global batch is dealt out: `micro_batch` x `accumulation` samples to each of `workers`."""
 
     workers: int
@@ -25,12 +25,12 @@ class Shares:
     accumulation: int
 
     @classmethod
-    def of(cls, recipe: StageRecipe, workers: int) -> "Shares":
+    def of(cls, length: LengthSettings, workers: int) -> "BatchShares":
         """Raises SettingsError where the batch cannot be dealt out in equal whole parts."""
-        if recipe.batch_size % workers:
-            raise SettingsError(f"batch_size={recipe.batch_size} cannot be dealt out equally to {workers} workers")
-        share = recipe.batch_size // workers
-        micro = min(recipe.micro_batch, share)
+        if length.batch_size % workers:
+            raise SettingsError(f"batch_size={length.batch_size} cannot be dealt out equally to {workers} workers")
+        share = length.batch_size // workers
+        micro = min(length.micro_batch, share)
         if share % micro:
             raise SettingsError(f"a worker's {share} samples a step are not a multiple of micro_batch={micro}")
         return cls(workers, micro, share // micro)

@@ -1,81 +1,90 @@
 """What a stage starts from: the checkpoints that it takes, and how their weights enter its network.
 
-A stage continues the one before it, whose network it shares. A stage that starts fresh may be initialised from Stable
-Diffusion or released weights (paper 002, section 3.1: Waifu Diffusion 1.4); for the ablations whose reference tokens
-need other parameters, what both networks have is taken and the rest stays fresh.
+A stage continues the one before it, whose network it shares, or a stage of another family, whose weights its own family
+takes over. A stage that starts fresh may be initialised from what its kind names (v1: Stable Diffusion or released
+weights); where its network has other parameters, what both have is taken and the rest stays fresh.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from model.backbone.config import V1_SIZES, V1Config
-from model.checkpoint import CheckpointMetadata, load_checkpoint, read_metadata
-from model.families.v1.network import V1
+import torch
+from torch import nn
+
+from model.checkpoint import WEIGHTS, CheckpointMetadata, load_checkpoint
+from model.families.registry import family, family_of, stage_kind
+from model.weights.reading import read_tensors
 from pipelines.common.errors import PipelineError
-from pipelines.recipes.stage_recipe import INITIALISATIONS, StageRecipe, check_parent_given
-from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.recipes.stage_recipe import StageRecipe, check_parent_given
+from pipelines.weights.checkpoints import checkpoint_uri, metadata_at
 
 
-def network_of(recipe: StageRecipe) -> V1Config:
-    """The network that a stage trains."""
-    return replace(V1_SIZES[recipe.model_size], reference_tokens=recipe.reference_tokens)
+def network_of(recipe: StageRecipe) -> Any:
+    """The configuration of the network that a stage trains."""
+    return recipe.method.network(family(recipe.family).sizes[recipe.model_size])
 
 
 def checked_parent(recipe: StageRecipe, parent: str | None) -> str | None:
-    """The address of the checkpoint directory. Raises SettingsError without a needed one, PipelineError for one of the
-    wrong kind, which names the right kinds."""
+    """The address of the checkpoint directory, of which only config.json is read.
+
+    Raises SettingsError without a needed one, PipelineError for one of the wrong kind, which names the right kinds.
+    """
     check_parent_given(recipe, parent)
     if parent is None:
         return None
-    found = read_metadata(fetch_checkpoint(parent))
+    found = metadata_at(parent)
     _check_kind(recipe, parent, found)
-    _check_settings(recipe, parent, found)
+    _check_fit(recipe, parent, found)
     return checkpoint_uri(parent)
 
 
-def parent_weights(parent: str | None) -> str | None:
-    """The sha256 of a parent checkpoint's weights."""
-    return read_metadata(fetch_checkpoint(parent)).weights_sha256 if parent else None
-
-
-def start_network(recipe: StageRecipe, parent: Path | None) -> V1:
+def start_network(recipe: StageRecipe, parent: Path | None) -> nn.Module:
     """The stage's network with fresh weights, or with those of its checked parent."""
+    wanted, config = family(recipe.family), network_of(recipe)
     if parent is None:
-        return V1(network_of(recipe))
+        return wanted.build(config)
     given, metadata = load_checkpoint(parent)
-    if metadata.network == network_of(recipe):
+    if metadata.family == recipe.family and metadata.network == config:
         return given
-    model, weights = V1(network_of(recipe)), given.state_dict()
-    known = model.state_dict()
-    model.load_state_dict({name: weights[name] if name in weights else known[name] for name in known})
+    model = wanted.build(config)
+    model.load_state_dict(wanted.adopt(model.state_dict(), given.state_dict()))
     return model
 
 
+def frozen_weights(model: nn.Module, trained: set[str], parent: Path | None) -> Mapping[str, torch.Tensor]:
+    """The weights of `model` that its stage does not train, as they were at the start, on the CPU.
+
+    Those that the parent holds under the same name and shape are read from its file, so that their bytes are the
+    parent's whatever precision the stage computes in.
+    """
+    kept = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items() if name not in trained}
+    if not kept or parent is None:
+        return kept
+    stored = read_tensors(parent / WEIGHTS)
+    return {
+        name: stored[name] if name in stored and stored[name].shape == tensor.shape else tensor
+        for name, tensor in kept.items()
+    }
+
+
 def _check_kind(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
-    stages = (recipe.parent_stage,) if recipe.parent_stage else INITIALISATIONS
-    if (found.family, found.size) == (recipe.family, recipe.model_size) and found.stage in stages:
+    stages = (recipe.parent_stage,) if recipe.parent_stage else stage_kind(recipe.stage).fresh_from
+    wanted_family = family_of(recipe.parent_stage) if recipe.parent_stage else recipe.family
+    if (found.family, found.size) == (wanted_family, recipe.model_size) and found.stage in stages:
         return
-    wanted = " or ".join(f"{recipe.family} {stage} {recipe.model_size}" for stage in stages)
+    wanted = " or ".join(f"{wanted_family} {stage} {recipe.model_size}" for stage in stages)
     continues = "continues" if recipe.parent_stage else "starts fresh, or from a checkpoint of"
     raise PipelineError(
         f"{parent} is a {found.family} {found.stage} {found.size} checkpoint; "
-        f"{recipe.stage} at this size {continues} {wanted}"
+        f"{recipe.stage} at this size {continues} {wanted or 'nothing else'}"
     )
 
 
-def _check_settings(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
+def _check_fit(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
     """What the weights mean, and the network that they are of."""
-    network, wanted = found.network, network_of(recipe)
-    assert network is not None  # of every checkpoint that can be read
-    if found.prediction_type != recipe.prediction_type:
-        raise PipelineError(
-            f"{parent} predicts {found.prediction_type}, the recipe {recipe.prediction_type}; "
-            f"give --set prediction_type={found.prediction_type}"
-        )
-    if recipe.parent_stage and network.reference_tokens != recipe.reference_tokens:
-        raise PipelineError(
-            f"{parent} reads {network.reference_tokens} reference tokens, the recipe {recipe.reference_tokens}; "
-            f"give --set reference_tokens={network.reference_tokens}"
-        )
-    if replace(network, reference_tokens=wanted.reference_tokens) != wanted:
+    kind = stage_kind(recipe.stage)
+    if problem := kind.check_parent(recipe.method, found, recipe.parent_stage is not None):
+        raise PipelineError(f"{parent} {problem}")
+    if found.family == recipe.family and not kind.same_size(found.network, network_of(recipe)):
         raise PipelineError(f"{parent} holds a network of other sizes than those of {recipe.model_size}")

@@ -8,9 +8,9 @@ same output is refused with the difference shown.
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,48 +31,29 @@ from dataprep.storage.store import (
     upload_directory,
     write_whole,
 )
-from model.backbone.config import V1_SIZES
+from model.families.registry import family
 from pipelines import lineage
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
-from pipelines.common.overrides import SettingsError, differences
+from pipelines.common.overrides import differences
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import StageRecipe, with_length
-from pipelines.training.batch_shares import Loader, Shares
+from pipelines.training.batch_shares import BatchShares, Loader
+from pipelines.training.entry import train_worker
 from pipelines.training.feeder import rows_by_bucket
-from pipelines.training.job import TrainJob, Watcher, train_worker
-from pipelines.training.parents import checked_parent, parent_weights
-from pipelines.weights.checkpoints import CHECKPOINT, fetch_checkpoint
-from pipelines.weights.frozen import hand_on, travelling, weights_file
+from pipelines.training.parents import checked_parent, network_of
+from pipelines.training.plan import TrainJob, TrainPlan, Watcher
+from pipelines.training.resumable import HISTORY, MODEL
+from pipelines.weights.checkpoints import CHECKPOINT, fetch_checkpoint, metadata_at
+from pipelines.weights.frozen import bundled_networks, check_frozen_networks, copy_bundled
 
 MAX_FAILURES = 3
 POLL_S = 0.5
 
 
-@dataclass(frozen=True)
-class TrainPlan:
-    """A stage that is ready to start: the resolved recipe, its inputs and how the batch is dealt out."""
-
-    recipe: StageRecipe
-    corpus: str
-    snapshot: int
-    digest: str
-    rows: dict[str, int]
-    out: str
-    parent: str | None
-    shares: Shares
-    loader: Loader = "threads"
-    frozen: Mapping[str, str] = field(default_factory=dict)  # networks that travel with the parent: file -> sha256
-
-    def document(self) -> dict[str, Any]:
-        """What decides the result, as saved in recipe.json; workers and loader change nothing, so they are no part."""
-        inputs = {"corpus_digest": self.digest, "parent_weights": parent_weights(self.parent)}
-        return self.recipe.flat() | inputs | ({"frozen_weights": dict(self.frozen)} if self.frozen else {})
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainReport:
     """What a stage left behind; `restarts` counts how often lost workers were replaced, `replaced` the samples whose
     planned row could not be used."""
@@ -103,14 +84,22 @@ def plan_stage(
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
     recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
+    # What it starts from: of the parent only config.json is read, and the frozen networks bundled with it.
     parent = checked_parent(recipe, absolute(parent) if parent else None)
-    _check_frozen_weights(recipe, parent)
-    try:
-        shares = Shares.of(recipe, workers)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    frozen = travelling(fetch_checkpoint(parent)) if parent else {}
-    plan = TrainPlan(recipe, corpus, snapshot.number, snapshot.digest, rows, out, parent, shares, loader, frozen)
+    check_frozen_networks(family(recipe.family), network_of(recipe), parent)
+    plan = TrainPlan(
+        recipe=recipe,
+        corpus=corpus,
+        snapshot=snapshot.number,
+        digest=snapshot.digest,
+        rows=rows,
+        out=out,
+        parent=parent,
+        parent_weights=metadata_at(parent).weights_sha256 if parent else None,
+        shares=BatchShares.of(recipe.length, workers),
+        loader=loader,
+        frozen=bundled_networks(parent) if parent else {},
+    )
     _refuse_another_recipe(plan)
     return plan
 
@@ -125,7 +114,7 @@ def train_stage(
 ) -> TrainReport:
     """Run `plan` to its end, from where an earlier run of the same plan stopped; returns what it left."""
     if exists(join(plan.out, lineage.LINEAGE)):
-        return _report(plan, [plan.recipe.images], already_complete=True)
+        return _report(plan, [plan.recipe.length.images], already_complete=True)
     document = json.dumps(plan.document(), indent=2).encode()
     create_exclusive(join(plan.out, "recipe.json"), document)
     starts: list[int] = []  # images seen at each start of the workers: the first one, and one for each loss of a worker
@@ -149,14 +138,8 @@ def train_stage(
 
 def plan_node(plan: TrainPlan) -> lineage.Node:
     """This stage's checkpoint in the chain of lineage."""
-    name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {plan.recipe.images:,} images)"
+    name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {plan.recipe.length.images:,} images)"
     return lineage.Node(id=join(plan.out, CHECKPOINT), kind="checkpoint", name=name)
-
-
-def _check_frozen_weights(recipe: StageRecipe, parent: str | None) -> None:
-    config, checkpoint = V1_SIZES[recipe.model_size], fetch_checkpoint(parent) if parent else None
-    for network in (config.codec, config.image_encoder):
-        weights_file(network, checkpoint)
 
 
 def _refuse_another_recipe(plan: TrainPlan) -> None:
@@ -175,16 +158,10 @@ def _refuse_another_recipe(plan: TrainPlan) -> None:
 def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
     filesystem, path = arrow_filesystem(plan.out)
     job = TrainJob(
-        recipe=plan.recipe,
-        corpus=plan.corpus,
-        snapshot=plan.snapshot,
-        digest=plan.digest,
-        out=plan.out,
-        parent=plan.parent,
+        plan=plan,
         code_version=code_version(),
         watcher=watcher,
         threads=int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
-        loader=plan.loader,
     )
     _check_loader(plan)
     on_gpu = ray.cluster_resources().get("GPU", 0) >= plan.shares.workers
@@ -210,7 +187,7 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
 
 def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:
     """The training rows that steps are made of: all together, or those of each bucket."""
-    if recipe.sizes != "buckets":
+    if recipe.samples.sizes != "buckets":
         return [snapshot.document["rows"]["train"]]
     return [len(rows) for rows in rows_by_bucket(recipe, RowIndex.open(snapshot, "train")).values()]
 
@@ -237,16 +214,16 @@ def _keep(plan: TrainPlan, result: ray.train.Result, document: bytes) -> None:
     if result.checkpoint is None:
         raise PipelineError(f"training {plan.recipe.stage} ended without a checkpoint")
     if plan.parent and plan.frozen:
-        hand_on(plan.frozen, fetch_checkpoint(plan.parent), join(plan.out, CHECKPOINT))
+        copy_bundled(plan.frozen, fetch_checkpoint(plan.parent), join(plan.out, CHECKPOINT))
     with result.checkpoint.as_directory() as folder:
-        upload_directory(Path(folder) / "model", join(plan.out, CHECKPOINT))
-        write_whole(join(plan.out, "history.jsonl"), Path(folder, "history.jsonl").read_bytes())
+        upload_directory(Path(folder) / MODEL, join(plan.out, CHECKPOINT))
+        write_whole(join(plan.out, HISTORY), Path(folder, HISTORY).read_bytes())
     write_whole(join(plan.out, CHECKPOINT, "recipe.json"), document)
 
 
 def read_history(out: str) -> list[dict[str, Any]]:
     """One record for each step of a finished stage, and one for each validation."""
-    return [json.loads(line) for line in read_bytes(join(out, "history.jsonl")).decode().splitlines()]
+    return [json.loads(line) for line in read_bytes(join(out, HISTORY)).decode().splitlines()]
 
 
 def _report(plan: TrainPlan, starts: list[int], already_complete: bool) -> TrainReport:
@@ -280,7 +257,7 @@ def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> No
     else:
         return
     rate = record.get("images_per_second")
-    progress(Progress(plan.recipe.stage, record["images_seen"], plan.recipe.images, "images", rate, note))
+    progress(Progress(plan.recipe.stage, record["images_seen"], plan.recipe.length.images, "images", rate, note))
 
 
 @contextmanager

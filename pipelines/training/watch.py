@@ -1,46 +1,71 @@
-"""What is looked at while a stage trains: the same pairs with the same seeds, and the loss on held-out rows.
+"""What is looked at while a stage trains: the same pairs with the same seeds, and metrics of held-out rows.
 
 Both read the validation split, draw their random numbers from fixed counters, and never touch those of training.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
-from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import encode_png
 from dataprep.randomness import generator
-from dataprep.samples.sample import Sample, evaluation_sample, from_model_image
+from dataprep.samples.polarity import from_model_sketch
+from dataprep.samples.sample import Sample, evaluation_sample
+from dataprep.samples.values import from_model_image
 from dataprep.storage.store import join, write_whole
-from model.checkpoint import CheckpointMetadata
-from model.diffusion.pipeline import ColorizationPipeline
+from model.batch import Needs
 from model.diffusion.sampling_settings import SamplingSettings
+from model.stage import Stage
 from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.training.draws import draw
-from pipelines.training.feeder import Batch, columns, sample_settings, stack
-from pipelines.training.stages import V1Stage
+from pipelines.training.draws import draw, stratified
+from pipelines.training.feeder import open_split, sample_settings, second_rows, stacked
 
 FIXED_PAIRS = 4
 FIXED_STEPS = 10
 FIXED_SEED = 20_260
 VALIDATION_ROWS = 32
-BANDS = ((0, 250), (250, 500), (500, 750), (750, 1000))
+Measured = Mapping[str, torch.Tensor]
+
+
+def _held_out(recipe: StageRecipe, needs: Needs, corpus: str, snapshot: int) -> tuple[list[Sample], list[str]]:
+    """Up to VALIDATION_ROWS evaluation samples and their groups, spread over the split."""
+    return _read(corpus, snapshot, recipe, _Hashed(needs))
+
+
+class _Hashed:
+    """Needs as the key of a cache: equal where they ask for the same."""
+
+    def __init__(self, needs: Needs) -> None:
+        self.needs = needs
+
+    def __hash__(self) -> int:
+        return hash((self.needs.reference_size, self.needs.pictures))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hashed) and self.needs == other.needs
 
 
 @lru_cache(maxsize=2)
-def _validation(corpus: str, snapshot: int, recipe: StageRecipe, reference_size: int) -> tuple[list[Sample], list[str]]:
-    """Up to VALIDATION_ROWS evaluation samples and their groups, spread over the split."""
-    reader = CorpusReader(corpus, "validation", columns(recipe), snapshot)
-    settings = sample_settings(recipe, reference_size)
+def _read(corpus: str, snapshot: int, recipe: StageRecipe, hashed: _Hashed) -> tuple[list[Sample], list[str]]:
+    needs = hashed.needs
+    reader = open_split(corpus, "validation", recipe, needs, snapshot, facts=True)
+    settings = sample_settings(recipe, needs)
+    seconds = second_rows(reader, needs, FIXED_SEED)
     indices = np.unique(np.linspace(0, len(reader) - 1, min(VALIDATION_ROWS, len(reader)), dtype=int))
-    rows = [reader.row(int(index)) for index in indices]
-    samples = [evaluation_sample(row, settings, first_style(row, recipe.styles)) for row in rows]
-    return samples, [row["group"] or row["id"] for row in rows]
+    samples, groups = [], []
+    for number, index in enumerate(indices.tolist()):
+        row = reader.row(index)
+        second = reader.row(seconds.row_of(number, index)) if seconds else None
+        style = first_style(row, recipe.samples.styles)
+        samples.append(evaluation_sample(row, settings, style, second=second))
+        groups.append(row["group"] or row["id"])
+    return samples, groups
 
 
-def first_style(row: dict[str, object], styles: tuple[str, ...]) -> str:
+def first_style(row: Mapping[str, object], styles: tuple[str, ...]) -> str:
     """The first of `styles` that the row has a sketch of; the first of all where it has none."""
     return next((style for style in styles if row.get(f"sketch_{style}") is not None), styles[0])
 
@@ -56,58 +81,56 @@ def fixed_pairs(groups: list[str], count: int = FIXED_PAIRS) -> list[tuple[int, 
     return pairs
 
 
-def sample_fixed_pairs(stage: V1Stage, corpus: str, snapshot: int, out: str, images_seen: int) -> None:
-    """Colour the fixed pairs with the network as it is; writes `<pair>-<images_seen>.png`, inputs as `<pair>-*.png`."""
-    samples, groups = _validation(corpus, snapshot, stage.recipe, stage.shapes.reference_size)
+def sample_fixed_pairs(
+    stage: Stage, recipe: StageRecipe, corpus: str, snapshot: int, out: str, images_seen: int
+) -> None:
+    """Colour the fixed pairs with the network as it is; writes `<pair>-<images_seen>.png`, inputs as `<pair>-*.png`.
+
+    Nothing where the stage's network colours nothing.
+    """
+    colorist = stage.colorist()
+    if colorist is None:
+        return
+    samples, groups = _held_out(recipe, stage.needs, corpus, snapshot)
     pairs = fixed_pairs(groups)
     sketches = torch.from_numpy(np.stack([samples[sketch].sketch for sketch, _ in pairs]))
     references = torch.from_numpy(np.stack([samples[reference].reference for _, reference in pairs]))
     settings = SamplingSettings(sampler="ddim", steps=FIXED_STEPS, guidance_scale=2.0)
     stage.model.eval()
-    results = _pipeline(stage)(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
+    results = colorist(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
     stage.model.train()
     for number, ((sketch, reference), result) in enumerate(zip(pairs, results.cpu().numpy(), strict=True)):
         write_whole(join(out, f"{number}-{images_seen:09d}.png"), encode_png(from_model_image(result)))
         if images_seen == 0:
-            # The sketch goes back to the human convention: black on white is the negative of the model's.
-            write_whole(join(out, f"{number}-sketch.png"), encode_png(from_model_image(-samples[sketch].sketch)))
+            write_whole(join(out, f"{number}-sketch.png"), encode_png(from_model_sketch(samples[sketch].sketch)))
             write_whole(join(out, f"{number}-reference.png"), encode_png(from_model_image(samples[reference].color)))
 
 
 @torch.no_grad()
-def validation_losses(stage: V1Stage, corpus: str, snapshot: int, rank: int, workers: int) -> dict[str, float]:
-    """Mean loss on held-out rows, whole and by timestep band, with fixed noise; each rank computes its part."""
-    samples, _ = _validation(corpus, snapshot, stage.recipe, stage.shapes.reference_size)
-    sums = torch.zeros(len(BANDS), device=stage.device)
+def validation(
+    stage: Stage, recipe: StageRecipe, corpus: str, snapshot: int, rank: int, workers: int
+) -> dict[str, float]:
+    """The stage's metrics of held-out rows, with fixed random numbers; each rank computes its part, and all know them.
+
+    Which rank measures a sample changes nothing: what was measured is put together in the order of the samples.
+    """
+    samples, _ = _held_out(recipe, stage.needs, corpus, snapshot)
     stage.model.eval()
-    for index in range(rank, len(samples), workers):
-        sums += _losses_by_band(stage, samples[index], index)
+    own = {index: _measured(stage, recipe, samples[index], index) for index in range(rank, len(samples), workers)}
     stage.model.train()
-    dist.all_reduce(sums)
-    means = (sums / len(samples)).tolist()
-    bands = {f"validation_loss_{low}_{high}": mean for (low, high), mean in zip(BANDS, means, strict=True)}
-    return {"validation_loss": float(np.mean(means))} | bands
+    parts: list[dict[int, Measured]] = [{}] * workers
+    dist.all_gather_object(parts, own)
+    everything = {index: measured for part in parts for index, measured in part.items()}
+    return stage.summarize([everything[index] for index in range(len(samples))])
 
 
-def _losses_by_band(stage: V1Stage, sample: Sample, index: int) -> torch.Tensor:
-    """The losses (bands,) of one sample at one fixed timestep in each band."""
-    sketch, color, reference = stack([sample] * len(BANDS))
-    latent_shape = stage.shapes.latent_shape(stage.recipe.width, stage.recipe.height)
-    draws = draw(FIXED_SEED, [index * len(BANDS) + band for band in range(len(BANDS))], latent_shape, (1, 1), 0, 0)
-    rng = generator(FIXED_SEED, index, "bands")
-    draws.timesteps.copy_(torch.tensor([int(rng.integers(low, high)) for low, high in BANDS]))
-    conditioned = stage.condition(Batch(sketch, color, reference, draws), training=False)
-    return stage.losses(stage.model, conditioned)
-
-
-def _pipeline(stage: V1Stage) -> ColorizationPipeline:
-    metadata = CheckpointMetadata(
-        stage=stage.recipe.stage,
-        size=stage.recipe.model_size,
-        scaling_factor=stage.codec.scaling_factor,
-        codec=stage.config.codec,
-        image_encoder=stage.config.image_encoder,
-        prediction_type=stage.recipe.prediction_type,
-        code_version="in training",
-    )
-    return ColorizationPipeline(stage.model, stage.codec, stage.image_encoder, metadata)
+def _measured(stage: Stage, recipe: StageRecipe, sample: Sample, index: int) -> Measured:
+    """What the stage measures of one sample, once in each of its strata."""
+    strata = stage.needs.strata
+    times = len(strata.ranges) if strata else 1
+    asked = stage.draws(recipe.samples.width, recipe.samples.height)
+    draws = draw(FIXED_SEED, [index * times + number for number in range(times)], asked)
+    if strata:
+        draws = stratified(draws, strata.draw, strata.ranges, generator(FIXED_SEED, index, "bands"))
+    measured = stage.validate(stacked([sample] * times, draws))
+    return {name: values.detach().cpu() for name, values in measured.items()}

@@ -1,15 +1,15 @@
-"""The training loop that every stage shares, as one Ray Train worker runs it.
+"""The training loop that every stage of every family shares, as one Ray Train worker runs it.
 
-Progress and intervals are counted in images. A checkpoint holds the exported weights, AdamW's state by parameter name
-and the history so far, so that a restart (of a worker or of the driver, on any number of workers) goes on at the exact
-sample and ends with the history of an undisturbed run.
+Progress and intervals are counted in images. A restart (of a worker or of the driver, on any number of workers) goes on
+at the exact sample and ends with the history of an undisturbed run. A stage of several networks steps one after the
+other, each over the whole global batch.
 """
 
-import json
 import tempfile
 import time
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,230 +19,301 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from torch import nn
 
-from dataprep.corpus.reader import CorpusReader
 from dataprep.storage.store import join
-from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
-from model.families.v1.network import V1
+from model.checkpoint import CheckpointMetadata
+from model.families.registry import family, stage_kind
+from model.optimizer import OptimizerSettings, average_decay, scheduled_rate
+from model.stage import Stage, StageContext, trained_names
 from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.training.batch_shares import Shares
-from pipelines.training.engines.engine import TrainingEngine, start_engine
-from pipelines.training.feeder import Feeder, columns
+from pipelines.training.engines.engine import TrainingEngine
+from pipelines.training.engines.start import start_engine
+from pipelines.training.feeder import Fed, Feeder, open_split, stage_seed
 from pipelines.training.flops import count_flops, peak_flops
-from pipelines.training.job import TrainJob
+from pipelines.training.parents import frozen_weights, network_of, start_network
 from pipelines.training.picture_loaders import Replaced
-from pipelines.training.stages import V1Stage
-from pipelines.training.watch import sample_fixed_pairs, validation_losses
+from pipelines.training.plan import TrainJob
+from pipelines.training.resumable import Position, export, gathered, read_state, write_state
+from pipelines.training.watch import sample_fixed_pairs, validation
 from pipelines.weights.checkpoints import fetch_checkpoint
+from pipelines.weights.frozen import frozen_networks
 
 
-@dataclass
-class Position:
-    """Where a run is: images seen, and one record for each step so far."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One worker's part of a training: what it was given, and what it made of that."""
 
-    images_seen: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    job: TrainJob
+    stage: Stage
+    config: Any
+    engines: Mapping[str, TrainingEngine]
+    frozen: Mapping[str, torch.Tensor]
+    rank: int
+
+    @property
+    def recipe(self) -> StageRecipe:
+        """The job's."""
+        return self.job.recipe
+
+    def post(self, record: dict[str, Any]) -> None:
+        """Send a record to the driver; a no-op off rank 0. The answer is not awaited, so the loop never waits for its
+        audience."""
+        if self.rank == 0:
+            self.job.watcher.post.remote(record)
 
 
 def run_worker(job: TrainJob) -> None:
     """What one worker does from its start to the end of the stage."""
-    recipe, context = job.recipe, ray.train.get_context()
+    plan, recipe, context = job.plan, job.recipe, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device()
     torch.set_num_threads(job.threads or max(1, (psutil.cpu_count() or 1) // workers))
 
-    parent = fetch_checkpoint(job.parent) if job.parent else None
-    stage = V1Stage(recipe, parent, device)
-    shares = Shares.of(recipe, workers)
-    engine = start_engine(
-        stage.model,
-        micro_batch=shares.micro_batch,
-        accumulation=shares.accumulation,
-        optimizer={
-            "lr": recipe.learning_rate,
-            "betas": (recipe.beta1, recipe.beta2),
-            "weight_decay": recipe.weight_decay,
-            "gradient_clip": recipe.gradient_clip,
-        },
-        bf16=recipe.precision == "bf16",
-    )
-    position = _resume(engine, recipe)
+    # The networks, and an engine for each that is trained.
+    parent = fetch_checkpoint(plan.parent) if plan.parent else None
+    stage, config = build_stage(recipe, parent, ray.train.torch.get_device())
+    frozen = frozen_weights(stage.model, set(trained_names(stage.networks)), parent) if rank == 0 else {}
+    engines = {
+        name: start_engine(
+            module,
+            micro_batch=plan.shares.micro_batch,
+            accumulation=plan.shares.accumulation,
+            optimizer=stage.optimizers[name],
+            bf16=recipe.optimizer.precision == "bf16",
+            alone=len(stage.networks) == 1,
+        )
+        for name, module in stage.networks.items()
+    }
+    run = Run(job, stage, config, engines, frozen, rank)
+
+    # Where an earlier run stopped, and what an image costs.
+    position = _resume(run)
     if rank == 0:
-        flops = count_flops(stage.config, recipe.width, recipe.height)
+        flops = count_flops(recipe.family, config, recipe.samples.width, recipe.samples.height)
         costs = {"flops_per_image": flops.total, "flops_share_of_encoders": flops.frozen / flops.total}
-        _post(job, rank, {"images_seen": position.images_seen, "start": True} | costs)
-    reader = CorpusReader(job.corpus, "train", columns(recipe), job.snapshot, facts=False)
-    with closing(Feeder(reader, recipe, shares, rank, position.images_seen, stage.shapes, loader=job.loader)) as feeder:
-        _loop(job, stage, engine, feeder, shares, position, rank)
+        run.post({"images_seen": position.images_seen, "start": True} | costs)
+
+    reader = open_split(plan.corpus, "train", recipe, stage.needs, plan.snapshot)
+    feeder = Feeder(
+        reader, recipe, stage, shares=plan.shares, rank=rank, images_seen=position.images_seen, loader=plan.loader
+    )
+    with closing(feeder):
+        _loop(run, feeder, position)
 
 
-def learning_rate(recipe: StageRecipe, images_seen: int) -> float:
-    """Linear warm-up over `warmup_images`, constant, linear decay to a tenth over the last `decay_images`."""
-    rate = recipe.learning_rate
-    if images_seen < recipe.warmup_images:
-        return rate * (images_seen + recipe.batch_size) / (recipe.warmup_images + recipe.batch_size)
-    left = recipe.images - images_seen
-    if left < recipe.decay_images:
-        return rate * max(0.1, left / recipe.decay_images)
-    return rate
+def build_stage(recipe: StageRecipe, parent: Path | None, device: torch.device) -> tuple[Stage, Any]:
+    """A recipe's stage on a device, with the weights of its parent where it has one, and its network's configuration.
+
+    The same recipe gives the same fresh weights everywhere.
+    """
+    torch.manual_seed(stage_seed(recipe))
+    config = network_of(recipe)
+    model = start_network(recipe, parent).to(device)
+    stage = stage_kind(recipe.stage).build(
+        StageContext(
+            name=recipe.stage,
+            model=model,
+            method=recipe.method,
+            config=config,
+            frozen=frozen_networks(family(recipe.family), config, parent),
+            optimizer=recipe.optimizer,
+            width=recipe.samples.width,
+            height=recipe.samples.height,
+            bf16=recipe.optimizer.precision == "bf16",
+            device=device,
+        )
+    )
+    return stage, config
 
 
-def average_decay(recipe: StageRecipe, images_seen: int) -> float:
-    """Of the step that starts at `images_seen`: min(ema_decay, (1 + n) / (10 + n)) after n steps, as is usual, so that
-    the untrained weights at the beginning are soon forgotten."""
-    steps = images_seen // recipe.batch_size
-    return min(recipe.ema_decay, (1 + steps) / (10 + steps))
+def learning_rate(recipe: StageRecipe, images_seen: int, optimizer: OptimizerSettings | None = None) -> float:
+    """Of the step that starts at `images_seen`; `optimizer`: of a network that has one of its own."""
+    return scheduled_rate(
+        (optimizer or recipe.optimizer).learning_rate,
+        images_seen,
+        images=recipe.length.images,
+        batch_size=recipe.length.batch_size,
+        warmup_images=recipe.optimizer.warmup_images,
+        decay_images=recipe.optimizer.decay_images,
+    )
 
 
-def _loop(
-    job: TrainJob, stage: V1Stage, engine: TrainingEngine, feeder: Feeder, shares: Shares, position: Position, rank: int
-) -> None:
-    recipe = job.recipe
+def _loop(run: Run, feeder: Feeder, position: Position) -> None:
+    recipe, length = run.recipe, run.recipe.length
     if position.images_seen == 0:
-        _watch(job, stage, position, rank)
-    while position.images_seen < recipe.images:
+        _watch(run, position)
+    while position.images_seen < length.images:
+        # One step of every network on the next global batch.
         started, waited = time.perf_counter(), feeder.waited_s
-        rate = learning_rate(recipe, position.images_seen)
-        engine.set_learning_rate(rate)
-        step = _step(stage, engine, feeder, shares)
-        if recipe.ema_decay:
-            engine.update_average(average_decay(recipe, position.images_seen))
-        position.images_seen += recipe.batch_size
-        took = time.perf_counter() - started
+        for name, engine in run.engines.items():
+            engine.set_learning_rate(learning_rate(recipe, position.images_seen, run.stage.optimizers[name]))
+        step = _step(run, feeder)
+        if recipe.optimizer.ema_decay:
+            decay = average_decay(recipe.optimizer.ema_decay, position.images_seen // length.batch_size)
+            for engine in run.engines.values():
+                engine.update_average(decay)
         record = {
-            "images_seen": position.images_seen,
-            "loss": step.loss,
-            "learning_rate": rate,
-            "gradient_norm": engine.gradient_norm,
+            "images_seen": position.images_seen + length.batch_size,
+            **step.losses,
+            "learning_rate": learning_rate(recipe, position.images_seen),
+            "gradient_norm": list(run.engines.values())[-1].gradient_norm,
         }
+        position.images_seen += length.batch_size
+        took = time.perf_counter() - started
+
+        # What is recorded of it, looked at and kept.
         position.history.append(record)
         if step.replaced:
             position.history.append({"images_seen": position.images_seen, "replaced": step.replaced})
             record = record | {"replaced_samples": len(step.replaced)}
-        if rank == 0:
-            speed = _performance(stage, shares, step.size, took)
-            _post(job, rank, record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
-        _watch(job, stage, position, rank)
-        if _due(recipe.checkpoint_images, recipe, position.images_seen):
-            _checkpoint(job, stage, engine, position, rank)
+        speed = _performance(run, step.size, took) if run.rank == 0 else {}
+        run.post(record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
+        _watch(run, position)
+        if _due(recipe.watch.checkpoint_images, recipe, position.images_seen):
+            _checkpoint(run, position)
 
 
 class Step(NamedTuple):
-    """One optimizer step: the mean loss over the whole global batch, its samples whose row was replaced, and the width
-    and height of all of them."""
+    """One optimizer step of each network: mean losses over the whole global batch by the name they are recorded under,
+    its samples whose row was replaced, and the width and height of all of them."""
 
-    loss: float
+    losses: dict[str, float]
     replaced: list[dict[str, Any]]
     size: tuple[int, int]
 
 
-def _step(stage: V1Stage, engine: TrainingEngine, feeder: Feeder, shares: Shares) -> Step:
-    total = torch.zeros((), device=stage.device)
-    replaced: list[Replaced] = []
-    for _ in range(shares.accumulation):
-        batch = feeder.next()
-        replaced += batch.replaced
-        loss = stage.training_loss(engine, stage.condition(batch))
-        engine.backward(loss)
-        engine.step()
-        total += loss.detach()
-    sums = torch.stack([total / shares.accumulation, torch.full_like(total, len(replaced))])
+def _step(run: Run, feeder: Feeder) -> Step:
+    stage, accumulation = run.stage, run.job.plan.shares.accumulation
+    fed = (feeder.next() for _ in range(accumulation))
+    # One network takes its micro-batches as they come; several go through the same ones in turn, so that each has
+    # stepped on the whole global batch before the next begins.
+    batches: Iterator[Fed] | list[Fed] = fed if len(stage.networks) == 1 else list(fed)
+    totals, replaced, size = {}, list[Replaced](), (0, 0)
+    for name in stage.networks:
+        total = torch.zeros((), device=stage.device)
+        with _others_still(stage.networks, name):
+            for batch, found in batches:
+                prepared = stage.prepare(batch)
+                loss = stage.objective(name, run.engines, prepared)
+                run.engines[name].backward(loss)
+                run.engines[name].step()
+                total += loss.detach()
+                if name == next(iter(stage.networks)):
+                    replaced += found
+                    height, width = batch.pictures["color"].shape[-2:]
+                    size = width, height
+        totals[name] = total / accumulation
+    sums = torch.stack([*totals.values(), torch.full_like(total, len(replaced))])
     dist.all_reduce(sums)
-    loss_sum, count = sums.tolist()
-    height, width = batch.color.shape[-2:]
-    return Step(loss_sum / dist.get_world_size(), _of_all_ranks(replaced) if count else [], (width, height))
+    *losses, count = sums.tolist()
+    means = {name: loss / dist.get_world_size() for name, loss in zip(totals, losses, strict=True)}
+    return Step(_loss_names(means), _of_all_ranks(replaced) if count else [], size)
 
 
-def _of_all_ranks(replaced: list[Replaced]) -> list[dict[str, Any]]:
+@contextmanager
+def _others_still(networks: Mapping[str, nn.Module], name: str) -> Iterator[None]:
+    """Gradients of one network's objective reach no parameter of another."""
+    others = [
+        parameter
+        for other, module in networks.items()
+        if other != name
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+def _loss_names(means: Mapping[str, float]) -> dict[str, float]:
+    """`loss`, of the last network (the only one, or the generator), and `loss_<network>` where there are several."""
+    named = {f"loss_{name}": mean for name, mean in means.items()} if len(means) > 1 else {}
+    return {"loss": list(means.values())[-1]} | named
+
+
+def _of_all_ranks(replaced: Sequence[Replaced]) -> list[dict[str, Any]]:
     """What was replaced on any rank, by ordinal; every rank must ask."""
     gathered: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, [asdict(found) for found in replaced])
     return sorted((found for rank in gathered for found in rank), key=lambda found: int(found["ordinal"]))
 
 
-def _watch(job: TrainJob, stage: V1Stage, position: Position, rank: int) -> None:
-    """At its intervals: sample the fixed pairs (rank 0) and measure the validation loss (every rank its part)."""
-    recipe, seen = job.recipe, position.images_seen
-    if _due(recipe.sample_images, recipe, seen) and rank == 0:
-        sample_fixed_pairs(stage, job.corpus, job.snapshot, join(job.out, "samples"), seen)
-    if _due(recipe.validate_images, recipe, seen):
-        bands = validation_losses(stage, job.corpus, job.snapshot, rank, dist.get_world_size())
-        record = {"images_seen": seen} | bands
+def _watch(run: Run, position: Position) -> None:
+    """At its intervals: colour the fixed pairs (rank 0) and measure held-out rows (every rank its part)."""
+    recipe, seen = run.recipe, position.images_seen
+    plan = run.job.plan
+    if _due(recipe.watch.sample_images, recipe, seen) and run.rank == 0:
+        sample_fixed_pairs(run.stage, recipe, plan.corpus, plan.snapshot, join(plan.out, "samples"), seen)
+    if _due(recipe.watch.validate_images, recipe, seen):
+        measured = validation(run.stage, recipe, plan.corpus, plan.snapshot, run.rank, dist.get_world_size())
+        record = {"images_seen": seen} | measured
         position.history.append(record)
-        _post(job, rank, record)
+        run.post(record)
 
 
 def _due(interval: int, recipe: StageRecipe, images_seen: int) -> bool:
     """Whether the step that ended at `images_seen` crossed a multiple of `interval`, or was the first or last."""
-    if images_seen in (0, recipe.images):
+    if images_seen in (0, recipe.length.images):
         return True
-    return images_seen // interval > (images_seen - recipe.batch_size) // interval
+    return images_seen // interval > (images_seen - recipe.length.batch_size) // interval
 
 
-def _checkpoint(job: TrainJob, stage: V1Stage, engine: TrainingEngine, position: Position, rank: int) -> None:
-    weights, state = engine.masters(), engine.optimizer_state()
-    average = engine.averages() if job.recipe.ema_decay else None
+def _checkpoint(run: Run, position: Position) -> None:
+    state = gathered(run.stage, run.engines, with_average=bool(run.recipe.optimizer.ema_decay))
     metrics = {"images_seen": position.images_seen}
-    if rank != 0:
+    if run.rank != 0:
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
-        exported = V1(stage.config)
-        exported.load_state_dict(weights)
-        save_checkpoint(Path(folder) / "model", exported, metadata(job, stage, position.images_seen), average)
-        save_file(state, Path(folder) / "optimizer.safetensors")
-        Path(folder, "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in position.history))
+        write_state(Path(folder), state, position.history)
+        if position.images_seen == run.recipe.length.images:
+            module = family(run.recipe.family).build(run.config)
+            export(Path(folder), module, state, run.frozen, metadata(run, position.images_seen))
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-    _post(job, rank, {"images_seen": position.images_seen, "checkpoint": True})
+    run.post({"images_seen": position.images_seen, "checkpoint": True})
 
 
-def metadata(job: TrainJob, stage: V1Stage, images_seen: int) -> CheckpointMetadata:
+def metadata(run: Run, images_seen: int) -> CheckpointMetadata:
     """What a checkpoint says of itself."""
+    recipe, plan = run.recipe, run.job.plan
     return CheckpointMetadata(
-        stage=job.recipe.stage,
-        size=job.recipe.model_size,
-        scaling_factor=stage.codec.scaling_factor,
-        codec=stage.config.codec,
-        image_encoder=stage.config.image_encoder,
-        parent=job.parent,
-        ema_decay=job.recipe.ema_decay or None,
-        corpus_snapshot=job.snapshot,
-        corpus_digest=job.digest,
-        code_version=job.code_version,
-        prediction_type=job.recipe.prediction_type,
+        family=recipe.family,
+        stage=recipe.stage,
+        size=recipe.model_size,
+        parent=plan.parent,
+        ema_decay=recipe.optimizer.ema_decay or None,
+        corpus_snapshot=plan.snapshot,
+        corpus_digest=plan.digest,
+        code_version=run.job.code_version,
         images_seen=images_seen,
-        width=job.recipe.width,
-        height=job.recipe.height,
+        width=recipe.samples.width,
+        height=recipe.samples.height,
+        **run.stage.recorded(),
     )
 
 
-def _resume(engine: TrainingEngine, recipe: StageRecipe) -> Position:
+def _resume(run: Run) -> Position:
     """The position and state of the newest checkpoint of this run, or a fresh start."""
-    checkpoint = ray.train.get_checkpoint()
+    checkpoint, averaged = ray.train.get_checkpoint(), bool(run.recipe.optimizer.ema_decay)
     if checkpoint is None:
-        if recipe.ema_decay:
+        for engine in run.engines.values() if averaged else ():
             engine.start_average()
         return Position()
     with checkpoint.as_directory() as folder:
-        model, found = load_checkpoint(Path(folder) / "model")
-        average = load_checkpoint(Path(folder) / "model", ema=True)[0].state_dict() if recipe.ema_decay else None
-        engine.restore(model.state_dict(), load_file(Path(folder) / "optimizer.safetensors"), average)
-        history = [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
-    return Position(found.images_seen, history)
+        return read_state(Path(folder), run.stage, run.engines, averaged)
 
 
-def _performance(stage: V1Stage, shares: Shares, size: tuple[int, int], took_s: float) -> dict[str, float]:
+def _performance(run: Run, size: tuple[int, int], took_s: float) -> dict[str, float]:
     """Rate, memory and operations of a step. `tflops` are those of one device a second, encoders included; `mfu` is
     their share of its peak, where that is known."""
-    cuda, rate = stage.device.type == "cuda", stage.recipe.batch_size / took_s
-    memory = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
-    achieved, peak = count_flops(stage.config, *size).total * rate / shares.workers, peak_flops(stage.device)
+    device, recipe = run.stage.device, run.recipe
+    rate = recipe.length.batch_size / took_s
+    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else psutil.Process().memory_info().rss
+    flops = count_flops(recipe.family, run.config, *size).total
+    achieved, peak = flops * rate / run.job.plan.shares.workers, peak_flops(device)
     speed = {"images_per_second": rate, "memory_gib": memory / 2**30, "tflops": achieved / 1e12}
     return speed if peak is None else speed | {"mfu": achieved / peak}
-
-
-def _post(job: TrainJob, rank: int, record: dict[str, Any]) -> None:
-    """Tell the driver; a no-op off rank 0. The answer is not awaited, so the loop never waits for its audience."""
-    if rank == 0:
-        job.watcher.post.remote(record)

@@ -4,19 +4,23 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
-from dataprep.storage.store import download_directory, exists, is_s3, join
+from dataprep.storage.store import download_directory, exists, is_s3, join, read_bytes
+from model.checkpoint import CONFIG, CheckpointMetadata, metadata_of
 from pipelines.common.errors import PipelineError
 
 CHECKPOINT = "checkpoint"
 DEMO = "demo"
+_copies: dict[str, tuple[bytes, Path]] = {}  # of remote checkpoints: address -> its config.json and where it lies
+_copying = threading.Lock()
 
 
 def find_checkpoint(uri: str) -> str | None:
     """The checkpoint directory at `uri` or below it, or None."""
     candidates = (uri, join(uri, CHECKPOINT))
-    return next((candidate for candidate in candidates if exists(join(candidate, "config.json"))), None)
+    return next((candidate for candidate in candidates if exists(join(candidate, CONFIG))), None)
 
 
 def checkpoint_uri(uri: str) -> str:
@@ -34,11 +38,28 @@ def demo_checkpoint(root: str = DEMO) -> str:
     return path
 
 
+def metadata_at(uri: str) -> CheckpointMetadata:
+    """What the checkpoint at an address says of itself: its config.json alone is read, whatever its weights weigh.
+
+    Raises PipelineError where there is none, ModelError where it cannot be used.
+    """
+    found = checkpoint_uri(uri)
+    return metadata_of(read_bytes(join(found, CONFIG)), found)
+
+
 def fetch_checkpoint(uri: str) -> Path:
-    """A local directory with the checkpoint of `uri`; a remote one is copied, until Python ends."""
+    """A local directory with the checkpoint of `uri`; a remote one is copied once, and kept until Python ends.
+
+    It is copied again only where its config.json, which names the hash of its weights, is another by now.
+    """
     found = checkpoint_uri(uri)
     if not is_s3(found):
         return Path(found)
-    local = tempfile.mkdtemp(prefix="irodori-checkpoint-")
-    atexit.register(shutil.rmtree, local, ignore_errors=True)
-    return download_directory(found, Path(local))
+    config = read_bytes(join(found, CONFIG))
+    with _copying:
+        known = _copies.get(found)
+        if known is None or known[0] != config:
+            local = tempfile.mkdtemp(prefix="irodori-checkpoint-")
+            atexit.register(shutil.rmtree, local, ignore_errors=True)
+            _copies[found] = known = config, download_directory(found, Path(local))
+    return known[1]

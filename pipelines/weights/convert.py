@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,31 +19,30 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from dataprep.storage.store import is_s3, upload_directory
-from model.backbone.config import CODECS, RELEASED, V1_SIZES, V1Config
 from model.backbone.sketch_encoder import SketchEncoder
 from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint, save_metadata
-from model.conversion.kinds import Part
+from model.conversion.kinds import Part, Sizes, maker
 from model.conversion.stable_diffusion_keys import autoencoder_layout, shaped, to_ldm_autoencoder
 from model.diffusion.noise import PredictionType
 from model.errors import ModelError
-from model.families.v1.network import V1
-from model.families.v1.released_keys import schedule_buffers, to_published
+from model.families.family import Family, ReleasedKeys
+from model.families.registry import all_families, family
 from model.frozen.codec import load_codec
+from model.frozen.config import CODECS
 from model.weights.foreign_files import open_weights
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.common.versions import code_version
-from pipelines.recipes.stage_recipe import STAGES as STAGE_RECIPES
+from pipelines.recipes.stages import stage_names
 from pipelines.weights.checkpoints import fetch_checkpoint
 from pipelines.weights.inspection import Inspection, differing_settings, inspect
 from pipelines.weights.intake import conformed
 from pipelines.weights.locate import check_new_checkpoint, check_new_file
 from pipelines.weights.store import combined_sha256, weights_name
 
-STAGES = {"stable-diffusion-2": "stable-diffusion", "v1": RELEASED}
-_TRAINED_AT = {"tiny": 128}  # pixels a side; the published size 512, as the released files
 _PREDICTION = {"eps": "epsilon", "v": "v"}  # as ModelSpec names them
 _SAME_SCHEDULE = 1e-4  # of a cumulative alpha, which files in half precision may be off
 
@@ -63,25 +62,28 @@ def convert(
     out: str,
     prediction_type: PredictionType | None = None,
     use_ema: bool = False,
-    sizes: Mapping[str, V1Config] = V1_SIZES,
+    sizes: Sizes | None = None,
 ) -> CheckpointMetadata:
     """Make the checkpoint directory `out` of the weights at `address`; what the checkpoint says of itself.
 
-    prediction_type is needed where neither the file nor settings beside it say it. use_ema: take the moving average
-    that an LDM file keeps beside the weights. A bundled autoencoder comes along. Raises SettingsError, PipelineError,
-    ModelError or DataError, and then leaves nothing behind.
+    sizes: of the networks that are looked for, v1's without. prediction_type is needed where neither the file nor
+    settings beside it say it. use_ema: take the moving average that an LDM file keeps beside the weights. A bundled
+    autoencoder comes along. Raises SettingsError, PipelineError, ModelError or DataError, and then leaves nothing
+    behind.
     """
     check_new_checkpoint(out)
     with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
         found = inspect(address, Path(scratch), sizes)
-        config = _check_kind(found, sizes)
-        _check_complete(found, use_ema)
+        made, published = _check_kind(found)
+        config: Any = (sizes or made.sizes)[str(found.kind and found.kind.size)]
+        _check_complete(found, published, use_ema)
         predicts = _prediction(found, prediction_type)
-        _check_noise_schedule(found, config)
-        model = _network(found, config, use_ema)
+        _check_noise_schedule(found, config, published)
+        model = _network(found, made, config, use_ema)
         assert found.kind is not None
         metadata = CheckpointMetadata(
-            stage=STAGES[found.kind.family],
+            family=made.name,
+            stage=published.starts_from[found.kind.family],
             size=str(found.kind.size),
             scaling_factor=_scaling_factor(config),
             codec=config.codec,
@@ -90,8 +92,8 @@ def convert(
             prediction_type=predicts,
             source=found.source.address,
             source_sha256=_source_sha256(found),
-            width=_TRAINED_AT.get(str(found.kind.size), 512),
-            height=_TRAINED_AT.get(str(found.kind.size), 512),
+            width=made.trained_side[str(found.kind.size)],
+            height=made.trained_side[str(found.kind.size)],
         )
         with _whole_directory(out) as folder:
             saved = save_checkpoint(folder, model, metadata)
@@ -111,20 +113,21 @@ def export(checkpoint: str, out: str, use_ema: bool = False, schedule: bool = Tr
     check_new_file(out)
     folder = fetch_checkpoint(checkpoint)
     model, metadata = load_checkpoint(folder, ema=use_ema)
-    tensors = to_published(model)
+    published = _published(metadata.family)
+    tensors = {published.name(name, model.config): tensor for name, tensor in model.state_dict().items()}
     bundled = folder / weights_name("sd-vae")
     if bundled.is_file():
         tensors |= to_ldm_autoencoder(open_weights(bundled).read())
     if schedule:
-        tensors |= schedule_buffers()
+        tensors |= published.constants()
     notes = {"format": "pt", "modelspec.prediction_type": _PREDICTION[metadata.prediction_type]}
-    notes["irodori.checkpoint"] = json.dumps(_notes(metadata, use_ema))
+    notes["irodori.checkpoint"] = json.dumps(_header(metadata, use_ema))
     with _whole_file(out) as path:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, notes)
     return Export(out, len(tensors), bundled.is_file(), metadata)
 
 
-def _notes(metadata: CheckpointMetadata, use_ema: bool) -> dict[str, Any]:
+def _header(metadata: CheckpointMetadata, use_ema: bool) -> dict[str, Any]:
     """What an exported file says of itself: no address, for it goes to others."""
     told = ("stage", "size", "width", "height", "prediction_type", "scaling_factor", "source_sha256", "code_version")
     weights = metadata.ema_sha256 if use_ema else metadata.weights_sha256
@@ -136,37 +139,44 @@ def _exported_as(found: Inspection, saved: CheckpointMetadata) -> CheckpointMeta
     header = found.source.files[""].metadata if "" in found.source.files else {}
     try:
         told = json.loads(header.get("irodori.checkpoint", "{}"))
-        if told.get("weights_sha256") != saved.weights_sha256 or told["stage"] not in STAGE_RECIPES:
+        if told.get("weights_sha256") != saved.weights_sha256 or told["stage"] not in stage_names():
             return None
         return replace(saved, stage=told["stage"], width=int(told["width"]), height=int(told["height"]))
     except (ValueError, TypeError, AttributeError, KeyError):  # not written by `export`
         return None
 
 
-def _check_kind(found: Inspection, sizes: Mapping[str, V1Config]) -> V1Config:
-    """The sizes of the network to fill; PipelineError for weights of another family, which is named."""
+def _check_kind(found: Inspection) -> tuple[Family, ReleasedKeys]:
+    """The family to make a checkpoint of, and its published names; PipelineError that names the kind of others."""
     kind, address = found.kind, found.source.address
     if kind is None:
         what = f"the network {found.network}: irodori weights add" if found.network else "no diffusion model known here"
         raise PipelineError(f"{address} is {what}")
     if kind.layout == "irodori":
         raise PipelineError(f"{address} is a checkpoint of irodori already")
-    if kind.family not in STAGES or kind.variant:
-        raise PipelineError(
-            f"{address} is of family {kind}: v1 starts from stable-diffusion-2 (Stable Diffusion 2.0 and 2.1, Waifu "
-            "Diffusion 1.4) or a released v1 file"
-        )
+    made = maker(kind)
+    if made is None or kind.variant:
+        known = "; ".join(other.keys.described for other in all_families() if other.keys)
+        raise PipelineError(f"{address} is of family {kind}: {known}")
     if kind.size is None:
         raise PipelineError(
-            f"{address} is of family {kind}, but its UNet has the shapes of no size ({', '.join(sizes)})"
+            f"{address} is of family {kind}, but its UNet has the shapes of no size ({', '.join(made[0].sizes)})"
         )
-    return sizes[kind.size]
+    return made
 
 
-def _check_complete(found: Inspection, use_ema: bool) -> None:
+def _published(name: str) -> ReleasedKeys:
+    """How a family's weights are published. Raises PipelineError where they are not."""
+    keys = family(name).keys
+    if keys is None:
+        raise PipelineError(f"the family {name} has no published layout to export to")
+    return keys
+
+
+def _check_complete(found: Inspection, published: ReleasedKeys, use_ema: bool) -> None:
     """ModelError with everything that does not match, at once."""
     parts = {part.name: part for part in found.parts}
-    needed = {"unet", "sketch encoder"} | ({"moving average"} if use_ema else set())
+    needed = set(published.needed) | ({"moving average"} if use_ema else set())
     if use_ema and "moving average" not in parts:
         raise ModelError(f"{found.source.address}: holds no moving average (model_ema.) for --use-ema")
     problems = []
@@ -196,10 +206,10 @@ def _prediction(found: Inspection, given: PredictionType | None) -> PredictionTy
     return answer
 
 
-def _check_noise_schedule(found: Inspection, config: V1Config) -> None:
+def _check_noise_schedule(found: Inspection, config: Any, published: ReleasedKeys) -> None:
     """Other heads, noise or scale than ours would load without a word and colour wrongly."""
     differing = differing_settings(found.source, config)
-    ours = schedule_buffers()["alphas_cumprod"]
+    ours = published.constants()["alphas_cumprod"]
     if "alphas_cumprod" in found.source.tensors:
         theirs = found.source.read({"alphas_cumprod": "found"})["found"]
         if theirs.shape != ours.shape or not bool(((theirs.float() - ours).abs() < _SAME_SCHEDULE).all()):
@@ -208,9 +218,9 @@ def _check_noise_schedule(found: Inspection, config: V1Config) -> None:
         raise ModelError(f"{found.source.address}: no v1 is like this: {'; '.join(differing)}")
 
 
-def _network(found: Inspection, config: V1Config, use_ema: bool) -> V1:
+def _network(found: Inspection, made: Family, config: Any, use_ema: bool) -> nn.Module:
     with torch.device("meta"):
-        model = V1(config)
+        model = made.build(config)
     expected = model.state_dict()
     parts = {part.name: part for part in found.parts}
     wanted = _keys(parts.values(), use_ema)
@@ -231,7 +241,7 @@ def _keys(parts: Iterable[Part], use_ema: bool) -> dict[str, str]:
     return {**unet, **tables.get("sketch encoder", {})}
 
 
-def _scaling_factor(config: V1Config) -> float:
+def _scaling_factor(config: Any) -> float:
     return CODECS[config.codec].scaling_factor or load_codec(config.codec).scaling_factor
 
 

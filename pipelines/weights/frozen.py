@@ -1,7 +1,7 @@
 """Finds the weights of frozen networks that do not ship: beside the checkpoint, else in the weight store.
 
 `sd-vae` is Stable Diffusion's autoencoder, `ViT-H-14` OpenCLIP's image tower (laion2b_s32b_b79k). A released file
-bundles its autoencoder, which then travels with the converted checkpoint and with all that is trained from it. The tiny
+bundles its autoencoder, which then lies in the converted checkpoint and in all that is trained from it. The tiny
 size needs none of them.
 """
 
@@ -10,16 +10,22 @@ import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from dataprep.storage.store import upload_directory
-from model.checkpoint import read_metadata
-from model.diffusion.memory import Precision
-from model.diffusion.pipeline import ColorizationPipeline
+from dataprep.storage.store import exists, join, upload_directory
+from model.checkpoint import load_checkpoint
+from model.colorist import Colorist
+from model.diffusion.memory import PRECISIONS, Precision
+from model.families.family import Family
+from model.families.registry import family
+from model.frozen.roles import LOADERS
 from model.weights.catalogue import CATALOGUE
 from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
+from pipelines.weights.checkpoints import fetch_checkpoint
 from pipelines.weights.store import stored, stored_file, weights_name
 
 SHIPPED = {"tiny"}
@@ -56,14 +62,20 @@ def _hashed(path: Path, changed_ns: int) -> str:
     return sha256(path)
 
 
-def travelling(checkpoint: Path) -> dict[str, str]:
-    """File name -> sha256 of the frozen networks that lie in a checkpoint directory."""
-    paths = (Path(checkpoint) / weights_name(network) for network in sorted(BUNDLED))
+def bundled_networks(checkpoint: str) -> dict[str, str]:
+    """File name -> sha256 of the frozen networks that lie in the checkpoint at an address.
+
+    A remote checkpoint is copied only where it holds one.
+    """
+    names = [weights_name(network) for network in sorted(BUNDLED)]
+    if not any(exists(join(checkpoint, name)) for name in names):
+        return {}
+    paths = (fetch_checkpoint(checkpoint) / name for name in names)
     return {path.name: sha256(path) for path in paths if path.is_file()}
 
 
-def hand_on(files: Mapping[str, str], parent: Path, checkpoint: str) -> None:
-    """Copy what `travelling` found in the parent into a checkpoint, a path or on S3.
+def copy_bundled(files: Mapping[str, str], parent: Path, checkpoint: str) -> None:
+    """Copy what `bundled_networks` found in the parent into a checkpoint, a path or on S3.
 
     Raises PipelineError where the parent holds another file by now, or none.
     """
@@ -75,21 +87,46 @@ def hand_on(files: Mapping[str, str], parent: Path, checkpoint: str) -> None:
         upload_directory(Path(scratch), checkpoint)
 
 
-def open_pipeline(
+def check_frozen_networks(wanted: Family, config: Any, checkpoint: str | None) -> None:
+    """Whether the weights of every frozen network are at hand, in the checkpoint at an address or in the store.
+
+    Raises PipelineError, with the command that brings those that are not.
+    """
+    for network in wanted.frozen(config).values():
+        if network in SHIPPED:
+            continue
+        if checkpoint is None or network not in CATALOGUE or not exists(join(checkpoint, weights_name(network))):
+            weights_file(network)
+
+
+def frozen_networks(wanted: Family, config: Any, checkpoint: Path | None = None) -> dict[str, nn.Module]:
+    """The frozen networks around a family's network by role, on the CPU. Raises PipelineError or ModelError."""
+    return {
+        role: LOADERS[role](network, weights_file(network, checkpoint))
+        for role, network in wanted.frozen(config).items()
+    }
+
+
+def open_colorist(
     checkpoint: Path,
     device: torch.device | str = "cpu",
     precision: Precision = "fp32",
     ema: bool = False,
     codec_precision: Precision | None = None,
-) -> ColorizationPipeline:
-    """The pipeline of a checkpoint directory with the frozen networks that it names."""
-    metadata = read_metadata(checkpoint)
-    return ColorizationPipeline.from_checkpoint(
-        checkpoint,
-        codec_weights=weights_file(metadata.codec, checkpoint),
-        image_encoder_weights=weights_file(metadata.image_encoder, checkpoint),
-        device=device,
-        precision=precision,
-        codec_precision=codec_precision,
-        ema=ema,
-    )
+) -> Colorist:
+    """What colours with the network of a checkpoint directory and the frozen networks that it names.
+
+    precision: of the weights and activations of all networks, unless the codec has a codec_precision of its own;
+    samplers compute in float32. ema: with the moving average of the weights, which the checkpoint must hold. Raises
+    PipelineError where the checkpoint's network colours nothing.
+    """
+    model, metadata = load_checkpoint(checkpoint, ema)
+    found = family(metadata.family)
+    if found.colorist is None:
+        raise PipelineError(f"{checkpoint} is a {metadata.stage} checkpoint, whose network colours nothing")
+    dtypes = {"codec": PRECISIONS[codec_precision or precision]}
+    frozen = {
+        role: network.to(device, dtypes.get(role, PRECISIONS[precision]))
+        for role, network in frozen_networks(found, metadata.network, checkpoint).items()
+    }
+    return found.colorist(model.to(device, PRECISIONS[precision]), frozen, metadata)

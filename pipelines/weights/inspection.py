@@ -14,12 +14,12 @@ from typing import Any
 import torch
 import yaml
 
-from model.backbone.config import CODECS, V1_SIZES, V1Config
 from model.conversion.kinds import (
     UNET_FOLDER,
     VAE_FOLDER,
     Kind,
     Part,
+    Sizes,
     kind_of,
     parts_of,
     text_encoder_keys,
@@ -27,6 +27,8 @@ from model.conversion.kinds import (
 )
 from model.diffusion.noise import BETA_END, BETA_START, TIMESTEPS, PredictionType
 from model.errors import ModelError
+from model.families.registry import family
+from model.frozen.config import CODECS
 from model.weights.catalogue import CATALOGUE
 from model.weights.foreign_files import WeightFile, open_weights, precisions
 from pipelines.common.errors import PipelineError
@@ -110,21 +112,23 @@ class Inspection:
         }
 
 
-def inspect(address: str, scratch: Path, sizes: Mapping[str, V1Config] = V1_SIZES) -> Inspection:
+def inspect(address: str, scratch: Path, sizes: Sizes | None = None) -> Inspection:
     """What is at an address: a file or folder as a path, file://, s3:// or hf://OWNER/REPOSITORY[/FILE].
 
-    Remote files are copied to `scratch`. Raises SettingsError, PipelineError, DataError or ModelError.
+    Remote files are copied to `scratch`. sizes: of the networks that are looked for, v1's without. Raises
+    SettingsError, PipelineError, DataError or ModelError.
     """
     return inspect_source(open_source(address, scratch), sizes)
 
 
-def inspect_source(source: Source, sizes: Mapping[str, V1Config] = V1_SIZES) -> Inspection:
+def inspect_source(source: Source, sizes: Sizes | None = None) -> Inspection:
     """What an opened source is."""
-    tensors = source.tensors
-    kind = kind_of(tensors, sizes)
+    tensors, recorded = source.tensors, source.settings.get("config.json", {}).get("family")
+    sizes = sizes or family(recorded or "v1").sizes
+    kind = kind_of(tensors, sizes, recorded)
     network = _network(source) if kind is None else None
     parts: tuple[Part, ...] = ()
-    if kind is not None and kind.size and kind.family in ("v1", "stable-diffusion-2") and not kind.variant:
+    if kind is not None and kind.size and not kind.variant:
         parts = tuple(parts_of(kind, _config(source, sizes[kind.size]), tensors))
     known = bool(parts) or network is not None
     stray = unmatched(parts, tensors) if parts else () if known else tuple(sorted(tensors))
@@ -192,7 +196,7 @@ def _inside(value: Any, *names: str) -> Any:
     return value
 
 
-def _config(source: Source, size: V1Config) -> V1Config:
+def _config(source: Source, size: Any) -> Any:
     """The network's sizes: those that a checkpoint of ours records, else the size's."""
     recorded = _inside(source.settings, "config.json", "network")
     if not isinstance(recorded, dict):
@@ -227,7 +231,7 @@ def _prediction(source: Source, kind: Kind) -> tuple[PredictionType | None, str]
     return None, "cannot be known from the weights: give --prediction-type"
 
 
-def differing_settings(source: Source, config: V1Config) -> list[str]:
+def differing_settings(source: Source, config: Any) -> list[str]:
     """What published settings say that shapes do not, where it is not so in ours: heads, noise schedule, scale."""
     heads = [width // config.head_width for width in config.channels]
     params = _inside(source.settings, "yaml", "model", "params") or {}

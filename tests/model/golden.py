@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from model.backbone.config import V1Config
 from model.families.v1.network import V1
 from model.families.v1.released_keys import published_names, to_published
+from model.families.v1.sizes import V1Config
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SHARED = Path(__file__).parents[3] / "shared"

@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from model.backbone.attention import AS_TRAINED, AttentionControls, ProjectedContext, SelfAttentionBank, SplitReference
-from model.backbone.config import V1Config
 from model.backbone.sketch_encoder import SketchEncoder
 from model.backbone.unet import ColorizationUNet
-
-Hints = tuple[torch.Tensor, ...]
+from model.diffusion.denoiser import Hints
+from model.families.v1.sizes import V1Config
 
 
 class TokenProjection(nn.Module):

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import torch
 
-from model.backbone.config import V1Config
 from model.diffusion.noise import alphas_cumprod, betas
 from model.errors import ModelError
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1Config
 
 UNET_PREFIX, SKETCH_PREFIX = "model.diffusion_model.", "control_encoder."
 

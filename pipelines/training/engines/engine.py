@@ -1,14 +1,14 @@
-"""What a training worker asks of whatever steps its network, and which one that is: ZeRO-2 among several, plain alone.
+"""What a training worker asks of whatever steps a network; which one that is says `start`.
 
 State is kept by parameter name (`<parameter>/exp_avg`), so a checkpoint of any number of workers goes on on any other.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-import torch.distributed as dist
-from torch import nn
+
+from model.optimizer import OptimizerSettings
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 AVERAGE = "average"
@@ -16,7 +16,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 class TrainingEngine(Protocol):
-    """A network, its AdamW and their state. Every rank calls each method, in the same order."""
+    """A network, its optimizer and their state. Every rank calls each method, in the same order."""
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The network's forward pass."""
@@ -38,10 +38,10 @@ class TrainingEngine(Protocol):
         """The fp32 master weights by parameter name, on the CPU."""
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
-        """AdamW's moments as `<parameter>/<state>` and its `step`, on the CPU; after a step."""
+        """The moments as `<parameter>/<state>` and its `step`, on the CPU; after a step."""
 
     def restore(self, weights: Tensors, state: Tensors, averages: Tensors | None = None) -> None:
-        """Put masters, AdamW's state and the averages of any number of workers in."""
+        """Put masters, moments and the averages of any number of workers in."""
 
     def start_average(self) -> None:
         """Begin a moving average at the weights as they are; before the first step."""
@@ -53,25 +53,13 @@ class TrainingEngine(Protocol):
         """The averaged fp32 weights by parameter name, on the CPU."""
 
 
-def start_engine(
-    module: nn.Module, *, micro_batch: int, accumulation: int, optimizer: dict[str, Any], bf16: bool
-) -> TrainingEngine:
-    """An engine over the trainable parameters of `module`; torch.distributed must be initialised.
-
-    `optimizer` holds AdamW's `lr`, `betas`, `weight_decay` and the `gradient_clip` (0 = off). A single worker has
-    nothing to share out, so it goes without ZeRO and without its copies of gradients and weights.
-    """
-    if dist.get_world_size() == 1:
-        from pipelines.training.engines.single import SingleEngine
-
-        return SingleEngine(module, accumulation, optimizer, bf16)
-    from pipelines.training.engines.zero import ZeroEngine
-
-    return ZeroEngine(module, micro_batch, accumulation, optimizer, bf16)
-
-
-def adamw(parameters: Sequence[torch.Tensor], optimizer: dict[str, Any]) -> torch.optim.AdamW:
-    """torch's AdamW, so that no compiler is needed; fused, so that no copies of the weights are made on the way."""
-    return torch.optim.AdamW(
-        parameters, lr=optimizer["lr"], betas=optimizer["betas"], weight_decay=optimizer["weight_decay"], fused=True
+def optimizer_of(parameters: Sequence[torch.Tensor], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """torch's AdamW or Adam, so that no compiler is needed; fused, so that no copies of the weights are made."""
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.kind]
+    return kind(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
     )

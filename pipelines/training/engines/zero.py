@@ -3,16 +3,16 @@
 ZeRO's own checkpoint is a slice for each rank and cannot be read by another number of ranks. Here the state is gathered
 by name (`<parameter>/exp_avg`), so a checkpoint loads on any world size; the price is one all-reduce for each tensor
 when a checkpoint is written. The fp32 masters are what is saved, also when training in bf16. A moving average of the
-weights is one more entry of AdamW's state: each rank averages its own slice, in fp32, without a word to the others.
+weights is one more entry of the optimizer's state: each rank averages its own slice, in fp32, alone.
 """
 
 import os
-from typing import Any
 
 import torch
 from torch import nn
 
-from pipelines.training.engines.engine import AVERAGE, MOMENTS, Tensors, adamw
+from model.optimizer import OptimizerSettings
+from pipelines.training.engines.engine import AVERAGE, MOMENTS, Tensors, optimizer_of
 
 # Gradients are summed over the workers, and weights handed round, in about as many parts: DeepSpeed's own part is as
 # large as half of the published network, and is held beside it. Less than the least is not worth a message.
@@ -20,10 +20,10 @@ BUCKETS, LEAST_BUCKET = 8, 1_000_000
 
 
 class ZeroEngine:
-    """See `pipelines.training_engine.TrainingEngine`."""
+    """See `engine.TrainingEngine`."""
 
     def __init__(
-        self, module: nn.Module, micro_batch: int, accumulation: int, optimizer: dict[str, Any], bf16: bool
+        self, module: nn.Module, micro_batch: int, accumulation: int, optimizer: OptimizerSettings, bf16: bool
     ) -> None:
         if not torch.cuda.is_available():
             os.environ["DS_ACCELERATOR"] = "cpu"
@@ -35,12 +35,12 @@ class ZeroEngine:
         bucket = max(LEAST_BUCKET, sum(parameter.numel() for parameter in parameters) // BUCKETS)
         self._engine, *_ = deepspeed.initialize(
             model=module,
-            optimizer=adamw(parameters, optimizer),
+            optimizer=optimizer_of(parameters, optimizer),
             dist_init_required=False,
             config={
                 "train_micro_batch_size_per_gpu": micro_batch,
                 "gradient_accumulation_steps": accumulation,
-                "gradient_clipping": optimizer["gradient_clip"],
+                "gradient_clipping": optimizer.gradient_clip,
                 "zero_optimization": {
                     "stage": 2,
                     "overlap_comm": False,
@@ -116,7 +116,7 @@ class ZeroEngine:
 
     @property
     def _state(self) -> dict[torch.Tensor, dict[str, torch.Tensor]]:
-        """AdamW's, by slice."""
+        """The optimizer's, by slice."""
         state: dict[torch.Tensor, dict[str, torch.Tensor]] = self._engine.optimizer.optimizer.state
         return state
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from jobs.cli import run
-from model.backbone.config import V1_SIZES
 from model.families.v1.network import V1
 from model.families.v1.released_keys import to_published
+from model.families.v1.sizes import V1_SIZES
 from model.weights.catalogue import CATALOGUE
 from tests.jobs.command import irodori, one_line
 from tests.jobs.test_cli import HEAVY

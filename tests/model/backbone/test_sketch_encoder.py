@@ -2,9 +2,9 @@
 
 import torch
 
-from model.backbone.config import V1_SIZES
 from model.backbone.sketch_encoder import SketchEncoder
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES
 from tests.model.golden import assert_golden, golden
 
 

@@ -7,7 +7,6 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from model.backbone.config import V1_SIZES, V1Config
 from model.conversion.kinds import kind_of, parts_of, unmatched
 from model.conversion.stable_diffusion_keys import (
     autoencoder_layout,
@@ -17,6 +16,7 @@ from model.conversion.stable_diffusion_keys import (
 )
 from model.families.v1.network import V1
 from model.families.v1.released_keys import published_names, to_published
+from model.families.v1.sizes import V1_SIZES, V1Config
 from model.frozen.codec import build_codec
 from tests.model.golden import published_entries
 

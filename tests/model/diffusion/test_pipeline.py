@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.backbone.config import RELEASED, V1_SIZES
 from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.diffusion.injection import InjectionConditions, injection_conditions
 from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
 from model.errors import ModelError
+from model.families.family import RELEASED
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES
 from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder, released_squash, squash
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from model.backbone.attention import ProjectedContext
-from model.backbone.config import V1Config
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SAMPLERS, SamplingSettings
 from model.diffusion.schedulers import build_scheduler, timesteps_of
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1Config
 
 # diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns about
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")

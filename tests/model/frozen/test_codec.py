@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.backbone.config import CODECS
 from model.errors import ModelError
 from model.frozen import codec as codec_module
 from model.frozen.codec import ImageCodec, build_codec, load_codec
+from model.frozen.config import CODECS
 
 OFFICIAL = Path(__file__).parents[4] / "shared" / "spec" / "keys" / "v1.txt"
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from model.backbone.config import IMAGE_ENCODERS
 from model.errors import ModelError
 from model.frozen import image_encoder as image_encoder_module
+from model.frozen.config import IMAGE_ENCODERS
 from model.frozen.image_encoder import (
     ReferenceEncoder,
     Squash,

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.backbone.config import IMAGE_ENCODERS, V1_SIZES
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES
+from model.frozen.config import IMAGE_ENCODERS
 from pipelines.training import flops
 from pipelines.training.flops import count_flops, peak_flops
 

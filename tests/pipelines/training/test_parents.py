@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from model.backbone.config import V1_SIZES, Tokens
+from model.backbone.config import ReferenceTokens as Tokens
 from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from dataprep.pictures.assembled import shipped_templates
-from model.backbone.config import V1_SIZES
 from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES
 from model.frozen.codec import load_codec
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process

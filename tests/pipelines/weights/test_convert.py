@@ -13,13 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dataprep.storage.store import join, read_bytes
-from model.backbone.config import CODECS, V1_SIZES, V1Config
 from model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from model.conversion.stable_diffusion_keys import ema_name, to_ldm_autoencoder
 from model.errors import ModelError
 from model.families.v1.network import V1
 from model.families.v1.released_keys import published_name, schedule_buffers, to_published
+from model.families.v1.sizes import V1_SIZES, V1Config
 from model.frozen.codec import build_codec, load_codec
+from model.frozen.config import CODECS
 from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError

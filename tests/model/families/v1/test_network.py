@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from model.backbone.attention import AttentionControls, SelfAttentionBank
-from model.backbone.config import V1_SIZES, Tokens, V1Config
+from model.backbone.config import ReferenceTokens as Tokens
 from model.families.v1.network import V1
+from model.families.v1.sizes import V1_SIZES, V1Config
 from tests.model.golden import off
 
 KINDS: tuple[Tokens, ...] = ("local", "cls", "proj")

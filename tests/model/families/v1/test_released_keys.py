@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.backbone.config import V1_SIZES
 from model.errors import ModelError
 from model.families.v1.network import V1
 from model.families.v1.released_keys import published_names, schedule_buffers, to_published
+from model.families.v1.sizes import V1_SIZES
 from tests.model.golden import oracle, published_entries
 
 OFFICIAL = Path(__file__).parents[5] / "shared" / "spec" / "keys" / "v1.txt"

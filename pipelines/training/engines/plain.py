@@ -1,25 +1,29 @@
-"""The steps of a single worker: AdamW on fp32 masters, which in fp32 are the network's own weights."""
+"""Steps a network that every worker holds whole: an optimizer on fp32 masters, which in fp32 are its own weights.
 
-from typing import Any
+With several workers the gradients of a global batch are averaged, so all copies stay equal.
+"""
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
-from pipelines.training.engines.engine import AVERAGE, MOMENTS, Tensors, adamw
+from model.optimizer import OptimizerSettings
+from pipelines.training.engines.engine import AVERAGE, MOMENTS, Tensors, optimizer_of
 
 
-class SingleEngine:
-    """See `pipelines.training_engine.TrainingEngine`."""
+class PlainEngine:
+    """See `engine.TrainingEngine`."""
 
-    def __init__(self, module: nn.Module, accumulation: int, optimizer: dict[str, Any], bf16: bool) -> None:
+    def __init__(self, module: nn.Module, accumulation: int, optimizer: OptimizerSettings, bf16: bool) -> None:
         self._trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self._masters: dict[str, torch.Tensor] = dict(self._trained)
         if bf16:  # copies, which are stepped in fp32 and then rounded into the network
             self._masters = {name: p.detach().float().clone().requires_grad_() for name, p in self._trained.items()}
             module.to(torch.bfloat16)
         self.module, self._bf16 = module, bf16
-        self._accumulation, self._clip = accumulation, optimizer["gradient_clip"]
-        self._adamw = adamw(list(self._masters.values()), optimizer)
+        self._accumulation, self._clip = accumulation, optimizer.gradient_clip
+        self._optimizer = optimizer_of(list(self._masters.values()), optimizer)
+        self._workers = dist.get_world_size()
         self._micro_batches, self.gradient_norm = 0, 0.0
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -39,11 +43,21 @@ class SingleEngine:
         self._micro_batches += 1
         if self._micro_batches % self._accumulation:
             return
+        self._average_gradients()
         norm = nn.utils.clip_grad_norm_(self._masters.values(), self._clip or float("inf"))
         self.gradient_norm = float(norm)
-        self._adamw.step()
-        self._adamw.zero_grad()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         self._round()
+
+    def _average_gradients(self) -> None:
+        """Over the workers; a parameter that no micro-batch of a rank used counts as zero there."""
+        if self._workers == 1:
+            return
+        for master in self._masters.values():
+            master.grad = torch.zeros_like(master) if master.grad is None else master.grad
+            dist.all_reduce(master.grad)
+            master.grad /= self._workers
 
     @torch.no_grad()
     def _round(self) -> None:
@@ -53,14 +67,14 @@ class SingleEngine:
                 parameter.copy_(self._masters[name])
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        for group in self._adamw.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
 
     def masters(self) -> dict[str, torch.Tensor]:
         return {name: _saved(master) for name, master in self._masters.items()}
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
-        states = {name: self._adamw.state[master] for name, master in self._masters.items()}
+        states = {name: self._optimizer.state[master] for name, master in self._masters.items()}
         moments = {f"{name}/{key}": _saved(state[key]) for name, state in states.items() for key in MOMENTS}
         return moments | {"step": _saved(next(iter(states.values()))["step"]).reshape(1)}
 
@@ -80,16 +94,16 @@ class SingleEngine:
             self._put(master, torch.zeros(1), zeros | {AVERAGE: master.detach()})
 
     def _put(self, master: torch.Tensor, step: torch.Tensor, state: Tensors) -> None:
-        self._adamw.state[master] = {"step": step.reshape(()).to(master.device, copy=True)} | {
+        self._optimizer.state[master] = {"step": step.reshape(()).to(master.device, copy=True)} | {
             key: tensor.to(master.device, copy=True) for key, tensor in state.items()
         }
 
     def update_average(self, decay: float) -> None:
         for master in self._masters.values():
-            self._adamw.state[master][AVERAGE].lerp_(master.detach(), 1 - decay)
+            self._optimizer.state[master][AVERAGE].lerp_(master.detach(), 1 - decay)
 
     def averages(self) -> dict[str, torch.Tensor]:
-        return {name: _saved(self._adamw.state[master][AVERAGE]) for name, master in self._masters.items()}
+        return {name: _saved(self._optimizer.state[master][AVERAGE]) for name, master in self._masters.items()}
 
 
 def _saved(tensor: torch.Tensor) -> torch.Tensor:

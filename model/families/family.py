@@ -1,0 +1,108 @@
+"""What a family is: one object with everything that the rest of the project asks of it.
+
+A family's folder holds `family.py` with `FAMILY`, its sizes, its stages' settings and its recipe table, which are
+light, and its networks and stages, which `FAMILY`'s functions import when they are called. Registering it: see
+`registry`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from model.colorist import Colorist
+    from model.stage import Stage, StageContext
+
+    Tensors = Mapping[str, torch.Tensor]
+
+RELEASED = "released"  # the stage of a checkpoint whose weights the published code trained
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKind:
+    """How stages of one kind are built.
+
+    settings: the dataclass of what the method adds to a recipe. It has `network(size) -> config`, the network that a
+    stage of these settings trains. build: the stage. fresh_from: stages of checkpoints of this family that a stage
+    without a parent may be initialised from. check_parent(settings, metadata, continues): why a parent does not fit, as
+    the end of a sentence that begins with its address, or None. same_size(found, wanted): whether two network
+    configurations are of one size, whatever else they differ in.
+    """
+
+    settings: type
+    build: "Callable[[StageContext], Stage]"
+    fresh_from: tuple[str, ...] = ()
+    check_parent: Callable[[Any, Any, bool], str | None] = lambda settings, metadata, continues: None
+    same_size: Callable[[Any, Any], bool] = lambda found, wanted: bool(found == wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedKeys:
+    """The published layout of a family's weights.
+
+    name: our parameter name and the configuration -> the published key. parts: what an inspection reports, title ->
+    start of our parameter names. constants: tensors that a published file holds beside the weights, such as the noise
+    schedule. starts_from: kinds of published models that a checkpoint may be made of -> the stage that it then has.
+    marks: a released file is this family's where a key starts with one of them, or holds the last; none where the file
+    is recognised by what it lacks. described: what can be converted, as an error says it. needed: parts without which
+    nothing can be made.
+    """
+
+    name: Callable[[str, Any], str]
+    parts: Mapping[str, str]
+    constants: "Callable[[], dict[str, torch.Tensor]]"
+    starts_from: Mapping[str, str]
+    described: str
+    needed: tuple[str, ...]
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operations:
+    """Floating-point operations of one training image: the trained network forward, the frozen ones forward."""
+
+    trained: float
+    frozen: float
+
+
+def common_weights(fresh: "Tensors", given: "Tensors") -> "dict[str, torch.Tensor]":
+    """The given weights under the names that both have, the fresh ones elsewhere."""
+    return {name: given.get(name, tensor) for name, tensor in fresh.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A model family.
+
+    sizes: network configurations by name ("tiny", "base"), frozen dataclasses that JSON can hold. build: the module
+    that a checkpoint holds, with fresh weights. frozen: role -> id of the frozen networks around it ("codec" ->
+    "sd-vae"). stages: by their whole names. recipes: stage -> size -> the recipe's settings by name, plain data.
+    colorist: of a built module, its frozen networks by role and a checkpoint's metadata; None where it colours nothing.
+    operations: of one square training image of so many pixels a side, for forecasts. adopt(fresh, given): the weights
+    to begin with, of a parent whose network has other parameters. keys: the published layout, where there is one.
+    trained_side: of the published weights, in pixels, by size.
+    """
+
+    name: str
+    title: str
+    sizes: Mapping[str, Any]
+    build: "Callable[[Any], nn.Module]"
+    frozen: Callable[[Any], Mapping[str, str]]
+    stages: Mapping[str, StageKind]
+    recipes: Mapping[str, Mapping[str, Values]]
+    colorist: "Callable[[nn.Module, Mapping[str, nn.Module], Any], Colorist] | None"
+    operations: Callable[[Any, int], Operations]
+    keys: ReleasedKeys | None = None
+    adopt: "Callable[[Tensors, Tensors], dict[str, torch.Tensor]]" = common_weights
+    trained_side: Mapping[str, int] = field(default_factory=dict)
+
+    def config(self, values: Values) -> Any:
+        """The network configuration that a checkpoint's config.json records. Raises ValueError or TypeError."""
+        kind = type(next(iter(self.sizes.values())))
+        if unknown := set(values) - {entry.name for entry in fields(kind)}:
+            raise ValueError(f"unknown network entries {', '.join(sorted(unknown))}")
+        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

@@ -1,0 +1,63 @@
+"""What v1's method adds to a stage's recipe: what the network predicts, and how it is shown its conditions."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from model.families.v1.sizes import V1Config
+from model.ranges import MANY, check_choice, check_ranges
+
+
+@dataclass(frozen=True, kw_only=True)
+class V1Settings:
+    """ColorizeDiffusion sections 3.3 and 4.2, thesis 5.4.
+
+    reference_tokens: V1Config's. noisy_reference: noise on the reference's tokens (Eq. 1). flip_above 0.9 is the
+    released code's reversal of that noise at early timesteps (the paper has none); 0 switches it off. reference_drop,
+    sketch_drop: shares of the samples that are shown none. offset_noise: deviation of a shift of each channel's noise
+    (released configurations: 0.05). min_snr_gamma bounds the weight of easy timesteps (5 is usual; off in what was
+    released); 0 switches each off: the papers name none of them.
+    """
+
+    prediction_type: Literal["eps", "v"] = "eps"
+    reference_tokens: Literal["local", "cls", "proj"] = "local"
+    noisy_reference: bool = True
+    flip_above: float = 0.0
+    reference_drop: float = 0.1
+    sketch_drop: float = 0.0
+    offset_noise: float = 0.0
+    min_snr_gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("prediction_type", self.prediction_type, ("eps", "v"))
+        check_choice("reference_tokens", self.reference_tokens, ("local", "cls", "proj"))
+        if self.flip_above and not self.noisy_reference:
+            raise ValueError("flip_above needs noisy_reference=true")
+        check_ranges(
+            self,
+            {"reference_drop sketch_drop flip_above offset_noise": (0.0, 1.0), "min_snr_gamma": (0, MANY)},
+        )
+
+    def network(self, size: V1Config) -> V1Config:
+        """The network of that size that a stage of these settings trains."""
+        return replace(size, reference_tokens=self.reference_tokens)
+
+
+def check_parent(settings: V1Settings, metadata: Any, continues: bool) -> str | None:
+    """Why a v1 checkpoint cannot be the parent: it predicts, or reads, something else. None where it can."""
+    if metadata.prediction_type != settings.prediction_type:
+        return (
+            f"predicts {metadata.prediction_type}, the recipe {settings.prediction_type}; "
+            f"give --set prediction_type={metadata.prediction_type}"
+        )
+    tokens = metadata.network.reference_tokens
+    if continues and tokens != settings.reference_tokens:
+        return (
+            f"reads {tokens} reference tokens, the recipe {settings.reference_tokens}; "
+            f"give --set reference_tokens={tokens}"
+        )
+    return None
+
+
+def same_size(found: V1Config, wanted: V1Config) -> bool:
+    """Whether two networks differ in how they read a reference at most."""
+    return replace(found, reference_tokens=wanted.reference_tokens) == wanted

@@ -1,0 +1,101 @@
+"""What the recipe of every stage has, whatever the family: how long, at what sizes, what is watched.
+
+The optimizer's settings are `model.optimizer`'s, a method's those of its family. Lengths and intervals count images.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dataprep.samples.buckets import SIDE_MULTIPLE, V1_BUCKETS, BucketSettings
+from model.optimizer import OptimizerSettings
+from model.ranges import EPSILON, MANY, check_choice, check_ranges
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthSettings:
+    """How long a stage is, and how much of it is computed at once.
+
+    `images` 0 means `epochs` times the training rows. `micro_batch` is what one worker holds at once; the global batch
+    is reached by accumulation.
+    """
+
+    epochs: float = 5.0
+    images: int = 0
+    batch_size: int = 256
+    micro_batch: int = 16
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"batch_size micro_batch": (1, MANY), "images": (0, MANY), "epochs": (EPSILON, MANY)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSettings(OptimizerSettings):
+    """How the weights of a stage's networks are stepped, and in which precision they are held meanwhile.
+
+    The rate rises over `warmup_images` and falls to a tenth over the last `decay_images`. `ema_decay` keeps a moving
+    average of the weights (released option: 0.9999); 0 switches it off.
+    """
+
+    warmup_images: int = 0
+    decay_images: int = 0
+    precision: Literal["fp32", "bf16"] = "bf16"
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("precision", self.precision, ("fp32", "bf16"))
+        check_ranges(self, {"warmup_images decay_images": (0, MANY), "ema_decay": (0.0, 1 - EPSILON)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeSettings:
+    """How rows become samples.
+
+    `sizes` says how large samples are, one size for all samples of a step: "fixed" is `width` x `height` (v1's own size
+    is 512); "random" draws both sides of each step from the multiples of `size_multiple` in `size_range` (Separating
+    Reference Representations: 768 to 1280 with random aspect ratios); "buckets" takes each step's rows from one aspect
+    bucket, at its size, with the tables of the released code. `bucket_sizes` are the buckets, or the name of a table
+    (v1, xl, tiny); none: those that the corpus was built with. `bucket_weights`: steps in proportion to the rows of
+    each bucket ("fill"), or the released weights, square four times, however many rows there are ("table").
+    """
+
+    sizes: Literal["fixed", "buckets", "random"] = "fixed"
+    width: int = 512
+    height: int = 512
+    size_range: tuple[int, int] = (768, 1280)
+    size_multiple: int = 64
+    bucket_sizes: tuple[str, ...] = ()
+    bucket_weights: Literal["fill", "table"] = "fill"
+    rescale_max: float = 1.3
+    sketch_crop_max: float = 0.15
+    styles: tuple[str, ...] = ("drawn", "xdog")
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < SIDE_MULTIPLE or self.width % SIDE_MULTIPLE or self.height % SIDE_MULTIPLE:
+            raise ValueError(f"width and height must be multiples of {SIDE_MULTIPLE}, the codec's reduction")
+        if not self.styles:
+            raise ValueError("styles must name at least one sketch style")
+        check_choice("sizes", self.sizes, ("fixed", "buckets", "random"))
+        check_choice("bucket_weights", self.bucket_weights, ("fill", "table"))
+        if self.size_multiple < SIDE_MULTIPLE or self.size_multiple % SIDE_MULTIPLE:
+            raise ValueError(f"size_multiple must be a multiple of {SIDE_MULTIPLE}, the codec's reduction")
+        low, high = self.size_range
+        if low % self.size_multiple or not self.size_multiple <= low <= high:
+            raise ValueError(f"size_range must rise, from a multiple of size_multiple={self.size_multiple}")
+        try:
+            BucketSettings(self.bucket_sizes or V1_BUCKETS)
+        except ValueError as error:
+            raise ValueError(f"bucket_sizes: {error}") from error
+        check_ranges(self, {"rescale_max": (1.0, 8.0), "sketch_crop_max": (0.0, 0.49)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchSettings:
+    """How often, in images, a stage is saved, colours its fixed pairs, and is measured on held-out rows."""
+
+    checkpoint_images: int = 256_000
+    sample_images: int = 256_000
+    validate_images: int = 256_000
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"checkpoint_images sample_images validate_images": (1, MANY)})

@@ -1,0 +1,126 @@
+"""The state that a training run goes on from, as files, and the checkpoint that it exports at its end.
+
+A state holds the trained weights and buffers by their names in the exported module, their moving average, each
+optimizer's state by parameter name, and the history so far; frozen weights are not part of it, for they are the
+parent's. So a run goes on with any number of workers, and a stage that trains an adapter of a large network saves
+the adapter alone. The final state holds the exported checkpoint besides, with frozen weights in the parent's bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from model.checkpoint import EMA, WEIGHTS, CheckpointMetadata, save_checkpoint
+from model.stage import WHOLE, Stage, parameter_name
+from model.weights.reading import read_tensors
+from pipelines.training.engines.engine import TrainingEngine
+
+MODEL = "model"  # the folder of the exported checkpoint
+TRAINED, AVERAGE, OPTIMIZER, HISTORY = (
+    "trained.safetensors",
+    "average.safetensors",
+    "optimizer.safetensors",
+    "history.jsonl",
+)
+Tensors = dict[str, torch.Tensor]
+Engines = Mapping[str, TrainingEngine]
+
+
+@dataclass
+class Position:
+    """Where a run is: images seen, and one record for each step so far."""
+
+    images_seen: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedState:
+    """What engines hold at one position, by names within the exported module; average: None without one."""
+
+    weights: Tensors
+    average: Tensors | None
+    optimizer: Tensors
+
+
+def gathered(stage: Stage, engines: Engines, with_average: bool) -> TrainedState:
+    """The state of all engines on the CPU; every rank must call it."""
+    weights, average, optimizer = Tensors(), Tensors(), Tensors()
+    for network, engine in engines.items():
+        weights |= _named(network, engine.masters()) | _buffers(network, stage.networks[network])
+        optimizer |= _named(network, engine.optimizer_state())
+        if with_average:
+            average |= _named(network, engine.averages())
+    return TrainedState(weights, average if with_average else None, optimizer)
+
+
+def write_state(folder: Path, state: TrainedState, history: list[dict[str, Any]]) -> None:
+    """Write it to an empty folder."""
+    save_file(_saveable(state.weights), folder / TRAINED)
+    save_file(_saveable(state.optimizer), folder / OPTIMIZER)
+    if state.average is not None:
+        save_file(_saveable(state.average), folder / AVERAGE)
+    (folder / HISTORY).write_text("".join(json.dumps(record) + "\n" for record in history))
+
+
+def read_state(folder: Path, stage: Stage, engines: Engines, with_average: bool) -> Position:
+    """Put the state in `folder` into the engines; where the run then is. ModelError for what does not fit."""
+    old = not (folder / TRAINED).exists()  # version 0.1 kept the whole exported model instead
+    weights = read_tensors(folder / MODEL / WEIGHTS if old else folder / TRAINED)
+    averages = read_tensors(folder / MODEL / EMA if old else folder / AVERAGE) if with_average else None
+    optimizer = read_tensors(folder / OPTIMIZER)
+    for network, engine in engines.items():
+        module = stage.networks[network]
+        engine.restore(
+            _of(network, weights), _of(network, optimizer), None if averages is None else _of(network, averages)
+        )
+        for name, buffer in module.named_buffers():
+            if name in module.state_dict():
+                buffer.copy_(weights[parameter_name(network, name)])
+    history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
+    return Position(max(record["images_seen"] for record in history), history)
+
+
+def export(
+    folder: Path,
+    module: nn.Module,
+    state: TrainedState,
+    frozen: Mapping[str, torch.Tensor],
+    metadata: CheckpointMetadata,
+) -> None:
+    """Write the checkpoint: the trained weights, and the frozen ones as they were.
+
+    module: of the metadata's family, with its configuration; what it holds is replaced.
+    """
+    module.load_state_dict(state.weights | dict(frozen))
+    average = None if state.average is None else state.weights | dict(frozen) | state.average
+    save_checkpoint(folder / MODEL, module, metadata, average)
+
+
+def _named(network: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    return {parameter_name(network, name): tensor for name, tensor in tensors.items()}
+
+
+def _of(network: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Those of one network, under its own names."""
+    if network == WHOLE:
+        return dict(tensors)
+    start = f"{network}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _buffers(network: str, module: nn.Module) -> Tensors:
+    """What a module keeps beside its parameters, such as running means, as this rank has it."""
+    parameters = {name for name, _ in module.named_parameters()}
+    kept = {name: tensor for name, tensor in module.state_dict().items() if name not in parameters}
+    return _named(network, {name: tensor.detach().cpu().clone() for name, tensor in kept.items()})
+
+
+def _saveable(tensors: Tensors) -> Tensors:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
