@@ -19,7 +19,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.lineage import find_chain
 from pipelines.training.stage import read_history
 from pipelines.weights.checkpoints import fetch_checkpoint
-from pipelines.weights.frozen import travelling
+from pipelines.weights.frozen import bundled_networks
 from tests.pipelines.training.train_helpers import BATCH, QUICK, Bench, losses, quick_recipe
 
 pytestmark = pytest.mark.ray
@@ -116,8 +116,8 @@ def test_a_network_that_came_with_the_parent_stays_with_what_is_trained_from_it(
     save_file({"a": torch.rand(3)}, parent / "sd-vae.safetensors")  # the tiny size has no use for it
     report = bench.train(tmp_path / "out", workers=1, stage="v1.refine", parent=str(parent), images=BATCH)
     assert (
-        travelling(Path(report.checkpoint))
-        == travelling(parent)
+        bundled_networks(report.checkpoint)
+        == bundled_networks(str(parent))
         == bench.plan(tmp_path / "another", workers=1, stage="v1.refine", parent=str(parent), images=BATCH).frozen
     )
     save_file({"a": torch.rand(3)}, parent / "sd-vae.safetensors")

@@ -14,8 +14,10 @@ from dataprep.plan.split import assign_split
 from pipelines.common.progress import ProgressSink, silent
 from pipelines.corpus_build.build import build_corpus
 from pipelines.recipes.corpora import CORPUS_RECIPES
-from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
-from pipelines.training.stage import TrainPlan, TrainReport, plan_stage, read_history, train_stage
+from pipelines.recipes.stage_recipe import StageRecipe
+from pipelines.recipes.stages import stage_recipe
+from pipelines.training.plan import TrainPlan
+from pipelines.training.stage import TrainReport, plan_stage, read_history, train_stage
 
 BATCH = 8
 HELD_OUT = 0.25
@@ -83,7 +85,7 @@ def _chosen(split: str, count: int) -> list[Template]:
 
 def quick_recipe(stage: str = "v1.noisy", **changes: Any) -> StageRecipe:
     """The tiny recipe of a stage, at 64 pixels and 64 images, with some settings changed."""
-    return replace(stage_recipe(stage, "tiny"), **(QUICK | changes))
+    return stage_recipe(stage, "tiny").changed(**(QUICK | changes))
 
 
 def losses(out: Path | str) -> list[float]:
