@@ -1,6 +1,7 @@
 """What tests of several packages share: one Ray and one S3 server for the whole run, started when first asked for."""
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.pipelines.s3_server import s3_environment, s3_server
 
 _numbers = itertools.count()
+os.environ["IRODORI_FAMILIES"] = "tests.families.duel"  # before Ray starts, since its workers inherit it
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,167 @@
+"""What must hold of every stage of every family, those that are still to come included.
+
+Each is built at its tiny size, takes a step on one worker, is saved, goes on on two, is exported and opened again; its
+names go to the published layout and back; and it colours a picture, or reports a metric of its own.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dataprep.corpus.snapshot import open_snapshot
+from model.checkpoint import load_checkpoint
+from model.families.registry import all_families, family, family_of, stage_kind
+from model.stage import trained_names
+from pipelines.recipes.stages import stage_names, stage_recipe
+from pipelines.training.step import build_stage
+from pipelines.weights.frozen import open_colorist
+from tests.pipelines.families.stage_steps import small_recipe, take_steps
+from tests.pipelines.training.untrained import write_corpus
+
+
+def in_order() -> list[str]:
+    """Every stage, parents first."""
+    names, done = stage_names(), list[str]()
+    while len(done) < len(names):
+        ready = [name for name in names if name not in done and stage_recipe(name).parent_stage in (None, *done)]
+        assert ready, "a stage's parent is of no family"
+        done += ready
+    return done
+
+
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each stage: `first` after a step on one worker, `final` after another on two, with its export."""
+    folder = tmp_path_factory.mktemp("stages")
+    corpus = write_corpus(folder / "made", drawings=12, size=64)
+    snapshot = open_snapshot(corpus).number
+    for stages in in_generations():
+        take_steps(folder, corpus, snapshot, stages, workers=1)
+        take_steps(folder, corpus, snapshot, stages, workers=2)
+    return folder
+
+
+def in_generations() -> list[list[str]]:
+    """Stages whose parents are done before, together."""
+    generations: list[list[str]] = []
+    done: list[str] = []
+    for name in in_order():
+        if stage_recipe(name).parent_stage in (None, *done):
+            if not generations or stage_recipe(name).parent_stage in generations[-1]:
+                done += generations[-1] if generations else []
+                generations.append([])
+            generations[-1].append(name)
+        else:
+            done += generations[-1]
+            generations.append([name])
+    return generations
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "trained.safetensors")
+
+
+every_stage = pytest.mark.parametrize("name", stage_names())
+
+
+@every_stage
+def test_a_step_on_one_worker_and_one_on_two_change_every_network_and_nothing_else(name: str, stepped: Path) -> None:
+    first, final = weights(stepped / name / "first"), weights(stepped / name / "final")
+    assert first.keys() == final.keys()
+    stage, _ = build_stage(small_recipe(name), _parent(name, stepped), torch.device("cpu"))
+    fresh = stage.model.state_dict()
+    assert set(first) == set(trained_names(stage.networks))
+    for network in stage.networks:
+        own = [key for key in first if key.startswith(f"{network}." if network else "")]
+        assert [key for key in own if not torch.equal(first[key], fresh[key])], "the first step, on one worker"
+        assert [key for key in own if not torch.equal(first[key], final[key])], "the second, on two"
+
+
+@every_stage
+def test_the_history_holds_losses_and_what_the_stage_measures(name: str, stepped: Path) -> None:
+    lines = (stepped / name / "final" / "history.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["images_seen"] for record in records] == [4, 8]
+    for record in records:
+        assert record["loss"] > 0
+        assert [key for key in record if key.startswith("validation_")], "a stage must report a metric of its own"
+        assert all(value == value for value in record.values()), "not a number"
+
+
+@every_stage
+def test_the_export_holds_trained_weights_and_the_parents_bytes_of_what_is_frozen(name: str, stepped: Path) -> None:
+    final = stepped / name / "final"
+    model, metadata = load_checkpoint(final / "model")
+    averaged, _ = load_checkpoint(final / "model", ema=True)
+    assert (metadata.family, metadata.stage) == (family_of(name), name)
+    trained, average = weights(final), load_file(final / "average.safetensors")
+    state, parent = model.state_dict(), _parent(name, stepped)
+    given = load_checkpoint(parent)[0].state_dict() if parent else {}
+    for key, tensor in state.items():
+        if key in trained:
+            assert torch.equal(tensor, trained[key])
+        elif key in given:
+            assert torch.equal(tensor, given[key]), "frozen weights are exported in the parent's bytes"
+    assert all(torch.equal(averaged.state_dict()[key], tensor) for key, tensor in average.items())
+
+
+@every_stage
+def test_only_trained_weights_are_in_the_state_that_a_run_goes_on_from(name: str, stepped: Path) -> None:
+    names = set(weights(stepped / name / "final"))
+    whole = set(load_checkpoint(stepped / name / "final" / "model")[0].state_dict())
+    optimizer = load_file(stepped / name / "final" / "optimizer.safetensors")
+    assert names <= whole
+    moments = {key.rpartition("/")[0] for key in optimizer if "/" in key}
+    assert moments <= names
+
+
+@every_stage
+def test_names_go_to_the_published_layout_one_to_one(name: str) -> None:
+    found, kind = family(family_of(name)), stage_kind(name)
+    recipe = stage_recipe(name)
+    config = recipe.method.network(found.sizes["tiny"])
+    assert isinstance(recipe.method, kind.settings)
+    keys = found.keys
+    if keys is None or not _is_published(config):
+        return
+    names = found.build(config).state_dict()
+    published = [keys.name(ours, config) for ours in names]
+    assert len(set(published)) == len(names)
+
+
+@every_stage
+def test_its_network_colours_a_picture(name: str, stepped: Path) -> None:
+    if family(family_of(name)).colorist is None:
+        return
+    colorist = open_colorist(stepped / name / "final" / "model")
+    sketch = torch.full((1, 3, 40, 48), -1.0)
+    sketch[..., 20, :] = 1.0
+    reference = torch.rand(1, 3, 30, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    first, again = (colorist(sketch, reference, [7], steps=2) for _ in range(2))
+    assert first.shape == sketch.shape
+    assert bool(first.isfinite().all())
+    assert torch.equal(first, again)
+    (alone,) = colorist.every([sketch[0]], [reference[0]], [7])
+    assert alone.picture.shape == sketch[0].shape
+
+
+@pytest.mark.parametrize("found", all_families(), ids=lambda found: found.name)
+def test_a_configuration_goes_through_json(found: Any) -> None:
+    from dataclasses import asdict
+
+    for config in found.sizes.values():
+        assert found.config(json.loads(json.dumps(asdict(config)))) == config
+
+
+def _parent(name: str, stepped: Path) -> Path | None:
+    parent = stage_recipe(name).parent_stage
+    return stepped / parent / "final" / "model" if parent else None
+
+
+def _is_published(config: Any) -> bool:
+    """The released layout of the Stable-Diffusion-shaped families has local tokens only."""
+    return getattr(config, "reference_tokens", "local") == "local"
