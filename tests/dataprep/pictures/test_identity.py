@@ -25,19 +25,19 @@ def phash_from_the_definition(rgb):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_phash_is_that_of_imagehash_and_of_its_definition(seed):
+def test_phash_is_that_of_imagehash_and_of_its_definition(seed) -> None:
     rgb = picture(seed)
     assert f"{phash(rgb):016x}" == str(imagehash.phash(Image.fromarray(rgb)))
     assert phash(rgb) == phash_from_the_definition(rgb)
 
 
-def test_phash_hardly_changes_when_a_picture_is_resized_and_is_far_from_another_picture():
+def test_phash_hardly_changes_when_a_picture_is_resized_and_is_far_from_another_picture() -> None:
     rgb = picture(1, 120, 160)
     assert hamming(phash(rgb), phash(cv2.resize(rgb, (100, 75), interpolation=cv2.INTER_AREA))) <= 3
     assert hamming(phash(rgb), phash(picture(2, 120, 160))) > 12
 
 
-def test_pixel_hash_tells_pictures_of_the_same_bytes_and_other_shapes_apart():
+def test_pixel_hash_tells_pictures_of_the_same_bytes_and_other_shapes_apart() -> None:
     rgb = picture(3, 4, 6)
     assert pixel_hash(rgb) != pixel_hash(rgb.reshape(6, 4, 3))
     assert pixel_hash(rgb) == pixel_hash(np.asfortranarray(rgb))
@@ -46,15 +46,15 @@ def test_pixel_hash_tells_pictures_of_the_same_bytes_and_other_shapes_apart():
     assert pixel_hash(rgb) != pixel_hash(changed)
 
 
-def test_pixel_hash_is_pinned_so_that_old_corpora_stay_comparable():
+def test_pixel_hash_is_pinned_so_that_old_corpora_stay_comparable() -> None:
     rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert pixel_hash(rgb) == hashlib.sha256(b"2,4,3;" + bytes(range(24))).hexdigest()
 
 
-def test_content_id_is_the_sha256_of_the_bytes():
+def test_content_id_is_the_sha256_of_the_bytes() -> None:
     assert content_id(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_hamming_counts_differing_bits():
+def test_hamming_counts_differing_bits() -> None:
     assert hamming(0b1011, 0b0001) == 2
     assert hamming(0, 2**64 - 1) == 64
