@@ -19,7 +19,7 @@ def test_numbers_are_pinned_for_all_time() -> None:
 
 
 @pytest.mark.parametrize("other", [(8, 3, "augment"), (7, 4, "augment"), (7, 3, "noise")])
-def test_seed_ordinal_and_purpose_each_give_another_stream(other) -> None:
+def test_seed_ordinal_and_purpose_each_give_another_stream(other: tuple[int, int, str]) -> None:
     assert not np.intersect1d(generator(7, 3, "augment").random(1000), generator(*other).random(1000)).size
 
 
@@ -34,6 +34,6 @@ def test_the_whole_range_of_seeds_and_ordinals_is_usable() -> None:
 
 
 @pytest.mark.parametrize(("seed", "ordinal"), [(-1, 0), (0, -1), (2**64, 0), (0, 2**64)])
-def test_numbers_outside_the_range_are_refused(seed, ordinal) -> None:
+def test_numbers_outside_the_range_are_refused(seed: int, ordinal: int) -> None:
     with pytest.raises(ValueError, match=r"must be in \[0, 2\^64\)"):
         generator(seed, ordinal, "augment")

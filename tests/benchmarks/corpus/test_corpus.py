@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from dataprep.pictures.decode import decode, encode_png
 from pipelines.common.shipped_pictures import ASSEMBLED
 
 
-def test_a_folder_that_is_asked_for_is_measured_and_named(tmp_path) -> None:
+def test_a_folder_that_is_asked_for_is_measured_and_named(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     assert source_of(str(tmp_path / "mine")) == (str(tmp_path / "mine"), "the pictures of mine")
 
 
-def test_pictures_are_taken_from_all_over_a_source(tmp_path) -> None:
+def test_pictures_are_taken_from_all_over_a_source(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / f"{number}.png").write_bytes(encode_png(np.full((4, 4), number, np.uint8)))
     taken = [int(decode(data).rgb[0, 0, 0]) for data in picture_bytes(str(tmp_path), 3)]
@@ -81,7 +82,9 @@ def test_the_peak_of_this_process_is_what_the_kernel_counted() -> None:
     assert own == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, rel=0.05)
 
 
-def test_an_unknown_section_is_refused_by_name(monkeypatch, capsys) -> None:
+def test_an_unknown_section_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["corpus", "--only", "decode,speed"])
     with pytest.raises(SystemExit):
         corpus.main()
@@ -89,7 +92,7 @@ def test_an_unknown_section_is_refused_by_name(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_decoding_is_measured_for_every_format_size_and_target(tmp_path, monkeypatch) -> None:
+def test_decoding_is_measured_for_every_format_size_and_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["corpus", "--only", "decode", "--pictures", ASSEMBLED, "--mosaics", "1", "--rounds", "1"]
     monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(tmp_path)])
     corpus.main()

@@ -29,7 +29,7 @@ def test_nothing_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("bad", ["ab", "g" * 64, HEXES[0] + "0"])
-def test_what_is_no_hash_is_refused(bad) -> None:
+def test_what_is_no_hash_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match=r"(?i)hex"):
         unhex(pa.array([HEXES[0], bad]))
 

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ DEFAULTS = RegionSettings()
 # ---- drawings -------------------------------------------------------------------------------------------------------
 
 
-def drawing(seed, size=96, thickness=1):
+def drawing(seed: int, size: int = 96, thickness: int = 1) -> np.ndarray:
     """Circles and lines with gaps."""
     rng = np.random.default_rng(seed)
     page = np.full((size, size + 13), 255, np.uint8)
@@ -35,7 +36,7 @@ def drawing(seed, size=96, thickness=1):
     return page
 
 
-def noisy_line_art(seed, size=96):
+def noisy_line_art(seed: int, size: int = 96) -> np.ndarray:
     """XDoG of flat shapes with paper grain: crumbs everywhere."""
     rng = np.random.default_rng(seed)
     page = np.full((size, size), 230, np.uint8)
@@ -54,7 +55,7 @@ DRAWINGS = [
 
 
 @pytest.mark.parametrize("line_art", DRAWINGS, ids=range(len(DRAWINGS)))
-def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art) -> None:
+def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art: np.ndarray) -> None:
     plain = published_regions(line_art)
     ours = trapped_ball(line_art, DEFAULTS)
     assert agreement(ours, plain) == 1.0
@@ -62,7 +63,7 @@ def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art) -> N
 
 
 @pytest.mark.parametrize("side", [37, 120])
-def test_dense_line_art_of_odd_sizes_is_divided_as_published(side) -> None:
+def test_dense_line_art_of_odd_sizes_is_divided_as_published(side: int) -> None:
     """Specks: very many fills of each radius, and merging in many sweeps."""
     rng = np.random.default_rng(side)
     specks = cv2.GaussianBlur(rng.random((side, side + 9)), (0, 0), 1.1) > 0.49
@@ -108,7 +109,7 @@ def test_regions_of_a_real_picture_are_those_of_the_published_steps() -> None:
 # ---- properties -----------------------------------------------------------------------------------------------------
 
 
-def boxes(gap=0):
+def boxes(gap: int = 0) -> np.ndarray:
     """Two rooms of 30 x 40 side by side; a gap in the wall between them."""
     page = np.full((40, 61), 255, np.uint8)
     page[:, 30] = 0
@@ -144,7 +145,7 @@ def test_the_largest_region_of_the_largest_ball_is_number_one() -> None:
 
 
 @pytest.mark.parametrize(("level", "region"), [(255, 1), (221, 1), (220, 0), (0, 0)])
-def test_pages_of_one_grey_are_all_paper_or_all_line(level, region) -> None:
+def test_pages_of_one_grey_are_all_paper_or_all_line(level: int, region: int) -> None:
     assert (trapped_ball(np.full((20, 30), level, np.uint8), DEFAULTS) == region).all()
 
 
@@ -171,7 +172,7 @@ def test_thinning_takes_the_left_neighbour_first() -> None:
 
 
 @pytest.mark.parametrize(("side", "count"), [(256, 1), (32, 64), (20, 169), (16, 256), (8, 1024)])
-def test_patches_are_as_many_as_the_paper_counts(side, count) -> None:
+def test_patches_are_as_many_as_the_paper_counts(side: int, count: int) -> None:
     labels = region_map(np.full((256, 256), 255, np.uint8), RegionSettings(variant="patches", patch=side))
     assert np.unique(labels).tolist() == list(range(1, count + 1))
     assert np.bincount(labels.ravel()).max() == side * side
@@ -212,6 +213,6 @@ def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels() -> No
         {"variant": "orig"},
     ],
 )
-def test_impossible_settings_are_refused(wrong) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RegionSettings(**wrong)

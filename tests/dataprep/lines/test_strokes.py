@@ -1,6 +1,7 @@
 """What is drawn here has known strokes, so what becomes of them can be counted."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,16 +20,16 @@ DEFAULTS = StrokeSettings()
 EIGHT = np.ones((3, 3))
 
 
-def page(height=90, width=140):
+def page(height: int = 90, width: int = 140) -> np.ndarray:
     return np.full((height, width), 255, np.uint8)
 
 
-def parts(sketch):
+def parts(sketch: np.ndarray) -> int:
     """How many pieces of ink there are."""
     return ndimage.label(sketch < 128, EIGHT)[1]
 
 
-def ink_across(sketch, column):
+def ink_across(sketch: np.ndarray, column: int) -> float:
     """Line widths' worth of ink in a column."""
     return (255.0 - sketch[:, column]).sum() / 255
 
@@ -37,7 +38,7 @@ def ink_across(sketch, column):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_thinning_keeps_the_pieces_and_the_holes_of_any_drawing(share) -> None:
+def test_thinning_keeps_the_pieces_and_the_holes_of_any_drawing(share: float) -> None:
     noise = (np.random.default_rng(3).random((120, 150)) < share).astype(np.uint8)
     blobs = (cv2.GaussianBlur(noise.astype(np.float32), (0, 0), 2.0) > share).astype(np.uint8)
     for lines in (noise, blobs):
@@ -64,7 +65,7 @@ def test_a_bar_becomes_one_line_of_one_pixel_along_its_middle() -> None:
 
 
 @pytest.mark.parametrize("width", [1.0, 2.0, 3.0, 4.5])
-def test_all_strokes_get_the_width_that_is_asked_for(width) -> None:
+def test_all_strokes_get_the_width_that_is_asked_for(width: float) -> None:
     sketch = page()
     sketch[20, 10:130] = 0
     sketch[50:55, 10:130] = 0
@@ -111,7 +112,7 @@ def test_faint_strokes_stay_faint() -> None:
 @pytest.mark.parametrize("blur", [0.0, 0.8], ids=["hard", "soft"])
 @pytest.mark.parametrize("tone", [60, 120, 140, 180])
 @pytest.mark.parametrize("distance", [5, 7, 8, 9])
-def test_a_faint_stroke_beside_a_dark_one_keeps_its_ink_and_its_tone(distance, tone, blur) -> None:
+def test_a_faint_stroke_beside_a_dark_one_keeps_its_ink_and_its_tone(distance: int, tone: int, blur: float) -> None:
     both, alone = page(), page()
     both[39:42, 10:130] = 0
     for sketch in (both, alone):
@@ -154,7 +155,7 @@ def test_a_second_treatment_moves_little_ink_and_adds_none() -> None:
 # ---- joining --------------------------------------------------------------------------------------------------------
 
 
-def two_strokes(gap, turn_degrees=0.0, aside=0, thick=3):
+def two_strokes(gap: int, turn_degrees: float = 0.0, aside: int = 0, thick: int = 3) -> np.ndarray:
     """A stroke from the left and one that goes on `gap` pixels behind its end, turned and moved aside."""
     sketch = page()
     cv2.line(sketch, (10, 40), (60, 40), 0, thick)
@@ -167,7 +168,7 @@ def two_strokes(gap, turn_degrees=0.0, aside=0, thick=3):
 
 
 @pytest.mark.parametrize(("gap", "turn", "aside"), [(4, 0, 0), (6, 0, 0), (8, 0, 1), (6, 20, 0)])
-def test_a_gap_between_strokes_that_go_on_is_closed(gap, turn, aside) -> None:
+def test_a_gap_between_strokes_that_go_on_is_closed(gap: int, turn: int, aside: int) -> None:
     assert parts(even_strokes(two_strokes(gap, turn, aside), DEFAULTS)) == 1
 
 
@@ -176,7 +177,7 @@ def test_a_gap_between_strokes_that_go_on_is_closed(gap, turn, aside) -> None:
     [(30, 0, 0), (6, 60, 0), (6, 90, 3), (4, 0, 12)],
     ids=["far", "turned", "square", "beside"],
 )
-def test_strokes_that_do_not_belong_together_stay_apart(gap, turn, aside) -> None:
+def test_strokes_that_do_not_belong_together_stay_apart(gap: int, turn: int, aside: int) -> None:
     assert parts(even_strokes(two_strokes(gap, turn, aside), DEFAULTS)) == 2
 
 
@@ -198,7 +199,7 @@ def test_each_end_is_joined_to_its_best_partner_only() -> None:
 
 
 @pytest.mark.parametrize(("farther", "best"), [(0, 2), (20, 1)])
-def test_an_end_that_both_see_a_little_aside_goes_before_one_ahead_that_looks_away(farther, best) -> None:
+def test_an_end_that_both_see_a_little_aside_goes_before_one_ahead_that_looks_away(farther: int, best: int) -> None:
     """Of ends as far: cos 43° squared is more than cos 60°, though less in sum. A nearer one goes before both."""
     aside, off = np.radians(60), np.radians(43)
     other = np.rint(200 + (100 + farther) * np.array([np.sin(off), np.cos(off)])).astype(int)
@@ -208,7 +209,7 @@ def test_an_end_that_both_see_a_little_aside_goes_before_one_ahead_that_looks_aw
 
 
 @pytest.mark.parametrize(("hook", "thick"), [(3, 2), (2, 3)])
-def test_a_hook_at_the_tip_does_not_turn_a_stroke_away_from_where_it_goes(hook, thick) -> None:
+def test_a_hook_at_the_tip_does_not_turn_a_stroke_away_from_where_it_goes(hook: int, thick: int) -> None:
     sketch = page()
     for start, end in (((10, 40), (60, 40)), ((60, 40), (60 + hook, 40 - hook)), ((67 + hook, 40), (130, 40))):
         cv2.line(sketch, start, end, 0, thick)
@@ -239,7 +240,7 @@ def test_dashes_become_one_stroke_at_any_resolution() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (37, 1), (5, 3), (64, 300)])
-def test_any_size_is_taken_and_blank_pages_stay_blank_and_black_ones_black(size) -> None:
+def test_any_size_is_taken_and_blank_pages_stay_blank_and_black_ones_black(size: tuple[int, int]) -> None:
     for level in (255, 0):
         flat = np.full(size, level, np.uint8)
         np.testing.assert_array_equal(even_strokes(flat, DEFAULTS), flat)
@@ -254,7 +255,7 @@ def test_any_size_is_taken_and_blank_pages_stay_blank_and_black_ones_black(size)
     ("name", "value"),
     [("threshold", 0), ("threshold", 256), ("gap", -1.0), ("angle", 90.0), ("width", 0.5), ("widest", 0.5)],
 )
-def test_impossible_settings_are_refused(name, value) -> None:
+def test_impossible_settings_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         StrokeSettings(**{name: value})
 
@@ -262,7 +263,7 @@ def test_impossible_settings_are_refused(name, value) -> None:
 # ---- in a recipe ----------------------------------------------------------------------------------------------------
 
 
-def sketch_of(recipe, row, column="sketch_xdog"):
+def sketch_of(recipe: CorpusRecipe, row: RowInput, column: str = "sketch_xdog") -> Any:
     return next(operator for operator in operators(recipe) if operator.column == column).value(row)
 
 

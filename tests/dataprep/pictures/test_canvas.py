@@ -1,6 +1,7 @@
 """Pictures on a square: numpy's own reflection is the measure of what is padded."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,23 +25,23 @@ WHITE = replace(RASC, padding="white")
 RECIPE = CorpusRecipe(canvas=RASC)
 
 
-def plain(rgb):
+def plain(rgb: np.ndarray) -> Picture:
     return Picture(rgb, None, source_is_plain_rgb=True)
 
 
-def row_of(rgb, settings=RASC, **more):
+def row_of(rgb: np.ndarray, settings: CanvasSettings = RASC, **more: Any) -> RowInput:
     data = encode_png(rgb)
     shown, placement = placed(decode(data), settings)
     return RowInput("ab" * 32, data, shown, placement=placement, **more)
 
 
-def compute(column, row, recipe=RECIPE):
+def compute(column: str, row: RowInput, recipe: CorpusRecipe = RECIPE) -> Any:
     value = next(operator for operator in operators(recipe) if operator.column == column).value(row)
     return None if value is None else decode_png(value)
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 512), (512, 301), (90, 90), (40, 160), (1000, 333), (333, 1000)])
-def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(height, width) -> None:
+def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(height: int, width: int) -> None:
     rgb = picture(1, height, width)
     shown, _ = placed(plain(rgb), RASC)
     inner = max(1, round(width * 256 / max(height, width))), max(1, round(height * 256 / max(height, width)))
@@ -51,7 +52,7 @@ def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(heigh
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (5, 3), (64, 300)])
-def test_pictures_of_any_size_are_placed(size) -> None:
+def test_pictures_of_any_size_are_placed(size: tuple[int, int]) -> None:
     rgb = np.full((*size, 3), 77, np.uint8)
     shown, placement = placed(replace(plain(rgb), alpha=np.full(size, 9, np.uint8)), RASC)
     assert (shown.rgb == 77).all()

@@ -182,7 +182,9 @@ def test_a_jpeg_with_a_hole_where_another_marker_stands_is_refused_and_not_paint
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (641, 479), (97, 71), (33, 500)])
 @pytest.mark.parametrize("options", [{}, {"exif": turned(6)}, {"exif": turned(3)}])
-def test_a_reduced_picture_is_never_below_its_target_and_keeps_its_aspect(width, height, options) -> None:
+def test_a_reduced_picture_is_never_below_its_target_and_keeps_its_aspect(
+    width: int, height: int, options: dict[str, bytes]
+) -> None:
     data = encoded(Image.fromarray(scene(2, width, height)), "JPEG", **options)
     whole = decode(data).rgb
     sides = set()

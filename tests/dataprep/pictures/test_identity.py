@@ -9,13 +9,13 @@ from PIL import Image
 from dataprep.pictures.identity import content_id, hamming, phash, pixel_hash
 
 
-def picture(seed, height=60, width=80):
+def picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
     """Blurred noise, so that neighbouring frequencies all matter."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)
 
 
-def phash_from_the_definition(rgb):
+def phash_from_the_definition(rgb: np.ndarray) -> int:
     """Grey, 32 x 32, DCT-II as a matrix, the 8 x 8 lowest frequencies against their median."""
     gray = np.asarray(Image.fromarray(rgb).convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=float)
     k, n = np.mgrid[:32, :32]
@@ -25,7 +25,7 @@ def phash_from_the_definition(rgb):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_phash_is_that_of_imagehash_and_of_its_definition(seed) -> None:
+def test_phash_is_that_of_imagehash_and_of_its_definition(seed: int) -> None:
     rgb = picture(seed)
     assert f"{phash(rgb):016x}" == str(imagehash.phash(Image.fromarray(rgb)))
     assert phash(rgb) == phash_from_the_definition(rgb)

@@ -7,7 +7,7 @@ import dataprep.plan.near_duplicates as module
 from dataprep.plan.near_duplicates import near_duplicates
 
 
-def brute_force(hashes, distance):
+def brute_force(hashes: np.ndarray, distance: int) -> np.ndarray:
     """First come, first kept, against every kept row."""
     kept, values, keeper = [], np.empty_like(hashes), []
     for row, value in enumerate(hashes):
@@ -19,7 +19,7 @@ def brute_force(hashes, distance):
     return np.array(keeper)
 
 
-def hashes_with_families(count, seed):
+def hashes_with_families(count: int, seed: int) -> np.ndarray:
     """Random hashes, half of them 1 to 5 bits from another one, many of them equal in a whole band."""
     rng = np.random.default_rng(seed)
     hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
@@ -38,7 +38,7 @@ def test_near_duplicates_of_20000_hashes_are_those_of_comparing_all() -> None:
 
 
 @pytest.mark.parametrize(("rows", "distance"), [*((5000, d) for d in (0, 1, 2, 4, 7)), (600, 3), (600, 20), (600, 63)])
-def test_any_distance_is_exact(rows, distance) -> None:
+def test_any_distance_is_exact(rows: int, distance: int) -> None:
     hashes = hashes_with_families(rows, distance)
     np.testing.assert_array_equal(near_duplicates(hashes, distance), brute_force(hashes, distance))
 
@@ -62,7 +62,7 @@ def test_an_impossible_distance_is_refused() -> None:
         near_duplicates(np.array([1], np.uint64), 64)
 
 
-def alike(count, free_bits, seed):
+def alike(count: int, free_bits: int, seed: int) -> np.ndarray:
     """Hashes that differ in some bits at most, as those of dark or framed pictures, among as many random ones."""
     rng = np.random.default_rng(seed)
     free = np.bitwise_or.reduce(np.uint64(1) << rng.choice(64, free_bits, replace=False).astype(np.uint64))
@@ -72,14 +72,16 @@ def alike(count, free_bits, seed):
 
 
 @pytest.mark.parametrize("free_bits", [14, 20, 26, 34])
-def test_crowds_of_hashes_that_share_most_bits_are_searched_exactly(free_bits) -> None:
+def test_crowds_of_hashes_that_share_most_bits_are_searched_exactly(free_bits: int) -> None:
     hashes = alike(5000, free_bits, free_bits)
     np.testing.assert_array_equal(near_duplicates(hashes, 3), brute_force(hashes, 3))
 
 
 @pytest.mark.parametrize("free_bits", [14, 26])
 @pytest.mark.parametrize("most_pairs", [5000, 10**9])
-def test_crowds_within_crowds_are_searched_exactly(monkeypatch, free_bits, most_pairs) -> None:
+def test_crowds_within_crowds_are_searched_exactly(
+    monkeypatch: pytest.MonkeyPatch, free_bits: int, most_pairs: int
+) -> None:
     """Keys that too many rows share are searched by tables of their own, whether whole or in blocks."""
     monkeypatch.setattr(module, "CROWD", 20)
     monkeypatch.setattr(module, "MOST_PAIRS", most_pairs)
@@ -94,7 +96,9 @@ def test_hashes_in_one_row_of_bits_are_searched_exactly() -> None:
 
 
 @pytest.mark.parametrize("most_pairs", [1, 1000, 100_000])
-def test_hashes_with_more_pairs_than_memory_has_room_for_are_taken_in_blocks(monkeypatch, most_pairs) -> None:
+def test_hashes_with_more_pairs_than_memory_has_room_for_are_taken_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, most_pairs: int
+) -> None:
     monkeypatch.setattr(module, "MOST_PAIRS", most_pairs)
     monkeypatch.setattr(module, "_SAMPLE", 512)
     hashes = alike(3000, 20, 1)
@@ -106,7 +110,7 @@ def test_hardly_more_rows_meet_than_are_close() -> None:
     compared = 0
     count = np.bitwise_count
 
-    def counting(values):
+    def counting(values: np.ndarray) -> np.ndarray:
         nonlocal compared
         compared += values.size
         return count(values)

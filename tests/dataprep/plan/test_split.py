@@ -33,7 +33,7 @@ def test_shares_of_nothing_and_everything() -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_outside_zero_to_one_is_refused(share) -> None:
+def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="validation_share"):
         assign_split("a", share)
 
@@ -47,7 +47,7 @@ def test_many_rows_are_assigned_as_each_of_them() -> None:
 
 
 @pytest.mark.parametrize("groups", [[], [None, None], ["a", "b"]])
-def test_no_rows_and_rows_all_with_or_without_a_group(groups) -> None:
+def test_no_rows_and_rows_all_with_or_without_a_group(groups: list[str | None]) -> None:
     ids = [hashlib.sha256(bytes([i])).hexdigest() for i in range(len(groups))]
     found = assign_splits(pa.chunked_array([groups], pa.string()), unhex(pa.array(ids, pa.string())), 0.5)
     assert [SPLITS[code] for code in found] == [assign_split(g or i, 0.5) for g, i in zip(groups, ids, strict=True)]

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,20 +20,20 @@ STILL = DeformationSettings(bend=0.0)
 NO_SHIFT = np.zeros((LATTICE, LATTICE, 2))
 
 
-def picture(height=48, width=64):
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
     rng = np.random.default_rng(0)
     return cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 2)
 
 
-def lattice_points(side):
+def lattice_points(side: int) -> np.ndarray:
     axis = np.linspace(-1, 1, side)
     return np.stack([np.tile(axis, side), np.repeat(axis, side)], axis=-1)
 
 
-def bookstein(points, values, at):
+def bookstein(points: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Bookstein's linear system, written out: f = a0 + a . x + sum w_i U(|x - x_i|), U = r^2 log r^2."""
 
-    def basis(a, b):
+    def basis(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         squared = ((a[:, None] - b[None]) ** 2).sum(-1)
         return squared * np.log(np.where(squared > 0, squared, 1))
 
@@ -101,7 +102,9 @@ def test_the_default_bends_clearly_but_every_part_stays_near_its_place() -> None
         ((9, 1, 1, 0), (255, 255, 180)),
     ],
 )
-def test_jitter_worked_by_hand_on_one_color(factors, expected) -> None:
+def test_jitter_worked_by_hand_on_one_color(
+    factors: tuple[float, float, float, float], expected: tuple[int, int, int]
+) -> None:
     one = np.full((4, 4, 3), (100, 50, 20), np.uint8)
     np.testing.assert_allclose(jitter(one, *factors)[0, 0], expected, atol=1)
 
@@ -117,6 +120,6 @@ def test_white_fill_keeps_its_color_whatever_the_jitter() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"grid": 1}, {"bend": -0.1}, {"hue": -1.0}])
-def test_impossible_settings_are_refused(wrong) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DeformationSettings(**wrong)

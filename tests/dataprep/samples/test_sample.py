@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,17 +26,17 @@ SETTINGS = SampleSettings(width=64, height=48, reference_size=40)
 PLAIN = replace(SETTINGS, rescale_max=1.0, sketch_crop_max=0.0)
 
 
-def encoded(picture):
+def encoded(picture: np.ndarray) -> bytes:
     return cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1].tobytes()
 
 
-def ramp(height, width):
+def ramp(height: int, width: int) -> np.ndarray:
     """Red counts the columns, green the rows: the colour of a pixel says where it came from."""
     across, down = np.meshgrid(np.arange(width), np.arange(height))
     return np.stack([across, down, np.full_like(across, 90)], axis=-1).astype(np.uint8)
 
 
-def make_row(height=100, width=120, drawn=False):
+def make_row(height: int = 100, width: int = 120, drawn: bool = False) -> dict[str, Any]:
     color = ramp(height, width)
     return {
         "id": "row-1",
@@ -138,7 +139,7 @@ def test_the_style_is_drawn_evenly_from_those_the_row_has() -> None:
 
 
 @pytest.mark.parametrize("missing", ["color", "sketch_xdog"])
-def test_a_damaged_or_missing_picture_is_told(missing) -> None:
+def test_a_damaged_or_missing_picture_is_told(missing: str) -> None:
     with pytest.raises(DataError, match=r"row-1 has no (color|sketch)"):
         training_sample(make_row() | {missing: None}, SETTINGS, generator(0, 0, "augment"))
     with pytest.raises(DataError):
@@ -200,7 +201,7 @@ def test_thin_lines_keep_more_ink_than_averaging_leaves_and_paper_stays_white() 
 
 
 @pytest.mark.parametrize("shape", [(37, 100), (100, 37), (64, 64), (3, 3), (500, 20)])
-def test_a_fitted_picture_keeps_its_aspect_and_can_be_undone(shape) -> None:
+def test_a_fitted_picture_keeps_its_aspect_and_can_be_undone(shape: tuple[int, int]) -> None:
     sketch = np.zeros(shape, np.uint8)
     fitted = fit_picture(sketch, 96, 64)
     height, width = fitted.window.height, fitted.window.width
@@ -228,6 +229,6 @@ def test_padding_centres_and_refuses_a_canvas_that_is_too_small() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"width": 0}, {"rescale_max": 0.9}, {"sketch_crop_max": 0.5}, {"sketch_crop_max": -0.1}, {"styles": ()}]
 )
-def test_impossible_settings_are_refused(wrong) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SampleSettings(**wrong)

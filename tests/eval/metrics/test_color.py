@@ -22,7 +22,7 @@ def flat(*rgb: float) -> torch.Tensor:
         ((0, 0, 0), (0, 0, 0)),
     ],
 )
-def test_primaries_have_their_published_lab_values(rgb, lab) -> None:
+def test_primaries_have_their_published_lab_values(rgb: tuple[int, int, int], lab: tuple[float, float, float]) -> None:
     assert rgb_to_lab(flat(*map(float, rgb)))[0, :, 0, 0].tolist() == pytest.approx(lab, abs=0.02)
 
 

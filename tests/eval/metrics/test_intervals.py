@@ -9,7 +9,7 @@ from eval.metrics.intervals import bootstrap, bootstrap_mean, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (5, 10), (131, 200), (200, 200)])
-def test_wilson_agrees_with_scipy(successes, trials) -> None:
+def test_wilson_agrees_with_scipy(successes: int, trials: int) -> None:
     interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     assert wilson(successes, trials) == pytest.approx((interval.low, interval.high), abs=1e-12)
 
@@ -41,7 +41,7 @@ def test_a_paired_bootstrap_agrees_with_scipy() -> None:
     first = rng.normal(10, 2, 300)
     second = first + rng.normal(0.5, 1, 300)  # what the pairs share is no uncertainty of the difference
 
-    def difference(chosen):
+    def difference(chosen: np.ndarray) -> float:
         return float(np.median(second[chosen]) - np.median(first[chosen]))
 
     peer = scipys_bootstrap(

@@ -17,7 +17,7 @@ from eval.report.charts import line_chart, nice_ticks, smooth, thin
         (16, 16, [16]),
     ],
 )
-def test_ticks_are_round_and_within_the_range(low, high, ticks) -> None:
+def test_ticks_are_round_and_within_the_range(low: float, high: float, ticks: list[float]) -> None:
     assert nice_ticks(low, high) == pytest.approx(ticks)
 
 

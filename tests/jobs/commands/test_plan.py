@@ -39,13 +39,13 @@ def test_a_stage_is_forecast_on_the_gpus() -> None:
         (("plain", "--rows", "0"), "rows"),
     ],
 )
-def test_wrong_calls_are_answered_at_once_with_what_is_near(arguments, said) -> None:
+def test_wrong_calls_are_answered_at_once_with_what_is_near(arguments: tuple[str, ...], said: str) -> None:
     started = time.monotonic()
     assert said in irodori("plan", *arguments, code=2).stderr
     assert time.monotonic() - started < 30  # the bar is 1.5 s on a quiet machine
 
 
-def test_a_cluster_file_that_is_none_is_refused(tmp_path) -> None:
+def test_a_cluster_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("a: 1")
     assert (
         "no cluster file" in irodori("plan", "plain", "--rows", "5", "--cluster", "c.yaml", cwd=tmp_path, code=1).stderr

@@ -1,9 +1,10 @@
 """Networks in a build: lanes, batches, what a failure costs, and where they run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.corpus_build.batches import batches
 from pipelines.corpus_build.build import run_build
 from pipelines.corpus_build.lanes import Lane, lanes
-from pipelines.execution.ray_data import Actors, Step, Steps, in_process, placed
+from pipelines.execution.ray_data import Actors, Step, Steps, Work, in_process, placed
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.corpus_build.fault_operators import write_drills
 from tests.pipelines.corpus_build.network_operators import (
@@ -140,7 +141,7 @@ def drilled_alike(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "source")]
 
 
-def undisturbed(work, tasks):  # type: ignore[no-untyped-def]
+def undisturbed(work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
     """The engine, with a network that does not wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.pipelines.corpus_build.network_operators.time.sleep", lambda _: None)
@@ -150,7 +151,7 @@ def undisturbed(work, tasks):  # type: ignore[no-untyped-def]
 def test_a_killed_build_computes_no_lane_again_that_was_written(tmp_path: Path) -> None:
     source, out = drilled(tmp_path, {}), str(tmp_path / "out")
 
-    def dies_after_networks(work, tasks):  # type: ignore[no-untyped-def]
+    def dies_after_networks(work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
         if not isinstance(work, Steps):
             yield from in_process(work, tasks)
             return

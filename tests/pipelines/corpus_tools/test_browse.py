@@ -48,14 +48,14 @@ def html() -> str:
     return render_page(sample_page())
 
 
-def test_the_page_is_well_formed_and_its_ids_are_unique(html) -> None:
+def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
     elements = Elements(html)
     assert elements.open == []
     ids = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
-def test_the_page_loads_nothing_and_forbids_loading(html) -> None:
+def test_the_page_loads_nothing_and_forbids_loading(html: str) -> None:
     tags = Elements(html).tags
     sources = [a[key] for _, a in tags for key in ("src", "srcset", "data", "poster") if a.get(key)]
     assert sources
@@ -67,7 +67,7 @@ def test_the_page_loads_nothing_and_forbids_loading(html) -> None:
     assert "default-src 'none'" in policy
 
 
-def test_every_picture_of_a_sample_is_embedded_once_with_a_description(html) -> None:
+def test_every_picture_of_a_sample_is_embedded_once_with_a_description(html: str) -> None:
     for sample in sample_page().samples:
         for layer in sample.layers:
             if layer.picture:
@@ -88,7 +88,7 @@ def test_hostile_text_is_shown_and_never_run() -> None:
     assert html.count("{{ 7*7 }}") > 5
 
 
-def test_what_is_known_of_a_row_stands_beside_it(html) -> None:
+def test_what_is_known_of_a_row_stands_beside_it(html: str) -> None:
     for text in (
         "1" * 64,
         "pictures/p1.png",
@@ -100,12 +100,12 @@ def test_what_is_known_of_a_row_stands_beside_it(html) -> None:
         assert text in html
 
 
-def test_duplicates_are_shown_beside_what_was_kept(html) -> None:
+def test_duplicates_are_shown_beside_what_was_kept(html: str) -> None:
     assert "Kept instead: eeeeeeee" in html
     assert "the file is empty" in html
 
 
-def test_under_filled_buckets_are_marked(html) -> None:
+def test_under_filled_buckets_are_marked(html: str) -> None:
     assert "1 of 2 have too few training pictures for one batch of 256" in html
     assert re.search(r'class="bar marked"><title>832x704: 2 under-filled', html)
 
@@ -115,7 +115,7 @@ def test_a_page_that_counts_some_shards_says_so() -> None:
     assert "the rows of 3 of 8 shards, chosen at random" in render_page(page)
 
 
-def test_a_page_of_a_corpus_tells_what_lies_there(corpus, tmp_path) -> None:
+def test_a_page_of_a_corpus_tells_what_lies_there(corpus: str, tmp_path: Path) -> None:
     page = make_page(corpus, samples=6)
     snapshot = open_snapshot(corpus)
     assert page.rows == 10
@@ -130,7 +130,7 @@ def test_a_page_of_a_corpus_tells_what_lies_there(corpus, tmp_path) -> None:
     assert "&lt;b&gt;" in (tmp_path / "page.html").read_text()
 
 
-def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus) -> None:
+def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus: str) -> None:
     one, same, other = (make_page(corpus, samples=5, seed=seed) for seed in (1, 1, 2))
     assert [sample.row["id"] for sample in one.samples] == [sample.row["id"] for sample in same.samples]
     assert [sample.row["id"] for sample in one.samples] != [sample.row["id"] for sample in other.samples]
@@ -140,14 +140,14 @@ def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus) 
         assert np.abs(shown - source).mean() < 12  # WebP of the same picture
 
 
-def test_groups_are_strips_of_pictures_of_one_group(corpus) -> None:
+def test_groups_are_strips_of_pictures_of_one_group(corpus: str) -> None:
     page = make_page(corpus, samples=1)
     rows = Counter(strip.name for strip in page.groups)
     assert set(rows) == {"ann", "bea"}
     assert sum(strip.rows for strip in page.groups) == 10
 
 
-def test_pictures_shrink_until_they_fit_the_page(corpus) -> None:
+def test_pictures_shrink_until_they_fit_the_page(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     places = snapshot.table("index").to_pylist()
     free, tight = (make_samples(RowPicker(snapshot), places, ["color"], most) for most in (1 << 30, 1))
@@ -173,11 +173,11 @@ def test_columns_stand_in_the_order_in_which_people_look() -> None:
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (1234, "1.2 kB"), (5.6e12, "5.6 TB")])
-def test_bytes_are_told_in_powers_of_ten(count, shown) -> None:
+def test_bytes_are_told_in_powers_of_ten(count: float, shown: str) -> None:
     assert shown_bytes(count) == shown
 
 
-def test_the_command_names_the_page_for_corpus_and_snapshot(corpus, tmp_path) -> None:
+def test_the_command_names_the_page_for_corpus_and_snapshot(corpus: str, tmp_path: Path) -> None:
     told = irodori("corpus", "browse", f"{corpus}@1", "--samples", "3", cwd=tmp_path).stdout
     assert told.startswith("corpus-1.html: 3 of 10 rows of snapshot 1")
     assert "Content-Security-Policy" in (tmp_path / "corpus-1.html").read_text()

@@ -5,6 +5,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pipelines.common.overrides import SettingsError
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.cluster_file import WorkerGroup, group_for, read_cluster, this_machine
 from pipelines.execution.ray_data import in_process
-from pipelines.forecast.corpus import EFFICIENCY, SHARES, Request, forecast_corpus, pool_hours
+from pipelines.forecast.corpus import EFFICIENCY, SHARES, Forecast, Line, Request, forecast_corpus, pool_hours
 from pipelines.forecast.measured import MIXES, CostTable, Linear, PictureMix, StepCost, load_costs, log_normal_mean
 from pipelines.forecast.rates import TRAINING, RateGiven
 from pipelines.forecast.text import document, duration, text
@@ -53,11 +54,11 @@ GROUP = WorkerGroup("cpu", machines=10, cpus=32, price=2.0)
 ROWS = 256 * 3200  # 3,200 shards: ten for each of 320 cores
 
 
-def ask(**changes) -> Request:
+def ask(**changes: Any) -> Request:
     return replace(Request("plain", PLAIN, ROWS, PictureMix("toy", 2.0, 1.0, "given")), **changes)
 
 
-def line(forecast, step):
+def line(forecast: Forecast, step: str) -> Line:
     return next(line for phase in forecast.phases for line in phase.lines if line.step == step)
 
 
@@ -203,7 +204,7 @@ def test_the_cluster_file_gives_groups_and_takes_prices() -> None:
         read_cluster(str(CLUSTER), {"cpu_workers": 1.0})
 
 
-def test_prices_may_stand_in_the_cluster_file(tmp_path) -> None:
+def test_prices_may_stand_in_the_cluster_file(tmp_path: Path) -> None:
     kinds = """
 available_node_types:
   head: {resources: {CPU: 0}, max_workers: 0, labels: {irodori/price-per-hour: "0.4"}}
@@ -235,7 +236,7 @@ def test_lines_are_fitted_to_relative_errors_and_never_negative() -> None:
     assert fitted({1.0: [(4.0, 10.0), (6.0, 10.0)], 2.0: [(10.0, 20.0)]})["ms"] == pytest.approx([0.0, 5.0])
 
 
-def test_a_forecast_is_within_a_factor_of_two_of_a_build(tmp_path) -> None:
+def test_a_forecast_is_within_a_factor_of_two_of_a_build(tmp_path: Path) -> None:
     """Measured here and now, so that the speed of this machine is on both sides."""
     folder, recipe = write_pictures(tmp_path / "pictures", 24, height=240, width=320), CORPUS_RECIPES["demo"]
     samples = [picture(seed, 240, 320) for seed in (100, 101, 102)]

@@ -3,8 +3,10 @@
 import os
 import pickle
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +98,9 @@ def test_aside_parts_and_prefixes_go_as_the_catalogue_says() -> None:
         (lambda state: state.clear(), "no state dict"),
     ],
 )
-def test_what_does_not_fit_the_network_is_named_and_not_stored(tmp_path: Path, store: str, harm, said: str) -> None:
+def test_what_does_not_fit_the_network_is_named_and_not_stored(
+    tmp_path: Path, store: str, harm: Callable[[dict[Any, Any]], object], said: str
+) -> None:
     state = head_tensors()
     harm(state)
     with pytest.raises(ModelError, match=said):
@@ -128,7 +132,7 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (self.folder,)
 
 

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +83,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
         lambda record: json.dumps(record | {"files": ["a"]}),
     ],
 )
-def test_a_record_that_says_something_else_is_refused(store: str, harm) -> None:
+def test_a_record_that_says_something_else_is_refused(store: str, harm: Callable[[dict[str, Any]], str]) -> None:
     path = Path(store) / f"{HEAD}.json"
     path.write_text(harm(json.loads(path.read_text())))
     with pytest.raises(PipelineError, match="no record of these weights, or a damaged one"):

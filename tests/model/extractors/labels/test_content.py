@@ -92,7 +92,9 @@ def network() -> ContentNet:
 
 
 @torch.inference_mode()
-def test_a_packages_weights_make_the_network_that_its_topology_describes(tmp_path: Path, tensors: dict[str, Quantized]) -> None:
+def test_a_packages_weights_make_the_network_that_its_topology_describes(
+    tmp_path: Path, tensors: dict[str, Quantized]
+) -> None:
     write_bundle(tmp_path / IN_PACKAGE, {"model_config": {}}, tensors, shards=6)
     network = ContentNet().eval()
     network.load_state_dict(from_package(tmp_path))
