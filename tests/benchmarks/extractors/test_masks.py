@@ -60,6 +60,7 @@ def test_sprites_stand_over_white_and_over_backgrounds_with_the_same_foreground(
     assert len(white) == 8
     for on_white, behind in zip(white, backgrounds, strict=True):
         picture = decode((SPRITES / on_white.name).read_bytes())
+        assert picture.alpha is not None
         opaque, clear = picture.alpha == 255, picture.alpha == 0
         np.testing.assert_array_equal(on_white.foreground, behind.foreground)
         np.testing.assert_array_equal(on_white.foreground[opaque | clear], opaque[opaque | clear])

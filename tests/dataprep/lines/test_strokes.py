@@ -87,7 +87,7 @@ def test_soft_lines_are_as_wide_as_they_are_at_half_their_height() -> None:
     sketch = page()
     sketch[30:33, 10:130] = 0
     sketch[60:63, 10:130] = 0
-    soft = cv2.GaussianBlur(sketch, (0, 0), 1.2)
+    soft = np.asarray(cv2.GaussianBlur(sketch, (0, 0), 1.2), np.uint8)
     assert ink_across(even_strokes(soft, DEFAULTS)[:45], 70) == pytest.approx(3.0, abs=0.5)
 
 
@@ -231,7 +231,7 @@ def test_dashes_become_one_stroke_at_any_resolution() -> None:
     assert parts(dashes) == 8
     for scale in (1, 2, 4):
         large = cv2.resize(dashes, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-        even = even_strokes(large, DEFAULTS)
+        even = even_strokes(np.asarray(large, np.uint8), DEFAULTS)
         assert parts(even) == 1
         assert ink_across(even, 100 * scale) == pytest.approx(3 * scale, rel=0.1)
 
@@ -247,7 +247,7 @@ def test_any_size_is_taken_and_blank_pages_stay_blank_and_black_ones_black(size:
     noise = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
     before = noise.copy()
     even = even_strokes(noise, DEFAULTS)
-    assert (even.shape, even.dtype) == (size, np.uint8)
+    assert (even.shape, even.dtype) == (size, np.dtype(np.uint8))
     np.testing.assert_array_equal(noise, before)
 
 
@@ -255,7 +255,7 @@ def test_any_size_is_taken_and_blank_pages_stay_blank_and_black_ones_black(size:
     ("name", "value"),
     [("threshold", 0), ("threshold", 256), ("gap", -1.0), ("angle", 90.0), ("width", 0.5), ("widest", 0.5)],
 )
-def test_impossible_settings_are_refused(name: str, value: float) -> None:
+def test_impossible_settings_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         StrokeSettings(**{name: value})
 

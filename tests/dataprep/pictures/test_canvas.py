@@ -55,6 +55,8 @@ def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(heigh
 def test_pictures_of_any_size_are_placed(size: tuple[int, int]) -> None:
     rgb = np.full((*size, 3), 77, np.uint8)
     shown, placement = placed(replace(plain(rgb), alpha=np.full(size, 9, np.uint8)), RASC)
+    assert shown.alpha is not None
+    assert placement is not None
     assert (shown.rgb == 77).all()
     assert (shown.alpha == 9).all()
     assert shown.rgb.shape == (256, 256, 3)
@@ -66,6 +68,8 @@ def test_an_odd_pixel_of_padding_lies_below_and_to_the_right() -> None:
     for height, width in ((333, 1000), (1000, 333)):
         black = np.zeros((height, width, 3), np.uint8)
         shown, placement = placed(replace(plain(black), alpha=np.full((height, width), 255, np.uint8)), WHITE)
+        assert shown.alpha is not None
+        assert placement is not None
         axis = int(width > height)
         for inside in (shown.rgb[..., 0] == 0, shown.alpha > 0, placement.sketch(black[..., 0]) == 0):
             across = np.flatnonzero(inside.any(axis))
@@ -82,6 +86,8 @@ def test_the_extent_of_a_picture_decoded_smaller_is_not_that_of_the_canvas() -> 
 def test_white_padding_is_paper_around_pictures_and_lines_and_background_around_masks() -> None:
     rgb = np.zeros((64, 128, 3), np.uint8)
     shown, placement = placed(replace(plain(rgb), alpha=np.full((64, 128), 200, np.uint8)), WHITE)
+    assert shown.alpha is not None
+    assert placement is not None
     outside = np.r_[0:64, 192:256]
     assert (shown.rgb[outside] == 255).all()
     assert (shown.rgb[64:192] == 0).all()
@@ -126,6 +132,7 @@ def test_every_column_of_a_row_has_the_size_of_the_canvas_and_shows_the_same_pla
 def test_the_regions_of_a_row_are_those_of_its_sketch_on_the_canvas() -> None:
     row = row_of(picture(5, 90, 140))
     sketch = next(operator for operator in operators(RECIPE) if operator.column == "sketch_xdog").value(row)
+    assert isinstance(sketch, bytes)
     regions = compute("region_map", replace(row, columns={"sketch_xdog": sketch, "sketch_drawn": None}))
     assert regions.shape == (256, 256)
     assert (regions[decode_png(sketch) <= 220] == 0).all()
@@ -136,8 +143,9 @@ def test_lines_of_a_mirrored_picture_are_the_mirrored_lines() -> None:
     rgb = picture(7, 300, 512)
     settings = XDoGSettings(sigma=0.5)
     inner = resize_color(rgb, 256, 150)
-    ours = xdog(cv2.cvtColor(placed(plain(rgb), RASC)[0].rgb, cv2.COLOR_RGB2GRAY), settings)
-    theirs = np.pad(xdog(cv2.cvtColor(inner, cv2.COLOR_RGB2GRAY), settings), ((53, 53), (0, 0)), mode="reflect")
+    padded = placed(plain(rgb), RASC)[0].rgb
+    ours, lines = (xdog(np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.uint8), settings) for p in (padded, inner))
+    theirs = np.pad(lines, ((53, 53), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(ours[56:200], theirs[56:200])
     assert (ours != theirs).mean() < 0.002  # beside the seam a Gaussian sees the mirror, or the repeated border
 

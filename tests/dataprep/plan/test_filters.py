@@ -147,7 +147,7 @@ def records(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def test_the_scans_own_reasons_stay_and_unread_pictures_are_not_judged() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"reason": "unreadable", "message": "broken", "width": None, "height": None, "contrast": None, "chroma": None},
         {"reason": "not-read", "message": "gone", "rating": "e"},
         {"width": 10},
@@ -159,14 +159,19 @@ def test_the_scans_own_reasons_stay_and_unread_pictures_are_not_judged() -> None
 
 
 def test_the_first_rule_speaks_and_messages_say_the_value() -> None:
-    rows = [{"width": 10, "rating": "e"}, {"rating": "e", "score": 1.0}, {"score": 1.5, "rating": "g"}, {"rating": "g"}]
+    rows: list[dict[str, Any]] = [
+        {"width": 10, "rating": "e"},
+        {"rating": "e", "score": 1.0},
+        {"score": 1.5, "rating": "g"},
+        {"rating": "g"},
+    ]
     reasons, messages = judge(records(rows), FilterSettings(ratings=("g",), min_score=2))
     assert reasons.to_pylist() == ["too-small", "rating", "low-score", "low-score"]
     assert messages.to_pylist() == ["10x100", "e", "1.5", "no score"]
 
 
 def test_a_table_in_pieces_and_an_empty_one_are_judged_alike() -> None:
-    rows = [{"width": 10}, {}, {"tags": ["watermark"]}, {"tags": ["x", "y"]}]
+    rows: list[dict[str, Any]] = [{"width": 10}, {}, {"tags": ["watermark"]}, {"tags": ["x", "y"]}]
     whole = records(rows)
     pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1, 2), whole.slice(3)])
     assert judge(pieces, FilterSettings())[0].equals(judge(whole, FilterSettings())[0])

@@ -9,7 +9,8 @@ from dataprep.plan.near_duplicates import near_duplicates
 
 def brute_force(hashes: np.ndarray, distance: int) -> np.ndarray:
     """First come, first kept, against every kept row."""
-    kept, values, keeper = [], np.empty_like(hashes), []
+    kept: list[int] = []
+    values, keeper = np.empty_like(hashes), []
     for row, value in enumerate(hashes):
         near = np.flatnonzero(np.bitwise_count(values[: len(kept)] ^ value) <= distance)
         keeper.append(kept[near[0]] if near.size else row)

@@ -182,13 +182,13 @@ def test_training_without_augmentation_equals_evaluation() -> None:
 
 def test_polarity_is_lines_plus_one_on_background_minus_one() -> None:
     sketch = model_sketch(np.array([[0, 255]], np.uint8))
-    np.testing.assert_array_equal(sketch, np.broadcast_to(np.float32([[1, -1]]), (3, 1, 2)))
+    np.testing.assert_array_equal(sketch, np.broadcast_to(np.array([[1, -1]], np.float32), (3, 1, 2)))
 
 
 def test_every_level_survives_the_way_to_the_model_and_back() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     np.testing.assert_array_equal(from_model_image(model_image(levels)), levels)
-    assert from_model_image(np.float32([[[-7]], [[0]], [[7]]])).tolist() == [[[0, 128, 255]]]
+    assert from_model_image(np.array([[[-7]], [[0]], [[7]]], np.float32)).tolist() == [[[0, 128, 255]]]
 
 
 def test_thin_lines_keep_more_ink_than_averaging_leaves_and_paper_stays_white() -> None:

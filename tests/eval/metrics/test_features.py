@@ -50,7 +50,7 @@ def test_the_resize_is_pillows_antialiased_bicubic() -> None:
     planes = [
         Image.fromarray((plane * 255).numpy()).resize((224, 224), Image.Resampling.BICUBIC) for plane in picture[0]
     ]
-    expected = (torch.from_numpy(np.stack(planes)).clamp(0, 255) - 127) / 128
+    expected = (torch.from_numpy(np.stack([np.asarray(plane) for plane in planes])).clamp(0, 255) - 127) / 128
     torch.testing.assert_close(prepare(picture)[0], expected, atol=1e-3, rtol=0)
 
 

@@ -35,7 +35,9 @@ def test_smoothing_leaves_a_line_and_flattens_noise() -> None:
 
 def test_the_lowest_loss_is_drawn_lowest_and_the_first_point_leftmost() -> None:
     drawing = line_chart([(0, 1.0), (10, 0.5), (20, 0.0)], "Loss", "images", "loss")
-    (x0, y0), (x1, y1), (x2, y2) = re.findall(r"([\d.]+),([\d.]+)", re.search(r'measured" points="([^"]+)', drawing)[1])
+    points = re.search(r'measured" points="([^"]+)', drawing)
+    assert points is not None
+    (x0, y0), (x1, y1), (x2, y2) = re.findall(r"([\d.]+),([\d.]+)", points[1])
     assert float(x0) < float(x1) < float(x2)
     assert float(y0) < float(y1) < float(y2)
 

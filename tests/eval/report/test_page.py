@@ -51,6 +51,7 @@ def test_the_page_is_well_formed(page: str) -> None:
 def test_every_picture_is_embedded_byte_for_byte(page: str, report: Report) -> None:
     for picture in report.pictures:
         for data in (picture.sketch, picture.reference, picture.result, picture.truth):
+            assert data is not None
             assert base64.b64encode(data).decode() in page
     for frame in report.strips[0].frames:
         assert base64.b64encode(frame.picture).decode() in page
@@ -58,12 +59,13 @@ def test_every_picture_is_embedded_byte_for_byte(page: str, report: Report) -> N
 
 def test_the_page_loads_nothing_and_forbids_loading(page: str) -> None:
     tags = Elements(page).tags
-    sources = [a[key] for _, a in tags for key in ("src", "srcset", "data", "poster") if a.get(key)]
+    sources = [value for _, a in tags for key in ("src", "srcset", "data", "poster") if (value := a.get(key))]
     assert sources
     assert all(source.startswith("data:") for source in sources)
     assert {tag for tag, _ in tags} & {"iframe", "object", "embed"} == set()
     assert not re.search(r"@import|url\(", page)
     policy = next(a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
     assert "default-src 'none'" in policy
 
 

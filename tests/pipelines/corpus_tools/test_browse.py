@@ -57,13 +57,14 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
 
 def test_the_page_loads_nothing_and_forbids_loading(html: str) -> None:
     tags = Elements(html).tags
-    sources = [a[key] for _, a in tags for key in ("src", "srcset", "data", "poster") if a.get(key)]
+    sources = [value for _, a in tags for key in ("src", "srcset", "data", "poster") if (value := a.get(key))]
     assert sources
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     assert {tag for tag, _ in tags} & {"iframe", "object", "embed"} == set()
-    assert not [a["href"] for tag, a in tags if tag == "a" and not a["href"].startswith("#")]
+    assert not [a["href"] for tag, a in tags if tag == "a" and not str(a["href"]).startswith("#")]
     assert not re.search(r"@import|url\(", html)
     policy = next(a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
     assert "default-src 'none'" in policy
 
 
@@ -135,6 +136,7 @@ def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus: 
     assert [sample.row["id"] for sample in one.samples] == [sample.row["id"] for sample in same.samples]
     assert [sample.row["id"] for sample in one.samples] != [sample.row["id"] for sample in other.samples]
     for sample in one.samples:
+        assert sample.layers[0].picture is not None
         shown = decode(sample.layers[0].picture).rgb.astype(int)
         source = cv2.resize(decode(Path(sample.row["source"]).read_bytes()).rgb, shown.shape[1::-1])
         assert np.abs(shown - source).mean() < 12  # WebP of the same picture
@@ -151,7 +153,7 @@ def test_pictures_shrink_until_they_fit_the_page(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     places = snapshot.table("index").to_pylist()
     free, tight = (make_samples(RowPicker(snapshot), places, ["color"], most) for most in (1 << 30, 1))
-    largest = [max(max(decode(sample.layers[0].picture).rgb.shape) for sample in made) for made in (free, tight)]
+    largest = [max(max(decode(sample.layers[0].picture or b"").rgb.shape) for sample in made) for made in (free, tight)]
     assert largest == [SIDES[0], SIDES[-1]]
 
 

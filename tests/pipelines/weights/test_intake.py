@@ -18,10 +18,11 @@ from dataprep.errors import DataError
 from model.errors import ModelError
 from model.extractors.lines.hed import CONVENTIONS, HED
 from model.weights.catalogue import CATALOGUE
+from model.weights.foreign_files import read_published
 from model.weights.reading import read_tensors
 from model.weights.reading import sha256 as sha256_of
 from pipelines.common.errors import PipelineError
-from pipelines.weights.intake import _check_known, add, conformed, get, read_published, used_tensors
+from pipelines.weights.intake import _check_known, add, conformed, get, used_tensors
 from pipelines.weights.locate import Found
 from pipelines.weights.store import find_stored, load_network
 from tests.model.golden import golden, off

@@ -72,7 +72,7 @@ def test_the_embedding_is_that_of_transformers_with_the_same_weights() -> None:
 
 def test_the_head_has_the_published_entries() -> None:
     widths = [1152, 1024, 128, 64, 16, 1]
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for place, (before, after) in enumerate(pairwise(widths)):
         expected[f"scoring_head.{2 * place}.weight"] = (after, before)
         expected[f"scoring_head.{2 * place}.bias"] = (after,)
@@ -122,7 +122,7 @@ def test_pictures_of_any_size_become_one_square(size: tuple[int, int]) -> None:
     convention = CONVENTIONS["squash-384"]
     for shape in ((*size, 3), size):
         prepared = convention.prepare(np.full(shape, 51, np.uint8))
-        assert (prepared.shape, prepared.dtype) == ((3, 384, 384), np.float32)
+        assert (prepared.shape, prepared.dtype) == ((3, 384, 384), np.dtype(np.float32))
         np.testing.assert_allclose(prepared, 51 / 127.5 - 1, atol=1e-6)
 
 
@@ -136,5 +136,5 @@ def test_a_picture_is_squashed_by_pillows_bicubic_and_centred_channel_by_channel
 
 def test_the_score_is_a_number_that_json_can_say() -> None:
     (convention,) = CONVENTIONS.values()
-    score = convention.finish(np.float32(5.5), (10, 20))
+    score = convention.finish(np.float32(5.5), (10, 20))  # type: ignore[arg-type]  # a batch of numbers gives scalars
     assert (type(score), score) == (float, 5.5)

@@ -51,7 +51,7 @@ def tensors() -> dict[str, Quantized]:
         elif kind == "Dense":
             shape = (width, settings["units"])
             tensors[f"{name}/kernel"] = quantized(rng.standard_normal(shape) * 1.4 / width**0.5)
-            tensors[f"{name}/bias"] = quantized(rng.standard_normal(settings["units"]) * 0.1)
+            tensors[f"{name}/bias"] = quantized(rng.standard_normal((settings["units"],)) * 0.1)
         widths[name] = settings.get("filters", settings.get("units", width))
     return tensors
 
@@ -62,8 +62,8 @@ def run_topology(tensors: Mapping[str, np.ndarray], images: torch.Tensor) -> tor
     values = {"input_1": images}
     for name, kind, before, settings in published_layers()[1:]:
         x = torch.cat([values[source] for source in before], 1)
-        padding = [side // 2 for side in settings.get("kernel_size", settings.get("pool_size", ()))]
-        padding = padding if settings.get("padding") == "same" else 0
+        sides = [side // 2 for side in settings.get("kernel_size", settings.get("pool_size", ()))]
+        padding = sides if settings.get("padding") == "same" else [0] * len(sides)
         if kind == "Conv2D":
             x = F.conv2d(x, weights[f"{name}/kernel"].permute(3, 2, 0, 1), None, settings["strides"], padding)
         elif kind == "BatchNormalization":
@@ -77,7 +77,7 @@ def run_topology(tensors: Mapping[str, np.ndarray], images: torch.Tensor) -> tor
             x = x.permute(0, 2, 3, 1).flatten(1)
         elif kind == "Dense":
             x = x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
-        x = {"relu": torch.relu, "softmax": lambda y: y.softmax(1)}.get(settings.get("activation"), lambda y: y)(x)
+        x = {"relu": torch.relu, "softmax": lambda y: y.softmax(1)}.get(settings.get("activation", ""), lambda y: y)(x)
         values[name] = x
     return x
 
@@ -171,7 +171,7 @@ def test_a_large_picture_is_sampled_and_not_averaged() -> None:
 def test_pictures_of_any_size_become_one_square(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     prepared = CONVENTIONS["nsfwjs"].prepare(picture)
-    assert (prepared.shape, prepared.dtype) == ((3, 299, 299), np.float32)
+    assert (prepared.shape, prepared.dtype) == ((3, 299, 299), np.dtype(np.float32))
     corners = [prepared[:, y, x] * 255 for y in (0, -1) for x in (0, -1)]
     expected = [np.repeat(picture[y, x], 3) for y in (0, -1) for x in (0, -1)]
     np.testing.assert_allclose(corners, expected, atol=1e-4)
