@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -33,6 +33,7 @@ from pipelines.corpus_build.batches import GPU_BATCH_MEGAPIXELS
 from pipelines.extraction.learned_operators import NetworkColumn, corpus_operators, network_names, with_weights
 from pipelines.forecast.measured import SOURCE_FORMATS, step_name
 
+Precision = Literal["float32", "float16", "bfloat16"]
 NO_STYLE = StyleSettings(xdog=0.0)
 LEARNED = (
     *(
@@ -131,9 +132,9 @@ def around_network(
     return ms + least(lambda: written(operator.column, row.id, cell), repeats), float(len(cell or b""))
 
 
-def halves(network: NetworkColumn) -> tuple[str, ...]:
+def halves(network: NetworkColumn) -> tuple[Precision, ...]:
     """The half precisions that the network holds."""
-    found: tuple[str, ...] = getattr(network.network(), "half_precision", ())
+    found: tuple[Precision, ...] = getattr(network.network(), "half_precision", ())
     return found
 
 
@@ -175,7 +176,7 @@ def measure_on_gpu(
     }
 
 
-def with_precision(recipe: CorpusRecipe, precision: str) -> CorpusRecipe:
+def with_precision(recipe: CorpusRecipe, precision: Precision) -> CorpusRecipe:
     return replace(recipe, networks=replace(recipe.networks, precision=precision))
 
 

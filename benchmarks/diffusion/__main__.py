@@ -185,7 +185,7 @@ def loops(run: Run) -> Section:
         unet = stock_unet(networks)
         if optimised:
             set_layout(networks, channels_last=True)
-            unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            unet.to(memory_format=torch.channels_last)  # type: ignore[call-arg]  # diffusers wraps it without its self
         rivals = loop_rivals(networks, unet, inputs, run.steps)
         if optimised and run.compiled:
             networks.model.unet.compile()

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.diffusion.sizes import SIZES, Networks

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -111,7 +113,7 @@ class ControlNetWithAdapter:
         """Pictures (B, 3, H, W) in [0, 1] of sketches (B, 3, H, W) in [0, 1] and references (B, 3, side, side)."""
         unet = self.pipeline.unet
         prompt = torch.zeros(
-            (len(sketches), PROMPT_TOKENS, unet.config.cross_attention_dim), device=unet.device, dtype=unet.dtype
+            (len(sketches), PROMPT_TOKENS, unet.config["cross_attention_dim"]), device=unet.device, dtype=unet.dtype
         )
         return self.pipeline(
             prompt_embeds=prompt,
@@ -142,7 +144,7 @@ def _clip(config: ImageEncoderConfig) -> CLIPVisionModelWithProjection:
 
 def _adapter_weights(unet: UNet2DConditionModel, encoder: ImageEncoderConfig) -> dict[str, dict[str, torch.Tensor]]:
     """Random weights of a plain IP-Adapter under its published names, for diffusers' own loader."""
-    width = unet.config.cross_attention_dim
+    width = unet.config["cross_attention_dim"]
     projection = {
         "proj.weight": torch.randn(ADAPTER_TOKENS * width, encoder.output_width) * 0.02,
         "proj.bias": torch.zeros(ADAPTER_TOKENS * width),
@@ -152,7 +154,7 @@ def _adapter_weights(unet: UNet2DConditionModel, encoder: ImageEncoderConfig) ->
     crossing = [name for name in unet.attn_processors if "attn2" in name]
     attention = {}
     for number, name in enumerate(crossing):
-        inner = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+        inner = unet.get_parameter(f"{name.removesuffix('.processor')}.to_k.weight").shape[0]
         for part in ("to_k_ip", "to_v_ip"):
             attention[f"{2 * number + 1}.{part}.weight"] = torch.randn(inner, width) * 0.02
     return {"image_proj": projection, "ip_adapter": attention}

@@ -123,8 +123,8 @@ def batch_of(run: TrainingRun, ordinal: int = 0) -> Batch:
     tokens = (size.image_encoder.local_tokens, size.v1.context_width)
     draws = draw(0, range(ordinal, ordinal + run.batch), latents, tokens, 0.0, 0.0)
     shape, side = (run.batch, 3, run.side, run.side), size.image_encoder.image_size
-    pictures = [torch.rand(shape, generator=made) * 2 - 1 for _ in range(2)]
-    return Batch(*pictures, torch.rand((run.batch, 3, side, side), generator=made) * 2 - 1, draws)
+    sketch, color = (torch.rand(shape, generator=made) * 2 - 1 for _ in range(2))
+    return Batch(sketch, color, torch.rand((run.batch, 3, side, side), generator=made) * 2 - 1, draws)
 
 
 def memory(run: TrainingRun, threads: int) -> dict[str, float]:

@@ -38,7 +38,7 @@ STORYBOOK = 150  # pictures at most
 # ---- ways to hand in a drawing: black lines on white, uint8 (H, W) -> a file ----------------------------------------
 
 
-def png(pixels: Bytes, mode: str | None = None) -> bytes:
+def png(pixels: Bytes | npt.NDArray[np.uint16], mode: str | None = None) -> bytes:
     """The pixels as Pillow writes them, in another of its modes where one is named."""
     out = io.BytesIO()
     image = Image.fromarray(pixels)

@@ -89,7 +89,12 @@ def test_many_small_objects_are_counted(tmp_path: Path) -> None:
 
 def test_away_from_the_main_thread_the_call_is_made_without_interruption(tmp_path: Path) -> None:
     results: list[object] = []
-    thread = threading.Thread(target=lambda: results.append(called(tmp_path, lambda: time.sleep(0.3) or "done")))
+
+    def slow() -> str:
+        time.sleep(0.3)
+        return "done"
+
+    thread = threading.Thread(target=lambda: results.append(called(tmp_path, slow)))
     thread.start()
     thread.join()
     assert results == ["done"]

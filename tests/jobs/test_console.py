@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(consoles.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr("jobs.console.time.monotonic", clock.monotonic)
     return clock
 
 

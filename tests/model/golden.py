@@ -7,6 +7,7 @@ weight is a function of its official key and shape only, so agreement also prove
 import json
 import zlib
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 SHARED = Path(__file__).parents[3] / "shared"
 SPEC = SHARED / "spec" / "keys"
 CONV_GAIN = 1.4
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def golden(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -54,7 +56,7 @@ def rule_weight(key: str, shape: torch.Size, conv_gain: float = CONV_GAIN) -> to
     return normal * gain / (normal.numel() / shape[0]) ** 0.5
 
 
-def with_rule_weights(network: nn.Module, conv_gain: float = CONV_GAIN) -> nn.Module:
+def with_rule_weights(network: Network, conv_gain: float = CONV_GAIN) -> Network:
     """`network`, whose keys are the published ones, with weights by rule, for evaluation. Constant kernels stay."""
     state = network.state_dict()
     ruled = {key: tensor.shape for key, tensor in state.items() if not key.endswith("smooth.kernel")}

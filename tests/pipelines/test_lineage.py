@@ -82,7 +82,8 @@ def test_a_chain_survives_its_document() -> None:
 
 
 def test_each_run_is_finished_and_names_its_parents(work: Work) -> None:
-    corpus, stage, score = (work.run_of(output) for output in (work.corpus, Path(work.checkpoint).parent, work.score))
+    outputs = work.corpus, str(Path(work.checkpoint).parent), work.score
+    corpus, stage, score = (work.run_of(output) for output in outputs)
     assert {run.info.status for run in (corpus, stage, score)} == {"FINISHED"}
     assert score.data.tags["irodori.parent.checkpoint"] == stage.info.run_id
     assert score.data.tags["irodori.parent.corpus"] == corpus.info.run_id
@@ -90,9 +91,11 @@ def test_each_run_is_finished_and_names_its_parents(work: Work) -> None:
 
 
 def test_the_corpus_is_a_dataset_of_metadata_with_the_snapshots_digest(work: Work) -> None:
-    (used,) = work.run_of(str(Path(work.checkpoint).parent)).inputs.dataset_inputs
+    inputs = work.run_of(str(Path(work.checkpoint).parent)).inputs
+    assert inputs is not None
+    (used,) = inputs.dataset_inputs
     assert DIGEST.startswith(used.dataset.digest)
-    assert json.loads(used.dataset.profile) == {"snapshot": 3, "digest": DIGEST}
+    assert json.loads(used.dataset.profile or "") == {"snapshot": 3, "digest": DIGEST}
     assert json.loads(used.dataset.source) == {"uri": work.corpus, "snapshot": 3}
     assert used.dataset.schema is None
 

@@ -31,20 +31,20 @@ def _half_black() -> Case:
     return Case("half", rgb, rgb[..., 0] == 0)
 
 
-def test_overlap_is_what_both_have_over_what_either_has():
+def test_overlap_is_what_both_have_over_what_either_has() -> None:
     mask, truth = np.array([True, True, True, False]), np.array([False, True, True, True])
     assert overlap(mask, truth) == 0.5
     assert overlap(mask, ~mask) == 0
     assert overlap(np.zeros(4, bool), np.zeros(4, bool)) == 1
 
 
-def test_a_network_that_sees_the_foreground_scores_one():
+def test_a_network_that_sees_the_foreground_scores_one() -> None:
     case = _half_black()
     assert score(Dark(), CONVENTIONS["skytnt"], case) == pytest.approx(1, abs=0.05)
     assert score(Dark(), CONVENTIONS["skytnt"], Case("other", case.rgb, ~case.foreground)) < 0.05
 
 
-def test_a_row_names_the_worst_picture_of_a_convention():
+def test_a_row_names_the_worst_picture_of_a_convention() -> None:
     half = _half_black()
     section = run(Dark(), "x", {"both": [half, Case("other", half.rgb, ~half.foreground)]})
     assert [row["convention"] for row in section.rows] == list(CONVENTIONS)
@@ -53,13 +53,14 @@ def test_a_row_names_the_worst_picture_of_a_convention():
     assert row["worst"] < 0.05 < row["mean"]
 
 
-def test_sprites_stand_over_white_and_over_backgrounds_with_the_same_foreground():
+def test_sprites_stand_over_white_and_over_backgrounds_with_the_same_foreground() -> None:
     groups = shipped()
     white, backgrounds = groups["sprites over white"], groups["sprites over backgrounds"]
     assert [case.name for case in white] == [case.name for case in backgrounds] == sorted(case.name for case in white)
     assert len(white) == 8
     for on_white, behind in zip(white, backgrounds, strict=True):
         picture = decode((SPRITES / on_white.name).read_bytes())
+        assert picture.alpha is not None
         opaque, clear = picture.alpha == 255, picture.alpha == 0
         np.testing.assert_array_equal(on_white.foreground, behind.foreground)
         np.testing.assert_array_equal(on_white.foreground[opaque | clear], opaque[opaque | clear])
@@ -68,7 +69,7 @@ def test_sprites_stand_over_white_and_over_backgrounds_with_the_same_foreground(
         assert behind.rgb[clear].std() > 10
 
 
-def test_a_part_of_a_folder_is_taken_from_all_over_it():
+def test_a_part_of_a_folder_is_taken_from_all_over_it() -> None:
     assert [case.name for case in over_white(SPRITES, 2)] == ["eileen-concerned.webp", "sylvie-blue-giggle.webp"]
 
 

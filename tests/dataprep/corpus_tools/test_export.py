@@ -417,7 +417,7 @@ def test_equal_digests_with_other_shards_are_another_export(tmp_path: Path) -> N
     ],
     ids=str,
 )
-def test_names_that_lead_out_of_the_corpus_are_refused(corpus: str, tmp_path: Path, wrong: dict[str, str]) -> None:
+def test_names_that_lead_out_of_the_corpus_are_refused(corpus: str, tmp_path: Path, wrong: dict[str, Any]) -> None:
     """Also with a path that follows from the names, as a forger would write it."""
     copy = str(shutil.copytree(corpus, tmp_path / "copy"))
     snapshot = open_snapshot(copy, 2)

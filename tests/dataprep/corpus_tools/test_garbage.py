@@ -6,6 +6,7 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def build(source: Path, out: Path | str, recipe: CorpusRecipe = SMALL) -> None:
     run_build([str(source)], str(out), recipe, engine=in_process)
 
 
-def collect(out: Path | str, **options: int) -> Garbage:
+def collect(out: Path | str, **options: Any) -> Garbage:
     found = find_garbage(str(out), grace_hours=0, now_s=time.time() + 1, **options)
     found.remove()
     return found

@@ -29,7 +29,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder.parent / "corpus")
 
 
-def test_every_row_is_counted_once(corpus):
+def test_every_row_is_counted_once(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     seen, picker = survey(snapshot), RowPicker(snapshot)
     rows = [picker.row(where) for where in snapshot.table("index").to_pylist()]
@@ -42,7 +42,7 @@ def test_every_row_is_counted_once(corpus):
     assert seen.tags["tag"][0].as_py() == "all"
 
 
-def test_above_the_limit_a_seeded_choice_of_shards_is_read(corpus):
+def test_above_the_limit_a_seeded_choice_of_shards_is_read(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     some, same, other = (survey(snapshot, 2, seed) for seed in (3, 3, 4))
     assert some.shards_read == 2 < some.shards
@@ -51,7 +51,7 @@ def test_above_the_limit_a_seeded_choice_of_shards_is_read(corpus):
     assert survey(snapshot, 0).shards_read == some.shards
 
 
-def test_a_shard_that_cannot_be_read_is_told_and_the_others_are_counted(corpus):
+def test_a_shard_that_cannot_be_read_is_told_and_the_others_are_counted(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     path = Path(corpus, next(row["path"] for row in snapshot.table("files").to_pylist() if row["column"] == "row"))
     whole = path.read_bytes()
@@ -64,7 +64,7 @@ def test_a_shard_that_cannot_be_read_is_told_and_the_others_are_counted(corpus):
     assert str(path) in seen.unread[0]
 
 
-def test_one_pass_over_the_index_draws_finds_and_counts(corpus):
+def test_one_pass_over_the_index_draws_finds_and_counts(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     index = snapshot.table("index").to_pylist()
     view = look_up(snapshot, 5, [index[2]["id"], "0" * 64], seed=1)
@@ -75,14 +75,14 @@ def test_one_pass_over_the_index_draws_finds_and_counts(corpus):
     assert len(look_up(snapshot, 10_000, []).picked) == len(index)
 
 
-def test_every_reason_shows_some_of_its_rejects(corpus):
+def test_every_reason_shows_some_of_its_rejects(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     examples = reject_examples(snapshot, 1)
     assert examples.keys() == snapshot.document["rejects"].keys()
     assert examples["unreadable"][0]["source"].endswith("broken.png")
 
 
-def test_failures_are_counted_by_reason_with_examples(corpus, tmp_path):
+def test_failures_are_counted_by_reason_with_examples(corpus: str, tmp_path: Path) -> None:
     writer = ColumnWriter("mask")
     for row_id, error in (("a" * 64, "timeout: 60 s"), ("b" * 64, None), ("c" * 64, "timeout: 61 s")):
         writer.add(row_id, None, error)

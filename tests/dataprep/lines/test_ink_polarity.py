@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.extractors.line_art import DEFAULT_PICTURES, polarity_errors, shipped_line_art
+from benchmarks.extractors.line_art import polarity_errors, shipped_line_art
+from benchmarks.measuring import DEFAULT_PICTURES
 from dataprep.lines.ink_polarity import find_polarity, tones_of
 from dataprep.lines.xdog import COMMON, XDoGSettings, xdog
 from dataprep.operators.without_networks import gray_of

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.extractors.line_art import WAYS, on_nothing, on_paper, photographed, png
+from dataprep.lines.ink_polarity import Polarity
 from dataprep.lines.line_art import LineArtSettings, read_line_art
 from dataprep.pictures.assembled import coloring, line_art, shipped_templates
 from dataprep.pictures.decode import UnreadablePicture, decode_rgba
@@ -137,7 +138,8 @@ def test_a_polarity_that_is_set_is_kept() -> None:
 def test_without_levels_the_luma_stays_as_it_is() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)
     luma = rgb @ np.array([0.299, 0.587, 0.114])
-    for polarity, expected in (("dark", luma), ("light", 255 - luma)):
+    cases: list[tuple[Polarity, np.ndarray]] = [("dark", luma), ("light", 255 - luma)]
+    for polarity, expected in cases:
         read = read_line_art(png(rgb), LineArtSettings(polarity, levels=False))
         np.testing.assert_allclose(read.gray, expected, atol=1)
 

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ DEFAULTS = RegionSettings()
 # ---- drawings -------------------------------------------------------------------------------------------------------
 
 
-def drawing(seed, size=96, thickness=1):
+def drawing(seed: int, size: int = 96, thickness: int = 1) -> np.ndarray:
     """Circles and lines with gaps."""
     rng = np.random.default_rng(seed)
     page = np.full((size, size + 13), 255, np.uint8)
@@ -35,7 +36,7 @@ def drawing(seed, size=96, thickness=1):
     return page
 
 
-def noisy_line_art(seed, size=96):
+def noisy_line_art(seed: int, size: int = 96) -> np.ndarray:
     """XDoG of flat shapes with paper grain: crumbs everywhere."""
     rng = np.random.default_rng(seed)
     page = np.full((size, size), 230, np.uint8)
@@ -54,7 +55,7 @@ DRAWINGS = [
 
 
 @pytest.mark.parametrize("line_art", DRAWINGS, ids=range(len(DRAWINGS)))
-def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art):
+def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art: np.ndarray) -> None:
     plain = published_regions(line_art)
     ours = trapped_ball(line_art, DEFAULTS)
     assert agreement(ours, plain) == 1.0
@@ -62,7 +63,7 @@ def test_regions_are_those_of_the_published_steps_pixel_for_pixel(line_art):
 
 
 @pytest.mark.parametrize("side", [37, 120])
-def test_dense_line_art_of_odd_sizes_is_divided_as_published(side):
+def test_dense_line_art_of_odd_sizes_is_divided_as_published(side: int) -> None:
     """Specks: very many fills of each radius, and merging in many sweeps."""
     rng = np.random.default_rng(side)
     specks = cv2.GaussianBlur(rng.random((side, side + 9)), (0, 0), 1.1) > 0.49
@@ -72,7 +73,7 @@ def test_dense_line_art_of_odd_sizes_is_divided_as_published(side):
     assert ours.max() > side // 8
 
 
-def test_agreement_is_the_adjusted_rand_index():
+def test_agreement_is_the_adjusted_rand_index() -> None:
     rng = np.random.default_rng(0)
     for classes in (1, 3, 40):
         one, other = rng.integers(0, classes, (2, 500))
@@ -81,7 +82,7 @@ def test_agreement_is_the_adjusted_rand_index():
         assert adjusted_rand_index(one, other * 3) == pytest.approx(adjusted_rand_score(one, other))
 
 
-def test_the_schedule_of_the_fork_is_followed_too():
+def test_the_schedule_of_the_fork_is_followed_too() -> None:
     line_art = noisy_line_art(9)
     plain = published_regions(line_art, ((3, "max"), (2, "mean"), (1, "mean")))
     ours = trapped_ball(line_art, RegionSettings(variant="fork"))
@@ -89,7 +90,7 @@ def test_the_schedule_of_the_fork_is_followed_too():
     assert not np.array_equal(ours, trapped_ball(line_art, DEFAULTS))
 
 
-def test_a_schedule_of_ones_own_goes_before_the_published_ones():
+def test_a_schedule_of_ones_own_goes_before_the_published_ones() -> None:
     line_art = noisy_line_art(9)
     own = RegionSettings(schedule=((2, "all"),))
     assert agreement(trapped_ball(line_art, own), published_regions(line_art, ((2, "all"),))) == 1.0
@@ -97,18 +98,20 @@ def test_a_schedule_of_ones_own_goes_before_the_published_ones():
 
 
 @pytest.mark.skipif(not STORYBOOK.is_dir(), reason="the storybook pictures are not beside this checkout")
-def test_regions_of_a_real_picture_are_those_of_the_published_steps():
+def test_regions_of_a_real_picture_are_those_of_the_published_steps() -> None:
     with (STORYBOOK / "index.csv").open() as lines:
         name = next(csv.DictReader(lines))["file"]
     picture = cv2.imread(str(next(STORYBOOK.rglob(Path(name).name))), cv2.IMREAD_GRAYSCALE)
-    line_art = xdog(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA), XDoGSettings(sigma=0.6))
+    assert picture is not None
+    small = np.asarray(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
+    line_art = xdog(small, XDoGSettings(sigma=0.6))
     assert agreement(trapped_ball(line_art, DEFAULTS), published_regions(line_art)) >= 0.98
 
 
 # ---- properties -----------------------------------------------------------------------------------------------------
 
 
-def boxes(gap=0):
+def boxes(gap: int = 0) -> np.ndarray:
     """Two rooms of 30 x 40 side by side; a gap in the wall between them."""
     page = np.full((40, 61), 255, np.uint8)
     page[:, 30] = 0
@@ -116,19 +119,19 @@ def boxes(gap=0):
     return page
 
 
-def test_a_gap_narrower_than_the_ball_does_not_join_two_rooms():
+def test_a_gap_narrower_than_the_ball_does_not_join_two_rooms() -> None:
     labels = trapped_ball(boxes(gap=4), DEFAULTS)
     assert labels[20, 5] != labels[20, 55]
     assert labels[20, 5] > 0
     assert labels[20, 55] > 0
 
 
-def test_a_gap_wider_than_the_ball_joins_them():
+def test_a_gap_wider_than_the_ball_joins_them() -> None:
     labels = trapped_ball(boxes(gap=8), DEFAULTS)
     assert labels[20, 5] == labels[20, 55] > 0
 
 
-def test_ids_have_no_holes_and_zero_is_the_line():
+def test_ids_have_no_holes_and_zero_is_the_line() -> None:
     line_art = noisy_line_art(5)
     labels = trapped_ball(line_art, DEFAULTS)
     assert labels.dtype == np.uint16
@@ -136,7 +139,7 @@ def test_ids_have_no_holes_and_zero_is_the_line():
     assert (labels[line_art <= 220] == 0).all()
 
 
-def test_the_largest_region_of_the_largest_ball_is_number_one():
+def test_the_largest_region_of_the_largest_ball_is_number_one() -> None:
     page = boxes()
     page[:, 25:30] = 0
     assert trapped_ball(page, DEFAULTS)[0, 60] == 1
@@ -144,11 +147,11 @@ def test_the_largest_region_of_the_largest_ball_is_number_one():
 
 
 @pytest.mark.parametrize(("level", "region"), [(255, 1), (221, 1), (220, 0), (0, 0)])
-def test_pages_of_one_grey_are_all_paper_or_all_line(level, region):
+def test_pages_of_one_grey_are_all_paper_or_all_line(level: int, region: int) -> None:
     assert (trapped_ball(np.full((20, 30), level, np.uint8), DEFAULTS) == region).all()
 
 
-def test_at_most_so_many_fills_of_each_radius_are_taken_in_their_order():
+def test_at_most_so_many_fills_of_each_radius_are_taken_in_their_order() -> None:
     page = np.full((21, 90), 255, np.uint8)
     page[:, 20::21] = 0
     settings = RegionSettings(schedule=((3, "all"),), max_fills=2, max_rest=1, merge_sweeps=0)
@@ -157,7 +160,7 @@ def test_at_most_so_many_fills_of_each_radius_are_taken_in_their_order():
     assert [int(labels[10, x]) for x in (10, 31, 52, 73, 87)] == [1, 2, 3, 0, 0]
 
 
-def test_thinning_leaves_no_line_and_keeps_the_regions():
+def test_thinning_leaves_no_line_and_keeps_the_regions() -> None:
     line_art = drawing(3, thickness=3)
     thick = trapped_ball(line_art, DEFAULTS)
     thin = trapped_ball(line_art, RegionSettings(thin=True))
@@ -165,23 +168,23 @@ def test_thinning_leaves_no_line_and_keeps_the_regions():
     np.testing.assert_array_equal(thin[thick > 0], thick[thick > 0])
 
 
-def test_thinning_takes_the_left_neighbour_first():
+def test_thinning_takes_the_left_neighbour_first() -> None:
     thin = trapped_ball(boxes(), RegionSettings(thin=True))
     assert (thin[:, 30] == thin[:, 29]).all()
 
 
 @pytest.mark.parametrize(("side", "count"), [(256, 1), (32, 64), (20, 169), (16, 256), (8, 1024)])
-def test_patches_are_as_many_as_the_paper_counts(side, count):
+def test_patches_are_as_many_as_the_paper_counts(side: int, count: int) -> None:
     labels = region_map(np.full((256, 256), 255, np.uint8), RegionSettings(variant="patches", patch=side))
     assert np.unique(labels).tolist() == list(range(1, count + 1))
     assert np.bincount(labels.ravel()).max() == side * side
 
 
-def test_patches_are_numbered_row_by_row_and_cut_at_the_border():
+def test_patches_are_numbered_row_by_row_and_cut_at_the_border() -> None:
     assert patches((3, 5), 2).tolist() == [[1, 1, 2, 2, 3], [1, 1, 2, 2, 3], [4, 4, 5, 5, 6]]
 
 
-def test_patches_too_many_for_a_map_are_refused_with_the_least_side_that_fits():
+def test_patches_too_many_for_a_map_are_refused_with_the_least_side_that_fits() -> None:
     line_art = np.full((2100, 2100), 255, np.uint8)
     said = r"2100x2100 has 122500 patches of 6 pixels, .*65535: set regions\.patch to at least 9, or canvas\.size"
     with pytest.raises(Fault, match=said):
@@ -192,7 +195,7 @@ def test_patches_too_many_for_a_map_are_refused_with_the_least_side_that_fits():
         patches((1, 65536), 1)
 
 
-def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels():
+def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels() -> None:
     labels = np.zeros((512, 300), np.uint16)
     labels[:256], labels[256:] = 1, 2
     labels[1, 1] = 3  # one pixel between those that are seen
@@ -212,6 +215,6 @@ def test_regions_of_large_pictures_are_counted_as_they_are_at_256_pixels():
         {"variant": "orig"},
     ],
 )
-def test_impossible_settings_are_refused(wrong):
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RegionSettings(**wrong)

@@ -1,6 +1,7 @@
 """Pictures on a square: numpy's own reflection is the measure of what is padded."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,23 +25,23 @@ WHITE = replace(RASC, padding="white")
 RECIPE = CorpusRecipe(canvas=RASC)
 
 
-def plain(rgb):
+def plain(rgb: np.ndarray) -> Picture:
     return Picture(rgb, None, source_is_plain_rgb=True)
 
 
-def row_of(rgb, settings=RASC, **more):
+def row_of(rgb: np.ndarray, settings: CanvasSettings = RASC, **more: Any) -> RowInput:
     data = encode_png(rgb)
     shown, placement = placed(decode(data), settings)
     return RowInput("ab" * 32, data, shown, placement=placement, **more)
 
 
-def compute(column, row, recipe=RECIPE):
+def compute(column: str, row: RowInput, recipe: CorpusRecipe = RECIPE) -> Any:
     value = next(operator for operator in operators(recipe) if operator.column == column).value(row)
     return None if value is None else decode_png(value)
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 512), (512, 301), (90, 90), (40, 160), (1000, 333), (333, 1000)])
-def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(height, width):
+def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(height: int, width: int) -> None:
     rgb = picture(1, height, width)
     shown, _ = placed(plain(rgb), RASC)
     inner = max(1, round(width * 256 / max(height, width))), max(1, round(height * 256 / max(height, width)))
@@ -51,36 +52,42 @@ def test_the_longer_side_fills_the_square_and_the_rest_is_the_mirror_image(heigh
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (5, 3), (64, 300)])
-def test_pictures_of_any_size_are_placed(size):
+def test_pictures_of_any_size_are_placed(size: tuple[int, int]) -> None:
     rgb = np.full((*size, 3), 77, np.uint8)
     shown, placement = placed(replace(plain(rgb), alpha=np.full(size, 9, np.uint8)), RASC)
+    assert shown.alpha is not None
+    assert placement is not None
     assert (shown.rgb == 77).all()
     assert (shown.alpha == 9).all()
     assert shown.rgb.shape == (256, 256, 3)
     assert placement.source == size
 
 
-def test_an_odd_pixel_of_padding_lies_below_and_to_the_right():
+def test_an_odd_pixel_of_padding_lies_below_and_to_the_right() -> None:
     """85 of 256 pixels are picture: 85 lie before it and 86 behind, in colours, lines and masks alike."""
     for height, width in ((333, 1000), (1000, 333)):
         black = np.zeros((height, width, 3), np.uint8)
         shown, placement = placed(replace(plain(black), alpha=np.full((height, width), 255, np.uint8)), WHITE)
+        assert shown.alpha is not None
+        assert placement is not None
         axis = int(width > height)
         for inside in (shown.rgb[..., 0] == 0, shown.alpha > 0, placement.sketch(black[..., 0]) == 0):
             across = np.flatnonzero(inside.any(axis))
             assert (across[0], across[-1]) == (85, 169)
 
 
-def test_the_extent_of_a_picture_decoded_smaller_is_not_that_of_the_canvas():
+def test_the_extent_of_a_picture_decoded_smaller_is_not_that_of_the_canvas() -> None:
     """A picture may fill 100.5 of its 101 pixels, but it is placed on the whole canvas: nothing of that is cut off."""
     shown, _ = placed(replace(plain(picture(1, 101, 101)), extent=(100.5, 100.5)), RASC)
     assert shown.extent is None
     np.testing.assert_array_equal(resize_color(shown.rgb, 64, 64, shown.extent), resize_color(shown.rgb, 64, 64))
 
 
-def test_white_padding_is_paper_around_pictures_and_lines_and_background_around_masks():
+def test_white_padding_is_paper_around_pictures_and_lines_and_background_around_masks() -> None:
     rgb = np.zeros((64, 128, 3), np.uint8)
     shown, placement = placed(replace(plain(rgb), alpha=np.full((64, 128), 200, np.uint8)), WHITE)
+    assert shown.alpha is not None
+    assert placement is not None
     outside = np.r_[0:64, 192:256]
     assert (shown.rgb[outside] == 255).all()
     assert (shown.rgb[64:192] == 0).all()
@@ -89,18 +96,18 @@ def test_white_padding_is_paper_around_pictures_and_lines_and_background_around_
     assert (placement.sketch(rgb[..., 0])[outside] == 255).all()
 
 
-def test_a_picture_of_the_size_of_the_canvas_is_stored_as_it_came():
+def test_a_picture_of_the_size_of_the_canvas_is_stored_as_it_came() -> None:
     rgb = picture(2, 256, 256)
     row = row_of(rgb)
     assert next(operator for operator in operators(RECIPE) if operator.column == "color").value(row) == row.data
 
 
-def test_without_a_canvas_nothing_is_touched():
+def test_without_a_canvas_nothing_is_touched() -> None:
     given = plain(picture(2))
     assert placed(given, CanvasSettings()) == (given, None)
 
 
-def test_every_column_of_a_row_has_the_size_of_the_canvas_and_shows_the_same_place():
+def test_every_column_of_a_row_has_the_size_of_the_canvas_and_shows_the_same_place() -> None:
     rgb = np.full((120, 200, 3), 240, np.uint8)
     box = np.s_[30:90, 50:150]
     rgb[box] = (200, 30, 30)
@@ -122,32 +129,34 @@ def test_every_column_of_a_row_has_the_size_of_the_canvas_and_shows_the_same_pla
     np.testing.assert_array_equal(made["mask"][:51], made["mask"][52:103][::-1])
 
 
-def test_the_regions_of_a_row_are_those_of_its_sketch_on_the_canvas():
+def test_the_regions_of_a_row_are_those_of_its_sketch_on_the_canvas() -> None:
     row = row_of(picture(5, 90, 140))
     sketch = next(operator for operator in operators(RECIPE) if operator.column == "sketch_xdog").value(row)
+    assert isinstance(sketch, bytes)
     regions = compute("region_map", replace(row, columns={"sketch_xdog": sketch, "sketch_drawn": None}))
     assert regions.shape == (256, 256)
     assert (regions[decode_png(sketch) <= 220] == 0).all()
 
 
-def test_lines_of_a_mirrored_picture_are_the_mirrored_lines():
+def test_lines_of_a_mirrored_picture_are_the_mirrored_lines() -> None:
     """So it does not matter that the paper pads its sketches and we the pictures they are drawn from."""
     rgb = picture(7, 300, 512)
     settings = XDoGSettings(sigma=0.5)
     inner = resize_color(rgb, 256, 150)
-    ours = xdog(cv2.cvtColor(placed(plain(rgb), RASC)[0].rgb, cv2.COLOR_RGB2GRAY), settings)
-    theirs = np.pad(xdog(cv2.cvtColor(inner, cv2.COLOR_RGB2GRAY), settings), ((53, 53), (0, 0)), mode="reflect")
+    padded = placed(plain(rgb), RASC)[0].rgb
+    ours, lines = (xdog(np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.uint8), settings) for p in (padded, inner))
+    theirs = np.pad(lines, ((53, 53), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(ours[56:200], theirs[56:200])
     assert (ours != theirs).mean() < 0.002  # beside the seam a Gaussian sees the mirror, or the repeated border
 
 
-def test_a_sketch_of_another_shape_is_refused_by_the_shape_of_the_source():
+def test_a_sketch_of_another_shape_is_refused_by_the_shape_of_the_source() -> None:
     row = row_of(picture(3, 100, 200), drawn_sketch=encode_png(np.zeros((64, 64), np.uint8)))
     with pytest.raises(Fault, match="64x64, the picture 200x100"):
         compute("sketch_drawn", row)
 
 
-def test_a_canvas_renews_every_column_and_none_leaves_the_fingerprints_as_they_were():
+def test_a_canvas_renews_every_column_and_none_leaves_the_fingerprints_as_they_were() -> None:
     marks = [
         {operator.column: fingerprint(operator) for operator in operators(recipe)}
         for recipe in (CorpusRecipe(), RECIPE, CorpusRecipe(canvas=CanvasSettings(size=128)))
@@ -157,7 +166,7 @@ def test_a_canvas_renews_every_column_and_none_leaves_the_fingerprints_as_they_w
     assert marks[0]["color"] == "5a25f726be78"
 
 
-def test_rows_of_a_plan_have_the_size_of_the_canvas_and_its_bucket():
+def test_rows_of_a_plan_have_the_size_of_the_canvas_and_its_bucket() -> None:
     fields = dict.fromkeys(SCAN_SCHEMA.names)
     hashes = [f"{number:064x}" for number in (1, 2)]
     seen = [
@@ -173,7 +182,7 @@ def test_rows_of_a_plan_have_the_size_of_the_canvas_and_its_bucket():
     assert set(make_plan(records, CorpusRecipe()).rows["width"].to_pylist()) == {900, 200}
 
 
-def test_impossible_sizes_are_refused():
+def test_impossible_sizes_are_refused() -> None:
     for size in (-1, 8193):
         with pytest.raises(ValueError, match="size"):
             CanvasSettings(size=size)

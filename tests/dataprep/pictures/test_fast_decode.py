@@ -5,6 +5,7 @@ import io
 import itertools
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -108,9 +109,9 @@ ZOO = {
 
 def by_pillow(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     """RGB over white and alpha, with nothing but Pillow and the formula."""
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        image = ImageOps.exif_transpose(image)
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):
             image = Image.fromarray((np.asarray(image).astype(float) / 257 + 0.5).astype(np.uint8))
         rgba = np.asarray((image.convert("RGB") if image.mode == "CMYK" else image).convert("RGBA"))
@@ -182,7 +183,9 @@ def test_a_jpeg_with_a_hole_where_another_marker_stands_is_refused_and_not_paint
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (641, 479), (97, 71), (33, 500)])
 @pytest.mark.parametrize("options", [{}, {"exif": turned(6)}, {"exif": turned(3)}])
-def test_a_reduced_picture_is_never_below_its_target_and_keeps_its_aspect(width, height, options) -> None:
+def test_a_reduced_picture_is_never_below_its_target_and_keeps_its_aspect(
+    width: int, height: int, options: dict[str, bytes]
+) -> None:
     data = encoded(Image.fromarray(scene(2, width, height)), "JPEG", **options)
     whole = decode(data).rgb
     sides = set()
@@ -249,7 +252,7 @@ def test_a_reduced_picture_is_not_shifted_by_its_rounded_sides(orientation: int)
 @pytest.mark.parametrize(
     ("fit", "size"), [("squash", (50, 60)), ("cover", (107, 60)), ("contain", (50, 28)), ("cover", (50, 60))]
 )
-def test_a_picture_fits_as_asked(fit: str, size: tuple[int, int]) -> None:
+def test_a_picture_fits_as_asked(fit: Literal["squash", "cover", "contain"], size: tuple[int, int]) -> None:
     width, height = (160, 90) if size != (50, 60) or fit == "squash" else (100, 120)
     data = encoded(Image.fromarray(scene(5, width, height)), "JPEG")
     assert decode_resized(data, 50, 60, fit).shape == (size[1], size[0], 3)

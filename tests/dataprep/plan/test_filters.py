@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +9,7 @@ from dataprep.pictures.decode import Picture
 from dataprep.plan.filters import FilterSettings, judge, measure, reject_reason
 
 
-def picture(height, width, levels=100):
+def picture(height: int, width: int, levels: int = 100) -> Picture:
     rgb = np.full((height, width, 3), 255, np.uint8)
     rgb[0, 0, 1] -= levels
     return Picture(rgb=rgb, alpha=None, source_is_plain_rgb=True)
@@ -26,7 +28,7 @@ def picture(height, width, levels=100):
         (picture(64, 64, levels=7), "blank"),
     ],
 )
-def test_pictures_are_rejected_for_their_size_shape_and_emptiness(sample, reason):
+def test_pictures_are_rejected_for_their_size_shape_and_emptiness(sample: Picture, reason: str | None) -> None:
     assert reject_reason(sample, FilterSettings()) == reason
 
 
@@ -50,7 +52,9 @@ def test_pictures_are_rejected_for_their_size_shape_and_emptiness(sample, reason
         ({"watermark_tags": ()}, {"tags": ["watermark"]}, None),
     ],
 )
-def test_pictures_are_rejected_for_what_their_source_says(settings, facts, reason):
+def test_pictures_are_rejected_for_what_their_source_says(
+    settings: dict[str, Any], facts: dict[str, Any], reason: str | None
+) -> None:
     assert reject_reason(picture(80, 100), FilterSettings(**settings), facts) == reason
 
 
@@ -71,11 +75,13 @@ def test_pictures_are_rejected_for_what_their_source_says(settings, facts, reaso
         ({"max_unsafe": 0.5}, {"unsafe": float("nan")}, "unsafe"),
     ],
 )
-def test_pictures_are_rejected_for_what_a_network_measured_and_where_it_measured_nothing(settings, facts, reason):
+def test_pictures_are_rejected_for_what_a_network_measured_and_where_it_measured_nothing(
+    settings: dict[str, Any], facts: dict[str, Any], reason: str | None
+) -> None:
     assert reject_reason(picture(80, 100), FilterSettings(**settings), facts) == reason
 
 
-def test_what_a_network_measured_is_in_the_message():
+def test_what_a_network_measured_is_in_the_message() -> None:
     rows = [{"drawing": 0.1234, "unsafe": 0.0}, {"drawing": 0.9, "unsafe": 0.75}, {"drawing": 1.0}]
     reasons, messages = judge(records(rows), FilterSettings(min_drawing=0.5, max_unsafe=0.5))
     assert reasons.to_pylist() == ["photograph", "unsafe", "unsafe"]
@@ -83,12 +89,12 @@ def test_what_a_network_measured_is_in_the_message():
 
 
 @pytest.mark.parametrize("settings", [{"min_drawing": 0.0}, {"max_unsafe": 1.0}])
-def test_filters_that_only_a_network_can_judge_ask_for_it(settings):
+def test_filters_that_only_a_network_can_judge_ask_for_it(settings: dict[str, Any]) -> None:
     assert FilterSettings(**settings).ask_for_content
     assert not FilterSettings(min_chroma=12, ratings=("g",)).ask_for_content
 
 
-def tinted(seed, tint, coloured_share=0.0):
+def tinted(seed: int, tint: int, coloured_share: float = 0.0) -> Picture:
     """Noise whose channels are `tint` levels apart, a share of its pixels bright red."""
     rng = np.random.default_rng(seed)
     gray = rng.integers(20, 200, (300, 400), dtype=np.uint8)
@@ -107,12 +113,12 @@ def tinted(seed, tint, coloured_share=0.0):
         (tinted(0, 0, coloured_share=0.02), False),
     ],
 )
-def test_a_picture_is_monochrome_when_99_of_100_pixels_have_little_chroma(sample, monochrome):
+def test_a_picture_is_monochrome_when_99_of_100_pixels_have_little_chroma(sample: Picture, monochrome: bool) -> None:
     assert (reject_reason(sample, FilterSettings(min_chroma=12)) == "monochrome") == monochrome
     assert reject_reason(sample, FilterSettings()) is None
 
 
-def test_contrast_and_chroma_are_those_of_counting_every_pixel():
+def test_contrast_and_chroma_are_those_of_counting_every_pixel() -> None:
     rng = np.random.default_rng(3)
     for size in ((64, 64), (511, 90), (200, 255)):
         rgb = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -125,7 +131,7 @@ def test_contrast_and_chroma_are_those_of_counting_every_pixel():
         assert (measured["height"], measured["width"]) == size
 
 
-def records(rows):
+def records(rows: list[dict[str, Any]]) -> pa.Table:
     known = {
         "item": "k",
         "uri": "/p",
@@ -140,8 +146,8 @@ def records(rows):
     return pa.Table.from_pylist([known | sizes | row for row in rows], SCAN_SCHEMA)
 
 
-def test_the_scans_own_reasons_stay_and_unread_pictures_are_not_judged():
-    rows = [
+def test_the_scans_own_reasons_stay_and_unread_pictures_are_not_judged() -> None:
+    rows: list[dict[str, Any]] = [
         {"reason": "unreadable", "message": "broken", "width": None, "height": None, "contrast": None, "chroma": None},
         {"reason": "not-read", "message": "gone", "rating": "e"},
         {"width": 10},
@@ -152,15 +158,20 @@ def test_the_scans_own_reasons_stay_and_unread_pictures_are_not_judged():
     assert messages.to_pylist() == ["broken", "gone", "10x100", None]
 
 
-def test_the_first_rule_speaks_and_messages_say_the_value():
-    rows = [{"width": 10, "rating": "e"}, {"rating": "e", "score": 1.0}, {"score": 1.5, "rating": "g"}, {"rating": "g"}]
+def test_the_first_rule_speaks_and_messages_say_the_value() -> None:
+    rows: list[dict[str, Any]] = [
+        {"width": 10, "rating": "e"},
+        {"rating": "e", "score": 1.0},
+        {"score": 1.5, "rating": "g"},
+        {"rating": "g"},
+    ]
     reasons, messages = judge(records(rows), FilterSettings(ratings=("g",), min_score=2))
     assert reasons.to_pylist() == ["too-small", "rating", "low-score", "low-score"]
     assert messages.to_pylist() == ["10x100", "e", "1.5", "no score"]
 
 
-def test_a_table_in_pieces_and_an_empty_one_are_judged_alike():
-    rows = [{"width": 10}, {}, {"tags": ["watermark"]}, {"tags": ["x", "y"]}]
+def test_a_table_in_pieces_and_an_empty_one_are_judged_alike() -> None:
+    rows: list[dict[str, Any]] = [{"width": 10}, {}, {"tags": ["watermark"]}, {"tags": ["x", "y"]}]
     whole = records(rows)
     pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1, 2), whole.slice(3)])
     assert judge(pieces, FilterSettings())[0].equals(judge(whole, FilterSettings())[0])
@@ -182,6 +193,6 @@ def test_a_table_in_pieces_and_an_empty_one_are_judged_alike():
         {"max_unsafe": float("nan")},
     ],
 )
-def test_filters_that_cannot_be_meant_are_refused(wrong):
+def test_filters_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FilterSettings(**wrong)

@@ -148,7 +148,8 @@ def test_rows_are_counted_by_split_and_bucket() -> None:
 
 def by_hand(records: list[dict[str, Any]], distance: int) -> tuple[list[dict[str, Any]], dict[str, tuple[str, str]]]:
     """One picture after another, by id: the kept ones, and source -> (reason, kept id) of the others."""
-    kept, dropped = [], {}
+    kept: list[dict[str, Any]] = []
+    dropped: dict[str, tuple[str, str]] = {}
     waiting = sorted(records, key=lambda known: known["id"])
     for column, word in (("id", "duplicate-file"), ("pixel_hash", "duplicate-pixels"), ("phash", "near-duplicate")):
         kept = []

@@ -110,7 +110,7 @@ def test_plain_tag_strings_take_their_categories_from_the_tag_table(tmp_path: Pa
     )
     bare = {key: value for key, value in post(1).items() if key not in names} | {"tag_string": "smile ann highres"}
     root = dump(tmp_path, [bare])
-    categories = [
+    categories: list[dict[str, Any]] = [
         {"name": "smile", "category": "0"},
         {"name": "ann", "category": "1"},
         {"name": "highres", "category": 5},

@@ -71,9 +71,10 @@ def is_taken(row: dict[str, Any], rule: Selection) -> bool:
         (rule.min_side, None, None if None in sides else min(sides)),
         (None, rule.max_side, None if None in sides else max(sides)),
     ):
-        if (low is not None or high is not None) and value is None:
-            return False
-        if (low is not None and value < low) or (high is not None and value > high):
+        if value is None:
+            if low is not None or high is not None:
+                return False
+        elif (low is not None and value < low) or (high is not None and value > high):
             return False
     day = row["date"]
     if (rule.date_from or rule.date_to) and day is None:
@@ -109,7 +110,7 @@ def test_what_lacks_the_value_that_a_rule_asks_for_is_counted_so() -> None:
 
 
 def test_the_counts_name_the_first_rule_that_drops(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"path": "/p/a.png", "rating": "e", "score": 1, "tags": []},
         {"path": "/p/b.png", "rating": "g", "score": 1, "tags": []},
         {"path": "/p/c.png", "rating": "g", "score": 9, "tags": ["hat"]},

@@ -29,43 +29,43 @@ def wave(height: int = 224, width: int = 224) -> torch.Tensor:
     return torch.stack([torch.sin(9 * x + 5 * y + phase) * 0.5 + 0.5 for phase in (0, 1, 2)])[None]
 
 
-def test_features_are_those_of_the_independent_implementation(network):
+def test_features_are_those_of_the_independent_implementation(network: FeatureNetwork) -> None:
     expected = torch.from_numpy(np.load(ASSETS / "efficientnet_lite0_features.npy"))
     torch.testing.assert_close(network(wave())[0], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_features_of_a_picture_do_not_depend_on_its_batch(network):
+def test_features_of_a_picture_do_not_depend_on_its_batch(network: FeatureNetwork) -> None:
     pictures = torch.rand(5, 3, 96, 128, generator=torch.Generator().manual_seed(0))
     alone = torch.cat([network(picture[None]) for picture in pictures])
     torch.testing.assert_close(network(pictures), alone, atol=1e-5, rtol=1e-5)
 
 
-def test_different_pictures_have_different_features(network):
+def test_different_pictures_have_different_features(network: FeatureNetwork) -> None:
     flat = torch.full((1, 3, 224, 224), 0.5)
     assert (network(wave()) - network(flat)).norm() > 1
 
 
-def test_the_resize_is_pillows_antialiased_bicubic():
+def test_the_resize_is_pillows_antialiased_bicubic() -> None:
     picture = wave(300, 260)
     planes = [
         Image.fromarray((plane * 255).numpy()).resize((224, 224), Image.Resampling.BICUBIC) for plane in picture[0]
     ]
-    expected = (torch.from_numpy(np.stack(planes)).clamp(0, 255) - 127) / 128
+    expected = (torch.from_numpy(np.stack([np.asarray(plane) for plane in planes])).clamp(0, 255) - 127) / 128
     torch.testing.assert_close(prepare(picture)[0], expected, atol=1e-3, rtol=0)
 
 
-def test_black_and_white_reach_the_network_as_the_weights_were_trained():
+def test_black_and_white_reach_the_network_as_the_weights_were_trained() -> None:
     extremes = torch.stack([torch.zeros(3, 224, 224), torch.ones(3, 224, 224)])
     assert prepare(extremes)[:, 0, 0, 0].tolist() == [-127 / 128, 1.0]
 
 
-def test_a_score_names_the_substitute_network_and_its_weights(network):
+def test_a_score_names_the_substitute_network_and_its_weights(network: FeatureNetwork) -> None:
     assert network.score_name == "fid_efficientnet_lite0_320"
     assert network.dims == network(wave()).shape[1] == 320
     assert network.identity == "efficientnet_lite0_320@579344248a93"
 
 
-def test_damaged_weights_are_refused(monkeypatch, tmp_path):
+def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(b"damaged")
     monkeypatch.setattr(features, "_weights_file", lambda: tmp_path / "weights.pth")
     with pytest.raises(EvalError, match="reinstall"):

@@ -19,25 +19,25 @@ def features(seed: int, count: int = 200, dims: int = 12) -> np.ndarray:
     return rng.normal(size=(count, dims)) @ rng.normal(size=(dims, dims)) + rng.normal(size=dims)
 
 
-def test_equal_covariances_leave_the_squared_distance_of_the_means():
+def test_equal_covariances_leave_the_squared_distance_of_the_means() -> None:
     first = features(0)
     shift = np.arange(12.0)
     assert statistics(first).distance(statistics(first + shift)) == pytest.approx((shift**2).sum(), rel=1e-9)
 
 
-def test_one_dimension_is_the_closed_form_of_two_normals():
+def test_one_dimension_is_the_closed_form_of_two_normals() -> None:
     first, second = features(1, dims=1), features(2, dims=1)
     expected = (first.mean() - second.mean()) ** 2 + (first.std(ddof=1) - second.std(ddof=1)) ** 2
     assert statistics(first).distance(statistics(second)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_mean_and_covariance_are_numpys():
+def test_mean_and_covariance_are_numpys() -> None:
     first = features(3)
     np.testing.assert_allclose(statistics(first).mean(), first.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(statistics(first).covariance(), np.cov(first, rowvar=False), rtol=1e-10)
 
 
-def test_distance_agrees_with_the_matrix_square_root_of_the_published_code():
+def test_distance_agrees_with_the_matrix_square_root_of_the_published_code() -> None:
     first, second = features(4), features(5)
     covariances = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
@@ -46,7 +46,7 @@ def test_distance_agrees_with_the_matrix_square_root_of_the_published_code():
     assert statistics(first).distance(statistics(second)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_distance_agrees_with_torch_fidelity():
+def test_distance_agrees_with_torch_fidelity() -> None:
     fid = pytest.importorskip("torch_fidelity.metric_fid", reason="torch-fidelity is not installed")
     first, second = features(6), features(7)
     theirs = fid.fid_statistics_to_metric(
@@ -55,13 +55,13 @@ def test_distance_agrees_with_torch_fidelity():
     assert statistics(first).distance(statistics(second)) == pytest.approx(theirs, rel=1e-6)
 
 
-def test_distance_is_symmetric_and_zero_to_itself():
+def test_distance_is_symmetric_and_zero_to_itself() -> None:
     first, second = statistics(features(8)), statistics(features(9))
     assert first.distance(second) == pytest.approx(second.distance(first), rel=1e-9)
     assert first.distance(first) == pytest.approx(0, abs=1e-6)
 
 
-def test_shares_merge_to_the_whole_in_any_order():
+def test_shares_merge_to_the_whole_in_any_order() -> None:
     first, second = features(10), statistics(features(11))
     a, b, c = (statistics(part) for part in np.split(first, [30, 110]))
     whole = statistics(first).distance(second)
@@ -70,14 +70,14 @@ def test_shares_merge_to_the_whole_in_any_order():
     assert a.count == 30  # merging leaves its parts alone
 
 
-def test_too_few_samples_are_refused_with_the_reason():
+def test_too_few_samples_are_refused_with_the_reason() -> None:
     enough, few = statistics(features(12, count=13)), statistics(features(13, count=12))
     enough.distance(enough)
     with pytest.raises(EvalError, match="12 samples; 13 are needed"):
         enough.distance(few)
 
 
-def test_features_of_another_length_or_not_finite_are_refused():
+def test_features_of_another_length_or_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(N, 3\)"):
         FrechetStatistics(3).update(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="NaN"):

@@ -11,16 +11,16 @@ BLUE = RED.flip(1)
 ROSE = (RED * 0.8 + BLUE * 0.2).clamp(0, 1)
 
 
-def test_a_result_nearer_to_its_own_truth_is_right():
+def test_a_result_nearer_to_its_own_truth_is_right() -> None:
     result, own, other = torch.cat([ROSE, ROSE]), torch.cat([RED, BLUE]), torch.cat([BLUE, RED])
     assert nearer_to_own(result, own, other).tolist() == [1, 0]
 
 
-def test_a_tie_counts_half():
+def test_a_tie_counts_half() -> None:
     assert nearer_to_own(ROSE, BLUE, BLUE).tolist() == [0.5]
 
 
-def test_only_masked_pixels_decide():
+def test_only_masked_pixels_decide() -> None:
     result = RED.clone()
     result[..., 1:] = BLUE[..., 1:]
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
@@ -29,12 +29,12 @@ def test_only_masked_pixels_decide():
     assert nearer_to_own(result, RED, BLUE).item() == 0
 
 
-def test_a_result_that_ignores_its_reference_scores_one_half_over_a_couple():
+def test_a_result_that_ignores_its_reference_scores_one_half_over_a_couple() -> None:
     couple = nearer_to_own(torch.cat([ROSE, ROSE]), torch.cat([RED, BLUE]), torch.cat([BLUE, RED]))
     assert summarize(couple, {}).share == 0.5
 
 
-def test_the_summary_carries_wilson_bounds_and_means_over_present_regions():
+def test_the_summary_carries_wilson_bounds_and_means_over_present_regions() -> None:
     nan = float("nan")
     summary = summarize(
         torch.tensor([1.0, 1.0, 0.0, 1.0]),

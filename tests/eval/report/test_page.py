@@ -40,34 +40,36 @@ def report() -> Report:
 
 
 @pytest.fixture(scope="module")
-def page(report) -> str:
+def page(report: Report) -> str:
     return render_report(report)
 
 
-def test_the_page_is_well_formed(page):
+def test_the_page_is_well_formed(page: str) -> None:
     assert Elements(page).open == []
 
 
-def test_every_picture_is_embedded_byte_for_byte(page, report):
+def test_every_picture_is_embedded_byte_for_byte(page: str, report: Report) -> None:
     for picture in report.pictures:
         for data in (picture.sketch, picture.reference, picture.result, picture.truth):
+            assert data is not None
             assert base64.b64encode(data).decode() in page
     for frame in report.strips[0].frames:
         assert base64.b64encode(frame.picture).decode() in page
 
 
-def test_the_page_loads_nothing_and_forbids_loading(page):
+def test_the_page_loads_nothing_and_forbids_loading(page: str) -> None:
     tags = Elements(page).tags
-    sources = [a[key] for _, a in tags for key in ("src", "srcset", "data", "poster") if a.get(key)]
+    sources = [value for _, a in tags for key in ("src", "srcset", "data", "poster") if (value := a.get(key))]
     assert sources
     assert all(source.startswith("data:") for source in sources)
     assert {tag for tag, _ in tags} & {"iframe", "object", "embed"} == set()
     assert not re.search(r"@import|url\(", page)
     policy = next(a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
     assert "default-src 'none'" in policy
 
 
-def test_every_shown_picture_has_a_description_and_ids_are_unique(page):
+def test_every_shown_picture_has_a_description_and_ids_are_unique(page: str) -> None:
     tags = Elements(page).tags
     embedded = [a for tag, a in tags if tag == "img" and a.get("src")]
     assert embedded
@@ -76,7 +78,7 @@ def test_every_shown_picture_has_a_description_and_ids_are_unique(page):
     assert len(ids) == len(set(ids))
 
 
-def test_hostile_text_is_shown_and_never_run():
+def test_hostile_text_is_shown_and_never_run() -> None:
     hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     report = sample_report(hostile)
     picture = replace(
@@ -94,12 +96,12 @@ def test_hostile_text_is_shown_and_never_run():
     assert not any(key.startswith("on") for _, attributes in elements.tags for key in attributes)
 
 
-def test_a_link_that_is_not_http_is_left_out(report):
+def test_a_link_that_is_not_http_is_left_out(report: Report) -> None:
     page = render_report(replace(report, credits=(Credit("a", "b", "c", "javascript:alert(1)"),)))
     assert "javascript:" not in page
 
 
-def test_a_score_shows_its_value_with_its_unit_or_the_reason(page):
+def test_a_score_shows_its_value_with_its_unit_or_the_reason(page: str) -> None:
     assert "18.62 dB" in page
     assert "0.816 to 0.91" in page
     assert "not scored: 64 samples; 321 are needed" in page
@@ -107,17 +109,17 @@ def test_a_score_shows_its_value_with_its_unit_or_the_reason(page):
         ReportScore("psnr", None)
 
 
-def test_images_seen_stand_under_each_picture_of_the_strip(page, report):
+def test_images_seen_stand_under_each_picture_of_the_strip(page: str, report: Report) -> None:
     for frame in report.strips[0].frames:
         assert f"<figcaption>{frame.images_seen:,} <small>{frame.stage}</small></figcaption>" in page
 
 
-def test_a_report_of_pictures_alone_has_no_empty_sections(report):
+def test_a_report_of_pictures_alone_has_no_empty_sections(report: Report) -> None:
     page = render_report(Report("t", "s", (replace(report.pictures[0], truth=None),)))
     assert re.findall(r'<section id="(\w+)"', page) == ["pictures"]
     assert 'data-under="truth"' not in page
 
 
-def test_bytes_that_are_no_picture_are_refused(report):
+def test_bytes_that_are_no_picture_are_refused(report: Report) -> None:
     with pytest.raises(ValueError, match="not a PNG"):
         render_report(replace(report, pictures=(replace(report.pictures[0], result=b"<svg/>"),)))

@@ -27,7 +27,7 @@ def source(page: Any, selector: str) -> str:
     return find(page, selector).get_attribute("src")
 
 
-def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page):
+def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page: Any) -> None:
     find(page, ".comparison figcaption button:last-child").click()
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
@@ -36,14 +36,14 @@ def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page):
     assert page.get_log("browser") == []
 
 
-def test_every_picture_is_decoded(page):
+def test_every_picture_is_decoded(page: Any) -> None:
     widths = page.execute_script(
         "return [...document.querySelectorAll('.zoom img, .compare img')].map(i => i.naturalWidth)"
     )
     assert set(widths) == {128}
 
 
-def test_the_slider_follows_the_mouse_and_the_keyboard(page):
+def test_the_slider_follows_the_mouse_and_the_keyboard(page: Any) -> None:
     slider = find(page, ".compare input")
     before = covered(page)
     webdriver.ActionChains(page).move_to_element_with_offset(slider, 60, 0).click().perform()
@@ -55,7 +55,7 @@ def test_the_slider_follows_the_mouse_and_the_keyboard(page):
     assert slider.get_attribute("aria-valuetext") == "100 % result"
 
 
-def test_the_slider_can_lay_the_sketch_over_the_result(page):
+def test_the_slider_can_lay_the_sketch_over_the_result(page: Any) -> None:
     assert source(page, ".compare .under") == source(page, '[data-kind="truth"] img')
     find(page, ".comparison figcaption button:last-child").click()
     assert source(page, ".compare .over") == source(page, '[data-kind="sketch"] img')
@@ -64,7 +64,7 @@ def test_the_slider_can_lay_the_sketch_over_the_result(page):
     assert find(page, ".compare input").get_attribute("aria-valuetext") == "50 % sketch"
 
 
-def test_a_picture_enlarges_and_escape_closes_it(page):
+def test_a_picture_enlarges_and_escape_closes_it(page: Any) -> None:
     find(page, '[data-kind="result"]').send_keys("\ue007")  # Enter
     dialog = find(page, "#large")
     assert dialog.is_displayed()
@@ -74,12 +74,12 @@ def test_a_picture_enlarges_and_escape_closes_it(page):
     assert not dialog.is_displayed()
 
 
-def test_the_copy_button_answers(page):
+def test_the_copy_button_answers(page: Any) -> None:
     find(page, ".pair summary").click()
     find(page, ".pair .copy").click()
     assert page.execute_async_script("setTimeout(() => arguments[0](document.getElementById('said').textContent), 200)")
 
 
 @pytest.mark.parametrize("width", [360, 400, 768, 1280])
-def test_the_page_never_scrolls_sideways(page, width):
+def test_the_page_never_scrolls_sideways(page: Any, width: int) -> None:
     assert width_at(page, width) <= width

@@ -11,7 +11,7 @@ from tests.jobs.command import irodori
 CLUSTER = str(Path(__file__).parents[3] / "ray_cluster.yaml")
 
 
-def test_a_corpus_is_forecast_for_people_and_for_programs():
+def test_a_corpus_is_forecast_for_people_and_for_programs() -> None:
     call = ("plan", "plain", "--rows", "6000000", "--cluster", CLUSTER, "--price", "cpu_worker=2")
     told = irodori(*call).stdout
     assert "plain, 6,000,000 rows, on 20 x cpu_worker (c7i.16xlarge)" in told
@@ -21,7 +21,7 @@ def test_a_corpus_is_forecast_for_people_and_for_programs():
     assert {"scan", "columns"} == {phase["name"] for phase in document["phases"]}
 
 
-def test_a_stage_is_forecast_on_the_gpus():
+def test_a_stage_is_forecast_on_the_gpus() -> None:
     told = irodori("plan", "v1.noisy", "--rows", "1000000", "--cluster", CLUSTER).stdout
     assert "4 x gpu_worker" in told
     assert "5 epochs of 1,000,000 training rows" in told
@@ -39,20 +39,20 @@ def test_a_stage_is_forecast_on_the_gpus():
         (("plain", "--rows", "0"), "rows"),
     ],
 )
-def test_wrong_calls_are_answered_at_once_with_what_is_near(arguments, said):
+def test_wrong_calls_are_answered_at_once_with_what_is_near(arguments: tuple[str, ...], said: str) -> None:
     started = time.monotonic()
     assert said in irodori("plan", *arguments, code=2).stderr
     assert time.monotonic() - started < 30  # the bar is 1.5 s on a quiet machine
 
 
-def test_a_cluster_file_that_is_none_is_refused(tmp_path):
+def test_a_cluster_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("a: 1")
     assert (
         "no cluster file" in irodori("plan", "plain", "--rows", "5", "--cluster", "c.yaml", cwd=tmp_path, code=1).stderr
     )
 
 
-def test_a_recipe_of_a_paper_is_forecast_for_the_rows_that_the_paper_counts():
+def test_a_recipe_of_a_paper_is_forecast_for_the_rows_that_the_paper_counts() -> None:
     told = irodori("plan", "danbooru-6m", "--cluster", CLUSTER).stdout
     assert "danbooru-6m, 6,000,000 rows, on 20 x cpu_worker (c7i.16xlarge)" in told
     assert "and 4 x gpu_worker (p5.48xlarge) of 192 CPUs, 8 GPUs: estimate, " in told

@@ -1,9 +1,10 @@
 """Attention layers by the formula: projected references, one class token, factors of layers, banks of another pass."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
-from torch import nn
 
 from model.backbone.attention import (
     AttentionControls,
@@ -30,7 +31,7 @@ def steering(
     return Steering(context, AttentionControls(factor), None, {}, bank)
 
 
-def by_hand(layer: nn.Module, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+def by_hand(layer: Any, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """softmax(q k^T / sqrt(d)) v, head by head, before the output projection."""
     q, k, v = layer.to_q(x), layer.to_k(tokens), layer.to_v(tokens)
     heads = []
@@ -41,7 +42,7 @@ def by_hand(layer: nn.Module, x: torch.Tensor, tokens: torch.Tensor) -> torch.Te
     return torch.cat(heads, dim=-1)
 
 
-def out_of(layer: nn.Module, attended: torch.Tensor) -> torch.Tensor:
+def out_of(layer: Any, attended: torch.Tensor) -> torch.Tensor:
     return attended @ layer.to_out[0].weight.T + layer.to_out[0].bias
 
 
@@ -58,7 +59,9 @@ def test_rows_without_a_reference_get_what_zeros_give() -> None:
     padded = torch.cat([context, torch.zeros(3, 3, CONTEXT)])
     found, expected = (layer(x, steering=steering(ProjectedContext((layer.project(c),)))) for c in (context, padded))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-    torch.testing.assert_close(layer(x, steering=steering()), layer.to_out[0].bias.expand(5, 4, -1), rtol=0, atol=0)
+    torch.testing.assert_close(
+        layer(x, steering=steering()), layer.get_parameter("to_out.0.bias").expand(5, 4, -1), rtol=0, atol=0
+    )
 
 
 def test_a_context_repeats_its_rows_one_block_after_another() -> None:

@@ -146,7 +146,7 @@ def test_a_layer_scale_multiplies_that_layer_before_its_output_projection(
     found = run(ruled, inputs, inputs["context"], attention=AttentionControls(0.8, scales))
     by_hand = copy.deepcopy(ruled[0])
     for layer in (module for module in by_hand.modules() if isinstance(module, CrossAttention)):
-        layer.to_out[0].weight.mul_(0.8 * scales[layer.layer])
+        layer.get_parameter("to_out.0.weight").mul_(0.8 * scales[layer.layer])
     assert off(found, run((by_hand, {}), inputs, inputs["context"])) < 3e-6
     assert off(found, inputs["out"]) > 1e-3
 

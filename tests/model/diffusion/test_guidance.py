@@ -30,6 +30,7 @@ def conditions(ruled: Ruled, numbers: dict[str, torch.Tensor]) -> Conditions:
 
 @torch.no_grad()
 def test_conditions_agree_with_the_released_code(conditions: Conditions, numbers: dict[str, torch.Tensor]) -> None:
+    assert conditions.context is not None
     assert_golden(conditions.context, numbers["context_cond"])
     assert conditions.empty_hints is not None
     for index in range(5):

@@ -1,5 +1,7 @@
 """Attention injection: what the second pass is told, which rows it mixes, when it starts, and that a seed repeats."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -64,7 +66,7 @@ def test_each_branch_reads_a_pass_over_the_reference_told_the_same_context(
     assert found.no_reference is not None
     assert found.no_sketch is not None
     nothing = torch.zeros_like(conditions.context)
-    close = {"rtol": 1e-4, "atol": 1e-4}
+    close: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(found.conditional, alone(conditions.hints, conditions.context, slice(0)), **close)
     torch.testing.assert_close(found.no_sketch, alone(conditions.empty_hints, conditions.context, slice(0)), **close)
     torch.testing.assert_close(found.no_reference, alone(conditions.hints, nothing, slice(0, 2)), **close)

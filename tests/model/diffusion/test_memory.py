@@ -41,10 +41,10 @@ def test_a_network_is_on_the_device_only_while_it_visits_and_comes_back_unchange
 
 def test_leaving_costs_no_copy(networks: tuple[nn.Module, nn.Module]) -> None:
     offload = Offload(networks, torch.device("meta"))
-    address = networks[0][0].weight.data_ptr()
+    address = networks[0].get_parameter("0.weight").data_ptr()
     offload.visit(networks[0])
     offload.visit(networks[1])
-    assert networks[0][0].weight.data_ptr() == address
+    assert networks[0].get_parameter("0.weight").data_ptr() == address
 
 
 @pytest.mark.gpu

@@ -191,6 +191,7 @@ def test_every_sketch_with_every_reference_is_what_each_is_alone(
     assert sorted(colored[:3] for colored in found) == list(itertools.product(range(3), range(2), [4, 5]))
     assert all(colored.picture.shape == sketches[colored.sketch].shape for colored in found)
     for sketch, reference, seed, picture in found[::5]:
+        assert reference is not None
         alone = pipeline(sketches[sketch][None], references[reference][None], [seed], settings=settings)[0]
         assert apart(picture, alone) <= 2
 
@@ -246,7 +247,7 @@ def test_what_injection_reads_stays_for_the_references_of_a_batch_only(
     settings = SamplingSettings(steps=1, injection=InjectionSettings())
     kept = [
         sum(conditions() is not None for conditions in made)
-        for _ in pipeline.every(pictures[0][:1], list(pictures[1]), [1, 2], settings, batch_size=2)
+        for _ in pipeline.every(list(pictures[0][:1]), list(pictures[1]), [1, 2], settings, batch_size=2)
     ]
     assert kept == [1] * 6
     assert len(made) == 3  # the seeds of a reference share it
@@ -274,8 +275,9 @@ def test_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipeline) -> N
 @pytest.fixture
 def own_pipeline(pipeline: ColorizationPipeline) -> ColorizationPipeline:
     """A pipeline that a test may change."""
-    networks = (copy.deepcopy(network) for network in (pipeline.model, pipeline.codec, pipeline.image_encoder))
-    return ColorizationPipeline(*networks, METADATA)
+    return ColorizationPipeline(
+        copy.deepcopy(pipeline.model), copy.deepcopy(pipeline.codec), copy.deepcopy(pipeline.image_encoder), METADATA
+    )
 
 
 def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
@@ -288,6 +290,8 @@ def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
     expected = pipeline(sketches, references, [1, 2, 3], settings=settings)
     seen = []
     own_pipeline.lower_memory(tiling=False, slicing=False)
+    offload = own_pipeline.offload
+    assert offload is not None
     networks = {"v1": own_pipeline.model, "codec": own_pipeline.codec, "encoder": own_pipeline.image_encoder}
     parts = {
         "v1": own_pipeline.model.unet,
@@ -297,7 +301,7 @@ def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
         "encoder": own_pipeline.image_encoder.vit,
     }
     for name, part in parts.items():
-        part.register_forward_pre_hook(lambda *_, name=name: seen.append((name, own_pipeline.offload.visitors)))
+        part.register_forward_pre_hook(lambda *_, name=name: seen.append((name, offload.visitors)))
     made = own_pipeline(sketches, references, [1, 2, 3], settings=settings)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-4)  # a copy's weights are aligned otherwise in memory
     owners = {"v1": "v1", "hints": "v1", "codec": "codec", "moments": "codec", "encoder": "encoder"}
@@ -375,8 +379,8 @@ def test_the_gpu_gives_what_the_cpu_gives(
     tolerance: float,
     offload: bool,
 ) -> None:
-    networks = (own_pipeline.model, own_pipeline.codec, own_pipeline.image_encoder)
-    on_gpu = ColorizationPipeline(*(network.to("cuda", dtype) for network in networks), METADATA)
+    model, codec = own_pipeline.model.to("cuda", dtype), own_pipeline.codec.to("cuda", dtype)
+    on_gpu = ColorizationPipeline(model, codec, own_pipeline.image_encoder.to("cuda", dtype), METADATA)
     on_gpu.lower_memory(offload=offload, tiling=False).optimise()
     sketches, references = pictures
     expected = pipeline(sketches, references, [1, 2, 3], steps=2)

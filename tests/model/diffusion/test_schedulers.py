@@ -222,9 +222,9 @@ def test_names_of_the_released_interface_mean_our_samplers() -> None:
     assert len(RELEASED_SAMPLERS) == 17
     with pytest.raises(ValueError, match=r"'DPM adaptive'; it chooses its own number of steps.*dpmpp_3s"):
         SamplingSettings(sampler="DPM adaptive")
-    for spacing, schedule in RELEASED_SCHEDULES.values():
-        for label in RELEASED_SAMPLERS if schedule is None else ("DPM++ 2M", "LMS", "Heun"):
-            SamplingSettings(sampler=label, spacing=spacing, sigma_schedule=schedule)
+    for spacing, levels_of in RELEASED_SCHEDULES.values():
+        for label in RELEASED_SAMPLERS if levels_of is None else ("DPM++ 2M", "LMS", "Heun"):
+            SamplingSettings(sampler=label, spacing=spacing, sigma_schedule=levels_of)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def test_latents_are_an_eighth_and_scaled(codec: ImageCodec) -> None:
     # Folding by hand: every 4x4 square of a channel becomes 16 channels in reading order.
     folded = images.reshape(2, 3, 16, 4, 10, 4).permute(0, 1, 3, 5, 2, 4).reshape(2, 48, 16, 10)
     posterior = codec.autoencoder.encode(folded).latent_dist
+    assert codec.linear is not None
     mean = posterior.mean + codec.linear.analysis(images)
     torch.testing.assert_close(latents, mean * 0.5)
     noise = torch.randn_like(latents)
@@ -36,6 +37,7 @@ def test_decode_undoes_the_scale_and_stays_in_range(codec: ImageCodec) -> None:
     open_range = codec.decode(latents, clamp=False)
     folded = codec.autoencoder.decode(latents / 0.5).sample
     unfolded = folded.reshape(1, 3, 4, 4, 8, 8).permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 32, 32)
+    assert codec.linear is not None
     torch.testing.assert_close(open_range, unfolded + codec.linear.synthesis(latents / 0.5))
     assert torch.equal(codec.decode(latents), open_range.clamp(-1, 1))
 

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,18 +44,18 @@ def files(tmp_path: Path) -> Path:
     return sketches_and_references(tmp_path)
 
 
-def job(files: Path, out: str = "x.png", **changes: object) -> ColorizeJob:
+def job(files: Path, out: str = "x.png", **changes: Any) -> ColorizeJob:
     """The first sketch after the first reference, with the changes."""
     sketch, reference = str(files / "sketches" / "p0000.png"), str(files / "references" / "p0005.png")
-    return ColorizeJob(**{"sketch": sketch, "reference": reference, "out": str(files / out), "seed": 0} | changes)
+    return ColorizeJob(**{"sketch": sketch, "reference": reference, "out": str(files / out), "seed": 0, **changes})
 
 
 def make(
-    jobs: Sequence[ColorizeJob] | ColorizeJob, checkpoint: str, settings: PictureSettings = QUICK, **run: object
+    jobs: Sequence[ColorizeJob] | ColorizeJob, checkpoint: str, settings: PictureSettings = QUICK, **run: Any
 ) -> list[np.ndarray]:
     """The pixels of all pictures, which must be made afresh."""
     jobs = [jobs] if isinstance(jobs, ColorizeJob) else jobs
-    made = {o.job: o for o in colorize(jobs, checkpoint, settings, RunSettings(**{"device": "cpu"} | run))}
+    made = {o.job: o for o in colorize(jobs, checkpoint, settings, RunSettings(**{"device": "cpu", **run}))}
     assert all(isinstance(outcome, Made) and not outcome.already for outcome in made.values())
     return [decode(Path(one.out).read_bytes()).rgb for one in jobs]
 
@@ -93,7 +94,7 @@ def test_a_picture_is_the_same_alone_and_among_others(files: Path, checkpoint: s
 )
 def test_all_that_is_asked_for_matters(files: Path, checkpoint: str, changed: str) -> None:
     (files / "changed.png").write_bytes(encode_png(255 - picture(0)))
-    inputs = {
+    inputs: dict[str, dict[str, Any]] = {
         "sketch": {"sketch": str(files / "changed.png")},
         "reference": {"reference": str(files / "changed.png")},
         "no reference": {"reference": None},
@@ -360,8 +361,9 @@ def test_the_document_s_python_makes_pictures(files: Path, checkpoint: str, monk
 def test_pictures_come_from_s3_and_go_there(s3_prefix: str, files: Path, checkpoint: str) -> None:
     upload_directory(files / "sketches", f"{s3_prefix}/sketches")
     jobs = plan_jobs(find_pictures([f"{s3_prefix}/sketches"]), [], f"{s3_prefix}/out", [0])
-    assert [outcome.already for outcome in colorize(jobs, checkpoint, QUICK)] == [False, False]
-    assert [outcome.already for outcome in colorize(jobs, checkpoint, QUICK)] == [True, True]
+    for already in (False, True):
+        outcomes = list(colorize(jobs, checkpoint, QUICK))
+        assert [isinstance(o, Made) and o.already is already for o in outcomes] == [True, True]
     assert names(find_pictures([f"{s3_prefix}/out"])) == ["p0000.png", "p0001.png"]
 
 

@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def test_what_is_told_comes_back_equal(reference: Source | None) -> None:
 def test_what_older_formats_did_not_tell_is_unknown(version: int, untold: tuple[str, ...]) -> None:
     weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if name not in untold}
     old = {n: value for n, value in DOCUMENT.items() if n != "layer"} | {"format": version, "checkpoint": weights}
-    unknown = replace(TOLD.checkpoint, **dict.fromkeys(untold))
+    nothing: dict[str, Any] = dict.fromkeys(untold)
+    unknown = replace(TOLD.checkpoint, **nothing)
     assert extract(told(old), "x.png") == replace(TOLD, checkpoint=unknown)
 
 

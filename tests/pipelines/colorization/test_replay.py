@@ -134,6 +134,7 @@ def test_frozen_weights_that_changed_are_named(desk: Path, tmp_path: Path) -> No
     (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"one autoencoder")
     weights = weights_of(checkpoint, Path(checkpoint), read_metadata(Path(checkpoint)), ema=False)
     assert (weights.codec_sha256, weights.image_encoder_sha256) == (sha256_of(b"one autoencoder"), "")
+    assert weights.codec_sha256 is not None
     tell(desk, checkpoint=asdict(weights))
     made, out = str(desk / "made.png"), str(desk / "again.png")
     assert plan_replay(made, out, Moved(), RUN)[1].checkpoint == weights

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
@@ -18,7 +19,7 @@ from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import Task, Work, over_ray
 from tests.pipelines.corpus_build.test_faults_operators import DRILLED
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
 LAST_COLUMN = "region_map"
 ENOUGH = 3  # shards that are done when the node goes
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def forget(ids: list[str]) -> None:
         Path(tempfile.gettempdir(), f"irodori-drill-{row_id}").unlink(missing_ok=True)
 
 
-def _compute(row: RowInput) -> object:
+def _compute(row: RowInput) -> Any:
     first = row.picture.rgb[0, 0].tolist()
     behave = _BEHAVIOURS[DRILLS[first[2]]] if tuple(first[:2]) == MARK else gray_of_row
     return behave(row)
@@ -109,7 +110,7 @@ def _pauses(row: RowInput) -> np.ndarray:
     return gray_of_row(row)
 
 
-_BEHAVIOURS: dict[str, Callable[[RowInput], object]] = {
+_BEHAVIOURS: dict[str, Callable[[RowInput], Any]] = {
     "raises": _raises,
     "waits": _waits,
     "hangs in C": _hangs_in_c,

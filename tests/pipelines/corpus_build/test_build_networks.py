@@ -1,9 +1,10 @@
 """Networks in a build: lanes, batches, what a failure costs, and where they run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.corpus_build.batches import batches
 from pipelines.corpus_build.build import run_build
 from pipelines.corpus_build.lanes import Lane, lanes
-from pipelines.execution.ray_data import Actors, Step, Steps, in_process, placed
+from pipelines.execution.ray_data import Actors, Step, Steps, Work, in_process, placed
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.corpus_build.fault_operators import write_drills
 from tests.pipelines.corpus_build.network_operators import (
@@ -82,6 +83,7 @@ def test_a_network_gives_what_it_gives_by_hand_in_batches_over_windows(tmp_path:
     run_build(drilled(tmp_path, {}), str(tmp_path / "out"), RECIPE, engine=in_process)
     colors, sketches = (column(str(tmp_path / "out"), name) for name in ("color", "sketch_edges"))
     for row_id, (value, _) in sketches.items():
+        assert value is not None
         gray = gray_png(colors[row_id][0])
         np.testing.assert_allclose(decode_png(value) / 255, by_hand(laplacian(gray)), atol=1 / 255)
     assert max(Counter(shape[0] for shape in batches_seen)) == 2
@@ -90,7 +92,9 @@ def test_a_network_gives_what_it_gives_by_hand_in_batches_over_windows(tmp_path:
 
 def gray_png(color: bytes | None) -> np.ndarray:
     assert color is not None
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(color, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2GRAY)
+    picture = cv2.imdecode(np.frombuffer(color, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
 
 
 def test_neither_windows_nor_batches_nor_actors_are_part_of_what_a_corpus_holds(tmp_path: Path) -> None:
@@ -127,7 +131,9 @@ def test_a_cell_that_a_later_try_mends_renews_what_a_later_lane_makes_of_it(tmp_
     source, out = drilled(tmp_path, {5: "waits"}), str(tmp_path / "out")
     run_build(source, out, RECIPE, engine=in_process)
     (victim,) = [row_id for row_id, (_, error) in column(out, "sketch_edges").items() if error]
-    assert set(decode_png(column(out, "sketch_traced")[victim][0]).ravel()) == {128}
+    (traced, _) = column(out, "sketch_traced")[victim]
+    assert traced is not None
+    assert set(decode_png(traced).ravel()) == {128}
     patient = replace(RECIPE, limits=LimitSettings(seconds_per_pass=300))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.pipelines.corpus_build.network_operators.time.sleep", lambda _: None)
@@ -140,7 +146,7 @@ def drilled_alike(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "source")]
 
 
-def undisturbed(work, tasks):  # type: ignore[no-untyped-def]
+def undisturbed(work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
     """The engine, with a network that does not wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.pipelines.corpus_build.network_operators.time.sleep", lambda _: None)
@@ -150,7 +156,7 @@ def undisturbed(work, tasks):  # type: ignore[no-untyped-def]
 def test_a_killed_build_computes_no_lane_again_that_was_written(tmp_path: Path) -> None:
     source, out = drilled(tmp_path, {}), str(tmp_path / "out")
 
-    def dies_after_networks(work, tasks):  # type: ignore[no-untyped-def]
+    def dies_after_networks(work: Work, tasks: Sequence[Any]) -> Iterator[Any]:
         if not isinstance(work, Steps):
             yield from in_process(work, tasks)
             return

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dataprep.corpus.column_files import read_rows
 from dataprep.corpus_tools.info import open_snapshot, verify
@@ -20,7 +21,7 @@ def build(source: Path, out: Path, recipe: CorpusRecipe = RECIPE) -> BuildReport
     return run_build([str(source)], str(out), recipe, engine=in_process)
 
 
-def cells(out: Path, column: str) -> dict[str, bytes]:
+def cells(out: Path, column: str) -> dict[str, Any]:
     files = open_snapshot(str(out)).table("files").to_pylist()
     paths = [str(out / file["path"]) for file in files if file["column"] == column]
     rows = (row for path in paths for row in read_rows(Path(path).read_bytes(), column, path))

@@ -81,6 +81,7 @@ def test_another_share_of_validation_pictures_moves_rows_between_shards(source: 
     changed = replace(SMALL, validation_share=0.6)
     planned = plan(source, changed)
     assert planned.columns["row"].why is not None
+    assert planned.columns["color"].why is not None
     assert "moved into another shard" in planned.columns["color"].why
     check(planned, build(source, changed))
 
@@ -90,6 +91,7 @@ def test_a_removed_picture_moves_the_rows_of_its_shard_alone(source: Path) -> No
     (source / "p0003.png").unlink()
     planned = plan(source)
     assert planned.leaving == 1
+    assert planned.columns["color"].why is not None
     assert set(planned.columns["color"].why) == {"moved into another shard"}
     assert 0 < planned.columns["color"].compute < SMALL.shard_rows
     check(planned, build(source))

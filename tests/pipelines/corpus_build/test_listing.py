@@ -1,6 +1,7 @@
 """Listing and scan phases on their own: each item once and in order, each record from the latest word on it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,14 @@ def listing(tmp_path: Path, keys: list[str]) -> Listing:
 
 def write_part(folder: Path, name: str, reasons: dict[str, str | None], side: int = 100) -> None:
     """A scan part of items with these reasons; `side` tells the parts apart."""
-    seen = {"uri": "/old", "tags": [], "kind": "file", "detail": "", "id": "ab" * 32, "pixel_hash": "cd" * 32}
+    seen: dict[str, Any] = {
+        "uri": "/old",
+        "tags": [],
+        "kind": "file",
+        "detail": "",
+        "id": "ab" * 32,
+        "pixel_hash": "cd" * 32,
+    }
     seen |= {"width": side, "height": side, "contrast": 200, "chroma": 200, "phash": 1}
     rows = [{"item": item, "reason": reason, **seen} for item, reason in reasons.items()]
     folder.mkdir(parents=True, exist_ok=True)

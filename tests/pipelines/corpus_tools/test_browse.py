@@ -48,26 +48,27 @@ def html() -> str:
     return render_page(sample_page())
 
 
-def test_the_page_is_well_formed_and_its_ids_are_unique(html):
+def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
     elements = Elements(html)
     assert elements.open == []
     ids = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
-def test_the_page_loads_nothing_and_forbids_loading(html):
+def test_the_page_loads_nothing_and_forbids_loading(html: str) -> None:
     tags = Elements(html).tags
-    sources = [a[key] for _, a in tags for key in ("src", "srcset", "data", "poster") if a.get(key)]
+    sources = [value for _, a in tags for key in ("src", "srcset", "data", "poster") if (value := a.get(key))]
     assert sources
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     assert {tag for tag, _ in tags} & {"iframe", "object", "embed"} == set()
-    assert not [a["href"] for tag, a in tags if tag == "a" and not a["href"].startswith("#")]
+    assert not [a["href"] for tag, a in tags if tag == "a" and not str(a["href"]).startswith("#")]
     assert not re.search(r"@import|url\(", html)
     policy = next(a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
     assert "default-src 'none'" in policy
 
 
-def test_every_picture_of_a_sample_is_embedded_once_with_a_description(html):
+def test_every_picture_of_a_sample_is_embedded_once_with_a_description(html: str) -> None:
     for sample in sample_page().samples:
         for layer in sample.layers:
             if layer.picture:
@@ -77,7 +78,7 @@ def test_every_picture_of_a_sample_is_embedded_once_with_a_description(html):
     assert all(a["alt"] for a in pictures)
 
 
-def test_hostile_text_is_shown_and_never_run():
+def test_hostile_text_is_shown_and_never_run() -> None:
     hostile = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}"
     html = render_page(sample_page(hostile))
     elements = Elements(html)
@@ -88,7 +89,7 @@ def test_hostile_text_is_shown_and_never_run():
     assert html.count("{{ 7*7 }}") > 5
 
 
-def test_what_is_known_of_a_row_stands_beside_it(html):
+def test_what_is_known_of_a_row_stands_beside_it(html: str) -> None:
     for text in (
         "1" * 64,
         "pictures/p1.png",
@@ -100,22 +101,22 @@ def test_what_is_known_of_a_row_stands_beside_it(html):
         assert text in html
 
 
-def test_duplicates_are_shown_beside_what_was_kept(html):
+def test_duplicates_are_shown_beside_what_was_kept(html: str) -> None:
     assert "Kept instead: eeeeeeee" in html
     assert "the file is empty" in html
 
 
-def test_under_filled_buckets_are_marked(html):
+def test_under_filled_buckets_are_marked(html: str) -> None:
     assert "1 of 2 have too few training pictures for one batch of 256" in html
     assert re.search(r'class="bar marked"><title>832x704: 2 under-filled', html)
 
 
-def test_a_page_that_counts_some_shards_says_so():
+def test_a_page_that_counts_some_shards_says_so() -> None:
     page = replace(sample_page(), shards_read=3, shards=8)
     assert "the rows of 3 of 8 shards, chosen at random" in render_page(page)
 
 
-def test_a_page_of_a_corpus_tells_what_lies_there(corpus, tmp_path):
+def test_a_page_of_a_corpus_tells_what_lies_there(corpus: str, tmp_path: Path) -> None:
     page = make_page(corpus, samples=6)
     snapshot = open_snapshot(corpus)
     assert page.rows == 10
@@ -130,32 +131,33 @@ def test_a_page_of_a_corpus_tells_what_lies_there(corpus, tmp_path):
     assert "&lt;b&gt;" in (tmp_path / "page.html").read_text()
 
 
-def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus):
+def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus: str) -> None:
     one, same, other = (make_page(corpus, samples=5, seed=seed) for seed in (1, 1, 2))
     assert [sample.row["id"] for sample in one.samples] == [sample.row["id"] for sample in same.samples]
     assert [sample.row["id"] for sample in one.samples] != [sample.row["id"] for sample in other.samples]
     for sample in one.samples:
+        assert sample.layers[0].picture is not None
         shown = decode(sample.layers[0].picture).rgb.astype(int)
         source = cv2.resize(decode(Path(sample.row["source"]).read_bytes()).rgb, shown.shape[1::-1])
         assert np.abs(shown - source).mean() < 12  # WebP of the same picture
 
 
-def test_groups_are_strips_of_pictures_of_one_group(corpus):
+def test_groups_are_strips_of_pictures_of_one_group(corpus: str) -> None:
     page = make_page(corpus, samples=1)
     rows = Counter(strip.name for strip in page.groups)
     assert set(rows) == {"ann", "bea"}
     assert sum(strip.rows for strip in page.groups) == 10
 
 
-def test_pictures_shrink_until_they_fit_the_page(corpus):
+def test_pictures_shrink_until_they_fit_the_page(corpus: str) -> None:
     snapshot = open_snapshot(corpus)
     places = snapshot.table("index").to_pylist()
     free, tight = (make_samples(RowPicker(snapshot), places, ["color"], most) for most in (1 << 30, 1))
-    largest = [max(max(decode(sample.layers[0].picture).rgb.shape) for sample in made) for made in (free, tight)]
+    largest = [max(max(decode(sample.layers[0].picture or b"").rgb.shape) for sample in made) for made in (free, tight)]
     assert largest == [SIDES[0], SIDES[-1]]
 
 
-def test_regions_have_colours_of_their_own_and_lines_are_transparent():
+def test_regions_have_colours_of_their_own_and_lines_are_transparent() -> None:
     colors = region_colors(np.arange(40, dtype=np.uint16).reshape(5, 8))
     assert colors[0, 0, 3] == 0
     assert (colors.reshape(-1, 4)[1:, 3] == 255).all()
@@ -163,7 +165,7 @@ def test_regions_have_colours_of_their_own_and_lines_are_transparent():
     assert decode(thumb(encode_png(np.ones((9, 9), np.uint16)), 64, "regions")).rgb.shape == (9, 9, 3)
 
 
-def test_columns_stand_in_the_order_in_which_people_look():
+def test_columns_stand_in_the_order_in_which_people_look() -> None:
     shuffled = ["sketch_mask", "region_map", "sketch_xdog", "mask", "sketch_drawn", "color", "sketch_anime"]
     assert ordered(shuffled) == (
         *("color", "sketch_drawn", "sketch_anime", "sketch_xdog"),
@@ -173,11 +175,11 @@ def test_columns_stand_in_the_order_in_which_people_look():
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (1234, "1.2 kB"), (5.6e12, "5.6 TB")])
-def test_bytes_are_told_in_powers_of_ten(count, shown):
+def test_bytes_are_told_in_powers_of_ten(count: float, shown: str) -> None:
     assert shown_bytes(count) == shown
 
 
-def test_the_command_names_the_page_for_corpus_and_snapshot(corpus, tmp_path):
+def test_the_command_names_the_page_for_corpus_and_snapshot(corpus: str, tmp_path: Path) -> None:
     told = irodori("corpus", "browse", f"{corpus}@1", "--samples", "3", cwd=tmp_path).stdout
     assert told.startswith("corpus-1.html: 3 of 10 rows of snapshot 1")
     assert "Content-Security-Policy" in (tmp_path / "corpus-1.html").read_text()

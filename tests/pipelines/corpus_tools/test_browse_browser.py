@@ -29,7 +29,7 @@ def shown(page: Any, selector: str) -> list[str]:
     return [picture.get_attribute("alt") for picture in pictures if picture.is_displayed()]
 
 
-def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page):
+def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page: Any) -> None:
     press(page, "1")
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
@@ -38,11 +38,11 @@ def test_the_page_asks_for_nothing_but_itself_and_reports_no_error(page):
     assert page.get_log("browser") == []
 
 
-def test_every_picture_is_decoded(page):
+def test_every_picture_is_decoded(page: Any) -> None:
     assert page.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
 
 
-def test_a_number_shows_one_column_of_all_samples_and_zero_everything(page):
+def test_a_number_shows_one_column_of_all_samples_and_zero_everything(page: Any) -> None:
     assert len(shown(page, ".grid")) == 9
     press(page, "2")
     assert [alt.split(" of ")[0] for alt in shown(page, ".grid")] == ["lines: xdog"] * 3
@@ -50,7 +50,7 @@ def test_a_number_shows_one_column_of_all_samples_and_zero_everything(page):
     assert len(shown(page, ".grid")) == 9
 
 
-def test_regions_are_laid_over_the_colour_at_the_chosen_opacity(page):
+def test_regions_are_laid_over_the_colour_at_the_chosen_opacity(page: Any) -> None:
     find(page, '[data-where="grid"] [data-over="3"]').click()
     assert {alt.split(" of ")[0] for alt in shown(page, ".grid")} == {"colour", "regions"}
     page.execute_script(
@@ -63,7 +63,7 @@ def test_regions_are_laid_over_the_colour_at_the_chosen_opacity(page):
     assert colour == regions
 
 
-def test_words_and_split_choose_samples(page):
+def test_words_and_split_choose_samples(page: Any) -> None:
     find(page, "#find").send_keys("SMILE hat")
     assert find(page, "#shown").text == "1 of 3"
     find(page, "#find").clear()
@@ -73,7 +73,7 @@ def test_words_and_split_choose_samples(page):
     assert find(page, "#shown").text == "0 of 3"
 
 
-def test_the_large_view_tells_all_and_arrows_go_through_the_samples(page):
+def test_the_large_view_tells_all_and_arrows_go_through_the_samples(page: Any) -> None:
     find(page, ".card .stack").send_keys(ENTER)
     dialog = find(page, "#large")
     assert dialog.is_displayed()
@@ -90,5 +90,5 @@ def test_the_large_view_tells_all_and_arrows_go_through_the_samples(page):
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_the_page_never_scrolls_sideways(page, width):
+def test_the_page_never_scrolls_sideways(page: Any, width: int) -> None:
     assert width_at(page, width) <= width

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def middle(values: Sequence[float]) -> float:
     return (low + high) / 2
 
 
-def filtered(store: Path, **filters: float) -> CorpusRecipe:
+def filtered(store: Path, **filters: Any) -> CorpusRecipe:
     return replace(
         SMALL, filters=replace(SMALL.filters, **filters), networks=NetworkSettings(weights=str(store), device="cpu")
     )

@@ -86,7 +86,7 @@ def test_what_is_transparent_is_paper() -> None:
     cut[10:30, 20:40] = (200, 30, 30, 255)
     over_white = np.where(cut[..., 3:] > 0, cut[..., :3], 255).astype(np.uint8)
     grays = [LineExtractor("xdog", CPU)(encode_png(pixels)).gray for pixels in (cut, over_white)]
-    np.testing.assert_array_equal(*grays)
+    np.testing.assert_array_equal(grays[0], grays[1])
 
 
 def test_a_file_that_is_no_picture_is_refused() -> None:

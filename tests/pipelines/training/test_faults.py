@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -72,7 +73,7 @@ def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_
 def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_workers_change_nothing(
     bench: Bench, tmp_path: Path
 ) -> None:
-    options = {"ema_decay": 0.99, "offset_noise": 0.05, "min_snr_gamma": 5.0, "sample_images": 10**6}
+    options: dict[str, Any] = {"ema_decay": 0.99, "offset_noise": 0.05, "min_snr_gamma": 5.0, "sample_images": 10**6}
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     bench.train(whole, workers=2, **options)
     _kill_driver(bench.arguments(stopped, workers=1, **options), stopped)

@@ -59,7 +59,7 @@ def check_replaced(corpus: str, found: list[dict[str, Any]]) -> None:
 
 
 def test_a_stage_of_buckets_is_as_long_as_its_buckets_need(bench: Bench, tmp_path: Path) -> None:
-    changes = {"sizes": "buckets", "images": 0, "epochs": 3, "batch_size": 8}
+    changes: dict[str, Any] = {"sizes": "buckets", "images": 0, "epochs": 3, "batch_size": 8}
     plan = plan_stage(quick_recipe(**changes), bench.corpus, str(tmp_path / "out"), None, 1)
     rows = CorpusReader(bench.corpus, "train", [], facts=True).index
     assert rows.buckets == ("768x768",)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ def write_checkpoint(
     height: int = 64,
     seed: int = 0,
     ema: Mapping[str, torch.Tensor] | None = None,
-    **changes: str,
+    **changes: Any,
 ) -> str:
     """A `v1.noisy` checkpoint whose result depends on everything: layers that start at zero are random too."""
     torch.manual_seed(seed)

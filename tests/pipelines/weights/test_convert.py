@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from dataprep.storage.store import join, read_bytes
 from model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from model.conversion.stable_diffusion_keys import ema_name, to_ldm_autoencoder
+from model.diffusion.noise import PredictionType
 from model.errors import ModelError
 from model.families.v1.network import V1
 from model.families.v1.released_keys import published_name, schedule_buffers, to_published
@@ -129,6 +130,7 @@ def test_the_bundled_autoencoder_travels_in_its_own_precision(
 def test_a_converted_stable_diffusion_computes_what_it_did(
     tmp_path: Path, unet: dict[str, torch.Tensor], layout: str
 ) -> None:
+    said: PredictionType | None
     if layout == "diffusers":
         source, said = diffusers_folder(tmp_path / "sd", unet), None
     else:
@@ -140,7 +142,7 @@ def test_a_converted_stable_diffusion_computes_what_it_did(
     assert all(torch.equal(state[f"unet.{name}"].flatten(), tensor.flatten()) for name, tensor in unet.items())
     hints = model.encode_sketch(torch.randn(1, 3, 64, 64))
     assert not any(bool(hint.any()) for hint in hints)
-    assert bool(model.sketch_encoder.stem[0].weight.any())
+    assert bool(model.sketch_encoder.get_parameter("stem.0.weight").any())
 
 
 def test_the_prediction_must_be_known_or_given(

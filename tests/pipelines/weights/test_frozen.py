@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -25,7 +26,13 @@ def keep(store: Path, name: str) -> Path:
     path = store / f"{name}.safetensors"
     save_file({"a": torch.zeros(1)}, path)
     digest = sha256(path)
-    record = {"name": name, "sha256": digest, "files": {path.name: digest}, "source": "a test", "source_sha256": digest}
+    record: dict[str, Any] = {
+        "name": name,
+        "sha256": digest,
+        "files": {path.name: digest},
+        "source": "a test",
+        "source_sha256": digest,
+    }
     record |= {"known_sha256": None, "licence": "none", "format": "safetensors"}
     (store / f"{name}.json").write_text(json.dumps(record))
     return path

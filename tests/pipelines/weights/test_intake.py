@@ -3,8 +3,10 @@
 import os
 import pickle
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ from dataprep.errors import DataError
 from model.errors import ModelError
 from model.extractors.lines.hed import CONVENTIONS, HED
 from model.weights.catalogue import CATALOGUE
+from model.weights.foreign_files import read_published
 from model.weights.reading import read_tensors
 from model.weights.reading import sha256 as sha256_of
 from pipelines.common.errors import PipelineError
-from pipelines.weights.intake import _check_known, add, conformed, get, read_published, used_tensors
+from pipelines.weights.intake import _check_known, add, conformed, get, used_tensors
 from pipelines.weights.locate import Found
 from pipelines.weights.store import find_stored, load_network
 from tests.model.golden import golden, off
@@ -96,7 +99,9 @@ def test_aside_parts_and_prefixes_go_as_the_catalogue_says() -> None:
         (lambda state: state.clear(), "no state dict"),
     ],
 )
-def test_what_does_not_fit_the_network_is_named_and_not_stored(tmp_path: Path, store: str, harm, said: str) -> None:
+def test_what_does_not_fit_the_network_is_named_and_not_stored(
+    tmp_path: Path, store: str, harm: Callable[[dict[Any, Any]], object], said: str
+) -> None:
     state = head_tensors()
     harm(state)
     with pytest.raises(ModelError, match=said):
@@ -128,7 +133,7 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (self.folder,)
 
 

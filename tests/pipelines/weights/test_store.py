@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +83,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
         lambda record: json.dumps(record | {"files": ["a"]}),
     ],
 )
-def test_a_record_that_says_something_else_is_refused(store: str, harm) -> None:
+def test_a_record_that_says_something_else_is_refused(store: str, harm: Callable[[dict[str, Any]], str]) -> None:
     path = Path(store) / f"{HEAD}.json"
     path.write_text(harm(json.loads(path.read_text())))
     with pytest.raises(PipelineError, match="no record of these weights, or a damaged one"):
@@ -101,7 +103,8 @@ def test_a_network_is_loaded_once_for_evaluation_with_the_stored_tensors(store: 
 
 def test_half_precision_is_used_where_the_network_holds_in_it(store: str) -> None:
     sha256 = stored(HEAD, store).sha256
-    holds = type(load_network(HEAD, sha256, store)).half_precision
+    network: Any = load_network(HEAD, sha256, store)
+    holds = type(network).half_precision
     assert "float16" in holds
     assert "bfloat16" not in holds
     half = load_network(HEAD, sha256, store, precision="float16")
@@ -144,13 +147,14 @@ def test_companions_make_the_network_and_count_in_its_hash(tmp_path: Path) -> No
     store, folder = str(tmp_path / "store"), tagger_folder(tmp_path)
     record = add(TAGGER, str(folder), store, accept_other_sha256=True)
     assert set(record.files) == {f"{TAGGER}.{end}" for end in ("safetensors", "config.json", "selected_tags.csv")}
-    network = load_network(TAGGER, record.sha256, store)
+    network: Any = load_network(TAGGER, record.sha256, store)
     assert network.labels.names[:5] == ("general", "sensitive", "questionable", "explicit", "1girl")
     tags = folder / "selected_tags.csv"
     tags.write_text(tags.read_text().replace("1girl", "1boy"))
     other = add(TAGGER, str(folder), store, accept_other_sha256=True)
     assert other.sha256 != record.sha256
-    assert load_network(TAGGER, other.sha256, store).labels.names[4] == "1boy"
+    network = load_network(TAGGER, other.sha256, store)
+    assert network.labels.names[4] == "1boy"
 
 
 class WithTable(nn.Linear):
@@ -178,7 +182,7 @@ def test_constants_that_no_file_holds_have_their_values(
     torch.save(network().state_dict(), tmp_path / "a.pth")
     record = add("with_constant", str(tmp_path / "a.pth"), str(tmp_path / "store"))
     assert record.known_sha256 is None
-    loaded = load_network("with_constant", record.sha256, str(tmp_path / "store"))
+    loaded: Any = load_network("with_constant", record.sha256, str(tmp_path / "store"))
     assert torch.equal(loaded.constant, torch.arange(3.0))
 
 

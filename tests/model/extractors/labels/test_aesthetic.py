@@ -51,7 +51,7 @@ def bare(key: str) -> str:
     return key.removeprefix("vision_model.")
 
 
-def test_the_tower_of_the_published_size_has_the_published_entries():
+def test_the_tower_of_the_published_size_has_the_published_entries() -> None:
     with torch.device("meta"):
         ours, theirs = SigLIPVision().state_dict(), peer(SO400M).state_dict()
     assert all(key.startswith("vision_model.") for key in ours)
@@ -63,16 +63,16 @@ def test_the_tower_of_the_published_size_has_the_published_entries():
 
 
 @torch.inference_mode()
-def test_the_embedding_is_that_of_transformers_with_the_same_weights():
+def test_the_embedding_is_that_of_transformers_with_the_same_weights() -> None:
     ours, theirs = with_rule_weights(SigLIPVision(SMALL)), peer(SMALL)
     weights = {bare(key): value for key, value in ours.state_dict().items()}
     theirs.load_state_dict({key: weights[bare(key)] for key in theirs.state_dict()})
     assert off(ours(images(3)), theirs(images(3)).pooler_output) < 1e-6
 
 
-def test_the_head_has_the_published_entries():
+def test_the_head_has_the_published_entries() -> None:
     widths = [1152, 1024, 128, 64, 16, 1]
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for place, (before, after) in enumerate(pairwise(widths)):
         expected[f"scoring_head.{2 * place}.weight"] = (after, before)
         expected[f"scoring_head.{2 * place}.bias"] = (after,)
@@ -80,7 +80,7 @@ def test_the_head_has_the_published_entries():
 
 
 @torch.inference_mode()
-def test_the_score_is_one_affine_map_of_the_embedding_at_length_1():
+def test_the_score_is_one_affine_map_of_the_embedding_at_length_1() -> None:
     model = scorer(SMALL)
     layers = [layer.double() for layer in copy.deepcopy(model.head.scoring_head) if isinstance(layer, nn.Linear)]
     matrix, offset = torch.eye(SMALL.width, dtype=torch.float64), torch.zeros(SMALL.width, dtype=torch.float64)
@@ -92,7 +92,7 @@ def test_the_score_is_one_affine_map_of_the_embedding_at_length_1():
 
 
 @torch.inference_mode()
-def test_a_picture_scores_the_same_alone_and_in_a_batch():
+def test_a_picture_scores_the_same_alone_and_in_a_batch() -> None:
     model = scorer(SMALL)
     together = model(images(4))
     alone = torch.cat([model(image[None]) for image in images(4)])
@@ -100,7 +100,7 @@ def test_a_picture_scores_the_same_alone_and_in_a_batch():
 
 
 @torch.inference_mode()
-def test_embeddings_and_scores_hold_in_float16():
+def test_embeddings_and_scores_hold_in_float16() -> None:
     model, half = scorer(SMALL), scorer(SMALL).half()
     assert off(half.vision(images(8).half()), model.vision(images(8))) < 1e-2
     assert off(half(images(8).half()), model(images(8))) < 1e-2
@@ -109,7 +109,7 @@ def test_embeddings_and_scores_hold_in_float16():
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_embeddings_and_scores_hold_in_float16_after_the_27_layers_of_the_published_size():
+def test_embeddings_and_scores_hold_in_float16_after_the_27_layers_of_the_published_size() -> None:
     model = scorer(SigLIPConfig(side=56))
     embedding, score = model.vision(images(4, 56)), model(images(4, 56))
     model.half()
@@ -118,15 +118,15 @@ def test_embeddings_and_scores_hold_in_float16_after_the_27_layers_of_the_publis
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_pictures_of_any_size_become_one_square(size: tuple[int, int]):
+def test_pictures_of_any_size_become_one_square(size: tuple[int, int]) -> None:
     convention = CONVENTIONS["squash-384"]
     for shape in ((*size, 3), size):
         prepared = convention.prepare(np.full(shape, 51, np.uint8))
-        assert (prepared.shape, prepared.dtype) == ((3, 384, 384), np.float32)
+        assert (prepared.shape, prepared.dtype) == ((3, 384, 384), np.dtype(np.float32))
         np.testing.assert_allclose(prepared, 51 / 127.5 - 1, atol=1e-6)
 
 
-def test_a_picture_is_squashed_by_pillows_bicubic_and_centred_channel_by_channel():
+def test_a_picture_is_squashed_by_pillows_bicubic_and_centred_channel_by_channel() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (500, 800, 3), dtype=np.uint8)
     prepared = CONVENTIONS["squash-384"].prepare(picture)
     squashed = np.asarray(Image.fromarray(picture).resize((384, 384), Image.Resampling.BICUBIC))
@@ -134,7 +134,7 @@ def test_a_picture_is_squashed_by_pillows_bicubic_and_centred_channel_by_channel
         np.testing.assert_allclose(prepared[channel], (squashed[..., channel] / 255 - 0.5) / 0.5, atol=1e-6)
 
 
-def test_the_score_is_a_number_that_json_can_say():
+def test_the_score_is_a_number_that_json_can_say() -> None:
     (convention,) = CONVENTIONS.values()
-    score = convention.finish(np.float32(5.5), (10, 20))
+    score = convention.finish(np.float32(5.5), (10, 20))  # type: ignore[arg-type]  # a batch of numbers gives scalars
     assert (type(score), score) == (float, 5.5)

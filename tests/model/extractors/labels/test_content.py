@@ -51,7 +51,7 @@ def tensors() -> dict[str, Quantized]:
         elif kind == "Dense":
             shape = (width, settings["units"])
             tensors[f"{name}/kernel"] = quantized(rng.standard_normal(shape) * 1.4 / width**0.5)
-            tensors[f"{name}/bias"] = quantized(rng.standard_normal(settings["units"]) * 0.1)
+            tensors[f"{name}/bias"] = quantized(rng.standard_normal((settings["units"],)) * 0.1)
         widths[name] = settings.get("filters", settings.get("units", width))
     return tensors
 
@@ -62,8 +62,8 @@ def run_topology(tensors: Mapping[str, np.ndarray], images: torch.Tensor) -> tor
     values = {"input_1": images}
     for name, kind, before, settings in published_layers()[1:]:
         x = torch.cat([values[source] for source in before], 1)
-        padding = [side // 2 for side in settings.get("kernel_size", settings.get("pool_size", ()))]
-        padding = padding if settings.get("padding") == "same" else 0
+        sides = [side // 2 for side in settings.get("kernel_size", settings.get("pool_size", ()))]
+        padding = sides if settings.get("padding") == "same" else [0] * len(sides)
         if kind == "Conv2D":
             x = F.conv2d(x, weights[f"{name}/kernel"].permute(3, 2, 0, 1), None, settings["strides"], padding)
         elif kind == "BatchNormalization":
@@ -77,7 +77,7 @@ def run_topology(tensors: Mapping[str, np.ndarray], images: torch.Tensor) -> tor
             x = x.permute(0, 2, 3, 1).flatten(1)
         elif kind == "Dense":
             x = x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
-        x = {"relu": torch.relu, "softmax": lambda y: y.softmax(1)}.get(settings.get("activation"), lambda y: y)(x)
+        x = {"relu": torch.relu, "softmax": lambda y: y.softmax(1)}.get(settings.get("activation", ""), lambda y: y)(x)
         values[name] = x
     return x
 
@@ -92,7 +92,9 @@ def network() -> ContentNet:
 
 
 @torch.inference_mode()
-def test_a_packages_weights_make_the_network_that_its_topology_describes(tmp_path: Path, tensors: dict[str, Quantized]):
+def test_a_packages_weights_make_the_network_that_its_topology_describes(
+    tmp_path: Path, tensors: dict[str, Quantized]
+) -> None:
     write_bundle(tmp_path / IN_PACKAGE, {"model_config": {}}, tensors, shards=6)
     network = ContentNet().eval()
     network.load_state_dict(from_package(tmp_path))
@@ -101,7 +103,7 @@ def test_a_packages_weights_make_the_network_that_its_topology_describes(tmp_pat
     assert off(network(images(1) * 0), expected) > 1e-3  # the picture matters
 
 
-def test_the_network_has_the_94_convolutions_and_the_parameters_of_the_package(tensors: dict[str, Quantized]):
+def test_the_network_has_the_94_convolutions_and_the_parameters_of_the_package(tensors: dict[str, Quantized]) -> None:
     with torch.device("meta"):
         entries = ContentNet().state_dict()
     assert len(entries) == 2 * (94 + 3)
@@ -115,7 +117,7 @@ def test_the_network_has_the_94_convolutions_and_the_parameters_of_the_package(t
 )
 def test_a_package_without_a_tensor_is_refused_by_its_name(
     tmp_path: Path, tensors: dict[str, Quantized], kept: int, lost: str
-):
+) -> None:
     write_bundle(tmp_path / IN_PACKAGE, {}, {name: tensors[name] for name in list(tensors)[:kept]})
     with pytest.raises(ModelError, match=lost):
         from_package(tmp_path)
@@ -123,14 +125,14 @@ def test_a_package_without_a_tensor_is_refused_by_its_name(
 
 def test_a_package_with_a_tensor_of_another_network_is_refused_by_its_name(
     tmp_path: Path, tensors: dict[str, Quantized]
-):
+) -> None:
     write_bundle(tmp_path / IN_PACKAGE, {}, tensors | {"conv2d_95/kernel": quantized(np.ones((1, 1)))})
     with pytest.raises(ModelError, match="unknown tensors: conv2d_95/kernel"):
         from_package(tmp_path)
 
 
 @torch.inference_mode()
-def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(network: ContentNet):
+def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(network: ContentNet) -> None:
     together = network(images(3, side=107))
     alone = torch.cat([network(image[None]) for image in images(3, side=107)])
     assert off(alone, together) < 1e-5
@@ -139,7 +141,7 @@ def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(network: ContentNet
 
 @torch.inference_mode()
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
-def test_the_answer_holds_in_half_precision(network: ContentNet, precision: torch.dtype):
+def test_the_answer_holds_in_half_precision(network: ContentNet, precision: torch.dtype) -> None:
     half = lively_network().to(precision)
     assert str(precision).removeprefix("torch.") in ContentNet.half_precision
     small = images(2, side=107) * torch.tensor([1, 0.3])[:, None, None, None]  # half precision is slow on CPUs
@@ -148,7 +150,7 @@ def test_the_answer_holds_in_half_precision(network: ContentNet, precision: torc
     assert off(half(small.to(precision)), answers) < 1e-2
 
 
-def test_a_picture_is_stretched_corner_to_corner_between_its_pixels():
+def test_a_picture_is_stretched_corner_to_corner_between_its_pixels() -> None:
     convention = CONVENTIONS["nsfwjs"]
     ramp = np.zeros((2, 3, 3), np.uint8)
     ramp[..., 0] = [[0, 100, 200], [50, 150, 250]]  # 100 x + 50 y
@@ -159,17 +161,17 @@ def test_a_picture_is_stretched_corner_to_corner_between_its_pixels():
     np.testing.assert_allclose(prepared[1:] * 255, np.broadcast_to([[[0]], [[7]]], (2, 299, 299)), atol=1e-5)
 
 
-def test_a_large_picture_is_sampled_and_not_averaged():
+def test_a_large_picture_is_sampled_and_not_averaged() -> None:
     stripes = np.zeros((10, 597, 3), np.uint8)  # every second column, (597 - 1) / (299 - 1) = 2
     stripes[:, ::2] = 255
     assert CONVENTIONS["nsfwjs"].prepare(stripes).min() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_pictures_of_any_size_become_one_square(size: tuple[int, int]):
+def test_pictures_of_any_size_become_one_square(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     prepared = CONVENTIONS["nsfwjs"].prepare(picture)
-    assert (prepared.shape, prepared.dtype) == ((3, 299, 299), np.float32)
+    assert (prepared.shape, prepared.dtype) == ((3, 299, 299), np.dtype(np.float32))
     corners = [prepared[:, y, x] * 255 for y in (0, -1) for x in (0, -1)]
     expected = [np.repeat(picture[y, x], 3) for y in (0, -1) for x in (0, -1)]
     np.testing.assert_allclose(corners, expected, atol=1e-4)
@@ -177,7 +179,7 @@ def test_pictures_of_any_size_become_one_square(size: tuple[int, int]):
     np.testing.assert_array_equal(prepared, in_colour)
 
 
-def test_an_answer_is_named_classes_of_which_two_are_drawn_and_three_unsafe():
+def test_an_answer_is_named_classes_of_which_two_are_drawn_and_three_unsafe() -> None:
     answer = CONVENTIONS["nsfwjs"].finish(np.array([0.5, 0.2, 0.15, 0.1, 0.05], np.float32), (10, 20))
     assert list(answer) == list(CLASSES) == ["Drawing", "Hentai", "Neutral", "Porn", "Sexy"]
     assert json.loads(json.dumps(answer)) == answer
@@ -217,7 +219,7 @@ def judged(network: ContentNet, path: Path) -> dict[str, float]:
 @torch.inference_mode()
 def test_the_published_package_has_this_topology_and_its_weights_give_what_it_describes(
     package: Path, published: ContentNet
-):
+) -> None:
     topology, tensors = read_bundle(package / IN_PACKAGE)
     layers = topology["model_config"]["config"]["layers"]
     expected = published_layers()
@@ -229,7 +231,7 @@ def test_the_published_package_has_this_topology_and_its_weights_give_what_it_de
 
 
 @pytest.mark.slow
-def test_drawn_characters_are_told_from_backgrounds_made_of_photographs(published: ContentNet):
+def test_drawn_characters_are_told_from_backgrounds_made_of_photographs(published: ContentNet) -> None:
     characters = [judged(published, path)["drawing"] for path in sorted(SPRITES.glob("*.webp"))]
     backgrounds = [judged(published, path)["drawing"] for path in sorted(SPRITES.glob("*.jpg"))]
     assert (len(characters), len(backgrounds)) == (8, 4)
@@ -238,7 +240,7 @@ def test_drawn_characters_are_told_from_backgrounds_made_of_photographs(publishe
 
 
 @pytest.mark.slow
-def test_storybook_pictures_are_safe(published: ContentNet):
+def test_storybook_pictures_are_safe(published: ContentNet) -> None:
     pictures = sorted(STORYBOOK.glob("*"))[:20]
     if not pictures:
         pytest.skip("the storybook pictures are not beside this checkout")

@@ -29,7 +29,7 @@ def bundle(folder: Path, entries: list[dict[str, Any]] | None = None, paths: lis
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_a_tensor_is_its_smallest_value_and_steps_whatever_shards_it_is_cut_into(tmp_path: Path, shards: int):
+def test_a_tensor_is_its_smallest_value_and_steps_whatever_shards_it_is_cut_into(tmp_path: Path, shards: int) -> None:
     write_bundle(tmp_path / "m", TOPOLOGY, TWO, shards)
     topology, tensors = read_bundle(tmp_path / "m")
     assert topology == TOPOLOGY
@@ -38,7 +38,7 @@ def test_a_tensor_is_its_smallest_value_and_steps_whatever_shards_it_is_cut_into
     assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float32)}
 
 
-def test_the_writer_of_these_tests_leaves_quotes_and_words_away_as_minifiers_do(tmp_path: Path):
+def test_the_writer_of_these_tests_leaves_quotes_and_words_away_as_minifiers_do(tmp_path: Path) -> None:
     write_module(tmp_path / "m.js", TOPOLOGY)
     text = (tmp_path / "m.js").read_text()
     assert '{name:"n",on:!0,off:!1,none:null,half:.5,low:-.125,of:[3,-4,1e-05]}' in text
@@ -65,13 +65,13 @@ def first(**changes: Any) -> list[dict[str, Any]]:
         {"name": "a"},
     ],
 )
-def test_a_manifest_that_does_not_fit_its_bytes_is_refused(tmp_path: Path, entries: Any):
+def test_a_manifest_that_does_not_fit_its_bytes_is_refused(tmp_path: Path, entries: Any) -> None:
     with pytest.raises(ModelError, match="bundled as JavaScript"):
         read_bundle(bundle(tmp_path / "m", entries))
 
 
 @pytest.mark.parametrize("path", ["../model", "/etc/passwd", "group1-shard1of1/../x", "", 5, "missing"])
-def test_shards_are_files_of_the_folder_by_plain_names(tmp_path: Path, path: Any):
+def test_shards_are_files_of_the_folder_by_plain_names(tmp_path: Path, path: Any) -> None:
     with pytest.raises(ModelError):
         read_bundle(bundle(tmp_path / "m", paths=[path]))
 
@@ -93,7 +93,7 @@ def test_shards_are_files_of_the_folder_by_plain_names(tmp_path: Path, path: Any
         "\ud800".encode("utf-8", "surrogatepass"),
     ],
 )
-def test_what_is_no_literal_is_not_run_and_refused(tmp_path: Path, text: str | bytes):
+def test_what_is_no_literal_is_not_run_and_refused(tmp_path: Path, text: str | bytes) -> None:
     folder = bundle(tmp_path / "m")
     data = text.encode() if isinstance(text, str) else text
     (folder / "model.min.js").write_bytes(data)
@@ -101,14 +101,14 @@ def test_what_is_no_literal_is_not_run_and_refused(tmp_path: Path, text: str | b
         read_bundle(folder)
 
 
-def test_a_shard_that_is_no_base64_is_refused(tmp_path: Path):
+def test_a_shard_that_is_no_base64_is_refused(tmp_path: Path) -> None:
     folder = bundle(tmp_path / "m")
     (folder / "group1-shard1of1.min.js").write_text(MODULE.format(json.dumps("AAEC*AwT/Cg==")))
     with pytest.raises(ModelError):
         read_bundle(folder)
 
 
-def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle(tmp_path / "m")
     monkeypatch.setattr(tfjs, "MOST_BYTES", 10)
     with pytest.raises(ModelError, match=r"model\.min\.js is larger"):

@@ -10,7 +10,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_data_config
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
 
 from model.errors import ModelError
 from model.extractors.labels.wd_tagger import CONVENTIONS, Labels, Tagger, Tagging, from_config, read_labels
@@ -114,7 +115,7 @@ def test_half_precision_holds_to_a_hundredth(small: tuple[Tagger, dict[str, Any]
 def test_pad_feeds_what_timm_feeds(size: tuple[int, int]) -> None:
     rgb = picture(*size)
     found = CONVENTIONS["wdv3-timm"].prepare(rgb)
-    assert (found.shape, found.dtype) == ((3, 448, 448), np.float32)
+    assert (found.shape, found.dtype) == ((3, 448, 448), np.dtype(np.float32))
     np.testing.assert_allclose(found, as_public_code_feeds(rgb).numpy(), rtol=0, atol=1e-6)
 
 
@@ -131,7 +132,7 @@ def test_squash_feeds_the_whole_picture_bicubic_antialiased_and_corners_aligned(
     found = CONVENTIONS["colorizediffusion-xl"].prepare(rgb)
     down, across = (squashing(side, 448) for side in size)
     expected = np.einsum("yh,hwc,xw->cyx", down, rgb[..., ::-1] / 127.5 - 1, across, optimize=True)
-    assert (found.shape, found.dtype) == ((3, 448, 448), np.float32)
+    assert (found.shape, found.dtype) == ((3, 448, 448), np.dtype(np.float32))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
@@ -227,7 +228,7 @@ def test_labels_that_cannot_be_those_of_a_tagger_are_refused(rows: list[dict[str
 def test_groups_keep_the_order_of_the_outputs_wherever_their_rows_lie() -> None:
     rows = [{"name": "a", "category": "4"}, *csv_rows()[:4], {"name": "b", "category": "0"}]
     labels: Labels = read_labels(rows)
-    assert labels.kept(np.arange(6, dtype=np.float32) / 10, 0.05) == {
+    assert labels.kept(np.arange(6, dtype=np.float32) / np.float32(10), 0.05) == {
         "rating": dict(zip(RATINGS, (0.1, 0.2, 0.3, 0.4), strict=True)),
         "general": {"b": 0.5},
         "character": {},

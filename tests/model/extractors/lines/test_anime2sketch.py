@@ -90,7 +90,7 @@ def test_any_size_comes_back_as_a_sketch(name: str, size: tuple[int, int]) -> No
     assert convention.prepare(picture[..., 0]).shape == fed.shape
     output = np.tanh(np.random.default_rng(1).normal(0, 2, fed.shape[1:])).astype(np.float32)
     sketch = convention.finish(output, size)
-    assert (sketch.shape, sketch.dtype) == (size, np.float32)
+    assert (sketch.shape, sketch.dtype) == (size, np.dtype(np.float32))
     assert sketch.min() >= 0
     assert sketch.max() <= 1
 

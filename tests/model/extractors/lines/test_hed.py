@@ -122,7 +122,7 @@ def test_a_border_is_repeated_and_cut_off_again(name: str) -> None:
     blue = picture[..., 2] - np.float32(104.00699)
     around = cv2.copyMakeBorder(blue, border, border, border, border, cv2.BORDER_REPLICATE)
     assert np.abs(planes[0] - around).max() < 1e-4
-    sketch = convention.finish(planes[:1] / 255, (4, 6))
+    sketch = convention.finish(planes[:1] / np.float32(255), (4, 6))
     assert np.abs(sketch - (1 - blue / 255)).max() < 1e-6
 
 

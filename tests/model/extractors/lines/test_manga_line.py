@@ -33,7 +33,9 @@ def test_weights_by_rule_are_those_of_the_golden_run(network: MangaLine) -> None
 def test_lines_are_those_of_the_released_network(network: MangaLine) -> None:
     tensors, _ = golden("mangaline")
     taps: list[torch.Tensor] = []
-    hook = network.block4.register_forward_hook(lambda module, given, output: taps.append(output[:, :32].clone()))
+    hook = network.get_submodule("block4").register_forward_hook(
+        lambda module, given, output: taps.append(output[:, :32].clone())
+    )
     assert_golden(network(tensors["x"]), tensors["out"], 5e-6)
     hook.remove()
     assert_golden(taps[0], tensors["tap.block4[:, :32]"], 5e-6)

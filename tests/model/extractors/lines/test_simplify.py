@@ -39,7 +39,9 @@ def test_entries_are_the_published_ones() -> None:
 def test_lines_are_those_of_the_released_network(network: Simplifier) -> None:
     tensors, _ = golden("simplify")
     taps: list[torch.Tensor] = []
-    hook = network.layer5.register_forward_hook(lambda module, given, output: taps.append(output[:, :16].clone()))
+    hook = network.get_submodule("layer5").register_forward_hook(
+        lambda module, given, output: taps.append(output[:, :16].clone())
+    )
     assert_golden(network(tensors["x"]), tensors["out"], 1e-5)
     hook.remove()
     assert_golden(taps[0], tensors["tap.layer5[:, :16]"], 1e-5)
@@ -89,7 +91,7 @@ def test_colours_are_taken_by_their_luma() -> None:
 
 
 def test_the_output_is_cut_to_the_picture() -> None:
-    output = np.arange(64, dtype=np.float32).reshape(1, 8, 8) / 64
+    output = np.arange(64, dtype=np.float32).reshape(1, 8, 8) / np.float32(64)
     assert CONVENTIONS["mse"].finish(output, (2, 3)).tolist() == (output[0, :2, :3]).tolist()
 
 

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from model.extractors.lines.sketch_keras import CONVENTIONS, SketchKeras, Upsampling, detail
+from model.extractors.lines.sketch_keras import CONVENTIONS, FusedSketchKeras, SketchKeras, Upsampling, detail
 from tests.model.golden import assert_golden, entries, golden, off, oracle, published_entries, with_rule_weights
 
 SIZES = ((1, 1), (1, 37), (5, 3), (64, 300), (700, 512), (3, 2000))
@@ -25,12 +24,12 @@ def _inference() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def network() -> nn.Module:
+def network() -> SketchKeras:
     return with_rule_weights(SketchKeras())
 
 
 @pytest.fixture(scope="module")
-def fused(network: SketchKeras) -> nn.Module:
+def fused(network: SketchKeras) -> FusedSketchKeras:
     return network.fused()
 
 
@@ -50,7 +49,7 @@ def test_lines_are_those_of_the_released_networks(network: SketchKeras, upsampli
 @pytest.mark.parametrize("upsampling", UPSAMPLING)
 @pytest.mark.parametrize("size", [(64, 96), (32, 32), (32, 80)])
 def test_the_fused_network_gives_the_same_lines(
-    network: SketchKeras, fused: nn.Module, upsampling: Upsampling, size: tuple[int, int]
+    network: SketchKeras, fused: FusedSketchKeras, upsampling: Upsampling, size: tuple[int, int]
 ) -> None:
     x = golden("sketch_keras")[0]["x"][..., : size[0], : size[1]]
     assert_golden(fused(x, upsampling), network(x, upsampling), 3e-6)
@@ -65,7 +64,7 @@ def test_the_fused_network_leaves_the_published_one_as_it_is(network: SketchKera
 
 
 @pytest.mark.slow
-def test_lines_of_512_pixels_are_those_of_the_released_network(network: SketchKeras, fused: nn.Module) -> None:
+def test_lines_of_512_pixels_are_those_of_the_released_network(network: SketchKeras, fused: FusedSketchKeras) -> None:
     tensors, metadata = oracle("sketchkeras")
     total = sum(float(weight.double().abs().sum()) for weight in network.state_dict().values())
     assert total == pytest.approx(float(metadata["weights_abs_sum"]), rel=1e-7)
@@ -74,7 +73,7 @@ def test_lines_of_512_pixels_are_those_of_the_released_network(network: SketchKe
 
 
 @pytest.mark.slow
-def test_half_precision_holds_to_a_hundredth_at_published_size(fused: nn.Module) -> None:
+def test_half_precision_holds_to_a_hundredth_at_published_size(fused: FusedSketchKeras) -> None:
     tensors, _ = oracle("sketchkeras")
     found = copy.deepcopy(fused).to(torch.bfloat16)(tensors["x"].to(torch.bfloat16))
     assert off(found, tensors["out"]) <= 1e-2
@@ -83,17 +82,24 @@ def test_half_precision_holds_to_a_hundredth_at_published_size(fused: nn.Module)
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLING)
-def test_half_precision_holds_to_a_hundredth(network: SketchKeras, fused: nn.Module, upsampling: Upsampling) -> None:
+def test_half_precision_holds_to_a_hundredth(
+    network: SketchKeras, fused: FusedSketchKeras, upsampling: Upsampling
+) -> None:
     x = golden("sketch_keras")[0]["x"][:1, :, :32, :32]
     expected = network(x, upsampling)
-    for net, precision in ((network, "float16"), (fused, "float16"), (fused, "bfloat16")):
+    held: list[tuple[SketchKeras | FusedSketchKeras, str]] = [
+        (network, "float16"),
+        (fused, "float16"),
+        (fused, "bfloat16"),
+    ]
+    for net, precision in held:
         assert precision in net.half_precision
         dtype = getattr(torch, precision)
         assert off(copy.deepcopy(net).to(dtype)(x.to(dtype), upsampling), expected) <= 1e-2
 
 
 @pytest.mark.parametrize("name", ["original-enhanced", "colorizediffusion-enhanced"])
-def test_a_picture_gives_the_same_lines_alone_and_in_a_batch(fused: nn.Module, name: str) -> None:
+def test_a_picture_gives_the_same_lines_alone_and_in_a_batch(fused: FusedSketchKeras, name: str) -> None:
     planes = torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(3))
     batch = CONVENTIONS[name].infer(fused, planes)
     assert batch.shape == (3, 32, 48)
@@ -101,7 +107,7 @@ def test_a_picture_gives_the_same_lines_alone_and_in_a_batch(fused: nn.Module, n
         assert off(CONVENTIONS[name].infer(fused, one[None])[0], lines) <= 1e-5
 
 
-def test_the_strongest_line_of_the_three_channels_counts(fused: nn.Module) -> None:
+def test_the_strongest_line_of_the_three_channels_counts(fused: FusedSketchKeras) -> None:
     planes = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
     channels = [fused(planes[:, i : i + 1])[0, 0] for i in range(3)]
     assert off(CONVENTIONS["original-plain"].infer(fused, planes)[0], torch.stack(channels).amax(0)) <= 1e-5
@@ -114,11 +120,11 @@ def test_any_size_comes_back_as_a_sketch(name: str, size: tuple[int, int]) -> No
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     side = 768 if "-xl" in name else 512
     for fed in (convention.prepare(picture), convention.prepare(picture[..., 0])):
-        assert (fed.shape, fed.dtype) == ((3, side, side), np.float32)
+        assert (fed.shape, fed.dtype) == ((3, side, side), np.dtype(np.float32))
         assert np.isfinite(fed).all()
     lines = np.random.default_rng(1).normal(0, 1, (side, side)).astype(np.float32)
     sketch = convention.finish(lines, size)
-    assert (sketch.shape, sketch.dtype) == (size, np.float32)
+    assert (sketch.shape, sketch.dtype) == (size, np.dtype(np.float32))
     assert sketch.min() >= 0
     assert sketch.max() <= 1
 

@@ -96,7 +96,7 @@ def test_skytnt_lays_the_picture_in_the_middle_of_black_with_its_shape_kept() ->
     wide[..., 0], wide[..., 2] = 255, [51, 51, 102, 102]
     planes = small("skytnt", 4).prepare(wide)
     np.testing.assert_allclose(planes[0], [[0] * 4, [1] * 4, [1] * 4, [0] * 4], atol=1e-6)
-    np.testing.assert_allclose(planes[2], [[0] * 4, [0.2, 0.2, 0.4, 0.4], [0.2, 0.2, 0.4, 0.4], [0] * 4], atol=1e-6)
+    np.testing.assert_allclose(planes[2], [[0.0] * 4, [0.2, 0.2, 0.4, 0.4], [0.2, 0.2, 0.4, 0.4], [0.0] * 4], atol=1e-6)
 
 
 def test_skytnt_cuts_sides_as_the_published_script_and_leaves_the_odd_pixel_below() -> None:
@@ -135,7 +135,7 @@ def test_rembg_resizes_by_lanczos_before_and_after() -> None:
     expected = squashed.transpose(2, 0, 1) / squashed.max() - 0.5
     np.testing.assert_allclose(small("rembg-general").prepare(picture), expected, atol=1e-6)
 
-    steps = np.float32([[0.2, 0.35], [0.5, 0.6]])  # stretched 0, 0.375, 0.75, 1; cut to 0, 95, 191, 255
+    steps = np.array([[0.2, 0.35], [0.5, 0.6]], np.float32)  # stretched 0, 0.375, 0.75, 1; cut to 0, 95, 191, 255
     np.testing.assert_allclose(Stretched("x", 2).finish(steps, (2, 2)) * 255, [[0, 95], [191, 255]], atol=1e-4)
 
 
@@ -146,7 +146,7 @@ def test_dis_cuts_the_squashed_picture_to_integers() -> None:
 
 
 def test_dis_stretches_the_mask_at_the_pictures_size() -> None:
-    column = np.float32([[0], [0.4], [0.6], [1]])  # at 2 rows: 0.2, 0.8
+    column = np.array([[0], [0.4], [0.6], [1]], np.float32)  # at 2 rows: 0.2, 0.8
     np.testing.assert_allclose(Published("x", 4).finish(column, (2, 1))[:, 0], [0, 1], atol=1e-6)
 
 
@@ -156,10 +156,11 @@ def test_a_flat_mask_is_no_foreground_where_masks_are_stretched(name: str) -> No
 
 
 def test_imgly_resizes_from_the_corner_and_rounds_half_up() -> None:
-    row = np.uint8([[0, 101]])  # at 0, 0.5, 1 and 1.5, the last beyond the last pixel: 0, 50.5, 101, 101
+    row = np.array([[0, 101]], np.uint8)  # at 0, 0.5, 1 and 1.5, the last beyond the last pixel: 0, 50.5, 101, 101
     planes = small("imgly", 4).prepare(row)
     np.testing.assert_allclose(planes[0][0], (np.array([0, 51, 101, 101]) - 128) / 256, atol=1e-7)
-    column = np.float32([[0.199], [0.8]])  # cut to 50 and 204; at 0, 2 / 3 and 4 / 3 of the input's rows: 50, 153, 204
+    column = np.array([[0.199], [0.8]], np.float32)
+    # cut to 50 and 204; at 0, 2 / 3 and 4 / 3 of the input's rows: 50, 153, 204
     np.testing.assert_allclose(small("imgly", 2).finish(column, (3, 1))[:, 0] * 255, [50, 153, 204], atol=1e-4)
 
 

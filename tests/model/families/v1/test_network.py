@@ -1,5 +1,7 @@
 """V1 as a whole: what its reference tokens become, which parameters learn, how large it is, its precision."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -87,7 +89,10 @@ def test_a_row_of_zeros_and_a_row_that_is_left_out_are_one(kind: Tokens) -> None
 def test_branches_that_are_computed_once_as_far_as_they_are_alike_are_rows_of_their_own(kind: Tokens) -> None:
     model, latents = small(kind).eval(), torch.randn(2, 4, 4, 4)
     hints = [torch.cat([hint] * 2) for hint in model.encode_sketch(torch.randn(2, 3, 32, 32))]
-    context, first = model.project(model.encode_context(tokens_for(kind))), model.unet.down_blocks[0].resnets[0]
+    context, first = (
+        model.project(model.encode_context(tokens_for(kind))),
+        model.unet.get_submodule("down_blocks.0.resnets.0"),
+    )
     rows: list[int] = []
     first.register_forward_hook(lambda module, given, result: rows.append(len(result)))
     apart = model.denoise(torch.cat([latents] * 2), torch.tensor([500] * 4), hints, context)
@@ -95,9 +100,9 @@ def test_branches_that_are_computed_once_as_far_as_they_are_alike_are_rows_of_th
     assert rows == [4, 2]
     assert off(together, apart) < 1e-6
     assert off(together[2:], together[:2]) > 1e-3
-    for wrong in ({"bank": SelfAttentionBank().write()}, {}):
+    for bank in (SelfAttentionBank().write(), None):
         with pytest.raises(ValueError, match="branches need one timestep and no bank"):
-            model.denoise(latents, torch.tensor([500] * (1 + (not wrong))), hints, context, branches=2, **wrong)
+            model.denoise(latents, torch.tensor([500] * (1 + (bank is None))), hints, context, branches=2, bank=bank)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +135,10 @@ def test_a_step_compiles_into_one_graph_with_every_control() -> None:
     context = model.project(tokens_for("local", 1))
     model.denoise(latents[:1], timesteps[:1], [hint[:1] for hint in hints], context, bank=bank.write())
     layers = model.unet.attention_layers
-    controls = {"attention": AttentionControls(0.6, (0.5,) * layers), "bank": bank.read(0.5, slice(1, 2))}
+    controls: dict[str, Any] = {
+        "attention": AttentionControls(0.6, (0.5,) * layers),
+        "bank": bank.read(0.5, slice(1, 2)),
+    }
     compiled = torch.compile(model.denoise, fullgraph=True)
     for options in ({}, controls):
         arguments = latents, timesteps, hints, context

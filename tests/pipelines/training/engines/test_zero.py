@@ -86,7 +86,8 @@ def train(folder: Path, ranks: int, steps: range, start: State | None = None, bf
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
     out = folder / f"{ranks}-{steps.start}-{steps.stop}-{bf16}.pt"
-    mp.spawn(rank_main, args=(ranks, port, steps, start, str(out), bf16), nprocs=ranks)
+    arguments = (ranks, port, steps, start, str(out), bf16)
+    mp.spawn(rank_main, args=arguments, nprocs=ranks)  # type: ignore[attr-defined]  # torch does not list it as exported
     return State(**torch.load(out, weights_only=True))
 
 
