@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.corpus_tools.tags import RATINGS
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process

@@ -19,7 +19,7 @@ import cv2
 
 from benchmarks.measuring import Section
 from dataprep.corpus.column_files import ColumnWriter
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.decode import decode
 from dataprep.pictures.identity import content_id, phash, pixel_hash
 from dataprep.plan.corpus_recipe import CorpusRecipe

@@ -32,7 +32,7 @@ from dataprep.limits import Guard
 from dataprep.lines.strokes import StrokeSettings, even_strokes
 from dataprep.lines.xdog import XDoGSettings, xdog
 from dataprep.operators.network_step import NetworkSettings
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import StyleSettings
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode, encode_png

@@ -23,8 +23,9 @@ from benchmarks.costs.random_weights import TAGGERS, random_store
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import XDoGSettings, xdog
 from dataprep.operators.network_step import LearnedSettings, NetworkSettings, Planes
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
 from dataprep.operators.outputs import JSON
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import EXTRACTED, REWORKED, StyleSettings
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import Picture, encode_png

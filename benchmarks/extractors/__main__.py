@@ -28,8 +28,9 @@ from benchmarks.extractors.released_networks import Run, released_network
 from benchmarks.measuring import Row, Section, fresh, markdown, picture_bytes, source_of
 from benchmarks.peak_memory import added_mib
 from dataprep.operators.network_step import NetworkSettings, Planes
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
 from dataprep.operators.outputs import JSON
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.decode import decode
 from dataprep.pictures.resize import resize_color
 from dataprep.plan.corpus_recipe import CorpusRecipe

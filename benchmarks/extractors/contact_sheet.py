@@ -19,7 +19,8 @@ from benchmarks.measuring import DEFAULT_PICTURES
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings, even_strokes
 from dataprep.operators.network_step import LearnedSettings, NetworkSettings
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import decode, decode_png
 from dataprep.pictures.identity import content_id

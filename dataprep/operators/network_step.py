@@ -1,13 +1,12 @@
 """How learned operators run, and the three steps in which a network meets pictures. No network lives here."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput, Value
 
 Planes = npt.NDArray[np.float32]
 
@@ -64,11 +63,11 @@ class NetworkStep(Protocol):
         """Bring the network into this process, where it stays; may take minutes. Raises DataError where it cannot."""
         ...
 
-    def prepare(self, row: "RowInput") -> Planes | None:
+    def prepare(self, row: RowInput) -> Planes | None:
         """What the row feeds the network, (C, h, w) float32; None where the network is not asked."""
         ...
 
-    def otherwise(self, row: "RowInput") -> Any:
+    def otherwise(self, row: RowInput) -> Value:
         """The value of a row of which the network is not asked; None where it has none."""
         ...
 
@@ -76,6 +75,6 @@ class NetworkStep(Protocol):
         """(N, C, h, w) -> (N, ...)."""
         ...
 
-    def finish(self, row: "RowInput", output: npt.NDArray[np.float32]) -> Any:
-        """The row's value from its (...) of the output, as dataprep.operators.Value."""
+    def finish(self, row: RowInput, output: npt.NDArray[np.float32]) -> Value:
+        """The row's value from its (...) of the output."""
         ...

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from dataprep.corpus.column_files import ColumnFile
 from dataprep.corpus.digest import said_variant
+from dataprep.corpus.hashes import short_hash
 from dataprep.corpus.schema import FILE_SCHEMA
 from dataprep.corpus.snapshot import Snapshot, column_path
-from dataprep.operators.operator import Operator, short_hash
+from dataprep.operators.operator import Operator
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.row_plan import Plan, Shard
 from dataprep.plan.scan import VERSION as SCAN_VERSION

@@ -16,11 +16,13 @@ import numpy.typing as npt
 
 from dataprep.errors import DataError
 from dataprep.operators.network_step import NetworkSettings, Planes
-from dataprep.operators.operator import Operator, RowInput, one_by_one
+from dataprep.operators.operator import Operator, one_by_one
 from dataprep.operators.outputs import JSON
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import EXTRACTED, REWORKED, StyleSettings, has_style
-from dataprep.operators.without_networks import classical, operators, source_mask
+from dataprep.operators.without_networks import source_mask
 from dataprep.pictures.decode import decode_png
+from dataprep.plan.columns import classical, operators
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.common.overrides import SettingsError, nearest
 from pipelines.extraction.content_filter import content_names

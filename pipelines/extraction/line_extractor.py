@@ -13,7 +13,7 @@ from dataprep.lines.line_art import LineArt
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import COMMON, XDoGSettings, xdog
 from dataprep.operators.network_step import NetworkSettings
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import REWORKED, StyleSettings
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import Picture, decode, decode_png, encode_png

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from dataprep.faults import Fault
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode_png
 from dataprep.plan.corpus_recipe import CorpusRecipe

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 
 from dataprep.faults import Fault
-from dataprep.operators.operator import Operator, RowInput, one_by_one
+from dataprep.operators.operator import Operator, one_by_one
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode_png
 from dataprep.plan.corpus_recipe import CorpusRecipe

@@ -16,10 +16,11 @@ from dataprep.errors import DataError
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
 from dataprep.operators.network_step import LearnedSettings, NetworkSettings
-from dataprep.operators.operator import Operator, RowInput, fingerprint
+from dataprep.operators.operator import Operator, fingerprint
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import EXTRACTED, REWORKED, StyleSettings
-from dataprep.operators.without_networks import classical
 from dataprep.pictures.decode import Picture, decode_png, encode_png
+from dataprep.plan.columns import classical
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from model.weights.catalogue import CATALOGUE
 from pipelines.common.errors import PipelineError

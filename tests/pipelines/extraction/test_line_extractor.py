@@ -11,7 +11,7 @@ from dataprep.errors import DataError
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import draw_common, draw_sigma
 from dataprep.operators.network_step import NetworkSettings
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import decode, decode_png, encode_png
 from dataprep.plan.corpus_recipe import CorpusRecipe
