@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.costs.__main__ import Sizes, fitted, least, relative_line, resized, today, written
+from benchmarks.costs.fitting import Sizes, fitted, least, relative_line, resized, today, written
 from benchmarks.costs.random_weights import TAGGERS, random_store
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import XDoGSettings, xdog

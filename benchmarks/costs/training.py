@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.costs.__main__ import machine, today
+from benchmarks.costs.fitting import machine, today
 from model.backbone.config import IMAGE_ENCODERS, V1_SIZES
 from model.families.v1.network import V1
 from model.frozen.codec import build_codec

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.costs.__main__ import EVERYTHING, machine
+from benchmarks.costs.fitting import EVERYTHING, machine
 from benchmarks.costs.networks import network_operator, network_recipes, operations, seen_row, stand_in
 from benchmarks.extractors.released_networks import Run, released_network
 from benchmarks.measuring import Row, Section, fresh, markdown, picture_bytes, source_of

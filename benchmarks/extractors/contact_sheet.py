@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.costs.__main__ import SHIPPED_PICTURES
 from benchmarks.measuring import DEFAULT_PICTURES
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings, even_strokes
@@ -25,6 +24,7 @@ from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import decode, decode_png
 from dataprep.pictures.identity import content_id
 from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.common.shipped_pictures import PICTURES
 from pipelines.extraction.learned_operators import EXTRACTORS, corpus_operators, with_weights
 from pipelines.weights.store import find_stored, how_to_have
 
@@ -69,8 +69,8 @@ def chosen_pictures() -> list[Path]:
     """Six pictures of six storybooks, where they are beside the checkout, and six sprites that ship."""
     books = sorted(DEFAULT_PICTURES.glob("images/*.jpg")) if DEFAULT_PICTURES.is_dir() else []
     stories = list({path.stem.partition("_")[0]: path for path in reversed(books)}.values())
-    sprites = sorted((SHIPPED_PICTURES / "sprites").glob("*.webp"))
-    backgrounds = sorted((SHIPPED_PICTURES / "sprites").glob("*.jpg"))
+    sprites = sorted((PICTURES / "sprites").glob("*.webp"))
+    backgrounds = sorted((PICTURES / "sprites").glob("*.jpg"))
     return [*spread(stories, 6), *spread(sprites, 4), *spread(backgrounds, 2)]
 
 
