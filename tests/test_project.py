@@ -1,4 +1,4 @@
-"""What must hold of the project as a whole: who imports whom, what is committed, and that its cluster file is valid."""
+"""What must hold of the project as a whole: who imports whom, what is committed, that its map and cluster file are true."""
 
 import ast
 import json
@@ -9,7 +9,48 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.import_graph import circles, import_graph, wing
+
 ROOT = Path(__file__).parents[1]
+# The wings of each package from the ground up, a floor a line: a module imports from its own wing and from those that
+# stand before it.
+FLOORS = {
+    "dataprep": (
+        *("errors", "randomness", "faults", "storage", "limits"),
+        *("pictures", "lines", "corpus"),
+        *("operators", "sources", "samples"),
+        *("plan", "corpus_tools"),
+        "assets_build",  # a script that nothing imports
+    ),
+    "model": (
+        *("errors", "ranges", "batch", "optimizer", "weights"),
+        *("backbone", "frozen", "extractors"),
+        *("colorist", "stage", "diffusion"),
+        *("families", "checkpoint", "conversion"),
+    ),
+    "eval": ("errors", "metrics", "protocols", "report", "studies"),
+    "pipelines": (
+        "common",
+        *("execution", "recipes", "lineage", "doctor"),
+        *("weights", "extraction"),
+        *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
+        *("forecast", "demo"),
+    ),
+    "jobs": ("console", "options", "commands", "cli"),
+    "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "extractors", "learning"),
+}
+# What the seam of the families takes away; an entry that is no longer true fails.
+STILL_UPWARDS = {
+    ("model.diffusion.injection", "model.families.v1.network"),
+    ("model.diffusion.pipeline", "model.checkpoint"),
+    ("model.diffusion.pipeline", "model.families.v1.network"),
+    ("model.diffusion.sampling", "model.families.v1.network"),
+    ("pipelines.training.flops", "pipelines.forecast.rates"),
+}
+STILL_CIRCULAR = {
+    frozenset(f"pipelines.training.engines.{name}" for name in ("engine", "single", "zero")),
+    frozenset({"pipelines.training.job", "pipelines.training.worker"}),
+}
 LOWER = ("dataprep", "model", "eval")
 FORBIDDEN_BELOW = {"ray", "mlflow", "pipelines", "jobs"}
 
@@ -37,6 +78,32 @@ def test_the_lower_packages_import_neither_each_other_nor_ray_nor_mlflow(package
 def test_pipelines_never_import_jobs() -> None:
     for path in (ROOT / "pipelines").rglob("*.py"):
         assert "jobs" not in imported_packages(path), path
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_wing_imports_one_above_it(package: str) -> None:
+    height = {name: floor for floor, name in enumerate(("", *FLOORS[package]))}
+    edges = [
+        (module, imported)
+        for module, imports in import_graph().items()
+        for imported in imports
+        if module.split(".")[0] == imported.split(".")[0] == package
+    ]
+    assert edges
+    absent = {wing(module) for edge in edges for module in edge} - height.keys()
+    assert not absent, f"name these wings in FLOORS, above all that they import: {sorted(absent)}"
+    upwards = {(module, above) for module, above in edges if height[wing(above)] > height[wing(module)]}
+    assert upwards == {edge for edge in STILL_UPWARDS if edge[0].startswith(f"{package}.")}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert set(circles(import_graph())) == STILL_CIRCULAR
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "e"}, "e": {"f"}, "f": {"d"}, "g": set()}
+    found = circles({name: frozenset(imports) for name, imports in graph.items()})
+    assert set(found) == {frozenset("bc"), frozenset("def")}
 
 
 @pytest.mark.parametrize("package", [*LOWER, "pipelines", "jobs"])
