@@ -1,4 +1,4 @@
-"""What must hold of the project as a whole: who imports whom, what is committed, that its map and cluster file are true."""
+"""What must hold of the whole project: who imports whom, that its map is true, what is committed, its cluster file."""
 
 import ast
 import json
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.import_graph import circles, import_graph, wing
+from tests.import_graph import PACKAGES, circles, import_graph, modules, wing
+from tests.tree_map import LONGEST, MAP, folders, modules_in, phrase, render
 
 ROOT = Path(__file__).parents[1]
 # The wings of each package from the ground up, a floor a line: a module imports from its own wing and from those that
@@ -51,6 +52,7 @@ STILL_CIRCULAR = {
     frozenset(f"pipelines.training.engines.{name}" for name in ("engine", "single", "zero")),
     frozenset({"pipelines.training.job", "pipelines.training.worker"}),
 }
+MOST_MODULES = 14  # in one folder
 LOWER = ("dataprep", "model", "eval")
 FORBIDDEN_BELOW = {"ray", "mlflow", "pipelines", "jobs"}
 
@@ -123,6 +125,33 @@ def test_the_cluster_file_is_valid_against_rays_schema() -> None:
     kinds = cluster["available_node_types"]
     assert cluster["head_node_type"] in kinds
     assert {bool(kind["resources"].get("GPU")) for kind in kinds.values()} == {True, False}
+
+
+def test_the_map_of_the_tree_names_every_module_and_nothing_else() -> None:
+    assert MAP.read_text() == render(), "write it again: python -m tests.tree_map"
+
+
+def test_the_map_holds_a_phrase_for_every_module() -> None:
+    text = MAP.read_text()
+    for path in modules().values():
+        assert len(phrase(path)) <= LONGEST, path
+        assert phrase(path) in text
+
+
+def test_a_phrase_is_the_first_sentence_of_a_docstring(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text('"""Line art by one\nformula (Ng et al. 2012). It is fast.\n\nMore."""\n')
+    assert phrase(path) == "Line art by one formula (Ng et al. 2012)"
+    path.write_text("x = 1\n")
+    with pytest.raises(ValueError, match="no docstring"):
+        phrase(path)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_folder_holds_few_modules_and_says_what_it_is_for(package: str) -> None:
+    for folder in folders(package):
+        assert (folder / "__init__.py").is_file(), folder
+        assert len(modules_in(folder)) <= MOST_MODULES, folder
 
 
 def committed_files() -> list[Path]:
