@@ -31,8 +31,8 @@ FLOORS = {
     ),
     "eval": ("errors", "metrics", "protocols", "report", "studies"),
     "pipelines": (
-        "common",
-        *("execution", "recipes", "lineage", "doctor"),
+        *("common", "recipes"),
+        *("execution", "lineage", "doctor"),
         *("weights", "extraction"),
         *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
         *("forecast", "demo"),

@@ -38,18 +38,17 @@ from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.limits import Guard
 from dataprep.lines.strokes import StrokeSettings, even_strokes
 from dataprep.lines.xdog import XDoGSettings, xdog
-from dataprep.operators.network_step import NetworkSettings
 from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode, encode_png
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.filters import FilterSettings
 from dataprep.plan.scan import ListedItem, scan
 from dataprep.sources import SUFFIXES, SourceItem
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.extraction.learned_operators import corpus_operators
 from pipelines.forecast.measured import FORMAT, SHIPPED, SOURCE_FORMATS
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.recipes.corpora import CORPUS_RECIPES
 
 NETWORK_MEGAPIXELS = (0.25, 1.0)
@@ -149,7 +148,7 @@ def measure_content(picture: np.ndarray, repeats: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as store:
-        recipe = CorpusRecipe(filters=FilterSettings(min_drawing=0.5), networks=NetworkSettings(weights=store))
+        recipe = BuildRecipe(filters=FilterSettings(min_drawing=0.5), networks=NetworkSettings(weights=store))
         random_store(Path(store), content_names(recipe))
         measure = content_measure(with_weights(recipe))
     assert measure is not None
@@ -166,7 +165,7 @@ def load_pictures(folder: str, count: int) -> list[np.ndarray]:
 
 
 def measure_steps(
-    pictures: Sequence[np.ndarray], megapixels: Sequence[float], recipe: CorpusRecipe, repeats: int
+    pictures: Sequence[np.ndarray], megapixels: Sequence[float], recipe: BuildRecipe, repeats: int
 ) -> dict[str, Any]:
     """Step -> source format -> fitted costs."""
     measured: dict[str, dict[str, Sizes]] = {}
@@ -180,7 +179,7 @@ def measure_steps(
     return {step: {kind: fitted(sizes) for kind, sizes in kinds.items()} for step, kinds in measured.items()}
 
 
-def measure_picture(data: bytes, folder: Path, recipe: CorpusRecipe, repeats: int) -> dict[str, tuple[float, float]]:
+def measure_picture(data: bytes, folder: Path, recipe: BuildRecipe, repeats: int) -> dict[str, tuple[float, float]]:
     """Step -> (ms, bytes) of one picture that has line art and a mask of its own."""
     path = folder / "picture"
     path.write_bytes(data)

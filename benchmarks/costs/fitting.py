@@ -13,9 +13,9 @@ import numpy as np
 
 from dataprep.corpus.column_files import ColumnWriter, describe
 from dataprep.operators.styles import StyleSettings
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.recipes.build_recipe import BuildRecipe
 
-EVERYTHING = CorpusRecipe(styles=StyleSettings(xdog=1.0, xdog_common=1.0))  # every operator without a network
+EVERYTHING = BuildRecipe(styles=StyleSettings(xdog=1.0, xdog_common=1.0))  # every operator without a network
 Sizes = dict[float, list[tuple[float, float]]]  # megapixels -> (ms, bytes) of each picture
 
 

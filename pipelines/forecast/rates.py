@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from dataprep.operators.network_step import NetworkSettings
 from pipelines.common.errors import PipelineError
 from pipelines.execution.cluster_file import WorkerGroup
 from pipelines.forecast.measured import NetworkCost
+from pipelines.recipes.build_recipe import NetworkSettings
 
 # Dense bf16 TFLOPS of one device, from the makers' data sheets, under the name that its driver gives it.
 PEAKS = {
