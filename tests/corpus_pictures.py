@@ -9,9 +9,9 @@ import numpy as np
 
 from dataprep.corpus.column_files import ColumnWriter, read_rows
 from dataprep.pictures.decode import encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.recipes.build_recipe import BuildRecipe
 
-SMALL = CorpusRecipe(validation_share=0.25, shard_rows=4)
+SMALL = BuildRecipe(validation_share=0.25, shard_rows=4)
 SMALL = replace(SMALL, filters=replace(SMALL.filters, min_side=32))
 BROKEN = "broken.png"
 

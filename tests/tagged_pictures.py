@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.corpus_tools.tags import RATINGS
-from dataprep.operators.operator import Operator, RowInput
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, write_pictures
 
 ROWS = 23
@@ -37,7 +38,7 @@ def said_of(row: RowInput) -> dict[str, dict[str, float]] | None:
     }
 
 
-def predicted(recipe: CorpusRecipe, built: Mapping[str, Operator]) -> Operator:
+def predicted(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
     def compute(row: RowInput) -> Any:
         if row.picture.rgb[0, 0, 0] % 4 == 0:
             raise ValueError("not tagged")

@@ -1,4 +1,4 @@
-"""What must hold of the project as a whole: who imports whom, what is committed, and that its cluster file is valid."""
+"""What must hold of the whole project: who imports whom, that its map is true, what is committed, its cluster file."""
 
 import ast
 import json
@@ -9,7 +9,50 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.import_graph import PACKAGES, circles, import_graph, modules, wing
+from tests.tree_map import LONGEST, MAP, folders, modules_in, phrase, render
+
 ROOT = Path(__file__).parents[1]
+# The wings of each package from the ground up, a floor a line: a module imports from its own wing and from those that
+# stand before it.
+FLOORS = {
+    "dataprep": (
+        *("errors", "randomness", "faults", "storage", "limits"),
+        *("pictures", "lines", "corpus"),
+        *("operators", "sources", "samples"),
+        *("plan", "corpus_tools"),
+        "assets_build",  # a script that nothing imports
+    ),
+    "model": (
+        *("errors", "ranges", "batch", "optimizer", "weights"),
+        *("backbone", "frozen", "extractors"),
+        *("colorist", "stage", "diffusion"),
+        *("families", "checkpoint", "conversion"),
+    ),
+    "eval": ("errors", "metrics", "protocols", "report", "studies"),
+    "pipelines": (
+        *("common", "recipes"),
+        *("execution", "lineage", "doctor"),
+        *("weights", "extraction"),
+        *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
+        *("forecast", "demo"),
+    ),
+    "jobs": ("console", "options", "commands", "cli"),
+    "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "extractors", "learning"),
+}
+# What the seam of the families takes away; an entry that is no longer true fails.
+STILL_UPWARDS = {
+    ("model.diffusion.injection", "model.families.v1.network"),
+    ("model.diffusion.pipeline", "model.checkpoint"),
+    ("model.diffusion.pipeline", "model.families.v1.network"),
+    ("model.diffusion.sampling", "model.families.v1.network"),
+    ("pipelines.training.flops", "pipelines.forecast.rates"),
+}
+STILL_CIRCULAR = {
+    frozenset(f"pipelines.training.engines.{name}" for name in ("engine", "single", "zero")),
+    frozenset({"pipelines.training.job", "pipelines.training.worker"}),
+}
+MOST_MODULES = 14  # in one folder
 LOWER = ("dataprep", "model", "eval")
 FORBIDDEN_BELOW = {"ray", "mlflow", "pipelines", "jobs"}
 
@@ -39,6 +82,32 @@ def test_pipelines_never_import_jobs() -> None:
         assert "jobs" not in imported_packages(path), path
 
 
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_wing_imports_one_above_it(package: str) -> None:
+    height = {name: floor for floor, name in enumerate(("", *FLOORS[package]))}
+    edges = [
+        (module, imported)
+        for module, imports in import_graph().items()
+        for imported in imports
+        if module.split(".")[0] == imported.split(".")[0] == package
+    ]
+    assert edges
+    absent = {wing(module) for edge in edges for module in edge} - height.keys()
+    assert not absent, f"name these wings in FLOORS, above all that they import: {sorted(absent)}"
+    upwards = {(module, above) for module, above in edges if height[wing(above)] > height[wing(module)]}
+    assert upwards == {edge for edge in STILL_UPWARDS if edge[0].startswith(f"{package}.")}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert set(circles(import_graph())) == STILL_CIRCULAR
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "e"}, "e": {"f"}, "f": {"d"}, "g": set()}
+    found = circles({name: frozenset(imports) for name, imports in graph.items()})
+    assert set(found) == {frozenset("bc"), frozenset("def")}
+
+
 @pytest.mark.parametrize("package", [*LOWER, "pipelines", "jobs"])
 def test_a_package_is_entered_without_heavy_imports(package: str) -> None:
     program = f"import sys, {package}; print(*sorted({{'torch', 'ray', 'cv2', 'mlflow'}} & set(sys.modules)))"
@@ -56,6 +125,33 @@ def test_the_cluster_file_is_valid_against_rays_schema() -> None:
     kinds = cluster["available_node_types"]
     assert cluster["head_node_type"] in kinds
     assert {bool(kind["resources"].get("GPU")) for kind in kinds.values()} == {True, False}
+
+
+def test_the_map_of_the_tree_names_every_module_and_nothing_else() -> None:
+    assert MAP.read_text() == render(), "write it again: python -m tests.tree_map"
+
+
+def test_the_map_holds_a_phrase_for_every_module() -> None:
+    text = MAP.read_text()
+    for path in modules().values():
+        assert len(phrase(path)) <= LONGEST, path
+        assert phrase(path) in text
+
+
+def test_a_phrase_is_the_first_sentence_of_a_docstring(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text('"""Line art by one\nformula (Ng et al. 2012). It is fast.\n\nMore."""\n')
+    assert phrase(path) == "Line art by one formula (Ng et al. 2012)"
+    path.write_text("x = 1\n")
+    with pytest.raises(ValueError, match="no docstring"):
+        phrase(path)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_folder_holds_few_modules_and_says_what_it_is_for(package: str) -> None:
+    for folder in folders(package):
+        assert (folder / "__init__.py").is_file(), folder
+        assert len(modules_in(folder)) <= MOST_MODULES, folder
 
 
 def committed_files() -> list[Path]:

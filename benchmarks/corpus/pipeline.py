@@ -19,16 +19,16 @@ import cv2
 
 from benchmarks.measuring import Section
 from dataprep.corpus.column_files import ColumnWriter
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.decode import decode
 from dataprep.pictures.identity import content_id, phash, pixel_hash
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.sources import SourceItem, list_items, read_item
 from dataprep.storage import store as storage
 from pipelines.corpus_build.build import run_build
 from pipelines.corpus_build.report import BuildReport
 from pipelines.execution.ray_session import ray_session
 from pipelines.extraction.learned_operators import corpus_operators
+from pipelines.recipes.build_recipe import BuildRecipe
 from pipelines.recipes.corpora import CORPUS_RECIPES
 
 BAR = 0.85
@@ -96,14 +96,14 @@ def _pool(workers: int) -> Iterator[Pool]:
         yield pool
 
 
-def _by_pool(pool: Pool, items: Sequence[SourceItem], out: str, recipe: CorpusRecipe, shard_rows: int) -> None:
+def _by_pool(pool: Pool, items: Sequence[SourceItem], out: str, recipe: BuildRecipe, shard_rows: int) -> None:
     shards = [items[start : start + shard_rows] for start in range(0, len(items), shard_rows)]
     tasks = [(shard, f"{out}/{number:05d}", recipe) for number, shard in enumerate(shards)]
     for _ in pool.imap_unordered(_make_shard, tasks):
         pass
 
 
-def _make_shard(task: tuple[Sequence[SourceItem], str, CorpusRecipe]) -> None:
+def _make_shard(task: tuple[Sequence[SourceItem], str, BuildRecipe]) -> None:
     """All column files of some pictures, in one pass."""
     items, folder, recipe = task
     wanted = corpus_operators(recipe)

@@ -27,18 +27,17 @@ import pyarrow.parquet as pq
 from benchmarks.corpus.made_up_rows import judged, made_up_records
 from benchmarks.measuring import Section, markdown
 from dataprep.corpus.column_files import ColumnFile, write_table
-from dataprep.corpus.hashes import unhex
+from dataprep.corpus.hashes import short_hash, unhex
 from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.corpus.snapshot import Contents, Snapshot, column_path, commit, open_snapshot
 from dataprep.corpus_tools.diff import Difference, diff
-from dataprep.operators.operator import short_hash
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.near_duplicates import near_duplicates
 from dataprep.plan.row_plan import Plan, make_plan
 from dataprep.plan.split import assign_splits
 from dataprep.samples.sample_plan import SamplePlan
 from dataprep.storage import store as storage
+from pipelines.recipes.build_recipe import BuildRecipe
 
 ROWS = 6_000_000
 MOST_GIB = 8.0
@@ -72,7 +71,7 @@ def peak_gib() -> float:
 
 def run(rows: int, out: Path) -> Section:
     """Every phase on `rows` records, in a corpus below `out`."""
-    uri, phases, recipe = str(out / "corpus"), Phases([]), CorpusRecipe()
+    uri, phases, recipe = str(out / "corpus"), Phases([]), BuildRecipe()
     with phases.phase("make and judge records"):
         records = pa.concat_tables([judged(block, recipe.filters) for block in made_up_records(rows)])
     first = _first_snapshot(uri, records.slice(0, int(rows * (1 - NEW_SHARE))), recipe, phases, out / "rows.parquet")
@@ -91,7 +90,7 @@ def run(rows: int, out: Path) -> Section:
 Ids = npt.NDArray[np.uint64]  # (N,): 8 bytes of an id are enough to tell it
 
 
-def _first_snapshot(uri: str, records: pa.Table, recipe: CorpusRecipe, phases: Phases, keep: Path) -> Ids:
+def _first_snapshot(uri: str, records: pa.Table, recipe: BuildRecipe, phases: Phases, keep: Path) -> Ids:
     with phases.phase("split"):
         assign_splits(records["group"], unhex(records["id"]), recipe.validation_share)
     with phases.phase("near duplicates"):
@@ -103,7 +102,7 @@ def _first_snapshot(uri: str, records: pa.Table, recipe: CorpusRecipe, phases: P
     return _short(plan.rows["id"])
 
 
-def _second_snapshot(uri: str, records: pa.Table, recipe: CorpusRecipe, phases: Phases, kept: Path) -> Ids:
+def _second_snapshot(uri: str, records: pa.Table, recipe: BuildRecipe, phases: Phases, kept: Path) -> Ids:
     with phases.phase("open the newest snapshot and read its index"):
         earlier = open_snapshot(uri)
         index = earlier.table("index")

@@ -11,12 +11,9 @@ the meta device and measures images a second on `--device`. The result is merged
 
 import argparse
 import json
-import os
 import platform
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,38 +22,44 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.costs.fitting import (
+    EVERYTHING,
+    Sizes,
+    fitted,
+    least,
+    machine,
+    resized,
+    today,
+    written,
+)
 from benchmarks.measuring import fresh
-from dataprep.corpus.column_files import ColumnWriter, describe
+from dataprep.corpus.column_files import ColumnWriter
 from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.limits import Guard
 from dataprep.lines.strokes import StrokeSettings, even_strokes
 from dataprep.lines.xdog import XDoGSettings, xdog
-from dataprep.operators.network_step import NetworkSettings
-from dataprep.operators.operator import RowInput
-from dataprep.operators.styles import StyleSettings
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode, encode_png
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.filters import FilterSettings
 from dataprep.plan.scan import ListedItem, scan
 from dataprep.sources import SUFFIXES, SourceItem
+from pipelines.common.shipped_pictures import PICTURES
 from pipelines.extraction.learned_operators import corpus_operators
 from pipelines.forecast.measured import FORMAT, SHIPPED, SOURCE_FORMATS
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.recipes.corpora import CORPUS_RECIPES
 
-EVERYTHING = CorpusRecipe(styles=StyleSettings(xdog=1.0, xdog_common=1.0))  # every operator without a network
 NETWORK_MEGAPIXELS = (0.25, 1.0)
 JPEG_QUALITY = 92
 TAGS = [f"made up tag {number}" for number in range(30)]
-SHIPPED_PICTURES = Path(__file__).parents[2] / "dataprep" / "assets" / "pictures"
-Sizes = dict[float, list[tuple[float, float]]]  # megapixels -> (ms, bytes) of each picture
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", default=str(SHIPPED_PICTURES), help="a folder of pictures; they are resized")
+    parser.add_argument("--source", default=str(PICTURES), help="a folder of pictures; they are resized")
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--megapixels", type=float, nargs="+", default=[0.25, 1.0, 2.0, 4.0])
     parser.add_argument("--repeats", type=int, default=3)
@@ -145,24 +148,13 @@ def measure_content(picture: np.ndarray, repeats: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as store:
-        recipe = CorpusRecipe(filters=FilterSettings(min_drawing=0.5), networks=NetworkSettings(weights=store))
+        recipe = BuildRecipe(filters=FilterSettings(min_drawing=0.5), networks=NetworkSettings(weights=store))
         random_store(Path(store), content_names(recipe))
         measure = content_measure(with_weights(recipe))
     assert measure is not None
     measure(picture)  # the first run is not counted
     ms = float(f"{least(lambda: measure(picture), repeats):.5g}")
     return {kind: {"ms": [ms, 0.0], "bytes": [0.0, 0.0], "worst": 0.0} for kind in SOURCE_FORMATS}
-
-
-def today() -> str:
-    return datetime.now(UTC).date().isoformat()
-
-
-def machine() -> str:
-    """The processor's name and what the system says of it."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
 
 
 def load_pictures(folder: str, count: int) -> list[np.ndarray]:
@@ -173,7 +165,7 @@ def load_pictures(folder: str, count: int) -> list[np.ndarray]:
 
 
 def measure_steps(
-    pictures: Sequence[np.ndarray], megapixels: Sequence[float], recipe: CorpusRecipe, repeats: int
+    pictures: Sequence[np.ndarray], megapixels: Sequence[float], recipe: BuildRecipe, repeats: int
 ) -> dict[str, Any]:
     """Step -> source format -> fitted costs."""
     measured: dict[str, dict[str, Sizes]] = {}
@@ -187,7 +179,7 @@ def measure_steps(
     return {step: {kind: fitted(sizes) for kind, sizes in kinds.items()} for step, kinds in measured.items()}
 
 
-def measure_picture(data: bytes, folder: Path, recipe: CorpusRecipe, repeats: int) -> dict[str, tuple[float, float]]:
+def measure_picture(data: bytes, folder: Path, recipe: BuildRecipe, repeats: int) -> dict[str, tuple[float, float]]:
     """Step -> (ms, bytes) of one picture that has line art and a mask of its own."""
     path = folder / "picture"
     path.write_bytes(data)
@@ -224,52 +216,11 @@ def strokes_cost(gray: np.ndarray, repeats: int) -> tuple[float, float]:
     return ms, float(len(encode_png(even_strokes(np.asarray(soft, np.uint8), StrokeSettings()))))
 
 
-def written(column: str, row_id: str, value: bytes | None) -> None:
-    writer = ColumnWriter(column)
-    writer.add(row_id, value)
-    describe("path", "train", "shard", column, "fingerprint", writer.finish())
-
-
 def written_rows(rows: Sequence[dict[str, Any]]) -> bytes:
     writer = ColumnWriter("row")
     for row in rows:
         writer.add_row(row)
     return writer.finish()
-
-
-def least(work: Callable[[], Any], repeats: int) -> float:
-    """Milliseconds of CPU time, the least of some runs."""
-    times = []
-    for _ in range(repeats):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return 1000 * min(times)
-
-
-def fitted(sizes: Sizes) -> dict[str, Any]:
-    """The lines through the means at each size, by least squares of relative errors; no part is negative."""
-    megapixels = np.array(list(sizes))
-    ms, size = (np.array([np.mean([cost[part] for cost in costs]) for costs in sizes.values()]) for part in (0, 1))
-    line = relative_line(megapixels, ms)
-    guess = line[0] + line[1] * megapixels
-    worst = float(np.max(np.abs(guess / np.maximum(ms, 1e-9) - 1)))
-    return {"ms": line, "bytes": relative_line(megapixels, size), "worst": round(worst, 3)}
-
-
-def relative_line(x: np.ndarray, y: np.ndarray) -> list[float]:
-    """[a, b] >= 0 that make a + b x relatively nearest to y."""
-    from scipy.optimize import nnls
-
-    scale = 1 / np.maximum(y, 1e-9)
-    (a, b), _ = nnls(np.stack([scale, x * scale], axis=1), y * scale)
-    return [float(f"{part:.5g}") if part > 1e-9 * max(a, b) else 0.0 for part in (a, b)]
-
-
-def resized(picture: np.ndarray, megapixels: float) -> np.ndarray:
-    scale = (megapixels * 1e6 / (picture.shape[0] * picture.shape[1])) ** 0.5
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
 
 
 def encoded(picture: np.ndarray, kind: str) -> bytes:

@@ -18,20 +18,22 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.costs.__main__ import Sizes, fitted, least, relative_line, resized, today, written
+from benchmarks.costs.fitting import Sizes, fitted, least, relative_line, resized, today, written
 from benchmarks.costs.random_weights import TAGGERS, random_store
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import XDoGSettings, xdog
-from dataprep.operators.network_step import LearnedSettings, NetworkSettings, Planes
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.learned_columns import LearnedSettings
+from dataprep.operators.network_step import Planes
+from dataprep.operators.operator import Operator
 from dataprep.operators.outputs import JSON
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import EXTRACTED, REWORKED, StyleSettings
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import Picture, encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.corpus_build.batches import GPU_BATCH_MEGAPIXELS
 from pipelines.extraction.learned_operators import NetworkColumn, corpus_operators, network_names, with_weights
 from pipelines.forecast.measured import SOURCE_FORMATS, step_name
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 
 Precision = Literal["float32", "float16", "bfloat16"]
 NO_STYLE = StyleSettings(xdog=0.0)
@@ -46,12 +48,12 @@ LEARNED = (
 )
 
 
-def network_recipes(networks: NetworkSettings) -> dict[str, tuple[CorpusRecipe, tuple[str, ...]]]:
+def network_recipes(networks: NetworkSettings) -> dict[str, tuple[BuildRecipe, tuple[str, ...]]]:
     """Every step with a network -> a recipe of little else, and the names of the weights that it takes."""
-    bare = CorpusRecipe(styles=NO_STYLE, networks=networks, regions=RegionSettings(lines=()))
+    bare = BuildRecipe(styles=NO_STYLE, networks=networks, regions=RegionSettings(lines=()))
     recipes = [replace(bare, styles=replace(NO_STYLE, **{style: 1.0})) for style in (*EXTRACTED, *REWORKED)]
     recipes += [replace(bare, learned=learned, styles=StyleSettings()) for learned in LEARNED]
-    found: dict[str, tuple[CorpusRecipe, tuple[str, ...]]] = {}
+    found: dict[str, tuple[BuildRecipe, tuple[str, ...]]] = {}
     for recipe in recipes:
         for operator in corpus_operators(recipe):
             if isinstance(operator.network, NetworkColumn):
@@ -59,7 +61,7 @@ def network_recipes(networks: NetworkSettings) -> dict[str, tuple[CorpusRecipe, 
     return found
 
 
-def network_operator(step: str, recipe: CorpusRecipe) -> tuple[Operator, NetworkColumn]:
+def network_operator(step: str, recipe: BuildRecipe) -> tuple[Operator, NetworkColumn]:
     """The operator of that step with random weights, which lie in the recipe's store, and its network, loaded."""
     random_store(Path(recipe.networks.weights), network_names(recipe))
     operator = next(o for o in corpus_operators(with_weights(recipe)) if step_name(o) == step)
@@ -72,7 +74,7 @@ def network_operator(step: str, recipe: CorpusRecipe) -> tuple[Operator, Network
 
 
 def measure_network(
-    step: str, recipe: CorpusRecipe, pictures: Sequence[np.ndarray], megapixels: Sequence[float], repeats: int
+    step: str, recipe: BuildRecipe, pictures: Sequence[np.ndarray], megapixels: Sequence[float], repeats: int
 ) -> dict[str, Any]:
     """{"step": costs around the network, "network": its own}, fitted over the sizes of the pictures."""
     torch.set_num_threads(1)
@@ -162,7 +164,7 @@ def off_line(line: Sequence[float], measured: dict[float, tuple[float, float]]) 
 
 
 def measure_on_gpu(
-    step: str, recipe: CorpusRecipe, pictures: Sequence[np.ndarray], megapixels: Sequence[float], runs: int = 10
+    step: str, recipe: BuildRecipe, pictures: Sequence[np.ndarray], megapixels: Sequence[float], runs: int = 10
 ) -> dict[str, Any]:
     """Precision -> costs of a picture in batches as a build makes them, in float32 and each half that holds."""
     _, network = network_operator(step, recipe)
@@ -176,12 +178,12 @@ def measure_on_gpu(
     }
 
 
-def with_precision(recipe: CorpusRecipe, precision: Precision) -> CorpusRecipe:
+def with_precision(recipe: BuildRecipe, precision: Precision) -> BuildRecipe:
     return replace(recipe, networks=replace(recipe.networks, precision=precision))
 
 
 def gpu_line(
-    step: str, recipe: CorpusRecipe, pictures: Sequence[np.ndarray], megapixels: Sequence[float], runs: int
+    step: str, recipe: BuildRecipe, pictures: Sequence[np.ndarray], megapixels: Sequence[float], runs: int
 ) -> list[float]:
     """[fixed, per megapixel] milliseconds of a picture, from the host's memory and back."""
     operator, network = network_operator(step, recipe)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.costs.__main__ import machine, today
+from benchmarks.costs.fitting import machine, today
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES
 from model.frozen.codec import build_codec

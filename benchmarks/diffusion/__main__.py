@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.costs.__main__ import machine
+from benchmarks.costs.fitting import machine
 from benchmarks.diffusion.operations import counted_rows, picture_operations, training_operations
 from benchmarks.diffusion.peers import ControlNetWithAdapter, bare_loop, hook_hints, stock_unet
 from benchmarks.diffusion.sizes import SIZES, Networks, build, set_layout

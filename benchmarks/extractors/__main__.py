@@ -22,19 +22,20 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.costs.__main__ import EVERYTHING, machine
+from benchmarks.costs.fitting import EVERYTHING, machine
 from benchmarks.costs.networks import network_operator, network_recipes, operations, seen_row, stand_in
 from benchmarks.extractors.released_networks import Run, released_network
 from benchmarks.measuring import Row, Section, fresh, markdown, picture_bytes, source_of
 from benchmarks.peak_memory import added_mib
-from dataprep.operators.network_step import NetworkSettings, Planes
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.network_step import Planes
+from dataprep.operators.operator import Operator
 from dataprep.operators.outputs import JSON
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.decode import decode
 from dataprep.pictures.resize import resize_color
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.extraction.learned_operators import NetworkColumn, corpus_operators
 from pipelines.forecast.measured import step_name
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.weights.store import weights_name
 
 Result = TypeVar("Result")
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def network_rows(
-    step: str, recipe: CorpusRecipe, rgb: np.ndarray, sides: Sequence[int], runs: int, released: str | None
+    step: str, recipe: BuildRecipe, rgb: np.ndarray, sides: Sequence[int], runs: int, released: str | None
 ) -> list[Row]:
     """One row for each size that the network is fed."""
     torch.set_num_threads(recipe.networks.cpus)
@@ -196,7 +197,7 @@ def _apart(ours: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(ours - other.reshape(ours.shape)).max() / np.abs(other).max())
 
 
-def _released(network: NetworkColumn, recipe: CorpusRecipe, checkouts: str | None) -> Run | None:
+def _released(network: NetworkColumn, recipe: BuildRecipe, checkouts: str | None) -> Run | None:
     """The released code of the network with the weights that ours has; only on the CPU and for a single file."""
     names = network.extractor.weights
     if checkouts is None or len(names) > 1 or recipe.networks.device != "cpu":

@@ -14,17 +14,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.costs.__main__ import SHIPPED_PICTURES
 from benchmarks.measuring import DEFAULT_PICTURES
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings, even_strokes
-from dataprep.operators.network_step import LearnedSettings, NetworkSettings
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.learned_columns import LearnedSettings
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import decode, decode_png
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.common.shipped_pictures import PICTURES
 from pipelines.extraction.learned_operators import EXTRACTORS, corpus_operators, with_weights
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.weights.store import find_stored, how_to_have
 
 CELL, GAP, CAPTION = 240, 8, 22
@@ -68,8 +69,8 @@ def chosen_pictures() -> list[Path]:
     """Six pictures of six storybooks, where they are beside the checkout, and six sprites that ship."""
     books = sorted(DEFAULT_PICTURES.glob("images/*.jpg")) if DEFAULT_PICTURES.is_dir() else []
     stories = list({path.stem.partition("_")[0]: path for path in reversed(books)}.values())
-    sprites = sorted((SHIPPED_PICTURES / "sprites").glob("*.webp"))
-    backgrounds = sorted((SHIPPED_PICTURES / "sprites").glob("*.jpg"))
+    sprites = sorted((PICTURES / "sprites").glob("*.webp"))
+    backgrounds = sorted((PICTURES / "sprites").glob("*.jpg"))
     return [*spread(stories, 6), *spread(sprites, 4), *spread(backgrounds, 2)]
 
 
@@ -78,24 +79,24 @@ def spread(files: Sequence[Path], count: int) -> list[Path]:
     return list(files[:: max(1, len(files) // count)][:count])
 
 
-def available(networks: NetworkSettings) -> tuple[list[CorpusRecipe], list[str]]:
+def available(networks: NetworkSettings) -> tuple[list[BuildRecipe], list[str]]:
     """Recipes that together make every style and mask whose weights are in the store; a line for each that is not."""
     has = {
         name: all(find_stored(one, networks.weights) for one in extractor.weights)
         for name, extractor in EXTRACTORS.items()
     }
     made = StyleSettings(**{style: float(has.get(style, True)) for style in STYLES})
-    first = CorpusRecipe(styles=made, networks=networks, regions=RegionSettings(lines=("xdog",)))
+    first = BuildRecipe(styles=made, networks=networks, regions=RegionSettings(lines=("xdog",)))
     if not has["keras"]:  # which `simplified` is made from
         first = replace(first, styles=replace(made, simplified=0.0))
-    bare = CorpusRecipe(networks=networks, regions=RegionSettings(lines=()))
+    bare = BuildRecipe(networks=networks, regions=RegionSettings(lines=()))
     masks = [replace(bare, learned=LearnedSettings(mask=mask)) for mask in MASKS if has[mask]]  # type: ignore[arg-type]
     wanted = [name for name in (*STYLES, *MASKS) if not has.get(name, True)]
     missing = [f"absent: {name} ({how_to_have(EXTRACTORS[name].weights[0], networks.weights)})" for name in wanted]
     return [with_weights(recipe) for recipe in (first, *masks)], missing
 
 
-def tiles(file: Path, recipes: Sequence[CorpusRecipe], long_side: int, strokes: Sequence[str]) -> Iterator[Tile]:
+def tiles(file: Path, recipes: Sequence[BuildRecipe], long_side: int, strokes: Sequence[str]) -> Iterator[Tile]:
     """The picture and what every operator makes of it; of a recipe with a mask nothing but that."""
     row = shrunk_row(file.read_bytes(), long_side)
     yield Tile(file.stem, row.picture.rgb)

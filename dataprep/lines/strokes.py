@@ -6,16 +6,12 @@ again, as dark as they were, at one width, by default the sketch's own mean. Wha
 black hair) is no stroke and stays. All lengths are in line widths, so a sketch of any resolution is treated alike.
 """
 
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from math import ceil, cos, radians
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-
-from dataprep.operators.operator import Operator
-from dataprep.pictures.decode import decode_png
 
 VERSION = 2  # raise when the same settings give another result
 
@@ -59,13 +55,6 @@ class StrokeSettings:
             raise ValueError(f"widest must be at least 1 line width, got {self.widest}")
 
 
-def stroked(operator: Operator, settings: StrokeSettings) -> Operator:
-    """The operator of a sketch with its strokes joined and evened; its fingerprint tells."""
-    said = {name: value for name, value in asdict(settings).items() if name != "styles"} | {"version": VERSION}
-    known = dict(operator.settings) | {"strokes": said}
-    return replace(operator, settings=known, after=partial(_treated, settings=settings))
-
-
 def even_strokes(sketch: Gray, settings: StrokeSettings) -> Gray:
     """Black lines on white, uint8 (H, W) of any size -> the same strokes joined and at one width, uint8 (H, W)."""
     ink = np.asarray(255 - sketch, np.uint8)
@@ -81,10 +70,6 @@ def even_strokes(sketch: Gray, settings: StrokeSettings) -> Gray:
         _join(tones, width, settings)
     drawn = _drawn(tones * (1 - areas), settings.width or width)
     return np.asarray(255 - np.maximum(drawn, ink * areas), np.uint8)
-
-
-def _treated(png: bytes, settings: StrokeSettings) -> Gray:
-    return even_strokes(decode_png(png), settings)
 
 
 # ---- centre lines -------------------------------------------------------------------------------------------------

@@ -1,60 +1,13 @@
-"""How learned operators run, and the three steps in which a network meets pictures. No network lives here."""
+"""The three steps in which a network meets pictures; no network lives here, nor where one runs."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput, Value
 
 Planes = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Where and how networks run; only `precision` and `conventions` may change a result and are in fingerprints.
-
-    A GPU actor takes 1 / `per_gpu` of a GPU, so that decoding and encoding on several cores keep one GPU busy. A batch
-    holds pictures of one input size, as many as fit `batch_megapixels` (at least one).
-    """
-
-    weights: str = ""  # the weight store, a folder or s3:// prefix; empty: that of the environment or the user's cache
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: GPUs where one is up when the build starts
-    actors: int = 0  # processes that hold networks; 0: on GPUs as many as fit, on CPUs none unless `cpus` is above 1
-    cpus: int = 1  # of each actor, and the threads of its network
-    per_gpu: int = 6  # actors that share a GPU
-    batch_megapixels: float = 0.0  # 0: 4 on a GPU, one picture at a time on a CPU, which batches do not speed up
-    window: int = 32  # pictures of a shard that are decoded at a time
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"  # half only for networks that hold 1e-2 so
-    conventions: tuple[str, ...] = ()  # "operator=name", where a network is published with several
-
-    def __post_init__(self) -> None:
-        for name in ("cpus", "per_gpu", "window"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch_megapixels < 0 or self.actors < 0:
-            raise ValueError("batch_megapixels and actors must be at least 0")
-        for pair in self.conventions:
-            if pair.count("=") != 1:
-                raise ValueError(f"a convention is operator=name, got {pair!r}")
-        if len({pair.split("=")[0] for pair in self.conventions}) < len(self.conventions):
-            raise ValueError(f"one convention for each operator, got {', '.join(self.conventions)}")
-
-    def convention(self, operator: str) -> str | None:
-        """The convention that was asked for, None for the operator's own default."""
-        return dict(pair.split("=") for pair in self.conventions).get(operator)
-
-
-@dataclass(frozen=True)
-class LearnedSettings:
-    """Which columns beside the sketches are derived by networks; names are those of model.catalogue."""
-
-    mask: Literal["", "isnetis", "isnet_general"] = ""  # for pictures that come without alpha and mask
-    sketch_mask: Literal["", "isnet_sketch"] = ""
-    tagger: str = ""  # wd_swinv2_v2, wd_swinv2_v3, ...: the columns `predicted_tags`
-    aesthetic: bool = False  # 1 to 10
 
 
 class NetworkStep(Protocol):
@@ -64,11 +17,11 @@ class NetworkStep(Protocol):
         """Bring the network into this process, where it stays; may take minutes. Raises DataError where it cannot."""
         ...
 
-    def prepare(self, row: "RowInput") -> Planes | None:
+    def prepare(self, row: RowInput) -> Planes | None:
         """What the row feeds the network, (C, h, w) float32; None where the network is not asked."""
         ...
 
-    def otherwise(self, row: "RowInput") -> Any:
+    def otherwise(self, row: RowInput) -> Value:
         """The value of a row of which the network is not asked; None where it has none."""
         ...
 
@@ -76,6 +29,6 @@ class NetworkStep(Protocol):
         """(N, C, h, w) -> (N, ...)."""
         ...
 
-    def finish(self, row: "RowInput", output: npt.NDArray[np.float32]) -> Any:
-        """The row's value from its (...) of the output, as dataprep.operators.Value."""
+    def finish(self, row: RowInput, output: npt.NDArray[np.float32]) -> Value:
+        """The row's value from its (...) of the output."""
         ...

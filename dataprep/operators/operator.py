@@ -2,49 +2,29 @@
 
 An operator is a pure function of one row. Its fingerprint covers name, version, settings, weights and the fingerprints
 of the columns it reads, so that a changed setting renews the columns that depend on it and no other. Raise `version`
-whenever the code's result changes. The operators themselves: dataprep.classical, and pipelines.extractors for those
-with networks.
+whenever the code's result changes. The operators themselves: dataprep.operators.without_networks, and
+pipelines.extraction.learned_operators for those with networks.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from dataprep.corpus.hashes import short_hash
 from dataprep.operators.network_step import NetworkStep
 from dataprep.operators.outputs import JSON, KINDS, finished
-from dataprep.pictures.canvas import Placement
-from dataprep.pictures.decode import Picture
+from dataprep.operators.row_input import RowInput, Value
 
-Gray = npt.NDArray[np.uint8]
-Value = bytes | npt.NDArray[Any] | None
 _COLUMN = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class RowInput:
-    """What an operator sees of one row: the source bytes, the decoded picture, and the columns it asked for."""
-
-    id: str
-    data: bytes
-    picture: Picture
-    drawn_sketch: bytes | None = None
-    mask: bytes | None = None
-    columns: Mapping[str, bytes | None] = field(default_factory=dict)
-    placement: Placement | None = None  # how `picture` lies on its canvas; drawn sketch and mask are not placed yet
-
-
-@dataclass(frozen=True)
 class Operator:
-    """A versioned step that derives `column`; `compute` gives a PNG or an array (dataprep.outputs), or None.
+    """A versioned step that derives `column`; `compute` gives a PNG or an array (dataprep.operators.outputs), or None.
 
-    A learned operator has a `network`, whose three steps are run for many rows at once (pipelines.build_batches);
-    `one_by_one(network)` is its `compute`.
+    A learned operator has a `network`, whose three steps are run for many rows at once
+    (pipelines.corpus_build.batches); `one_by_one(network)` is its `compute`.
     """
 
     column: str
@@ -54,7 +34,7 @@ class Operator:
     settings: Mapping[str, Any] = field(default_factory=dict)  # JSON-able
     weights: str | None = None  # hash of the network's weights
     inputs: tuple["Operator", ...] = ()
-    gives: str = "sketch"  # one of dataprep.outputs.KINDS, or JSON
+    gives: str = "sketch"  # one of dataprep.operators.outputs.KINDS, or JSON
     network: NetworkStep | None = None
     after: Callable[[bytes], Value] | None = None  # what is done to the PNG of `compute` or of the network
 
@@ -92,11 +72,6 @@ def fingerprint(operator: Operator) -> str:
     """12 hex digits that change with everything that may change the operator's result."""
     inputs = [fingerprint(upstream) for upstream in operator.inputs]
     return short_hash([operator.name, operator.version, dict(operator.settings), operator.weights, inputs])
-
-
-def short_hash(value: Any) -> str:
-    """12 hex digits of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def one_by_one(network: NetworkStep) -> Callable[[RowInput], Value]:

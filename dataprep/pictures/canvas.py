@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.pictures.decode import Picture
-from dataprep.pictures.resize import fitted_size, resize_color
-from dataprep.samples.sample import resize_sketch
+from dataprep.pictures.resize import fitted_size, resize_color, resize_sketch
 
 VERSION = 1  # raise when the same settings give other pixels
 _BORDERS = {"mirror": cv2.BORDER_REFLECT_101, "white": cv2.BORDER_CONSTANT}

@@ -7,7 +7,7 @@ from dataprep.limits import LimitSettings
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
 from dataprep.lines.xdog import XDoGSettings
-from dataprep.operators.network_step import LearnedSettings, NetworkSettings
+from dataprep.operators.learned_columns import LearnedSettings
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.canvas import CanvasSettings
 from dataprep.plan.filters import FilterSettings
@@ -31,7 +31,6 @@ class CorpusRecipe:
     xdog: XDoGSettings = field(default_factory=XDoGSettings)
     styles: StyleSettings = field(default_factory=StyleSettings)
     learned: LearnedSettings = field(default_factory=LearnedSettings)
-    networks: NetworkSettings = field(default_factory=NetworkSettings)
     weights_sha256: tuple[str, ...] = ()
     strokes: StrokeSettings = field(default_factory=StrokeSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)

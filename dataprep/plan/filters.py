@@ -15,14 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataprep.corpus.arrow import one_array, with_tag
 from dataprep.corpus.schema import SCAN_SCHEMA
 from dataprep.pictures.decode import Picture
 
 WATERMARK_TAGS = ("watermark", "sample_watermark", "third-party_watermark")  # as Danbooru names them
 CHROMA_QUANTILE = 0.99  # one pixel of a hundred may be coloured by JPEG, a stamp or a signature
 _CHROMA_GRID = 256  # chroma is looked at on at most about so many pixels a side
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,6 @@ def judge(records: pa.Table, settings: FilterSettings) -> tuple[pa.Array, pa.Arr
     return reason, message
 
 
-def with_tag(tags: pa.ListArray, names: tuple[str, ...]) -> Flags:
-    """Which lists, (N,), hold at least one of the names."""
-    found = np.zeros(len(tags), bool)
-    hits = pc.is_in(tags.flatten(), pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    found[pc.list_parent_indices(tags).to_numpy()[hits]] = True
-    return found
-
-
 def _rules(records: pa.Table, settings: FilterSettings) -> Iterator[tuple[str, pa.Array, pa.Array]]:
     """(reason, which records it drops, message) of each rule in use; every message is a column of words."""
     width, height = (one_array(records[name]) for name in ("width", "height"))
@@ -164,8 +155,3 @@ def _told(name: str, values: pa.Array) -> pa.Array:
 def _true(flags: pa.Array) -> pa.Array:
     """A comparison with nothing is false."""
     return pc.fill_null(flags, False)
-
-
-def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array; an empty one too."""
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

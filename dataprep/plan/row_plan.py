@@ -14,9 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.corpus.hashes import Hashes, Rows, find, first_equals, rising, to_hex, unhex
+from dataprep.corpus.hashes import Hashes, Rows, find, first_equals, rising, short_hash, to_hex, unhex
 from dataprep.corpus.schema import INDEX_SCHEMA, REJECT_SCHEMA
-from dataprep.operators.operator import short_hash
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.near_duplicates import near_duplicates
 from dataprep.plan.split import SPLITS, assign_splits

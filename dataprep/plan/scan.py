@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.corpus.hashes import short_hash
 from dataprep.faults import Failure, attempt
 from dataprep.limits import Guard
-from dataprep.operators.operator import short_hash
 from dataprep.pictures.decode import Picture, UnreadablePicture, decode
 from dataprep.pictures.identity import content_id, phash, pixel_hash
 from dataprep.plan.filters import measure

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataprep.corpus.arrow import one_array, with_tag
 from dataprep.corpus.schema import LISTING_SCHEMA, STRINGS
-from dataprep.plan.filters import one_array, with_tag
 from dataprep.sources.items import CANDIDATES
 from dataprep.sources.selection import Selection
 

@@ -10,8 +10,8 @@ from jobs.options import Json, Set, named_or_file, tell
 from pipelines.common.overrides import SettingsError, nearest, override, parse_assignments
 
 if TYPE_CHECKING:
-    from dataprep.plan.corpus_recipe import CorpusRecipe
     from pipelines.forecast.measured import PictureMix
+    from pipelines.recipes.build_recipe import BuildRecipe
 
 
 def plan(
@@ -90,13 +90,13 @@ def _published_rows(recipe: str) -> int:
     return sum(PUBLISHED_ROWS[recipe])
 
 
-def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "CorpusRecipe":
+def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "BuildRecipe":
     """A corpus recipe by name or file; an unknown name is answered with the nearest of corpora and stages."""
     from pipelines.recipes.corpora import CORPUS_RECIPES
     from pipelines.recipes.stages import stage_names
 
     known = {**CORPUS_RECIPES, **dict.fromkeys(stage_names())}
-    recipe: CorpusRecipe = override(named_or_file(name, known), changes)
+    recipe: BuildRecipe = override(named_or_file(name, known), changes)
     return recipe
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from dataprep.corpus.hashes import short_hash
 from dataprep.faults import Failure
 from dataprep.limits import Guard
-from dataprep.operators.network_step import NetworkSettings, NetworkStep, Planes
-from dataprep.operators.operator import Operator, RowInput, short_hash
+from dataprep.operators.network_step import NetworkStep, Planes
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.canvas import CanvasSettings, placed
 from dataprep.pictures.decode import decode
 from dataprep.sources.items import SourceData
+from pipelines.recipes.build_recipe import NetworkSettings
 
 Cell = tuple[bytes | None, str | None]  # value, error
 WINDOW_MEGAPIXELS = 64.0  # of decoded pictures in memory

@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from dataprep.corpus.column_files import ColumnFile
 from dataprep.corpus.snapshot import Contents, Snapshot, commit, newest_snapshot
 from dataprep.errors import DataError
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.row_plan import Plan, make_plan
 from dataprep.storage import store as storage
 from pipelines import lineage
@@ -34,6 +33,7 @@ from pipelines.corpus_build.scan_phase import Known, counted, records_of, scan_i
 from pipelines.corpus_build.tasks import EVERY_REASON
 from pipelines.execution.ray_data import Engine, over_ray
 from pipelines.extraction.learned_operators import with_weights
+from pipelines.recipes.build_recipe import BuildRecipe
 
 __all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]
 
@@ -41,7 +41,7 @@ __all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]
 def build_corpus(
     sources: Sequence[str],
     out: str,
-    recipe: CorpusRecipe,
+    recipe: BuildRecipe,
     *,
     limit: int | None = None,
     retry: Sequence[str] = (),
@@ -81,7 +81,7 @@ def build_corpus(
 def plan_build(
     sources: Sequence[str],
     out: str,
-    recipe: CorpusRecipe,
+    recipe: BuildRecipe,
     limit: int | None = None,
     progress: ProgressSink = silent,
     retry: Sequence[str] = (),
@@ -110,7 +110,7 @@ def plan_build(
 def run_build(
     sources: Sequence[str],
     out: str,
-    recipe: CorpusRecipe,
+    recipe: BuildRecipe,
     limit: int | None = None,
     progress: ProgressSink = silent,
     engine: Engine = over_ray,
@@ -170,7 +170,7 @@ def _check_there(source: str) -> None:
         raise DataError(f"{source}: there is no such file or directory.")
 
 
-def _plan_rows(records: pa.Table, recipe: CorpusRecipe, earlier: Snapshot | None) -> Plan:
+def _plan_rows(records: pa.Table, recipe: BuildRecipe, earlier: Snapshot | None) -> Plan:
     """Which pictures become rows of which shard. Raises DataError where not one is left."""
     plan = make_plan(records, recipe, earlier.table("index") if earlier else None)
     if not len(plan.rows):
@@ -180,7 +180,7 @@ def _plan_rows(records: pa.Table, recipe: CorpusRecipe, earlier: Snapshot | None
 
 
 def _contents(
-    files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: CorpusRecipe, listed: Mapping[str, Any]
+    files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: BuildRecipe, listed: Mapping[str, Any]
 ) -> Contents:
     described = {operator.column: operator.describe() for operator in all_operators(recipe)}
     return Contents(files, plan.index(), plan.rejects, described, sources, asdict(recipe), listed)

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from dataprep.corpus.column_files import ColumnFile
 from dataprep.corpus.digest import said_variant
+from dataprep.corpus.hashes import short_hash
 from dataprep.corpus.schema import FILE_SCHEMA
 from dataprep.corpus.snapshot import Snapshot, column_path
-from dataprep.operators.operator import Operator, short_hash
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan, Shard
 from dataprep.plan.scan import VERSION as SCAN_VERSION
 from dataprep.storage import store as storage
@@ -31,6 +31,7 @@ from pipelines.corpus_build.tasks import ROW, ShardWork, is_retried, make_column
 from pipelines.execution.ray_data import Step, Steps, Task
 from pipelines.execution.task_tables import write_groups
 from pipelines.extraction.learned_operators import corpus_operators
+from pipelines.recipes.build_recipe import BuildRecipe
 
 ROWS_AT_ONCE = 500_000  # rows with their tags in the driver's memory, while the tables of the tasks are written
 _SAID_BY_LISTING = ("tags", "rating", "score", "caption", "sketch_uri", "mask_uri", "kind", "detail")
@@ -64,14 +65,14 @@ class Filled:
     computed: int
 
 
-def row_operator(recipe: CorpusRecipe) -> Operator:
+def row_operator(recipe: BuildRecipe) -> Operator:
     """The `row` column as an operator, for its fingerprint: what a row says depends on scan, split and buckets."""
     settings = {"validation_share": recipe.validation_share, "buckets": list(recipe.buckets.sizes)}
     settings |= recipe.canvas.described()
     return Operator(ROW, "scan", SCAN_VERSION, lambda _: None, settings)
 
 
-def all_operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
+def all_operators(recipe: BuildRecipe) -> tuple[Operator, ...]:
     return (row_operator(recipe), *corpus_operators(recipe))
 
 
@@ -111,7 +112,7 @@ def fill_columns(columns: ColumnPlan, plan: Plan, listing: Listing, job: BuildJo
             yield Filled(ColumnFile(**fields), result["computed"].get(fields["column"], 0))
 
 
-def column_steps(recipe: CorpusRecipe) -> Steps:
+def column_steps(recipe: BuildRecipe) -> Steps:
     """The lanes of the recipe, one after another; the `row` column goes with the first."""
     first, *others = lanes(corpus_operators(recipe))
     with_row = replace(first, columns=(ROW, *first.columns))

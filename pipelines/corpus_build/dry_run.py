@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.snapshot import Snapshot
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.row_plan import Plan
 from pipelines.corpus_build.columns_phase import ColumnPlan, OpenShard, all_operators
 from pipelines.corpus_build.report import Counts, listed
 from pipelines.corpus_build.tasks import ROW
+from pipelines.recipes.build_recipe import BuildRecipe
 
 Facts = Mapping[str, Any]  # of one operator, as Operator.describe gives them
 _ABSENT = "none"
@@ -41,7 +41,7 @@ class DryRun:
     """What a build would do. `columns` counts the pictures that are read already; others are at most `to_read` more."""
 
     out: str
-    recipe: CorpusRecipe
+    recipe: BuildRecipe
     pictures: int
     not_selected: Counts
     to_read: Counts  # "new", or the reason for which the picture would be tried again
@@ -84,7 +84,7 @@ class DryRun:
 
 
 def column_work(
-    plan: Plan, columns: ColumnPlan, recipe: CorpusRecipe, earlier: Snapshot | None
+    plan: Plan, columns: ColumnPlan, recipe: BuildRecipe, earlier: Snapshot | None
 ) -> dict[str, ColumnWork]:
     """The work on each column for the rows of the plan."""
     names = [operator.column for operator in all_operators(recipe)]
@@ -153,7 +153,7 @@ class _Reasons:
     inputs: Mapping[str, Sequence[str]]
 
     @classmethod
-    def of(cls, plan: Plan, recipe: CorpusRecipe, earlier: Snapshot | None) -> "_Reasons":
+    def of(cls, plan: Plan, recipe: BuildRecipe, earlier: Snapshot | None) -> "_Reasons":
         now = {operator.column: operator.describe() for operator in all_operators(recipe)}
         inputs = {column: facts["inputs"] for column, facts in now.items()}
         if earlier is None:

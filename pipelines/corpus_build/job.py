@@ -6,11 +6,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from dataprep.errors import DataError
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.storage import store as storage
 from pipelines.common.progress import ProgressSink, silent
 from pipelines.corpus_build.tasks import FAULTS
 from pipelines.execution.ray_data import Engine, over_ray
+from pipelines.recipes.build_recipe import BuildRecipe
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class BuildJob:
     """Where a corpus is built, by what recipe, and on what engine; `retry`: reasons of failures to be tried again."""
 
     out: str
-    recipe: CorpusRecipe
+    recipe: BuildRecipe
     retry: tuple[str, ...] = ()
     progress: ProgressSink = silent
     engine: Engine = over_ray

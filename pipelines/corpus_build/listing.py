@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.schema import LISTING_SCHEMA
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.sources.listing import list_batches
 from pipelines.common.progress import Progress, ProgressSink
+from pipelines.recipes.build_recipe import BuildRecipe
 
 
 class Listing:
@@ -48,7 +48,7 @@ class Listing:
 
 @contextmanager
 def list_sources(
-    sources: Iterable[str], recipe: CorpusRecipe, limit: int | None, progress: ProgressSink
+    sources: Iterable[str], recipe: BuildRecipe, limit: int | None, progress: ProgressSink
 ) -> Iterator[Listing]:
     """The first `limit` items of the sources. The listing is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="irodori-listing-") as folder:

@@ -19,7 +19,6 @@ from dataprep.corpus.column_files import parse_table
 from dataprep.corpus.digest import said_hash
 from dataprep.corpus.schema import LISTING_SCHEMA, SCAN_SCHEMA
 from dataprep.errors import DataError
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.filters import FilterSettings, judge
 from dataprep.plan.scan import NOT_READ, scan_fingerprint
 from dataprep.storage import store as storage
@@ -29,6 +28,7 @@ from pipelines.corpus_build.listing import Listing
 from pipelines.corpus_build.tasks import EVERY_REASON, scan_part, scan_task
 from pipelines.execution.task_tables import write_groups
 from pipelines.extraction.content_filter import content_mark
+from pipelines.recipes.build_recipe import BuildRecipe
 
 PART_MIN, PART_MAX = 32, 1024  # pictures of one scan task; large sources get large parts
 NEW = "new"  # why a picture is read: nothing is known of it
@@ -57,7 +57,7 @@ class Known:
     items: pa.Table
 
     @classmethod
-    def at(cls, out: str, recipe: CorpusRecipe) -> "Known":
+    def at(cls, out: str, recipe: BuildRecipe) -> "Known":
         folder = storage.join(out, "scan", scan_fingerprint(content_mark(recipe)))
         parts = tuple(sorted((entry.uri for entry in storage.list_files(folder)), key=_round, reverse=True))
         items = _not_read_last(_read(parts, ("item", "reason")))

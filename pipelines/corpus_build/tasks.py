@@ -26,7 +26,6 @@ from dataprep.faults import attempt
 from dataprep.limits import Guard
 from dataprep.operators.operator import Operator
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.scan import ListedItem, drawn_id, part_name, scan
 from dataprep.sources.items import SourceData
 from dataprep.sources.listing import item_of
@@ -38,6 +37,7 @@ from pipelines.execution.ray_data import Task
 from pipelines.execution.task_tables import read_group
 from pipelines.extraction.content_filter import content_measure
 from pipelines.extraction.learned_operators import corpus_operators
+from pipelines.recipes.build_recipe import BuildRecipe
 
 ROW = "row"  # the column that says what is known of a picture
 EVERY_REASON = "all"
@@ -81,7 +81,7 @@ def scan_task(table: str, group: int, faults: str, folder: str, suffix: str) -> 
     return {"table": table, "group": group, "faults": faults, "folder": folder, "suffix": suffix}
 
 
-def scan_part(task: Task, recipe: CorpusRecipe) -> Task:
+def scan_part(task: Task, recipe: BuildRecipe) -> Task:
     """Scan the task's items and write the part; gives its address and the number of pictures."""
     rows = read_group(task["table"], task["group"]).to_pylist()
     items = [ListedItem(row["key"], item_of(row)) for row in rows]
@@ -102,7 +102,7 @@ def shard_task(work: ShardWork) -> Task:
     return {"work": asdict(work), "files": [], "computed": {}, "renewed": {}, "rows": work.size}
 
 
-def make_columns(task: Task, recipe: CorpusRecipe, lane: Lane) -> Task:
+def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
     """Make what is missing of a lane's columns of a shard, describe what is there, and hand the task on.
 
     The task gathers `files` (fields of ColumnFile), `computed` (column -> cells, of the files that were written), and
@@ -150,7 +150,7 @@ def _compute(
     work: ShardWork,
     records: Sequence[dict[str, Any]],
     wanted: Sequence[Operator],
-    recipe: CorpusRecipe,
+    recipe: BuildRecipe,
     renewed: Mapping[str, Sequence[str]],
 ) -> tuple[dict[str, bytes], Counter[str], dict[str, list[str]]]:
     """The files of the wanted columns; cells computed by column; and of columns tried again, the rows renewed."""

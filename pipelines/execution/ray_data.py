@@ -16,10 +16,10 @@ import numpy as np
 
 from dataprep.errors import DataError
 from dataprep.limits import expendable
-from dataprep.operators.network_step import NetworkSettings
 from dataprep.storage import store as storage
 from model.errors import ModelError
 from pipelines.common.errors import PipelineError
+from pipelines.recipes.build_recipe import NetworkSettings
 
 Task = dict[str, Any]  # JSON-able
 Work = Callable[[Task], Task]

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.scan import Content
+from pipelines.recipes.build_recipe import BuildRecipe
 from pipelines.weights.store import load_network, noted_hashes
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ VERSION = 1  # raise when the same weights give another result
 DIGITS = 4  # machines agree on so many
 
 
-def content_names(recipe: CorpusRecipe) -> tuple[str, ...]:
+def content_names(recipe: BuildRecipe) -> tuple[str, ...]:
     """The weights in model.catalogue that the recipe's filters take."""
     return (CONTENT,) if recipe.filters.ask_for_content else ()
 
 
-def content_mark(recipe: CorpusRecipe) -> str | None:
+def content_mark(recipe: BuildRecipe) -> str | None:
     """What the scan's fingerprint has to cover: weights and convention; None where no filter asks for them."""
     if not recipe.filters.ask_for_content:
         return None
@@ -38,14 +38,14 @@ def content_mark(recipe: CorpusRecipe) -> str | None:
     return json.dumps([CONTENT, VERSION, _sha256(recipe), asdict(NSFWJS())])
 
 
-def content_measure(recipe: CorpusRecipe) -> Content | None:
+def content_measure(recipe: BuildRecipe) -> Content | None:
     """The scan's callable with its network loaded; None where no filter asks. Raises PipelineError as load_network."""
     if not recipe.filters.ask_for_content:
         return None
     return _Measure(load_network(CONTENT, _sha256(recipe), recipe.networks.weights))
 
 
-def _sha256(recipe: CorpusRecipe) -> str:
+def _sha256(recipe: BuildRecipe) -> str:
     hashes, _ = noted_hashes(recipe.weights_sha256)
     if CONTENT not in hashes:
         raise DataError(f"the weights {CONTENT} were not looked up: with_weights(recipe) does")

@@ -15,15 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.operators.network_step import NetworkSettings, Planes
-from dataprep.operators.operator import Operator, RowInput, one_by_one
+from dataprep.operators.network_step import Planes
+from dataprep.operators.operator import Operator, one_by_one
 from dataprep.operators.outputs import JSON
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import EXTRACTED, REWORKED, StyleSettings, has_style
-from dataprep.operators.without_networks import classical, operators, source_mask
+from dataprep.operators.without_networks import source_mask
 from dataprep.pictures.decode import decode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from dataprep.plan.columns import classical, operators
 from pipelines.common.overrides import SettingsError, nearest
 from pipelines.extraction.content_filter import content_names
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.weights.store import noted_hashes, store_address, stored
 
 if TYPE_CHECKING:
@@ -79,12 +81,12 @@ EXTRACTORS: Mapping[str, Extractor] = {
 }
 
 
-def corpus_operators(recipe: CorpusRecipe) -> tuple[Operator, ...]:
+def corpus_operators(recipe: BuildRecipe) -> tuple[Operator, ...]:
     """Every derived column of a corpus, in an order in which each finds its inputs done."""
     return operators(recipe, learned(recipe))
 
 
-def learned(recipe: CorpusRecipe) -> Sequence[Operator]:
+def learned(recipe: BuildRecipe) -> Sequence[Operator]:
     """The operators with networks, each after what it reads."""
     made = {operator.column: operator for operator in classical(recipe)}
     own: list[Operator] = []
@@ -97,13 +99,13 @@ def learned(recipe: CorpusRecipe) -> Sequence[Operator]:
     return own
 
 
-def network_names(recipe: CorpusRecipe) -> list[str]:
+def network_names(recipe: BuildRecipe) -> list[str]:
     """The weights in model.catalogue that the recipe's operators take, each once."""
     wanted = (_weights(name, recipe.networks) for _, name, _, _ in _wanted(recipe))
     return list(dict.fromkeys(weights for names in wanted for weights in names))
 
 
-def with_weights(recipe: CorpusRecipe) -> CorpusRecipe:
+def with_weights(recipe: BuildRecipe) -> BuildRecipe:
     """The recipe with the hashes of the weights that the store holds, and the store's whole address: workers have
     folders and environments of their own. PipelineError names what is missing and how to have it; nothing is loaded."""
     names = list(dict.fromkeys((*network_names(recipe), *content_names(recipe))))
@@ -145,7 +147,7 @@ class Uncovered(Look):
         return row.picture.rgb if source_mask(row) is None else None
 
 
-def _wanted(recipe: CorpusRecipe) -> Iterable[tuple[str, str, Look, str]]:
+def _wanted(recipe: BuildRecipe) -> Iterable[tuple[str, str, Look, str]]:
     """(column, name in EXTRACTORS, what it looks at, what it gives), each after what it reads."""
     styles, learned = recipe.styles, recipe.learned
     sketches = [style for style in (*EXTRACTED, *REWORKED) if styles.is_made(style)]
@@ -175,7 +177,7 @@ def _wanted(recipe: CorpusRecipe) -> Iterable[tuple[str, str, Look, str]]:
 
 
 def _operator(
-    column: str, name: str, look: Look, gives: str, recipe: CorpusRecipe, made: Mapping[str, Operator]
+    column: str, name: str, look: Look, gives: str, recipe: BuildRecipe, made: Mapping[str, Operator]
 ) -> Operator:
     extractor = EXTRACTORS[name]
     convention = _convention(name, extractor, recipe.networks)

@@ -12,15 +12,14 @@ import numpy as np
 from dataprep.lines.line_art import LineArt
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import COMMON, XDoGSettings, xdog
-from dataprep.operators.network_step import NetworkSettings
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import REWORKED, StyleSettings
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import Picture, decode, decode_png, encode_png
 from dataprep.pictures.resize import fitted_size, resize_color
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.samples.sample import resize_sketch
 from pipelines.extraction.learned_operators import learned, with_weights
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.weights.store import combined_sha256, noted_hashes
 
 if TYPE_CHECKING:
@@ -74,12 +73,12 @@ class LineExtractor:
         return value
 
 
-def _recipe(style: str, device: "torch.device | None" = None) -> CorpusRecipe:
+def _recipe(style: str, device: "torch.device | None" = None) -> BuildRecipe:
     """A corpus of this style alone."""
     styles = StyleSettings(**{"xdog": 0.0} | {style: 1.0})
     on_gpu = device is not None and device.type == "cuda"
     networks = NetworkSettings(device="cuda" if on_gpu else "cpu")
-    return CorpusRecipe(styles=styles, regions=RegionSettings(lines=()), networks=networks)
+    return BuildRecipe(styles=styles, regions=RegionSettings(lines=()), networks=networks)
 
 
 @contextmanager

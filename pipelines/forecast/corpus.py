@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from dataprep.operators.operator import Operator
 from dataprep.operators.styles import StyleSettings
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.common.overrides import SettingsError, nearest
 from pipelines.corpus_build.lanes import lanes
 from pipelines.corpus_build.scan_phase import PART_MAX, PART_MIN
@@ -20,6 +19,7 @@ from pipelines.execution.task_tables import GROUPS_PER_FILE
 from pipelines.extraction.learned_operators import corpus_operators, network_names
 from pipelines.forecast.measured import CostTable, PictureMix, StepCost, step_name
 from pipelines.forecast.rates import RateGiven, gpu_hours, gpu_time
+from pipelines.recipes.build_recipe import BuildRecipe
 
 EFFICIENCY = 0.85  # of a bare pool of processes that calls the same functions: the bar of the corpus benchmark
 LIST_PAGE = 1000  # objects that one list request of S3 names
@@ -33,7 +33,7 @@ class Request:
     """What is asked for. `shares`: column -> share of rows that bring a value (drawn sketches, masks)."""
 
     name: str
-    recipe: CorpusRecipe
+    recipe: BuildRecipe
     rows: int
     mix: PictureMix
     store: str = "s3"  # or "disk"
@@ -174,7 +174,7 @@ def forecast_corpus(
     return Forecast(request.name, request.rows, tuple(phases), tuple(said), any(guess for _, _, guess in on_gpu))
 
 
-def takes_gpus(recipe: CorpusRecipe, groups: Sequence[WorkerGroup]) -> bool:
+def takes_gpus(recipe: BuildRecipe, groups: Sequence[WorkerGroup]) -> bool:
     """Whether the recipe's networks run on GPUs where these machines are."""
     wanted = recipe.networks.device
     return bool(network_names(recipe)) and (wanted == "cuda" or (wanted == "auto" and any(g.devices for g in groups)))

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from dataprep.operators.network_step import NetworkSettings
 from pipelines.common.devices import CARRIES, PEAKS
 from pipelines.common.errors import PipelineError
 from pipelines.execution.cluster_file import WorkerGroup
 from pipelines.forecast.measured import NetworkCost
+from pipelines.recipes.build_recipe import NetworkSettings
 
 TF32 = 0.5  # of that peak: float32 convolutions and products on these devices, where TF32 is allowed
 TRAINING = 0.28  # of the peak: what MosaicML's published 36.3 images a second of an A100 (SD2, 512 x 512) come to

@@ -2,12 +2,12 @@
 
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
-from dataprep.operators.network_step import LearnedSettings
+from dataprep.operators.learned_columns import LearnedSettings
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.canvas import CanvasSettings
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.filters import FilterSettings
 from dataprep.sources.selection import Selection
+from pipelines.recipes.build_recipe import BuildRecipe
 
 # Paper 000 IV.A and 002: "jointly"; thesis 3.2: three extractors, strokes treated, 30 % through the second network.
 JOINTLY = StyleSettings(xdog=0.0, keras=1.0, anime2sketch=1.0, simplified=0.3)
@@ -35,13 +35,13 @@ def validation_share(name: str) -> float:
 
 #                   what it is for                         what it changes
 CORPUS_RECIPES = {
-    "plain": CorpusRecipe(),  # pictures of any kind
+    "plain": BuildRecipe(),  # pictures of any kind
     # few pictures: more of them to score, finer progress, small batches
-    "demo": CorpusRecipe(validation_share=0.15, shard_rows=64, batch_rows=16),
+    "demo": BuildRecipe(validation_share=0.15, shard_rows=64, batch_rows=16),
     # every operator's weights can be had by anyone: `irodori weights get hed`, `... isnet_general`
-    "open": CorpusRecipe(styles=StyleSettings(hed=1.0), learned=LearnedSettings(mask="isnet_general")),
+    "open": BuildRecipe(styles=StyleSettings(hed=1.0), learned=LearnedSettings(mask="isnet_general")),
     # v2: sketch, colour and mask of over six million pictures
-    "danbooru-6m": CorpusRecipe(
+    "danbooru-6m": BuildRecipe(
         filters=FilterSettings(min_side=512),
         styles=JOINTLY,
         strokes=TWO_STROKES,
@@ -50,7 +50,7 @@ CORPUS_RECIPES = {
         validation_share=validation_share("danbooru-6m"),
     ),
     # v1: sketch and colour of nearly all of Danbooru2021
-    "danbooru-4.8m": CorpusRecipe(
+    "danbooru-4.8m": BuildRecipe(
         filters=FilterSettings(min_side=256),
         styles=JOINTLY,
         strokes=TWO_STROKES,
@@ -58,7 +58,7 @@ CORPUS_RECIPES = {
         validation_share=validation_share("danbooru-4.8m"),
     ),
     # the thesis' three extractors on the same pictures
-    "ensemble": CorpusRecipe(
+    "ensemble": BuildRecipe(
         filters=FilterSettings(min_side=256),
         styles=ENSEMBLE,
         strokes=THREE_STROKES,
@@ -66,7 +66,7 @@ CORPUS_RECIPES = {
         validation_share=validation_share("ensemble"),
     ),
     # rbca and its tagger: one character on a plain ground, tags of the source
-    "figures": CorpusRecipe(
+    "figures": BuildRecipe(
         select=FIGURE,
         filters=FilterSettings(min_side=512),
         styles=ENSEMBLE,
@@ -75,7 +75,7 @@ CORPUS_RECIPES = {
         validation_share=validation_share("figures"),
     ),
     # rasc: 256 x 256, simplified XDoG lines and their regions
-    "rasc-40k": CorpusRecipe(
+    "rasc-40k": BuildRecipe(
         canvas=CanvasSettings(size=256),
         styles=StyleSettings(xdog=0.0, xdog_simplified=1.0),
         regions=RegionSettings(lines=("xdog_simplified",)),

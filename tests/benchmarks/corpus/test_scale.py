@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from benchmarks.corpus import scale as corpus_scale
 from benchmarks.corpus.made_up_rows import judged, made_up_records
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.filters import FilterSettings
 from dataprep.plan.row_plan import make_plan
+from pipelines.recipes.build_recipe import BuildRecipe
 
 
 def test_made_up_pictures_are_dropped_for_every_reason_that_a_plan_knows() -> None:
     records = pa.concat_tables([judged(block, FilterSettings()) for block in made_up_records(20_000)])
-    plan = make_plan(records, CorpusRecipe())
+    plan = make_plan(records, BuildRecipe())
     reasons = Counter(plan.rejects["reason"].to_pylist())
     assert {"duplicate-file", "duplicate-pixels", "near-duplicate", "watermark", "too-elongated"} <= reasons.keys()
     assert 0.9 < len(plan.rows) / 20_000 < 0.97

@@ -12,9 +12,9 @@ from benchmarks.costs.random_weights import TAGGERS, random_store
 from benchmarks.extractors.__main__ import COLUMNS, classical_rows, in_turns, is_met, network_rows
 from benchmarks.extractors.contact_sheet import CELL, Tile, available, colored, cut_out, sheet, shrunk_row, tiles
 from benchmarks.peak_memory import added_mib
-from dataprep.operators.network_step import NetworkSettings
 from model.weights.catalogue import CATALOGUE
 from pipelines.extraction.learned_operators import EXTRACTORS
+from pipelines.recipes.build_recipe import NetworkSettings
 from pipelines.weights.store import find_stored
 from tests.corpus_pictures import picture, write_pictures
 

@@ -11,15 +11,15 @@ import pytest
 from dataprep.corpus.column_files import ColumnFile, ColumnWriter, describe, read_rows
 from dataprep.corpus.snapshot import Contents, Snapshot, commit, open_snapshot
 from dataprep.corpus_tools.diff import diff, parse_at
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import BROKEN, SMALL, write_broken, write_pictures
 
 PICTURES = 14
 
 
-def build(source: Path, out: Path, recipe: CorpusRecipe = SMALL) -> str:
+def build(source: Path, out: Path, recipe: BuildRecipe = SMALL) -> str:
     run_build([str(source)], str(out), recipe, engine=in_process)
     return str(out)
 

@@ -14,10 +14,10 @@ from dataprep.corpus.snapshot import snapshot_numbers
 from dataprep.corpus_tools.garbage import UNFINISHED, Garbage, find_garbage
 from dataprep.corpus_tools.info import verify
 from dataprep.errors import DataError
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.storage import store as storage
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, write_pictures
 
 DAY_S = 24 * 3600
@@ -25,7 +25,7 @@ OTHER = replace(SMALL, seed=1)
 COARSE = replace(SMALL, shard_rows=7)
 
 
-def build(source: Path, out: Path | str, recipe: CorpusRecipe = SMALL) -> None:
+def build(source: Path, out: Path | str, recipe: BuildRecipe = SMALL) -> None:
     run_build([str(source)], str(out), recipe, engine=in_process)
 
 

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dataprep.errors import DataError
 from dataprep.lines.strokes import StrokeSettings, _facing, even_strokes, thinned
-from dataprep.operators.operator import Operator, RowInput, fingerprint
-from dataprep.operators.without_networks import operators
-from dataprep.pictures.decode import decode, decode_png, encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
-from tests.corpus_pictures import picture
 
 DEFAULTS = StrokeSettings()
 EIGHT = np.ones((3, 3))
@@ -258,44 +252,3 @@ def test_any_size_is_taken_and_blank_pages_stay_blank_and_black_ones_black(size:
 def test_impossible_settings_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         StrokeSettings(**{name: value})
-
-
-# ---- in a recipe ----------------------------------------------------------------------------------------------------
-
-
-def sketch_of(recipe: CorpusRecipe, row: RowInput, column: str = "sketch_xdog") -> Any:
-    return next(operator for operator in operators(recipe) if operator.column == column).value(row)
-
-
-def test_the_named_styles_of_a_recipe_are_treated_and_their_fingerprints_and_dependents_tell() -> None:
-    plain, treated = CorpusRecipe(), CorpusRecipe(strokes=StrokeSettings(styles=("xdog",)))
-    data = encode_png(picture(4))
-    row = RowInput("ab" * 32, data, decode(data))
-    expected = even_strokes(decode_png(sketch_of(plain, row)), DEFAULTS)
-    np.testing.assert_array_equal(decode_png(sketch_of(treated, row)), expected)
-    marks = [{o.column: fingerprint(o) for o in operators(recipe)} for recipe in (plain, treated)]
-    assert {column for column in marks[0] if marks[0][column] != marks[1][column]} == {"sketch_xdog", "region_map"}
-    assert next(o for o in operators(treated) if o.column == "region_map").inputs[1].after is not None
-
-
-def test_what_is_made_from_a_treated_sketch_knows_how_it_was_treated() -> None:
-    keras = Operator("sketch_keras", "keras", 1, lambda row: row.data)
-    simplified = Operator("sketch_simplified", "simplified", 1, lambda row: row.data, inputs=(keras,))
-    marks = set()
-    for gap in (0.0, 3.0):
-        recipe = CorpusRecipe(strokes=StrokeSettings(styles=("keras",), gap=gap))
-        made = {operator.column: operator for operator in operators(recipe, [keras, simplified])}
-        assert made["sketch_simplified"].inputs == (made["sketch_keras"],)
-        marks.add(fingerprint(made["sketch_simplified"]))
-    assert len(marks) == 2
-
-
-def test_a_row_without_a_sketch_of_the_style_still_has_none() -> None:
-    recipe = CorpusRecipe(strokes=StrokeSettings(styles=("drawn",)))
-    data = encode_png(picture(4))
-    assert sketch_of(recipe, RowInput("ab" * 32, data, decode(data)), "sketch_drawn") is None
-
-
-def test_a_style_that_the_recipe_does_not_make_is_named() -> None:
-    with pytest.raises(DataError, match=r"strokes\.styles names keras"):
-        operators(CorpusRecipe(strokes=StrokeSettings(styles=("keras",))))

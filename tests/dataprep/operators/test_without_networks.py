@@ -1,4 +1,4 @@
-"""What each column holds, and which changes give it another fingerprint."""
+"""What each column holds."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ import pytest
 from dataprep.errors import DataError
 from dataprep.lines.region_map import trapped_ball
 from dataprep.lines.xdog import draw_sigma, xdog
-from dataprep.operators.operator import RowInput, fingerprint
-from dataprep.operators.without_networks import operators
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.decode import decode, decode_png, encode_png
+from dataprep.plan.columns import operators
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from tests.corpus_pictures import picture
 
@@ -24,14 +24,6 @@ def row_of(data: bytes, **more: object) -> RowInput:
 
 def compute(column: str, row: RowInput, recipe: CorpusRecipe = PLAIN) -> bytes | None:
     return next(operator for operator in operators(recipe) if operator.column == column).value(row)
-
-
-def marks(recipe: CorpusRecipe) -> dict[str, str]:
-    return {operator.column: fingerprint(operator) for operator in operators(recipe)}
-
-
-def changed(recipe: CorpusRecipe) -> set[str]:
-    return {column for column, mark in marks(recipe).items() if mark != marks(PLAIN)[column]}
 
 
 def encoded(rgba: np.ndarray) -> bytes:
@@ -110,30 +102,3 @@ def test_regions_come_from_the_drawn_sketch_where_there_is_one() -> None:
         shown = decode_png(regions)
         assert shown.dtype == np.uint16
         np.testing.assert_array_equal(shown, trapped_ball(source, PLAIN.regions))
-
-
-def test_a_setting_renews_its_column_and_those_made_from_it() -> None:
-    assert changed(replace(PLAIN, regions=replace(PLAIN.regions, threshold=200))) == {"region_map"}
-    assert changed(replace(PLAIN, xdog=replace(PLAIN.xdog, epsilon=1e-6))) == {"sketch_xdog", "region_map"}
-    assert changed(replace(PLAIN, seed=1)) == {"sketch_xdog", "region_map"}
-
-
-def test_what_does_not_change_a_cell_renews_nothing() -> None:
-    assert changed(replace(PLAIN, shard_rows=8, validation_share=0.5)) == set()
-    # Each row draws its own sigma, so the setting's does not count.
-    assert changed(replace(PLAIN, xdog=replace(PLAIN.xdog, sigma=0.9))) == set()
-
-
-def test_the_share_of_another_style_renews_nothing_where_every_row_gets_the_sketch_anyway() -> None:
-    assert changed(replace(PLAIN, styles=replace(PLAIN.styles, xdog_simplified=0.3))) == set()
-    regionless = replace(PLAIN.regions, lines=())
-    half = replace(PLAIN, styles=replace(PLAIN.styles, xdog=0.5), regions=regionless)
-    more = replace(half, styles=replace(half.styles, xdog_simplified=0.3))
-    assert marks(half)["sketch_xdog"] != marks(more)["sketch_xdog"]
-
-
-def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="validation_share"):
-        CorpusRecipe(validation_share=1.0)
-    with pytest.raises(ValueError, match="shard_rows"):
-        CorpusRecipe(shard_rows=0)

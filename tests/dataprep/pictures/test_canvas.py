@@ -11,11 +11,12 @@ import pytest
 from dataprep.corpus.schema import SCAN_SCHEMA
 from dataprep.faults import Fault
 from dataprep.lines.xdog import XDoGSettings, xdog
-from dataprep.operators.operator import RowInput, fingerprint
-from dataprep.operators.without_networks import operators
+from dataprep.operators.operator import fingerprint
+from dataprep.operators.row_input import RowInput
 from dataprep.pictures.canvas import CanvasSettings, placed
 from dataprep.pictures.decode import Picture, decode, decode_png, encode_png
 from dataprep.pictures.resize import resize_color
+from dataprep.plan.columns import operators
 from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.row_plan import make_plan
 from tests.corpus_pictures import picture

@@ -19,15 +19,15 @@ from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.pictures.decode import decode_png
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.plan.filters import FilterSettings
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import picture
 
 # Everything that can be a row becomes one, down to a single pixel, so that every operator meets it.
 OPEN = FilterSettings(min_side=1, max_aspect=100_000, min_contrast=0, phash_distance=0)
-RECIPE = replace(CorpusRecipe(), filters=OPEN, shard_rows=64, validation_share=0.0)
+RECIPE = replace(BuildRecipe(), filters=OPEN, shard_rows=64, validation_share=0.0)
 HEIGHT, WIDTH = 48, 64
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import picture
 
 DRILL = "tests.pipelines.corpus_build.fault_operators:drill"
@@ -23,7 +24,7 @@ COLUMN = "sketch_drill"
 MARK = (1, 2)
 
 
-def drill(recipe: CorpusRecipe, built: Mapping[str, Operator]) -> Operator:
+def drill(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
     return Operator(COLUMN, "drill", 1, _compute)
 
 

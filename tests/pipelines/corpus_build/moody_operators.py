@@ -11,21 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from dataprep.faults import Fault
-from dataprep.operators.operator import Operator, RowInput
+from dataprep.operators.operator import Operator
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.recipes.build_recipe import BuildRecipe
 
 MOODY = ("tests.pipelines.corpus_build.moody_operators:moody", "tests.pipelines.corpus_build.moody_operators:echo")
 MOODS = "IRODORI_TEST_MOODS"
 CALLS = "calls"  # beside the file of moods: a line for each call
 
 
-def moody(recipe: CorpusRecipe, built: Mapping[str, Operator]) -> Operator:
+def moody(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
     return Operator("sketch_moody", "moody", 1, _moody)
 
 
-def echo(recipe: CorpusRecipe, built: Mapping[str, Operator]) -> Operator:
+def echo(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
     return Operator("sketch_echo", "echo", 1, _echo, inputs=(built["sketch_moody"],))
 
 

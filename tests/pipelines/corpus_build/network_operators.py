@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 
 from dataprep.faults import Fault
-from dataprep.operators.operator import Operator, RowInput, one_by_one
+from dataprep.operators.operator import Operator, one_by_one
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.pipelines.corpus_build.fault_operators import DRILLS, MARK
 
 EDGES = "tests.pipelines.corpus_build.network_operators:edges"
@@ -76,12 +77,12 @@ def laplacian(gray: np.ndarray) -> np.ndarray:
     return cv2.Laplacian(gray / np.float32(255), cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)
 
 
-def edges(recipe: CorpusRecipe, built: Mapping[str, Operator]) -> Operator:
+def edges(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
     step = Edges()
     return Operator("sketch_edges", "edges", 1, one_by_one(step), network=step)
 
 
-def traced(recipe: CorpusRecipe, built: Mapping[str, Operator]) -> Operator:
+def traced(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
     return Operator("sketch_traced", "traced", 1, _inverted, inputs=(built["sketch_edges"],))
 
 

@@ -18,11 +18,11 @@ from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus_tools.info import info, open_snapshot, verify
 from dataprep.errors import DataError
 from dataprep.pictures.decode import decode_png, encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.storage.store import upload_directory
 from pipelines.common.progress import Progress
 from pipelines.corpus_build.build import BuildReport, build_corpus, run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import BROKEN, SMALL, picture, write_broken, write_pictures
 
 PICTURES = 18
@@ -44,7 +44,7 @@ def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return build(source, tmp_path_factory.mktemp("expected")).digest
 
 
-def build(source: Path, out: Path, recipe: CorpusRecipe = SMALL) -> BuildReport:
+def build(source: Path, out: Path, recipe: BuildRecipe = SMALL) -> BuildReport:
     return run_build([str(source)], str(out), recipe, engine=in_process)
 
 

@@ -14,7 +14,6 @@ from dataprep.corpus.column_files import read_rows
 from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.faults import Failure
 from dataprep.limits import LimitSettings
-from dataprep.operators.network_step import NetworkSettings
 from dataprep.operators.operator import Operator
 from dataprep.pictures.decode import decode_png
 from pipelines.common.errors import PipelineError
@@ -22,6 +21,7 @@ from pipelines.corpus_build.batches import batches
 from pipelines.corpus_build.build import run_build
 from pipelines.corpus_build.lanes import Lane, lanes
 from pipelines.execution.ray_data import Actors, Step, Steps, Work, in_process, placed
+from pipelines.recipes.build_recipe import NetworkSettings
 from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.corpus_build.fault_operators import write_drills
 from tests.pipelines.corpus_build.network_operators import (

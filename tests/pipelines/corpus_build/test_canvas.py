@@ -9,15 +9,15 @@ from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.lines.strokes import StrokeSettings, even_strokes
 from dataprep.pictures.canvas import CanvasSettings
 from dataprep.pictures.decode import decode, decode_png, encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, picture, write_pictures
 
 RECIPE = replace(SMALL, canvas=CanvasSettings(size=80), strokes=StrokeSettings(styles=("xdog",)))
 
 
-def build(source: Path, out: Path, recipe: CorpusRecipe = RECIPE) -> BuildReport:
+def build(source: Path, out: Path, recipe: BuildRecipe = RECIPE) -> BuildReport:
     return run_build([str(source)], str(out), recipe, engine=in_process)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dataprep.operators.operator import Operator
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.corpus_build.build import BuildReport, DryRun, build_corpus, plan_build, run_build
 from pipelines.corpus_build.dry_run import ColumnWork, changes
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, write_broken, write_pictures
 
 PICTURES = 18
@@ -24,11 +24,11 @@ def source(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "source", PICTURES)
 
 
-def build(source: Path, recipe: CorpusRecipe = SMALL) -> BuildReport:
+def build(source: Path, recipe: BuildRecipe = SMALL) -> BuildReport:
     return run_build([str(source)], str(source.parent / "out"), recipe, engine=in_process)
 
 
-def plan(source: Path, recipe: CorpusRecipe = SMALL) -> DryRun:
+def plan(source: Path, recipe: BuildRecipe = SMALL) -> DryRun:
     return plan_build([str(source)], str(source.parent / "out"), recipe)
 
 

@@ -13,9 +13,9 @@ from dataprep.errors import DataError
 from dataprep.limits import LimitSettings
 from dataprep.pictures.decode import encode_png
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, picture, write_pictures
 from tests.pipelines.corpus_build.fault_operators import COLUMN, DRILL, forget, write_drills
 
@@ -122,7 +122,7 @@ def test_limits_are_no_part_of_what_a_corpus_holds(tmp_path: Path) -> None:
 def test_an_operator_that_cannot_be_had_is_said_before_work_starts(tmp_path: Path, name: str, message: str) -> None:
     source = write_drills(tmp_path / "source", {}, 1)
     with pytest.raises((DataError, ValueError), match=message):
-        run_build([str(source)], str(tmp_path / "out"), CorpusRecipe(extra_operators=(name,)), engine=in_process)
+        run_build([str(source)], str(tmp_path / "out"), BuildRecipe(extra_operators=(name,)), engine=in_process)
 
 
 # ---- the scan -------------------------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from dataprep.corpus.snapshot import open_snapshot
 from dataprep.corpus_tools.tags import Prediction, Thresholds, VocabularySettings, caption
 from dataprep.corpus_tools.verify import _word_damages, verify
 from dataprep.corpus_tools.vocabulary import vocabulary
-from dataprep.operators.network_step import LearnedSettings, NetworkSettings
+from dataprep.operators.learned_columns import LearnedSettings
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import decode
 from model.extractors.labels.wd_tagger import CONVENTIONS, from_config
 from pipelines.common.errors import PipelineError
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import NetworkSettings
 from pipelines.weights.intake import add
 from pipelines.weights.store import load_network, stored
 from tests.corpus_pictures import SMALL, write_pictures

@@ -15,15 +15,15 @@ from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.corpus_tools.merge import merge_shard, plan_merge
 from dataprep.errors import DataError
 from dataprep.pictures.decode import encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from dataprep.storage import store as storage
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.corpus_tools.merge import MergeReport, open_parts, run_merge
 from pipelines.execution.ray_data import in_process
+from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
 
 
-def build(sources: list[Path], out: Path | str, recipe: CorpusRecipe = SMALL) -> BuildReport:
+def build(sources: list[Path], out: Path | str, recipe: BuildRecipe = SMALL) -> BuildReport:
     return run_build([str(source) for source in sources], str(out), recipe, engine=in_process)
 
 

@@ -12,15 +12,14 @@ from torch import nn
 
 from dataprep.corpus_tools.info import open_snapshot
 from dataprep.errors import DataError
-from dataprep.operators.network_step import NetworkSettings
 from dataprep.pictures.identity import content_id
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from model.extractors.labels.content import CONVENTIONS, verdict
 from pipelines.common.errors import PipelineError
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import in_process
 from pipelines.extraction.content_filter import content_mark, content_measure
 from pipelines.extraction.learned_operators import with_weights
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.weights.intake import add
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
 from tests.model.extractors.labels.content_weights import lively_network
@@ -59,7 +58,7 @@ def middle(values: Sequence[float]) -> float:
     return (low + high) / 2
 
 
-def filtered(store: Path, **filters: Any) -> CorpusRecipe:
+def filtered(store: Path, **filters: Any) -> BuildRecipe:
     return replace(
         SMALL, filters=replace(SMALL.filters, **filters), networks=NetworkSettings(weights=str(store), device="cpu")
     )
@@ -74,7 +73,7 @@ def names(source: Path, places: Sequence[int]) -> set[str]:
     return {content_id((source / f"p{place:04d}.png").read_bytes()) for place in places}
 
 
-def build(source: Path, out: Path, recipe: CorpusRecipe) -> BuildReport:
+def build(source: Path, out: Path, recipe: BuildRecipe) -> BuildReport:
     return run_build([str(source)], str(out), recipe, engine=in_process)
 
 

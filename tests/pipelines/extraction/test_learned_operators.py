@@ -15,28 +15,29 @@ from safetensors.torch import save_file
 from dataprep.errors import DataError
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
-from dataprep.operators.network_step import LearnedSettings, NetworkSettings
-from dataprep.operators.operator import Operator, RowInput, fingerprint
+from dataprep.operators.learned_columns import LearnedSettings
+from dataprep.operators.operator import Operator, fingerprint
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import EXTRACTED, REWORKED, StyleSettings
-from dataprep.operators.without_networks import classical
 from dataprep.pictures.decode import Picture, decode_png, encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
+from dataprep.plan.columns import classical
 from model.weights.catalogue import CATALOGUE
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.extraction.learned_operators import EXTRACTORS, corpus_operators, network_names, with_weights
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.weights.store import combined_sha256
 from tests.corpus_pictures import picture
 from tests.model.golden import with_rule_weights
 
 
-def named(recipe: CorpusRecipe) -> dict[str, Operator]:
+def named(recipe: BuildRecipe) -> dict[str, Operator]:
     return {operator.column: operator for operator in corpus_operators(recipe)}
 
 
-def with_styles(**shares: float) -> CorpusRecipe:
-    return CorpusRecipe(styles=StyleSettings(**shares))
+def with_styles(**shares: float) -> BuildRecipe:
+    return BuildRecipe(styles=StyleSettings(**shares))
 
 
 def keep_weights(store: Path, name: str, conv_gain: float = 0.5) -> str:
@@ -82,7 +83,7 @@ def test_every_style_has_an_extractor_and_a_share() -> None:
 
 
 def test_without_learned_columns_no_network_is_wanted() -> None:
-    recipe = CorpusRecipe()
+    recipe = BuildRecipe()
     assert network_names(recipe) == []
     assert with_weights(recipe) == recipe
     assert [operator.column for operator in corpus_operators(recipe)] == [
@@ -118,7 +119,7 @@ def test_a_store_named_by_the_environment_or_from_here_reaches_workers_as_a_whol
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="wd_swinv2_v3"):
-        corpus_operators(CorpusRecipe(learned=LearnedSettings(tagger="wd_swin_v3")))
+        corpus_operators(BuildRecipe(learned=LearnedSettings(tagger="wd_swin_v3")))
     for asked, near in (("anime2scetch=released", "anime2sketch"), ("mask=rembg", "valid are: anime2sketch")):
         with pytest.raises(SettingsError, match=near):
             corpus_operators(replace(with_styles(anime2sketch=1), networks=NetworkSettings(conventions=(asked,))))
@@ -224,7 +225,7 @@ def test_rows_that_do_not_draw_a_style_have_none_and_about_its_share_does(store:
 
 
 def test_the_mask_is_the_sources_own_where_it_has_one_and_asked_of_the_network_elsewhere() -> None:
-    operator = named(CorpusRecipe(learned=LearnedSettings(mask="isnet_general")))["mask"]
+    operator = named(BuildRecipe(learned=LearnedSettings(mask="isnet_general")))["mask"]
     assert operator.network is not None
     alpha = np.zeros((48, 64), np.uint8)
     alpha[10:30] = 255

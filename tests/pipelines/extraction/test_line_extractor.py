@@ -10,15 +10,14 @@ import torch
 from dataprep.errors import DataError
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.xdog import draw_common, draw_sigma
-from dataprep.operators.network_step import NetworkSettings
-from dataprep.operators.operator import RowInput
+from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import decode, decode_png, encode_png
-from dataprep.plan.corpus_recipe import CorpusRecipe
 from pipelines.colorization.picture_settings import EXTRACTED_STYLES
 from pipelines.common.errors import PipelineError
 from pipelines.extraction.learned_operators import corpus_operators, with_weights
 from pipelines.extraction.line_extractor import MOST_SIDE, LineExtractor, extractor_sha256
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from tests.corpus_pictures import picture
 from tests.pipelines.extraction.test_learned_operators import keep_weights
 
@@ -38,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def as_in_a_corpus(style: str) -> np.ndarray:
     """The sketch of a row that draws sigma 0.6, or 0.4 of the common ones."""
-    recipe = CorpusRecipe(
+    recipe = BuildRecipe(
         styles=StyleSettings(**{style: 1.0}),
         regions=RegionSettings(lines=()),
         networks=NetworkSettings(device="cpu"),
@@ -109,4 +108,4 @@ def test_every_style_needs_no_weights_or_says_how_to_have_them(
 
 def test_weights_of_a_style_have_one_hash(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IRODORI_WEIGHTS", str(store))
-    assert extractor_sha256("hed") == with_weights(CorpusRecipe(styles=StyleSettings(hed=1))).weights_sha256[0][4:]
+    assert extractor_sha256("hed") == with_weights(BuildRecipe(styles=StyleSettings(hed=1))).weights_sha256[0][4:]

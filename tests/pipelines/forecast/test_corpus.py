@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.costs.__main__ import fitted, measure_steps, relative_line
+from benchmarks.costs.__main__ import measure_steps
+from benchmarks.costs.fitting import fitted, relative_line
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.corpus_build.build import run_build

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.costs.__main__ import measure_content
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
-from dataprep.operators.network_step import LearnedSettings, NetworkSettings
+from dataprep.operators.learned_columns import LearnedSettings
 from dataprep.plan.filters import FilterSettings
 from pipelines.common.errors import PipelineError
 from pipelines.execution.cluster_file import WorkerGroup
@@ -17,6 +17,7 @@ from pipelines.forecast.corpus import Forecast, Line, Request, forecast_corpus, 
 from pipelines.forecast.measured import CostTable, GPUCost, Linear, NetworkCost, PictureMix, StepCost, load_costs
 from pipelines.forecast.rates import CARRIES, EXTRACTION, PEAKS, RateGiven, gpu_hours
 from pipelines.forecast.text import document, text
+from pipelines.recipes.build_recipe import NetworkSettings
 from pipelines.recipes.corpora import CORPUS_RECIPES, PUBLISHED_ROWS
 
 RECIPE = replace(CORPUS_RECIPES["danbooru-6m"], strokes=StrokeSettings())
