@@ -4,7 +4,7 @@ ColorizeDiffusion (paper 002) sections 3.3 and 4.1, thesis 5.4: AdamW at a const
 of noisy training with 10 % of the references dropped, then two epochs of refinement with 50 % of the references and
 10 % of the sketches dropped. The ablations (002 section 4.2, Table 1) train for the same seven epochs at once. The
 border crop of the sketch is thesis 3.2. The tiny column is ours: it makes the same code learn something within minutes
-on two CPU cores. The names of the evaluation protocols stand here too. docs/recipes.md has the rows of the papers.
+on two CPU cores. docs/recipes.md has the rows of the papers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ from pipelines.common.overrides import SettingsError, nearest, override
 
 # What a stage that starts fresh may be initialised from: checkpoints that `irodori weights convert` made.
 INITIALISATIONS = ("stable-diffusion", RELEASED)
-PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
 MANY = 2**62
 # The values that each setting may take, ends included; a rate or a length of nothing is an epsilon.
 RANGES = {
@@ -223,9 +222,3 @@ def with_length(recipe: StageRecipe, rows: Sequence[int]) -> StageRecipe:
     """
     wanted = recipe.images or stage_rows(rows, recipe.epochs, recipe.batch_size)
     return replace(recipe, images=-(-wanted // recipe.batch_size) * recipe.batch_size)
-
-
-def check_protocol(protocol: str) -> None:
-    """Raises SettingsError that names the nearest valid protocols."""
-    if protocol not in PROTOCOLS:
-        raise SettingsError(f"there is no protocol {protocol!r}: {nearest(protocol, PROTOCOLS)}")
