@@ -6,30 +6,26 @@ pairs there are and what is reported of them is the protocol's (eval.protocols),
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
 from dataprep.storage.store import join, read_bytes, write_whole
-from eval.metrics.features import feature_network
-from eval.metrics.metric import LOWER, UPPER, Metric, Score
 from eval.protocols.pairing import to_parquet
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
-from pipelines.common.versions import code_version
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.pair_scorer import PairResult, PairScorer
 from pipelines.evaluation.plan import EvaluatePlan
+from pipelines.evaluation.scores import describe, numbers, score
 from pipelines.execution.ray_session import ray_session
 
 SHOWN_PAIRS = 12
@@ -53,9 +49,9 @@ def evaluate(
     ):
         results = _run_pairs(plan, progress)
         scores = score(plan, results)
-        document = _document(plan, scores)
+        document = describe(plan, scores)
         _save(plan, results, document)
-        run.log_metrics(_numbers(scores))
+        run.log_metrics(numbers(scores))
         node = lineage.Node(plan.out, "evaluation", f"{name} ({len(plan.pairs)} pairs)")
         inputs = [
             lineage.Input("checkpoint", plan.checkpoint),
@@ -99,62 +95,6 @@ def _last_line(error: BaseException) -> str:
     """What went wrong in a worker, without the stack that Ray puts in front."""
     cause = getattr(error, "cause", None)
     return str(cause).strip().splitlines()[0] if cause else str(error).strip().splitlines()[-1].strip()
-
-
-def score(plan: EvaluatePlan, results: Sequence[PairResult]) -> list[Score]:
-    """The scores of all metrics of a plan; a metric that its pairs cannot be measured by is one without a value."""
-    scores = [score for metric in plan.measured() for score in metric.summarize(_columns(metric, results))]
-    return scores + [Score(name, None, 0, reason=reason) for name, reason in plan.not_measured().items()]
-
-
-def _columns(metric: Metric, results: Sequence[PairResult]) -> dict[str, np.ndarray]:
-    """The columns of a metric over all pairs, float64 (N,) or (N, dims)."""
-    own = [result.measured[metric.name] for result in results]
-    return {column: np.array([values[column] for values in own], dtype=np.float64) for column in own[0]}
-
-
-def _numbers(scores: Sequence[Score]) -> dict[str, float | None]:
-    """Scores and their bounds by name."""
-    numbers: dict[str, float | None] = {}
-    for score in scores:
-        numbers[score.name] = score.value
-        if score.interval:
-            numbers |= {score.name + LOWER: score.interval[0], score.name + UPPER: score.interval[1]}
-    return numbers
-
-
-def _document(plan: EvaluatePlan, scores: Sequence[Score]) -> dict[str, Any]:
-    reasons = {score.name: "a result equals its truth" for score in scores if score.value == math.inf}
-    reasons |= {score.name: score.reason for score in scores if score.value is None}
-    networks = dict.fromkeys(metric.features for metric in plan.measured() if metric.features)
-    return {
-        "protocol": find_protocol(plan.protocol).name,
-        "scores": {name: _finite(value) for name, value in _numbers(scores).items()},
-        "reasons": reasons,
-        "samples": len(plan.pairs),
-        "scored_pairs": {score.name: score.pairs for score in scores},
-        "feature_network": ", ".join(feature_network(name).identity for name in networks) or None,
-        "checkpoint": plan.checkpoint,
-        "checkpoint_weights": plan.weights_sha256,
-        "ema": plan.ema,
-        "stage": plan.metadata.stage,
-        "corpus": plan.corpus,
-        "snapshot": plan.snapshot,
-        "corpus_digest": plan.digest,
-        "width": plan.metadata.width,
-        "height": plan.metadata.height,
-        "sampling": asdict(plan.sampling),
-        "seed": plan.seed,
-        "without_reference": plan.without_reference,
-        "image_codec": plan.metadata.codec,
-        "image_encoder": plan.metadata.image_encoder,
-        "code_version": code_version(),
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows neither infinity nor NaN; a perfect PSNR is no number."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _save(plan: EvaluatePlan, results: Sequence[PairResult], document: dict[str, Any]) -> None:

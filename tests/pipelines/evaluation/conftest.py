@@ -26,3 +26,9 @@ def unassembled(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("evaluation-unassembled")
     run_build([str(write_pictures(folder / "pictures", 8))], str(folder / "corpus"), SMALL, engine=in_process)
     return str(folder / "corpus")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An MLflow store; making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('evaluation-store') / 'runs.db'}"

@@ -1,8 +1,7 @@
-"""An evaluation from plan to score: what is decided before it starts, what it leaves behind, how it fails."""
+"""An evaluation on Ray: what it leaves behind, that other modules plug into it, and how it fails."""
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +10,25 @@ import pytest
 
 from dataprep.pictures.decode import decode_png
 from eval.protocols.pairing import Pair
-from model.checkpoint import load_checkpoint, read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
 from pipelines.evaluation.evaluate import evaluate, read_results
-from pipelines.evaluation.pair_scorer import PairScorer
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
-from tests.pipelines.training.untrained import write_checkpoint
 
 QUICK = SamplingSettings(steps=2)
 
 
-def plan(
-    checkpoint: str, corpus: str, protocol: str, out: Path, limit: int | None = None, seed: int = 0, ema: bool = False
-) -> EvaluatePlan:
-    return plan_evaluation(checkpoint, corpus, protocol, str(out), sampling=QUICK, limit=limit, seed=seed, ema=ema)
+def plan(checkpoint: str, corpus: str, protocol: str, out: Path, limit: int) -> EvaluatePlan:
+    return plan_evaluation(checkpoint, corpus, protocol, str(out), sampling=QUICK, limit=limit)
 
 
 @pytest.mark.ray
 def test_an_evaluation_leaves_all_that_a_score_must_name(
-    ray_engine: None, checkpoint: str, corpus: str, tmp_path: Path
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
 ) -> None:
-    out, store, news = tmp_path / "out", f"sqlite:///{tmp_path / 'runs.db'}", list[Progress]()
+    out, news = tmp_path / "out", list[Progress]()
     resolved = plan(checkpoint, corpus, "known-answer", out, 10)
     document = evaluate(resolved, log_file=tmp_path / "log", progress=news.append, tracking_uri=store)
 
@@ -63,25 +57,30 @@ def test_an_evaluation_leaves_all_that_a_score_must_name(
 
 
 @pytest.mark.ray
-def test_a_score_of_the_moving_average_says_so(ray_engine: None, corpus: str, tmp_path: Path) -> None:
-    average = write_checkpoint(tmp_path / "average", seed=1)
-    both = write_checkpoint(tmp_path / "both", ema=load_checkpoint(Path(average))[0].state_dict())
-    resolved, store = plan(both, corpus, "self", tmp_path / "out", 1, ema=True), f"sqlite:///{tmp_path / 'runs.db'}"
+def test_a_protocol_and_a_metric_of_another_module_score_end_to_end(
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
+) -> None:
+    """One file that nothing of ours names, found by the workers by its path."""
+    resolved = plan(checkpoint, corpus, "tests.pipelines.evaluation.mirrored:MIRRORED", tmp_path / "out", 2)
     document = evaluate(resolved, log_file=tmp_path / "log", tracking_uri=store)
-    assert (document["ema"], document["checkpoint_weights"]) == (True, read_metadata(Path(both)).ema_sha256)
-    (expected,) = PairScorer(replace(resolved, checkpoint=average, ema=False))(resolved.pairs, [False])
-    assert document["scores"]["psnr"] == pytest.approx(expected.row["psnr"], rel=1e-3)
+    assert (document["protocol"], document["samples"]) == ("mirrored", 2)
+    assert document["scores"].keys() == {"psnr", "mirror_error", "known_answer"}
+    assert document["reasons"] == {
+        "known_answer": "known_answer needs other_truth, determined, which pairs of mirrored do not have"
+    }
+    for row in read_results(str(tmp_path / "out")):
+        result, truth = (decode_png(row[name]).astype(float) / 255 for name in ("result_png", "truth_png"))
+        assert row["mirror_error"] == pytest.approx(np.abs(result - truth[:, ::-1]).mean(), abs=1e-5)
 
 
 @pytest.mark.ray
 def test_a_worker_that_cannot_start_is_reported_in_one_line_and_fails_the_run(
-    ray_engine: None, checkpoint: str, corpus: str, tmp_path: Path
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
 ) -> None:
     damaged, out = tmp_path / "damaged", tmp_path / "out"
     shutil.copytree(checkpoint, damaged)
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\1\2\3")
-    store = f"sqlite:///{tmp_path / 'runs.db'}"
     with pytest.raises(PipelineError, match="damaged, its sha256") as failed:
         evaluate(plan(str(damaged), corpus, "self", out, 1), log_file=tmp_path / "log", tracking_uri=store)
     assert "\n" not in str(failed.value)
