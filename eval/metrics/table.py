@@ -23,6 +23,9 @@ METRICS: dict[str, Metric] = {
 
 
 def metric_of(score: str, metrics: Iterable[Metric] = METRICS.values()) -> Metric | None:
-    """The metric that a score of this name belongs to: the one with the longest beginning of it; None for none."""
-    belonging = [metric for metric in metrics if score.startswith(metric.scores)]
+    """The metric that a score of this name belongs to: the one with the longest beginning of it; None for none.
+
+    Where pairs cannot be measured, the score without a value has the metric's own name.
+    """
+    belonging = [metric for metric in metrics if score.startswith(metric.scores) or score == metric.name]
     return max(belonging, key=lambda metric: len(metric.scores), default=None)

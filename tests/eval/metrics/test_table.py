@@ -19,6 +19,7 @@ def test_a_metric_describes_itself(metric: Metric) -> None:
     [
         ("psnr", "psnr"),
         ("psnr_hair", "region_psnr"),
+        ("region_psnr", "region_psnr"),
         ("ms_ssim", "ms_ssim"),
         ("ms_ssim_4scales", "ms_ssim"),
         ("known_answer_share_lower95", "known_answer"),
