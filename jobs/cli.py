@@ -113,13 +113,13 @@ def evaluate(
     """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
     from pipelines.colorization.picture_settings import sampling_settings
     from pipelines.common.addresses import check_buckets
-    from pipelines.recipes.stage_recipe import check_protocol
+    from pipelines.evaluation.lookup import find_protocol
 
-    check_protocol(protocol)
+    find_protocol(protocol)
     sampling = sampling_settings({"steps": steps, "guidance_scale": guidance_scale} | parse_assignments(set_))
     check_buckets(checkpoint, corpus, out)
     from pipelines.evaluation.evaluate import evaluate as run
-    from pipelines.evaluation.evaluate import plan_evaluation
+    from pipelines.evaluation.plan import plan_evaluation
 
     plan = plan_evaluation(
         checkpoint,

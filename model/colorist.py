@@ -33,6 +33,8 @@ class Colorist(Protocol):
 
     controls: frozenset[str]
     """The fields of SamplingSettings that change its pictures; the others are refused where they are set."""
+    roles: frozenset[str]
+    """What its references may be: "reference", the one whose colours are wanted."""
     device: torch.device
 
     def __call__(
@@ -83,6 +85,7 @@ class DirectColorist:
     """
 
     controls: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset({"reference"})
 
     def __init__(self, network: nn.Module, run: Pass, *, multiple: int = 1, reference_size: int | None = None) -> None:
         self._network, self._run, self._multiple, self._reference_size = network, run, multiple, reference_size

@@ -33,12 +33,16 @@ from benchmarks.learning.table import Arm, compare, table
 from dataprep.corpus.reader import CorpusReader
 from dataprep.lines.region_map import RegionSettings
 from dataprep.storage.store import exists, read_bytes
-from eval.protocols import Pair, deformed_reference, random_reference
+from eval.protocols.deformed_reference import deformed_reference
+from eval.protocols.pairing import Pair
+from eval.protocols.random_reference import random_reference
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.common.progress import Progress
 from pipelines.common.shipped_pictures import ASSEMBLED
 from pipelines.corpus_build.build import build_corpus
-from pipelines.evaluation.evaluate import EvaluatePlan, evaluate, plan_evaluation, read_results
+from pipelines.evaluation.evaluate import evaluate, read_results
+from pipelines.evaluation.lookup import find_protocol
+from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
@@ -182,7 +186,8 @@ def _rows(corpus: str) -> dict[str, int]:
 
 
 def _over(plan: EvaluatePlan, protocol: str, out: str, pairs: list[Pair]) -> EvaluatePlan:
-    return replace(plan, protocol=protocol, out=out, pairs=tuple(pairs), keep_features=True)
+    metrics = find_protocol(protocol).metrics
+    return replace(plan, protocol=protocol, metrics=metrics, out=out, pairs=tuple(pairs), keep_features=True)
 
 
 def _without_reference(plan: EvaluatePlan, out: str) -> EvaluatePlan:

@@ -12,13 +12,13 @@ from eval.metrics.intervals import bootstrap, bootstrap_mean, wilson
 SEED = 11
 FRECHET_RESAMPLES = 200  # each one two eigen-decompositions of the covariance
 
-# measure -> (protocol, column of the rows of single pairs, +1 where more is better, -1 where less is)
+# measure -> (protocol, column of the rows of single pairs)
 PAIRED = {
-    "nearer to the own answer": ("known-answer", "nearer", 1),
-    "PSNR, known answer, dB": ("known-answer", "psnr", 1),
-    "layout leak, Lab": ("known-answer", "layout_leak", -1),
-    "PSNR, deformed reference, dB": ("deformed-reference", "psnr", 1),
-    "MS-SSIM, deformed reference": ("deformed-reference", "ms_ssim", 1),
+    "nearer to the own answer": ("known-answer", "nearer"),
+    "PSNR, known answer, dB": ("known-answer", "psnr"),
+    "layout leak, Lab": ("known-answer", "layout_leak"),
+    "PSNR, deformed reference, dB": ("deformed-reference", "psnr"),
+    "MS-SSIM, deformed reference": ("deformed-reference", "ms_ssim"),
 }
 FRECHET = "Fréchet distance, random reference"
 
@@ -44,7 +44,7 @@ def compare(arms: Sequence[Arm]) -> dict[str, Any]:
 
 def _column(arm: Arm, measure: str) -> np.ndarray | None:
     """The values of single pairs, NaN where a pair has none; None where the protocol was not run."""
-    protocol, prefix, _ = PAIRED[measure]
+    protocol, prefix = PAIRED[measure]
     if protocol not in arm.protocols:
         return None
     rows = arm.protocols[protocol]["rows"]

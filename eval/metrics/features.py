@@ -10,8 +10,9 @@ variant: asymmetric "same" padding, batch norm epsilon 1e-3, input (255 x - 127)
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from torch.nn import functional
 from eval.errors import EvalError
 from eval.metrics.pictures import check_pictures
 
+EFFICIENTNET_LITE0 = "efficientnet_lite0_320"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIDE = 224
 BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
@@ -45,12 +47,11 @@ OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", 
 class FeatureNetwork:
     """A network with learned weights that turns pictures into feature vectors.
 
-    score_name: the name a Fréchet distance on these features carries; weights_hash: sha256 of the weights file;
-    dims: length of a feature vector; resize: how pictures reach its input, in words.
+    weights_hash: sha256 of the weights file; dims: length of a feature vector; resize: how pictures reach its input, in
+    words.
     """
 
     name: str
-    score_name: str
     weights_hash: str
     dims: int
     resize: str
@@ -91,13 +92,21 @@ def load_efficientnet_lite0(device: str = "cpu") -> FeatureNetwork:
     net.load_state_dict(_timm_names(torch.load(BytesIO(data), weights_only=True)), strict=True)
     net.eval().requires_grad_(False).to(device)
     return FeatureNetwork(
-        name="efficientnet_lite0_320",
-        score_name="fid_efficientnet_lite0_320",
+        name=EFFICIENTNET_LITE0,
         weights_hash=digest,
         dims=320,
         resize=f"squash to {SIDE}x{SIDE}, bicubic, antialiased",
         net=net,
     )
+
+
+FEATURE_NETWORKS: dict[str, Callable[[], FeatureNetwork]] = {EFFICIENTNET_LITE0: load_efficientnet_lite0}
+
+
+@cache
+def feature_network(name: str) -> FeatureNetwork:
+    """The network of FEATURE_NETWORKS with this name, on the CPU, loaded once in a process."""
+    return FEATURE_NETWORKS[name]()
 
 
 def _weights_file() -> Path:

@@ -1,4 +1,4 @@
-"""Fréchet distance between two sets of feature vectors (thesis 3.1, 3.2; Heusel et al. 2017).
+"""Fréchet distance between two sets of feature vectors (thesis 3.3.2, eqs. 3.1 and 3.2; Heusel et al. 2017).
 
 A set is kept as its count, sum and sum of outer products in float64. Adding two sets is adding three numbers, so the
 workers' shares merge into what one worker would have had, in any order, up to float64 rounding (about 1e-12).
@@ -6,8 +6,11 @@ workers' shares merge into what one worker would have had, in any order, up to f
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from eval.errors import EvalError
+from eval.metrics.features import EFFICIENTNET_LITE0, feature_network
+from eval.metrics.metric import Columns, Metric, Score
 
 Array = NDArray[np.float64]
 
@@ -77,3 +80,32 @@ def _trace_of_root(covariance_1: Array, covariance_2: Array) -> float:
     values, vectors = np.linalg.eigh(covariance_1)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     return float(np.sqrt(np.linalg.eigvalsh(root @ covariance_2 @ root).clip(min=0)).sum())
+
+
+def _measure(result: Tensor, original: Tensor) -> dict[str, Tensor]:
+    network = feature_network(EFFICIENTNET_LITE0)
+    return {"features": network(result).double(), "real_features": network(original).double()}
+
+
+def _summarize(columns: Columns) -> list[Score]:
+    """The distance between all results and all originals, or the reason where they are too few."""
+    made, real = (FrechetStatistics(columns[name].shape[1]) for name in ("features", "real_features"))
+    made.update(columns["features"])
+    real.update(columns["real_features"])
+    try:
+        return [Score(FRECHET_DISTANCE.scores, made.distance(real), made.count)]
+    except EvalError as error:
+        return [Score(FRECHET_DISTANCE.scores, None, made.count, reason=str(error))]
+
+
+FRECHET_DISTANCE = Metric(
+    name=f"fid_{EFFICIENTNET_LITE0}",
+    needs=("original",),
+    measure=_measure,
+    summarize=_summarize,
+    scores=f"fid_{EFFICIENTNET_LITE0}",
+    better="lower",
+    meaning="distance between the results and real pictures as a network sees them; lower is closer",
+    features=EFFICIENTNET_LITE0,
+    source="thesis 3.3.2, eqs. 3.1 and 3.2; Heusel et al. 2017, with another feature network",
+)

@@ -5,24 +5,13 @@ right when it is nearer, in Lab, to that answer than to the one for another refe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from eval.metrics.color import lab_distance
 from eval.metrics.intervals import wilson
-
-
-@dataclass(frozen=True)
-class KnownAnswer:
-    """Share of right results with its Wilson bounds, and mean PSNR in dB by region, None where no picture has it."""
-
-    share: float
-    lower: float
-    upper: float
-    pairs: int
-    region_psnr: dict[str, float | None]
+from eval.metrics.metric import Columns, Metric, Score
 
 
 def nearer_to_own(result: Tensor, own_truth: Tensor, other_truth: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -34,18 +23,32 @@ def nearer_to_own(result: Tensor, own_truth: Tensor, other_truth: Tensor, mask: 
     return ((own < other).float() + (own <= other).float()) / 2
 
 
-def summarize(nearer: Tensor, region_psnr: Mapping[str, Tensor], confidence: float = 0.95) -> KnownAnswer:
-    """Score a whole run from its per picture values: `nearer` (N,) and region -> PSNR (N,), NaN where absent."""
-    lower, upper = wilson(float(nearer.sum()), nearer.numel(), confidence)
-    return KnownAnswer(
-        share=float(nearer.mean()),
-        lower=lower,
-        upper=upper,
-        pairs=nearer.numel(),
-        region_psnr={name: _mean_present(values) for name, values in region_psnr.items()},
-    )
+def known_answer_share(nearer: Tensor, confidence: float = 0.95) -> Score:
+    """The share of right results from `nearer` (N,) with its Wilson bounds; in float32, as saved scores have it."""
+    bounds = wilson(float(nearer.sum()), nearer.numel(), confidence)
+    return Score("known_answer_share", float(nearer.float().mean()), nearer.numel(), bounds)
 
 
-def _mean_present(values: Tensor) -> float | None:
-    present = values[~torch.isnan(values)]
-    return float(present.mean()) if present.numel() else None
+def _measure(result: Tensor, truth: Tensor, other_truth: Tensor, determined: Tensor) -> dict[str, Tensor]:
+    return {"nearer": nearer_to_own(result, truth, other_truth, determined)}
+
+
+def _summarize(columns: Columns) -> list[Score]:
+    return [known_answer_share(torch.from_numpy(columns["nearer"]))]
+
+
+def _caption(columns: Mapping[str, float]) -> tuple[str, str]:
+    return "colours of its own reference", {1.0: "yes", 0.5: "undecided", 0.0: "no"}[columns["nearer"]]
+
+
+KNOWN_ANSWER = Metric(
+    name="known_answer",
+    needs=("truth", "other_truth", "determined"),
+    measure=_measure,
+    summarize=_summarize,
+    scores="known_answer_share",
+    better="higher",
+    meaning="share of results nearer in colour to the answer for their own reference than to another's; chance is 0.5",
+    caption=_caption,
+    source="ours; bounds: Wilson 1927",
+)

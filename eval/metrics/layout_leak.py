@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eval.metrics.color import rgb_to_lab
+from eval.metrics.metric import Metric, means
 
 FEWEST_PIXELS = 16
 
@@ -30,3 +31,22 @@ def _mean_within(values: Tensor, mask: Tensor) -> Tensor:
     pixels = mask.sum(dim=(1, 2))
     mean = (values * mask).sum(dim=(1, 2)) / pixels.clamp(min=1)
     return torch.where(pixels >= FEWEST_PIXELS, mean, torch.nan)
+
+
+def _measure(
+    result: Tensor, truth: Tensor, paper: Tensor, own_figure: Tensor, other_figure: Tensor
+) -> dict[str, Tensor]:
+    return {"layout_leak": layout_leak(result, truth, paper, own_figure, other_figure)}
+
+
+LAYOUT_LEAK = Metric(
+    name="layout_leak",
+    needs=("truth", "paper", "own_figure", "other_figure"),
+    measure=_measure,
+    summarize=means("no pair has paper that only one of its references covers"),
+    scores="layout_leak",
+    better="lower",
+    unit="ΔE",
+    meaning="how much of the reference's layout shows on the sketch's empty paper; 0 is none",
+    source="ours; spatial entanglement is ColorizeDiffusion 1 and 3.2",
+)

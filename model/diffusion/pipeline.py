@@ -39,6 +39,7 @@ class ColorizationPipeline:
     """Colours sketches after references; the same seed gives the same picture alone or in a batch."""
 
     controls = frozenset(entry.name for entry in fields(SamplingSettings))
+    roles = frozenset({"reference"})
 
     def __init__(
         self,

@@ -19,7 +19,8 @@ from pipelines.common.progress import ProgressSink, silent
 from pipelines.common.shipped_pictures import SHIPPED_SOURCES
 from pipelines.corpus_build.build import build_corpus
 from pipelines.demo.report import program, write_report
-from pipelines.evaluation.evaluate import evaluate, plan_evaluation
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.plan import plan_evaluation
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.recipes.stages import stage_recipe

@@ -11,6 +11,8 @@ from typing import Any
 
 from dataprep.corpus_tools.info import info
 from dataprep.storage.store import exists, join, list_files, read_bytes, write_whole
+from eval.metrics.metric import LOWER, UPPER, Metric
+from eval.metrics.table import metric_of
 from eval.report.page import (
     Credit,
     LineageStep,
@@ -24,21 +26,11 @@ from eval.report.page import (
     render_report,
 )
 from pipelines.evaluation.evaluate import read_results
+from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.training.stage import read_history
 
-PICTURES_SHOWN = {"known-answer": 8, "deformed-reference": 2, "random-reference": 2}
-TRUTH_NOTES = {
-    "known-answer": "the right answer, drawn exactly: this drawing in the reference's colours",
-    "deformed-reference": "the original picture; its own warped copy was the reference",
-    "random-reference": "the original picture; no one answer is right here",
-}
-MEANINGS = {
-    "known_answer_share": "share of results nearer in colour to the answer for their own reference than to another's; "
-    "chance is 0.5",
-    "psnr": "closeness to the truth, pixel by pixel; higher is closer",
-    "ms_ssim": "closeness in structure; 1 is identical",
-    "fid": "distance between the results and real pictures as a network sees them; lower is closer",
-}
+PICTURES_SHOWN = {"known-answer": 8}  # of other protocols FEW
+FEW = 2
 CREDITS = (
     Credit(
         "Adventurer",
@@ -106,23 +98,20 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
 
 
 def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:
-    protocol = document["protocol"]
+    protocol = find_protocol(document["protocol"])
+    metrics = [find_metric(name) for name in protocol.metrics]
     shown = []
-    for number, row in enumerate(read_results(evaluation)[: PICTURES_SHOWN[protocol]]):
-        numbers = [("PSNR", f"{row['psnr']:.1f} dB")] if "psnr" in row else []
-        if "nearer" in row:
-            answer = {1.0: "yes", 0.5: "undecided", 0.0: "no"}[row["nearer"]]
-            numbers.append(("colours of its own reference", answer))
+    for number, row in enumerate(read_results(evaluation)[: PICTURES_SHOWN.get(protocol.name, FEW)]):
         shown.append(
             ReportPicture(
-                title=f"{protocol.replace('-', ' ').capitalize()} {number + 1}",
+                title=f"{protocol.name.replace('-', ' ').capitalize()} {number + 1}",
                 sketch=row["sketch_png"],
                 reference=row["reference_png"],
                 result=row["result_png"],
                 truth=row["truth_png"],
-                truth_note=TRUTH_NOTES[protocol],
+                truth_note=protocol.truth_note,
                 command=replay_command(evaluation, number, document, row["seed"]),
-                numbers=tuple(numbers),
+                numbers=tuple(metric.caption(row) for metric in metrics if metric.caption),
             )
         )
     return shown
@@ -156,27 +145,26 @@ def _frames(stage: str, output: str, number: int) -> list[StripFrame]:
 
 def _scores(document: Mapping[str, Any]) -> list[ReportScore]:
     """One row for each score; bounds belong to the score they bound."""
+    values: Mapping[str, float | None] = document["scores"]
+    names = [name for name in values if not name.endswith((LOWER, UPPER))]
+    metrics = [find_metric(name) for name in find_protocol(document["protocol"]).metrics]
+    return [_score(name, metric_of(name, metrics), document) for name in names]
+
+
+def _score(name: str, metric: Metric | None, document: Mapping[str, Any]) -> ReportScore:
     values = document["scores"]
-    rows = []
-    for name, value in values.items():
-        if "95" in name:
-            continue
-        bounds = (values.get(f"{name}_lower95"), values.get(f"{name}_upper95"))
-        meaning = next((text for key, text in MEANINGS.items() if name.startswith(key)), "")
-        rows.append(
-            ReportScore(
-                name=name,
-                value=value,
-                meaning=meaning if not name.startswith("psnr_") else f"the same, within {name.removeprefix('psnr_')}",
-                unit="dB" if name.startswith("psnr") else "",
-                reason=document["reasons"].get(name, "" if value is not None else "no finite value"),
-                samples=document["samples"],
-                protocol=document["protocol"],
-                feature_network=(document["feature_network"] or "") if name.startswith("fid") else "",
-                interval=bounds if None not in bounds else None,
-            )
-        )
-    return rows
+    bounds = (values.get(name + LOWER), values.get(name + UPPER))
+    return ReportScore(
+        name=name,
+        value=values[name],
+        meaning=metric.meaning_of(name) if metric else "",
+        unit=metric.unit if metric else "",
+        reason=document["reasons"].get(name, ""),
+        samples=document["samples"],
+        protocol=document["protocol"],
+        feature_network=document["feature_network"] if metric and metric.features else "",
+        interval=bounds if None not in bounds else None,
+    )
 
 
 def _curve(stage: str, output: str) -> LossCurve:

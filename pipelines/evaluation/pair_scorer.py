@@ -1,203 +1,119 @@
 """Colours the pairs of a protocol and measures each result: what one evaluation worker does, without Ray.
 
-A result row holds plain numbers, the features for distances between distributions, and the pictures of pairs that a
-report shows. Sums over rows are the caller's, so that it does not matter which worker had which pair.
+Each pair gives one result: the columns of each metric, and the pictures where a report shows the pair. Scores are made
+of the columns of all pairs by the caller, so that it does not matter which worker had which pair.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from dataprep.corpus.reader import CorpusReader
-from dataprep.pictures import assembled
-from dataprep.pictures.decode import decode, encode_png
-from dataprep.pictures.resize import resize_color
-from dataprep.randomness import generator
-from dataprep.samples.deformation import DeformationSettings, deform
-from dataprep.samples.sample import (
-    SampleSettings,
-    cover_size,
-    evaluation_sample,
-    from_model_image,
-    reference_picture,
-)
-from eval.metrics.features import FeatureNetwork, load_efficientnet_lite0
-from eval.metrics.known_answer import nearer_to_own
-from eval.metrics.layout_leak import layout_leak
-from eval.metrics.pictures import ms_ssim, psnr, region_psnr
-from eval.protocols import Pair
-from model.checkpoint import read_metadata
-from model.diffusion.sampling_settings import SamplingSettings
-from pipelines.weights.checkpoints import fetch_checkpoint
-from pipelines.weights.frozen import open_colorist
+from dataprep.pictures.decode import encode_png
+from dataprep.samples.sample import Floats, SampleSettings, from_model_image, reference_picture
+from eval.errors import EvalError
+from eval.metrics.psnr import RegionMap
+from eval.protocols.pairing import Pair
+from eval.protocols.protocol import Bytes, PreparedPair, Regions
+from pipelines.evaluation.colorist import CheckpointColorist
+from pipelines.evaluation.corpus_pairs import PairCorpus
+from pipelines.evaluation.lookup import find_protocol
+from pipelines.evaluation.plan import SPLIT, EvaluatePlan
+
+Value = float | list[float]
+SKETCH = "sketch_"
 
 
 @dataclass(frozen=True)
-class ScoreJob:
-    """What every worker is told."""
+class PairResult:
+    """What is known of one pair: metric -> column -> its value, and name -> PNG where the pair is shown."""
 
-    protocol: str
-    checkpoint: str
-    corpus: str
-    snapshot: int
-    columns: tuple[str, ...]
-    sampling: SamplingSettings
-    threads: int
-    without_reference: bool = False
-    ema: bool = False
+    measured: Mapping[str, Mapping[str, Value]]
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Columns and pictures side by side. Raises EvalError where two metrics name a column alike."""
+        row: dict[str, Any] = {}
+        for metric, columns in self.measured.items():
+            if taken := sorted(columns.keys() & row.keys()):
+                raise EvalError(f"{metric} has a column {taken[0]}, which another metric has too")
+            row |= columns
+        return {**row, **self.pictures}
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One pair as the model (sketch, reference) and the metrics take it; pictures uint8."""
+class ReadyPair:
+    """One pair as the model (sketch: (3, H, W)) and the metrics take it; `given` has the original too."""
 
-    sketch: np.ndarray
-    reference_rgb: np.ndarray
-    truth: np.ndarray
-    original: np.ndarray
-    other_truth: np.ndarray | None = None
-    classes: np.ndarray | None = None
-    determined: np.ndarray | None = None
-    paper: np.ndarray | None = None
-    own_figure: np.ndarray | None = None
-    other_figure: np.ndarray | None = None
+    sketch: Floats
+    references: Mapping[str, Bytes]
+    given: Mapping[str, Bytes | np.ndarray | Regions]
+
+    @property
+    def truth(self) -> Bytes:
+        """What is shown as the truth: the right answer, or the original where there is none."""
+        picture = self.given.get("truth", self.given["original"])
+        assert isinstance(picture, np.ndarray)
+        return picture
 
 
 class PairScorer:
-    """Holds the networks and the corpus; called with pairs it returns one row for each."""
+    """Holds the networks and the corpus; called with pairs it returns one result for each."""
 
-    def __init__(self, job: ScoreJob) -> None:
-        torch.set_num_threads(job.threads)
-        self.job = job
-        checkpoint = fetch_checkpoint(job.checkpoint)
-        self.pipeline, metadata = open_colorist(checkpoint, _device(), ema=job.ema), read_metadata(checkpoint)
-        self.settings = SampleSettings(
-            width=metadata.width,
-            height=metadata.height,
-            styles=tuple(column.removeprefix("sketch_") for column in job.columns if column.startswith("sketch_")),
+    def __init__(self, plan: EvaluatePlan, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        self.plan, self.protocol, self.metrics = plan, find_protocol(plan.protocol), plan.measured()
+        self.colorist = CheckpointColorist(plan.checkpoint, ema=plan.ema)
+        settings = SampleSettings(
+            width=plan.metadata.width,
+            height=plan.metadata.height,
+            styles=tuple(column.removeprefix(SKETCH) for column in plan.columns if column.startswith(SKETCH)),
         )
-        self.reader = CorpusReader(job.corpus, "validation", job.columns, job.snapshot)
-        self.index = {row_id: i for i, row_id in enumerate(self.reader.ids)}
+        self.corpus = PairCorpus(CorpusReader(plan.corpus, SPLIT, plan.columns, plan.snapshot), settings)
 
-    @cached_property
-    def network(self) -> FeatureNetwork:
-        """The feature network of the Fréchet distance."""
-        return load_efficientnet_lite0()
-
-    def __call__(self, pairs: Sequence[Pair], shown: Sequence[bool]) -> list[dict[str, Any]]:
+    def __call__(self, pairs: Sequence[Pair], shown: Sequence[bool]) -> list[PairResult]:
         """Colour `pairs` in one batch and measure each; pictures are kept where `shown`."""
-        prepared = [self._prepare(pair) for pair in pairs]
-        sketches = torch.from_numpy(np.stack([item.sketch for item in prepared]))
-        references = [torch.from_numpy(reference_picture(item.reference_rgb)) for item in prepared]
-        made = self.pipeline(
-            sketches,
-            None if self.job.without_reference else references,
-            [pair.seed for pair in pairs],
-            settings=self.job.sampling,
-        )
+        ready = [self.prepare(pair) for pair in pairs]
+        # colour
+        sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
+        references = {} if self.plan.without_reference else _by_role([item.references for item in ready])
+        seeds = [pair.seed for pair in pairs]
+        made = self.colorist(sketches, references, seeds, self.plan.sampling)
         results = [from_model_image(picture) for picture in made.cpu().numpy()]
-        columns = self._measure(prepared, results)
-        rows = [{key: values[i] for key, values in columns.items()} for i in range(len(pairs))]
+        # measure the uint8 pictures that a person gets
+        measured = self.measure(ready, results)
         return [
-            row | _pictures(item, result) if keep else row
-            for row, item, result, keep in zip(rows, prepared, results, shown, strict=True)
+            PairResult(measured[i], _pictures(ready[i], results[i]) if keep else {}) for i, keep in enumerate(shown)
         ]
 
-    def _measure(self, prepared: Sequence[Prepared], results: Sequence[np.ndarray]) -> dict[str, list[Any]]:
-        result, truth = unit(results), unit([item.truth for item in prepared])
-        if self.job.protocol == "random-reference":
-            originals = unit([item.original for item in prepared])
-            return {
-                "features": self.network(result).double().tolist(),
-                "real_features": self.network(originals).double().tolist(),
+    def prepare(self, pair: Pair) -> ReadyPair:
+        """What the model and the metrics take of a pair. Raises EvalError for a protocol that breaks its word."""
+        pictures = self.corpus.pictures(pair)
+        prepared: PreparedPair = self.protocol.prepare(pair, pictures)
+        if absent := sorted(set(self.protocol.gives) - set(prepared.given)):
+            raise EvalError(f"protocol {self.protocol.name} gives {', '.join(absent)} of its pairs, but not of {pair}")
+        return ReadyPair(pictures.sketch, prepared.references, {"original": pictures.original, **prepared.given})
+
+    def measure(self, ready: Sequence[ReadyPair], results: Sequence[Bytes]) -> list[dict[str, dict[str, Value]]]:
+        """Metric -> column -> value, of each pair. Results are uint8 (H, W, 3)."""
+        result = unit(results)
+        needed = dict.fromkeys(need for metric in self.metrics for need in metric.needs)
+        given = {need: _collated([item.given[need] for item in ready]) for need in needed}
+        columns = {
+            metric.name: {
+                column: values.tolist()
+                for column, values in metric.measure(result, *(given[need] for need in metric.needs)).items()
             }
-        scale_name, structure = ms_ssim(result, truth)
-        columns: dict[str, list[Any]] = {"psnr": psnr(result, truth).tolist(), scale_name: structure.tolist()}
-        if self.job.protocol == "known-answer":
-            other = unit([item.other_truth for item in prepared if item.other_truth is not None])
-            columns["nearer"] = nearer_to_own(result, truth, other, _stacked(prepared, "determined")).tolist()
-            regions = region_psnr(result, truth, _stacked(prepared, "classes"), assembled.REGIONS)
-            columns |= {f"psnr_{name}": values.tolist() for name, values in regions.items()}
-            places = (_stacked(prepared, name) for name in ("paper", "own_figure", "other_figure"))
-            columns["layout_leak"] = layout_leak(result, truth, *places).tolist()
-        return columns
-
-    def _prepare(self, pair: Pair) -> Prepared:
-        row, reference_row = self._row(pair.sketch_id), self._row(pair.reference_id)
-        styles = self.settings.styles
-        style = next((style for style in styles if row.get(f"sketch_{style}") is not None), styles[0])
-        sample = evaluation_sample(row, self.settings, style)
-        original = from_model_image(sample.color)
-        reference_rgb = decode(reference_row["color"]).rgb
-        known: dict[str, Any] = {"truth": original}
-        if self.job.protocol == "deformed-reference":
-            reference_rgb = deform(reference_rgb, generator(pair.seed, 0, "deform"), DeformationSettings())
-        if self.job.protocol == "known-answer":
-            assert pair.other_reference_id is not None
-            known = self._known(row, reference_row, self._row(pair.other_reference_id))
-        return Prepared(
-            sketch=sample.sketch,
-            reference_rgb=reference_rgb,
-            original=original,
-            **known,
-        )
-
-    def _row(self, row_id: str) -> dict[str, Any]:
-        return self.reader.row(self.index[row_id])
-
-    def _known(self, row: dict[str, Any], own_row: dict[str, Any], other_row: dict[str, Any]) -> dict[str, Any]:
-        """The right answers to a sketch in its own and in another reference's colours, and where they can be told.
-
-        A region that a reference does not show (the hair of a bald head) has no right colour: it is not scored.
-        """
-        drawing, own, other = (json_assembly(item) for item in (row, own_row, other_row))
-        size = self.settings.width
-        classes = assembled.region_classes(drawing, size)
-        scored = assembled.shown_regions(drawing) & assembled.shown_regions(own)
-        compared = scored & assembled.shown_regions(other)
-        return {
-            "truth": self._answer(drawing, own, row["width"]),
-            "other_truth": self._answer(drawing, other, row["width"]),
-            "classes": np.where(_within(classes, scored), classes, assembled.NOT_SCORED).astype(np.uint8),
-            "determined": _within(classes, compared),
-            "paper": _within(classes, ["background"]),
-            "own_figure": _figure(own, size),
-            "other_figure": _figure(other, size),
+            for metric in self.metrics
         }
-
-    def _answer(self, drawing: assembled.Assembly, colors_of: assembled.Assembly, size: int) -> np.ndarray:
-        """The sketch's drawing in a reference's colours, drawn at the row's size and reduced like every picture."""
-        rgb = assembled.render(assembled.recolored(drawing, colors_of), size)
-        return resize_color(rgb, *cover_size(rgb, self.settings.width, self.settings.height))
-
-
-def _within(classes: np.ndarray, regions: Collection[str]) -> np.ndarray:
-    """Where `classes` (H, W) is one of the named regions."""
-    return np.isin(classes, [assembled.REGIONS.index(region) for region in regions])
-
-
-def _figure(assembly: assembled.Assembly, size: int) -> np.ndarray:
-    """Where an assembly has its figure, lines included, bool (size, size)."""
-    return ~_within(assembled.region_classes(assembly, size), ["background"])
-
-
-def _stacked(prepared: Sequence[Prepared], name: str) -> torch.Tensor:
-    """One of the optional maps of pairs with a known answer, (B, H, W)."""
-    return torch.from_numpy(np.stack([getattr(item, name) for item in prepared]))
-
-
-def _device() -> torch.device:
-    """The GPU that Ray gave this worker, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def json_assembly(row: dict[str, Any]) -> assembled.Assembly:
-    """The assembly of a row that has one."""
-    return assembled.from_json(row["assembly"])
+        return [
+            {name: {column: values[i] for column, values in own.items()} for name, own in columns.items()}
+            for i in range(len(ready))
+        ]
 
 
 def unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:
@@ -205,17 +121,25 @@ def unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
-def _pictures(item: Prepared, result: np.ndarray) -> dict[str, bytes]:
+def _collated(values: Sequence[Any]) -> torch.Tensor | RegionMap:
+    """What pairs give under one name, as a batch: pictures in [0, 1], maps stacked (B, H, W), or a region map."""
+    first = values[0]
+    if isinstance(first, Regions):
+        return RegionMap(torch.from_numpy(np.stack([value.classes for value in values])), first.names)
+    return unit(values) if first.ndim == 3 else torch.from_numpy(np.stack(values))
+
+
+def _by_role(references: Sequence[Mapping[str, Bytes]]) -> dict[str, list[torch.Tensor]]:
+    """Role -> the references of all pairs as a model takes them."""
+    return {role: [torch.from_numpy(reference_picture(own[role])) for own in references] for role in references[0]}
+
+
+def _pictures(item: ReadyPair, result: Bytes) -> dict[str, bytes]:
     """The pictures of one pair as PNG: the sketch in the human convention, the rest as they are."""
+    references = {f"{role}_png": encode_png(picture) for role, picture in item.references.items()}
     return {
         "sketch_png": encode_png(from_model_image(-item.sketch)[..., 0]),
-        "reference_png": encode_png(item.reference_rgb),
+        **references,
         "result_png": encode_png(result),
         "truth_png": encode_png(item.truth),
     }
-
-
-def assembly_groups(reader: CorpusReader) -> dict[str, str | None]:
-    """id -> group of the rows that are assembled, whose right answer is known."""
-    rows = (reader.row(i) for i in range(len(reader)))
-    return {row["id"]: row["group"] for row in rows if row["assembly"]}

@@ -113,12 +113,3 @@ def with_length(recipe: StageRecipe, rows: Sequence[int]) -> StageRecipe:
     wanted = length.images or stage_rows(rows, length.epochs, length.batch_size)
     images = -(-wanted // length.batch_size) * length.batch_size
     return replace(recipe, length=replace(length, images=images))
-
-
-PROTOCOLS = ("random-reference", "deformed-reference", "self", "known-answer")
-
-
-def check_protocol(protocol: str) -> None:
-    """Raises SettingsError that names the nearest valid protocols."""
-    if protocol not in PROTOCOLS:
-        raise SettingsError(f"there is no protocol {protocol!r}: {nearest(protocol, PROTOCOLS)}")

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.learning.__main__ import ARMS, same_evaluation, stages
 from benchmarks.learning.table import FRECHET, Arm, compare, table
-from eval.protocols import Pair
+from eval.protocols.pairing import Pair
 from model.checkpoint import CheckpointMetadata
 from model.diffusion.sampling_settings import SamplingSettings
-from pipelines.evaluation.evaluate import EvaluatePlan
+from pipelines.evaluation.plan import EvaluatePlan
 from pipelines.recipes.stage_recipe import StageRecipe
 
 PAIRS = 400
@@ -49,7 +49,20 @@ def test_the_arms_are_those_of_the_papers_ablation() -> None:
 def test_scores_are_read_back_only_for_the_same_evaluation() -> None:
     metadata = CheckpointMetadata("v1.noisy", "tiny", 1.0, "tiny", "tiny", "abc", weights_sha256="f00")
     sampling = SamplingSettings(steps=3)
-    plan = EvaluatePlan("self", "c", metadata, "corpus", 1, "d1", (), "out", (Pair("a", "b", 0),), sampling, 5)
+    plan = EvaluatePlan(
+        protocol="self",
+        metrics=("psnr",),
+        checkpoint="c",
+        metadata=metadata,
+        corpus="corpus",
+        snapshot=1,
+        digest="d1",
+        columns=(),
+        out="out",
+        pairs=(Pair("a", "b", 0),),
+        sampling=sampling,
+        seed=5,
+    )
     saved = {"checkpoint_weights": "f00", "corpus_digest": "d1", "samples": 1, "seed": 5}
     saved["sampling"] = json.loads(json.dumps(asdict(sampling)))
     assert same_evaluation(plan, saved)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eval.metrics.intervals import wilson
-from eval.metrics.known_answer import nearer_to_own, summarize
+from eval.metrics.known_answer import known_answer_share, nearer_to_own
 
 RED = torch.tensor([0.9, 0.1, 0.1]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
 BLUE = RED.flip(1)
@@ -31,15 +31,10 @@ def test_only_masked_pixels_decide() -> None:
 
 def test_a_result_that_ignores_its_reference_scores_one_half_over_a_couple() -> None:
     couple = nearer_to_own(torch.cat([ROSE, ROSE]), torch.cat([RED, BLUE]), torch.cat([BLUE, RED]))
-    assert summarize(couple, {}).share == 0.5
+    assert known_answer_share(couple).value == 0.5
 
 
-def test_the_summary_carries_wilson_bounds_and_means_over_present_regions() -> None:
-    nan = float("nan")
-    summary = summarize(
-        torch.tensor([1.0, 1.0, 0.0, 1.0]),
-        {"hair": torch.tensor([20.0, nan, 30.0, 25.0]), "eyes": torch.full((4,), nan)},
-    )
-    assert (summary.share, summary.pairs) == (0.75, 4)
-    assert (summary.lower, summary.upper) == pytest.approx(wilson(3, 4))
-    assert summary.region_psnr == {"hair": pytest.approx(25.0), "eyes": None}
+def test_the_share_has_wilson_bounds() -> None:
+    score = known_answer_share(torch.tensor([1.0, 1.0, 0.0, 1.0]))
+    assert (score.value, score.pairs) == (0.75, 4)
+    assert score.interval == pytest.approx(wilson(3, 4))

@@ -9,25 +9,33 @@ import numpy as np
 import pytest
 
 from dataprep.corpus_tools.verify import verify
+from dataprep.pictures.assembled import shipped_templates
 from dataprep.pictures.decode import decode
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.demo.demo import DemoSizes, run_demo
 from pipelines.lineage import find_chain
 from tests.jobs.command import irodori
 
+DRAWINGS = 40
+
+
+def write_drawings(folder: Path) -> str:
+    """Every nth of the shipped drawings, small, each in one colouring."""
+    folder.mkdir()
+    templates = list(shipped_templates().values())
+    chosen = templates[:: len(templates) // DRAWINGS][:DRAWINGS]
+    lines = [json.dumps({"id": t.id, "style": t.style, "tags": t.tags, "svg": t.svg}) for t in chosen]
+    (folder / "some.jsonl").write_text("\n".join(lines))
+    settings = {"templates": ["some.jsonl"], "colorings": 1, "size": 96}
+    (folder / "assembled.json").write_text(json.dumps(settings))
+    return str(folder)
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "it's here"
-    small = out.parent / "pictures"
-    small.mkdir()
-    settings = json.loads((PICTURES / "assembled" / "assembled.json").read_text())
-    for name in settings["templates"]:
-        (small / name).write_bytes((PICTURES / "assembled" / name).read_bytes())
-    (small / "assembled.json").write_text(json.dumps(settings | {"colorings": 1, "size": 96}))
-    sources = (str(small), str(PICTURES / "damaged"))
-    pairs = (("known-answer", 4), ("deformed-reference", 2), ("random-reference", 2))
-    sizes = DemoSizes(sources, noisy_images=32, refine_images=32, pairs=pairs)
+    sources = (write_drawings(out.parent / "pictures"), str(PICTURES / "damaged"))
+    sizes = DemoSizes(sources, noisy_images=16, refine_images=16, pairs=(("known-answer", 4), ("random-reference", 2)))
     closing = run_demo(str(out), log_file=out / "demo.log", sizes=sizes)
     (out / "closing.txt").write_text(closing)
     return out
@@ -38,7 +46,7 @@ def test_it_leaves_a_whole_corpus_with_the_damaged_picture_as_a_reject(demo: Pat
     assert verify(str(demo / "corpus")) == []
     facts = json.loads(irodori("corpus", "info", str(demo / "corpus"), "--json").stdout)
     assert facts["rejects"] == {"unreadable": 1}
-    assert sum(facts["rows"].values()) == 200
+    assert sum(facts["rows"].values()) == DRAWINGS
 
 
 @pytest.mark.ray

@@ -1,115 +1,34 @@
-"""An evaluation from plan to score: what is decided before it starts, what it leaves behind, how it fails."""
+"""An evaluation on Ray: what it leaves behind, that other modules plug into it, and how it fails."""
 
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from dataprep.errors import DataError
 from dataprep.pictures.decode import decode_png
-from eval.errors import EvalError
-from eval.protocols import from_parquet
-from model.checkpoint import load_checkpoint, read_metadata
+from eval.protocols.pairing import Pair
 from model.diffusion.sampling_settings import SamplingSettings
-from model.errors import ModelError
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
-from pipelines.common.overrides import SettingsError
 from pipelines.common.progress import Progress
-from pipelines.corpus_build.build import run_build
-from pipelines.evaluation.evaluate import EvaluatePlan, evaluate, plan_evaluation, read_results
-from pipelines.evaluation.pair_scorer import PairScorer, ScoreJob
-from pipelines.execution.ray_data import in_process
-from tests.corpus_pictures import SMALL, write_pictures
-from tests.pipelines.training.untrained import write_checkpoint, write_corpus
+from pipelines.evaluation.evaluate import evaluate, read_results
+from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
 
 QUICK = SamplingSettings(steps=2)
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
-
-
-def plan(
-    checkpoint: str, corpus: str, protocol: str, out: Path, limit: int | None = None, seed: int = 0, ema: bool = False
-) -> EvaluatePlan:
-    return plan_evaluation(checkpoint, corpus, protocol, str(out), sampling=QUICK, limit=limit, seed=seed, ema=ema)
-
-
-# ---- before it starts --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("protocol", ["self", "deformed-reference", "random-reference", "known-answer"])
-def test_the_pairing_follows_from_corpus_and_seed_alone(
-    checkpoint: str, corpus: str, tmp_path: Path, protocol: str
-) -> None:
-    first, again, other = (
-        plan(checkpoint, corpus, protocol, tmp_path / str(seed), 4, seed).pairs for seed in (0, 0, 1)
-    )
-    assert len(first) == 4
-    assert first == again != other
-
-
-@pytest.mark.parametrize(("limit", "pairs"), [(4, 4), (5, 4), (3, 2), (2, 2)])
-def test_known_answer_pairs_come_in_couples_and_never_more_than_asked(
-    checkpoint: str, corpus: str, tmp_path: Path, limit: int, pairs: int
-) -> None:
-    assert len(plan(checkpoint, corpus, "known-answer", tmp_path, limit).pairs) == pairs
-
-
-def test_without_a_limit_every_validation_row_is_used(checkpoint: str, corpus: str, tmp_path: Path) -> None:
-    rows = {pair.sketch_id for pair in plan(checkpoint, corpus, "self", tmp_path).pairs}
-    resolved = plan(checkpoint, corpus, "random-reference", tmp_path)
-    assert {pair.sketch_id for pair in resolved.pairs} == rows
-    assert all(pair.sketch_id != pair.reference_id for pair in resolved.pairs)
-    assert resolved.columns == ("color", "sketch_drawn", "sketch_xdog")
-
-
-def test_a_plan_writes_nothing(checkpoint: str, corpus: str, tmp_path: Path) -> None:
-    plan(checkpoint, corpus, "self", tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_cannot_be_evaluated_is_refused_before_work_starts(checkpoint: str, corpus: str, tmp_path: Path) -> None:
-    nowhere, out = str(tmp_path / "nowhere"), tmp_path / "out"
-    with pytest.raises(SettingsError, match="did you mean self"):
-        plan(checkpoint, corpus, "selv", out)
-    with pytest.raises(PipelineError, match="holds no checkpoint"):
-        plan(nowhere, corpus, "self", out)
-    with pytest.raises(DataError, match="no corpus here"):
-        plan(checkpoint, nowhere, "self", out)
-    with pytest.raises(ModelError, match="family 'rasc'"):
-        plan(write_checkpoint(tmp_path / "rasc", family="rasc"), corpus, "self", out)
-    with pytest.raises(ModelError, match="holds no moving average of its weights") as refused:
-        plan(checkpoint, corpus, "self", out, ema=True)
-    assert "\n" not in str(refused.value)
-    with pytest.raises(PipelineError, match="trained at 96x64"):
-        plan(write_checkpoint(tmp_path / "wide", 96, 64), corpus, "known-answer", out)
-
-
-def test_known_answers_need_assembled_pictures(checkpoint: str, tmp_path: Path) -> None:
-    plain = str(tmp_path / "corpus")
-    run_build([str(write_pictures(tmp_path / "pictures", 8))], plain, SMALL, engine=in_process)
-    with pytest.raises(EvalError, match="assembled pictures"):
-        plan(checkpoint, plain, "known-answer", tmp_path / "out")
-
-
-# ---- the work ----------------------------------------------------------------------------------------------------
+def plan(checkpoint: str, corpus: str, protocol: str, out: Path, limit: int) -> EvaluatePlan:
+    return plan_evaluation(checkpoint, corpus, protocol, str(out), sampling=QUICK, limit=limit)
 
 
 @pytest.mark.ray
 def test_an_evaluation_leaves_all_that_a_score_must_name(
-    ray_engine: None, checkpoint: str, corpus: str, tmp_path: Path
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
 ) -> None:
-    out, store, news = tmp_path / "out", f"sqlite:///{tmp_path / 'runs.db'}", list[Progress]()
+    out, news = tmp_path / "out", list[Progress]()
     resolved = plan(checkpoint, corpus, "known-answer", out, 10)
     document = evaluate(resolved, log_file=tmp_path / "log", progress=news.append, tracking_uri=store)
 
@@ -117,7 +36,7 @@ def test_an_evaluation_leaves_all_that_a_score_must_name(
     assert (document["protocol"], document["samples"], document["snapshot"]) == ("known-answer", 10, 1)
     assert (document["checkpoint"], document["corpus_digest"]) == (checkpoint, resolved.digest)
     assert document["sampling"]["steps"] == 2
-    assert from_parquet((out / "pairs.parquet").read_bytes()) == list(resolved.pairs)
+    assert [Pair(**row) for row in pq.read_table(out / "pairs.parquet").to_pylist()] == list(resolved.pairs)
 
     results = read_results(str(out))
     assert [row["sketch_id"] for row in results] == [pair.sketch_id for pair in resolved.pairs]
@@ -138,26 +57,30 @@ def test_an_evaluation_leaves_all_that_a_score_must_name(
 
 
 @pytest.mark.ray
-def test_a_score_of_the_moving_average_says_so(ray_engine: None, corpus: str, tmp_path: Path) -> None:
-    average = write_checkpoint(tmp_path / "average", seed=1)
-    both = write_checkpoint(tmp_path / "both", ema=load_checkpoint(Path(average))[0].state_dict())
-    resolved, store = plan(both, corpus, "self", tmp_path / "out", 1, ema=True), f"sqlite:///{tmp_path / 'runs.db'}"
+def test_a_protocol_and_a_metric_of_another_module_score_end_to_end(
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
+) -> None:
+    """One file that nothing of ours names, found by the workers by its path."""
+    resolved = plan(checkpoint, corpus, "tests.pipelines.evaluation.mirrored:MIRRORED", tmp_path / "out", 2)
     document = evaluate(resolved, log_file=tmp_path / "log", tracking_uri=store)
-    assert (document["ema"], document["checkpoint_weights"]) == (True, read_metadata(Path(both)).ema_sha256)
-    job = ScoreJob("self", average, corpus, resolved.snapshot, resolved.columns, QUICK, threads=1)
-    (expected,) = PairScorer(job)(resolved.pairs, [False])
-    assert document["scores"]["psnr"] == pytest.approx(expected["psnr"], rel=1e-3)
+    assert (document["protocol"], document["samples"]) == ("mirrored", 2)
+    assert document["scores"].keys() == {"psnr", "mirror_error", "known_answer"}
+    assert document["reasons"] == {
+        "known_answer": "known_answer needs other_truth, determined, which pairs of mirrored do not have"
+    }
+    for row in read_results(str(tmp_path / "out")):
+        result, truth = (decode_png(row[name]).astype(float) / 255 for name in ("result_png", "truth_png"))
+        assert row["mirror_error"] == pytest.approx(np.abs(result - truth[:, ::-1]).mean(), abs=1e-5)
 
 
 @pytest.mark.ray
-def test_a_worker_that_cannot_start_is_told_in_one_line_and_fails_the_run(
-    ray_engine: None, checkpoint: str, corpus: str, tmp_path: Path
+def test_a_worker_that_cannot_start_is_reported_in_one_line_and_fails_the_run(
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
 ) -> None:
     damaged, out = tmp_path / "damaged", tmp_path / "out"
     shutil.copytree(checkpoint, damaged)
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\1\2\3")
-    store = f"sqlite:///{tmp_path / 'runs.db'}"
     with pytest.raises(PipelineError, match="damaged, its sha256") as failed:
         evaluate(plan(str(damaged), corpus, "self", out, 1), log_file=tmp_path / "log", tracking_uri=store)
     assert "\n" not in str(failed.value)

@@ -1,5 +1,6 @@
 """What a worker measures of a pair: against truths drawn here by hand, and the same whoever has the pair."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from dataprep.corpus.reader import CorpusReader
 from dataprep.errors import DataError
 from dataprep.pictures import assembled
 from dataprep.pictures.decode import decode, decode_png
-from eval.metrics.pictures import psnr
-from eval.protocols import Pair
+from eval.metrics.features import EFFICIENTNET_LITE0, feature_network
+from eval.metrics.psnr import psnr
+from eval.protocols.known_answer import assembly_groups
+from eval.protocols.pairing import Pair
+from eval.protocols.protocol import Regions
 from model.checkpoint import load_checkpoint
 from model.diffusion.injection import InjectionConditions, injection_conditions
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
@@ -22,24 +26,13 @@ from model.frozen.codec import ImageCodec
 from pipelines.colorization.colorize import colorize
 from pipelines.colorization.jobs import ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings
-from pipelines.corpus_build.build import run_build
-from pipelines.evaluation.pair_scorer import PairScorer, ScoreJob, assembly_groups, unit
-from pipelines.execution.ray_data import in_process
-from tests.corpus_pictures import SMALL, write_pictures
-from tests.pipelines.training.untrained import write_checkpoint, write_corpus
+from pipelines.evaluation.corpus_pairs import ReaderRows
+from pipelines.evaluation.pair_scorer import PairScorer, ReadyPair, unit
+from pipelines.evaluation.plan import plan_evaluation
+from tests.pipelines.training.untrained import write_checkpoint
 
 QUICK = SamplingSettings(steps=2, guidance_scale=1.5)
 SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint", SIDE, SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +41,13 @@ def reader(corpus: str) -> CorpusReader:
 
 
 def scorer(corpus: str, checkpoint: str, protocol: str, **changes: Any) -> PairScorer:
-    job = ScoreJob(protocol, checkpoint, corpus, 1, ("color", "sketch_drawn", "sketch_xdog"), QUICK, 1)
-    return PairScorer(replace(job, **changes))
+    plan = plan_evaluation(checkpoint, corpus, protocol, "nowhere", sampling=QUICK, limit=2)
+    return PairScorer(replace(plan, **changes))
+
+
+def rows(score: PairScorer, pairs: Sequence[Pair], shown: bool = False) -> list[dict[str, Any]]:
+    """One row for each pair, with pictures where they are `shown`."""
+    return [result.row for result in score(pairs, [shown] * len(pairs))]
 
 
 def ids(reader: CorpusReader) -> list[str]:
@@ -66,22 +64,21 @@ def test_a_pair_scores_the_same_alone_and_in_a_batch(
     corpus: str, checkpoint: str, reader: CorpusReader, protocol: str
 ) -> None:
     score, pairs = scorer(corpus, checkpoint, protocol), own_pairs(reader)
-    together = score(pairs, [False] * len(pairs))
-    for pair, row in zip(pairs, together, strict=True):
-        assert score([pair], [False])[0] == pytest.approx(row, rel=1e-3, abs=1e-4)  # a level may round otherwise
+    for pair, row in zip(pairs, rows(score, pairs), strict=True):
+        assert rows(score, [pair])[0] == pytest.approx(row, rel=1e-3, abs=1e-4)  # a level may round otherwise
 
 
 def test_psnr_is_that_of_the_pictures_that_are_shown(corpus: str, checkpoint: str, reader: CorpusReader) -> None:
-    rows = scorer(corpus, checkpoint, "self")(own_pairs(reader), [True, True, False])
-    assert ["result_png" in row for row in rows] == [True, True, False]
-    for row in rows[:2]:
+    results = [result.row for result in scorer(corpus, checkpoint, "self")(own_pairs(reader), [True, True, False])]
+    assert ["result_png" in row for row in results] == [True, True, False]
+    for row in results[:2]:
         result, truth = (decode_png(row[name]).astype(float) / 255 for name in ("result_png", "truth_png"))
         assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((result - truth) ** 2)), abs=1e-4)
 
 
 def test_the_truth_is_the_middle_of_the_rows_own_picture(corpus: str, checkpoint: str, reader: CorpusReader) -> None:
     (pair,) = own_pairs(reader, 1)
-    (row,) = scorer(corpus, checkpoint, "self")([pair], [True])
+    (row,) = rows(scorer(corpus, checkpoint, "self"), [pair], shown=True)
     color = decode(reader.row(0)["color"]).rgb
     truth = decode_png(row["truth_png"])
     assert truth.shape == (SIDE, SIDE, 3)
@@ -108,7 +105,7 @@ def test_the_same_picture_is_made_again_from_what_is_shown(
     monkeypatch.setattr("model.diffusion.pipeline.injection_conditions", watched)
     (pair,) = own_pairs(reader, 1)
     sampling = replace(QUICK, **more)
-    (row,) = scorer(corpus, checkpoint, "deformed-reference", sampling=sampling)([pair], [True])
+    (row,) = rows(scorer(corpus, checkpoint, "deformed-reference", sampling=sampling), [pair], shown=True)
     sketch, reference, out = (str(tmp_path / f"{name}.png") for name in ("sketch", "reference", "out"))
     Path(sketch).write_bytes(row["sketch_png"])
     Path(reference).write_bytes(row["reference_png"])
@@ -125,7 +122,7 @@ def test_a_deformed_reference_is_another_picture_of_the_same_colours(
 ) -> None:
     (pair,) = own_pairs(reader, 1)
     deformed, again, plain = (
-        decode_png(scorer(corpus, checkpoint, protocol)([pair], [True])[0]["reference_png"]).astype(float)
+        decode_png(rows(scorer(corpus, checkpoint, protocol), [pair], shown=True)[0]["reference_png"]).astype(float)
         for protocol in ("deformed-reference", "deformed-reference", "self")
     )
     np.testing.assert_array_equal(deformed, again)
@@ -133,7 +130,7 @@ def test_a_deformed_reference_is_another_picture_of_the_same_colours(
 
 
 def test_the_sketch_is_shown_black_on_white(corpus: str, checkpoint: str, reader: CorpusReader) -> None:
-    (row,) = scorer(corpus, checkpoint, "self")(own_pairs(reader, 1), [True])
+    (row,) = rows(scorer(corpus, checkpoint, "self"), own_pairs(reader, 1), shown=True)
     assert np.median(decode_png(row["sketch_png"])) == 255
 
 
@@ -146,7 +143,7 @@ def test_the_known_answer_is_the_sketchs_drawing_in_the_references_colours(
     corpus: str, checkpoint: str, reader: CorpusReader
 ) -> None:
     pair = known_pair(reader)
-    (row,) = scorer(corpus, checkpoint, "known-answer")([pair], [True])
+    (row,) = rows(scorer(corpus, checkpoint, "known-answer"), [pair], shown=True)
     drawing, colors_of = (assembled.from_json(reader.row(i)["assembly"]) for i in (0, 1))
     answer = assembled.render(assembled.recolored(drawing, colors_of), SIDE).astype(float)
     truth = decode_png(row["truth_png"]).astype(float)
@@ -154,18 +151,25 @@ def test_the_known_answer_is_the_sketchs_drawing_in_the_references_colours(
     assert dict(assembled.recolored(drawing, colors_of).colors)["background"] == dict(colors_of.colors)["background"]
 
 
+def given(prepared: ReadyPair, name: str) -> np.ndarray:
+    value = prepared.given[name]
+    assert isinstance(value, np.ndarray)
+    return value
+
+
 def test_a_result_that_is_the_answer_is_nearer_to_it_in_every_region(
     corpus: str, checkpoint: str, reader: CorpusReader
 ) -> None:
     score, pair = scorer(corpus, checkpoint, "known-answer"), known_pair(reader)
-    prepared = score._prepare(pair)
-    assert prepared.other_truth is not None
-    right, wrong = (score._measure([prepared], [picture]) for picture in (prepared.truth, prepared.other_truth))
-    assert (right["nearer"], wrong["nearer"]) == ([1.0], [0.0])
-    assert right["psnr"] == [float("inf")]
-    scored = [name for name in assembled.REGIONS if right[f"psnr_{name}"][0] == float("inf")]
+    prepared = score.prepare(pair)
+    (right,), (wrong,) = (score.measure([prepared], [given(prepared, name)]) for name in ("truth", "other_truth"))
+    assert (right["known_answer"], wrong["known_answer"]) == ({"nearer": 1.0}, {"nearer": 0.0})
+    assert right["psnr"] == {"psnr": float("inf")}
+    scored = [name for name in assembled.REGIONS if right["region_psnr"][f"psnr_{name}"] == float("inf")]
     assert "background" in scored
-    assert wrong["psnr_background"][0] < 60
+    background = wrong["region_psnr"]["psnr_background"]
+    assert isinstance(background, float)
+    assert background < 60
 
 
 def test_regions_that_a_reference_does_not_show_are_not_scored(
@@ -179,25 +183,25 @@ def test_regions_that_a_reference_does_not_show_are_not_scored(
     dressed, bare = styles["open-peeps"], styles["adventurer"]
     asked = {}
     for reference, other in ((dressed[1], bare[0]), (bare[0], dressed[1])):
-        prepared = score._prepare(Pair(dressed[0], reference, 0, other))
-        assert prepared.classes is not None
-        assert prepared.determined is not None
-        asked[reference] = {assembled.REGIONS[i] for i in np.unique(prepared.classes) if i != assembled.NOT_SCORED}
+        prepared = score.prepare(Pair(dressed[0], reference, 0, other))
+        regions = prepared.given["regions"]
+        assert isinstance(regions, Regions)
+        asked[reference] = {regions.names[i] for i in np.unique(regions.classes) if i != assembled.NOT_SCORED}
         clothes = assembled.region_classes(
             assembled.from_json(reader.row(reader.ids.index(dressed[0]))["assembly"]), SIDE
         ) == assembled.REGIONS.index("clothes")
         assert clothes.any()
-        assert not prepared.determined[clothes].any()
+        assert not given(prepared, "determined")[clothes].any()
     assert asked[dressed[1]] - asked[bare[0]] == {"clothes"}
 
 
 def test_without_a_reference_it_has_no_influence(corpus: str, checkpoint: str, reader: CorpusReader) -> None:
     a, b, c = ids(reader)[:3]
     score = scorer(corpus, checkpoint, "self", without_reference=True)
-    with_b, with_c = (score([Pair(a, other, 1)], [True])[0]["result_png"] for other in (b, c))
+    with_b, with_c = (rows(score, [Pair(a, other, 1)], shown=True)[0]["result_png"] for other in (b, c))
     assert with_b == with_c
     informed = scorer(corpus, checkpoint, "self")
-    with_b, with_c = (informed([Pair(a, other, 1)], [True])[0]["result_png"] for other in (b, c))
+    with_b, with_c = (rows(informed, [Pair(a, other, 1)], shown=True)[0]["result_png"] for other in (b, c))
     assert with_b != with_c
 
 
@@ -206,10 +210,10 @@ def test_random_references_give_features_of_result_and_original(
 ) -> None:
     a, b = ids(reader)[:2]
     score = scorer(corpus, checkpoint, "random-reference")
-    (row,) = score([Pair(a, b, 1)], [True])
+    (row,) = rows(score, [Pair(a, b, 1)], shown=True)
     for features, shown in (("features", "result_png"), ("real_features", "truth_png")):
         picture = unit([decode_png(row[shown])])
-        truth = score.network(picture)[0].double()
+        truth = feature_network(EFFICIENTNET_LITE0)(picture)[0].double()
         assert row[features] == pytest.approx(truth.tolist(), rel=1e-4, abs=1e-5)
 
 
@@ -217,7 +221,7 @@ def test_the_moving_average_is_what_is_scored_where_it_is_asked_for(
     corpus: str, reader: CorpusReader, tmp_path: Path
 ) -> None:
     def result(checkpoint: str, ema: bool = False) -> np.ndarray:
-        (row,) = scorer(corpus, checkpoint, "self", ema=ema)(own_pairs(reader, 1), [True])
+        (row,) = rows(scorer(corpus, checkpoint, "self", ema=ema), own_pairs(reader, 1), shown=True)
         return decode_png(row["result_png"]).astype(int)
 
     now, average = (write_checkpoint(tmp_path / str(seed), SIDE, SIDE, seed) for seed in (0, 1))
@@ -237,15 +241,13 @@ def test_pictures_become_tensors_of_the_unit_range() -> None:
 
 
 def test_only_assembled_rows_have_a_known_answer(reader: CorpusReader) -> None:
-    groups = assembly_groups(reader)
+    groups = assembly_groups(ReaderRows(reader))
     assert set(groups) == set(reader.ids)
     assert all(groups.values())
 
 
-def test_a_row_without_a_sketch_is_named(checkpoint: str, tmp_path: Path) -> None:
-    plain = str(tmp_path / "corpus")
-    run_build([str(write_pictures(tmp_path / "pictures", 8))], plain, SMALL, engine=in_process)
-    score = PairScorer(ScoreJob("self", checkpoint, plain, 1, ("color", "sketch_drawn"), QUICK, 1))
-    row_id = score.reader.ids[0]
+def test_a_row_without_a_sketch_is_named(checkpoint: str, unassembled: str) -> None:
+    score = scorer(unassembled, checkpoint, "self", columns=("color", "sketch_drawn"))
+    row_id = score.corpus.reader.ids[0]
     with pytest.raises(DataError, match=row_id):
         score([Pair(row_id, row_id, 0)], [False])

@@ -11,7 +11,6 @@ from pipelines.recipes.stage_recipe import (
     STAGES,
     TINY,
     check_parent_given,
-    check_protocol,
     configured,
     stage_recipe,
     with_length,
@@ -183,9 +182,3 @@ def test_a_stage_that_continues_another_needs_a_parent_and_a_fresh_one_may_have_
     check_parent_given(stage_recipe("v1.refine"), "runs/noisy")
     with pytest.raises(SettingsError, match="--from"):
         check_parent_given(stage_recipe("v1.refine"), None)
-
-
-def test_an_unknown_protocol_names_the_nearest() -> None:
-    check_protocol("known-answer")
-    with pytest.raises(SettingsError, match="known-answer"):
-        check_protocol("known-answers")

@@ -7,7 +7,7 @@ import pytest
 
 from dataprep.corpus.reader import CorpusReader
 from dataprep.samples.sample import evaluation_sample
-from eval.metrics.pictures import psnr
+from eval.metrics.psnr import psnr
 from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.recipes.stage_recipe import stage_recipe

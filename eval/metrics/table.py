@@ -1,0 +1,31 @@
+"""The table of metrics: one row each, in the order in which they are listed to a person."""
+
+from collections.abc import Iterable
+
+from eval.metrics.frechet import FRECHET_DISTANCE
+from eval.metrics.known_answer import KNOWN_ANSWER
+from eval.metrics.layout_leak import LAYOUT_LEAK
+from eval.metrics.metric import Metric
+from eval.metrics.ms_ssim import MS_SSIM
+from eval.metrics.psnr import PSNR, REGION_PSNR
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        FRECHET_DISTANCE,
+        PSNR,
+        MS_SSIM,
+        REGION_PSNR,
+        KNOWN_ANSWER,
+        LAYOUT_LEAK,
+    )
+}
+
+
+def metric_of(score: str, metrics: Iterable[Metric] = METRICS.values()) -> Metric | None:
+    """The metric that a score of this name belongs to: the one with the longest beginning of it; None for none.
+
+    Where pairs cannot be measured, the score without a value has the metric's own name.
+    """
+    belonging = [metric for metric in metrics if score.startswith(metric.scores) or score == metric.name]
+    return max(belonging, key=lambda metric: len(metric.scores), default=None)

@@ -1,0 +1,40 @@
+"""The model of a checkpoint as an evaluation uses it: sketches, references by role and seeds in, pictures out.
+
+This is the one place where evaluation opens a checkpoint.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from eval.protocols.protocol import REFERENCE
+from model.diffusion.sampling_settings import SamplingSettings
+from pipelines.common.errors import PipelineError
+from pipelines.weights.checkpoints import fetch_checkpoint
+from pipelines.weights.frozen import open_colorist
+
+
+class CheckpointColorist:
+    """Colours with a checkpoint, on the GPU that Ray gave this worker, else on the CPU."""
+
+    def __init__(self, checkpoint: str, *, ema: bool = False) -> None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._colorist = open_colorist(fetch_checkpoint(checkpoint), device, ema=ema)
+
+    def __call__(
+        self,
+        sketches: torch.Tensor,
+        references: Mapping[str, Sequence[torch.Tensor]],
+        seeds: Sequence[int],
+        sampling: SamplingSettings,
+    ) -> torch.Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1].
+
+        sketches (B, 3, H, W), background -1 and lines +1; references: role -> B pictures (3, h, w) in [-1, 1] of any
+        sizes, no role at all for none; one seed for each. Raises PipelineError for a role that the model does not take.
+        """
+        if unknown := sorted(set(references) - self._colorist.roles):
+            raise PipelineError(
+                f"this model takes no {', '.join(unknown)}, only {', '.join(sorted(self._colorist.roles))}"
+            )
+        return self._colorist(sketches, references.get(REFERENCE), seeds, settings=sampling)

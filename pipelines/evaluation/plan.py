@@ -1,0 +1,120 @@
+"""The plan of an evaluation: everything that decides its scores, resolved and checked before any work starts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dataprep.corpus.reader import CorpusReader
+from dataprep.corpus.snapshot import open_snapshot
+from dataprep.storage.store import check_reachable
+from eval.metrics.metric import Metric
+from eval.protocols.pairing import Pair
+from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
+from model.diffusion.sampling_settings import SamplingSettings
+from pipelines.common.addresses import absolute
+from pipelines.common.errors import PipelineError
+from pipelines.evaluation.corpus_pairs import ReaderRows
+from pipelines.evaluation.lookup import find_metric, find_protocol
+from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
+
+SPLIT = "validation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatePlan:
+    """An evaluation that is ready to start; workers take it as it is.
+
+    protocol, metrics: names that pipelines.evaluation.lookup finds. columns: of the corpus, colours and sketches.
+    keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
+    their intervals can be had. ema: the moving average of the checkpoint's weights is scored.
+    """
+
+    protocol: str
+    metrics: tuple[str, ...]
+    checkpoint: str
+    metadata: CheckpointMetadata
+    corpus: str
+    snapshot: int
+    digest: str
+    columns: tuple[str, ...]
+    out: str
+    pairs: tuple[Pair, ...]
+    sampling: SamplingSettings
+    seed: int
+    without_reference: bool = False
+    keep_features: bool = False
+    ema: bool = False
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the weights that are scored."""
+        return expected_sha256(self.metadata, self.checkpoint, self.ema)
+
+    def measured(self) -> list[Metric]:
+        """The metrics that these pairs can be measured by, in order."""
+        return [metric for metric in map(find_metric, self.metrics) if not self._refusal(metric)]
+
+    def not_measured(self) -> Mapping[str, str]:
+        """Metric -> why these pairs cannot be measured by it."""
+        return {metric.name: why for metric in map(find_metric, self.metrics) if (why := self._refusal(metric))}
+
+    def _refusal(self, metric: Metric) -> str:
+        protocol = find_protocol(self.protocol)
+        return metric.refusal(protocol.name, protocol.gives, self.metadata.width, self.metadata.height)
+
+
+def plan_evaluation(
+    checkpoint: str,
+    corpus: str,
+    protocol: str,
+    out: str,
+    *,
+    sampling: SamplingSettings,
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    ema: bool = False,
+) -> EvaluatePlan:
+    """Resolve and check an evaluation before anything starts; the pairing is decided here.
+
+    metrics: what is reported, by default what the protocol reports. ema: score the moving average of the checkpoint's
+    weights. Raises SettingsError for an unknown protocol or metric, DataError, ModelError or EvalError for what is
+    missing.
+    """
+    # what is asked for exists
+    chosen = find_protocol(protocol)
+    reported = tuple(chosen.metrics if metrics is None else metrics)
+    for name in reported:
+        find_metric(name)
+    corpus, out = absolute(corpus), absolute(out)
+    check_reachable(out)
+
+    # the model
+    checkpoint = checkpoint_uri(absolute(checkpoint))
+    metadata = read_metadata(fetch_checkpoint(checkpoint))
+    expected_sha256(metadata, checkpoint, ema)
+
+    # the corpus
+    snapshot = open_snapshot(corpus)
+    columns = ("color", *sorted(column for column in snapshot.document["operators"] if column.startswith("sketch_")))
+    reader = CorpusReader(corpus, SPLIT, (), snapshot.number)
+    if chosen.square and metadata.width != metadata.height:
+        raise PipelineError(
+            f"{chosen.name} draws square pictures; {checkpoint} was trained at {metadata.width}x{metadata.height}"
+        )
+
+    # the pairs
+    return EvaluatePlan(
+        protocol=protocol,
+        metrics=reported,
+        checkpoint=checkpoint,
+        metadata=metadata,
+        corpus=corpus,
+        snapshot=snapshot.number,
+        digest=snapshot.digest,
+        columns=columns,
+        out=out,
+        pairs=tuple(chosen.pairs(ReaderRows(reader), seed, limit)),
+        sampling=sampling,
+        seed=seed,
+        ema=ema,
+    )

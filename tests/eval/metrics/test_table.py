@@ -1,0 +1,41 @@
+"""Every row of the table of metrics: what its scores are called, and whose a score is."""
+
+import pytest
+
+from eval.metrics.metric import Metric
+from eval.metrics.table import METRICS, metric_of
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+def test_a_metric_describes_itself(metric: Metric) -> None:
+    assert metric.meaning
+    assert metric.source
+    assert metric.needs
+    assert metric_of(metric.scores) is metric
+
+
+@pytest.mark.parametrize(
+    ("score", "metric"),
+    [
+        ("psnr", "psnr"),
+        ("psnr_hair", "region_psnr"),
+        ("region_psnr", "region_psnr"),
+        ("ms_ssim", "ms_ssim"),
+        ("ms_ssim_4scales", "ms_ssim"),
+        ("known_answer_share_lower95", "known_answer"),
+        ("layout_leak", "layout_leak"),
+        ("fid_efficientnet_lite0_320", "fid_efficientnet_lite0_320"),
+    ],
+)
+def test_a_saved_score_is_found_by_its_name(score: str, metric: str) -> None:
+    found = metric_of(score)
+    assert found is not None
+    assert found.name == metric
+
+
+def test_the_score_of_an_unknown_metric_has_none() -> None:
+    assert metric_of("lpips_vgg") is None
+
+
+def test_a_region_stands_in_the_meaning_of_its_score() -> None:
+    assert METRICS["region_psnr"].meaning_of("psnr_hair") == "the same, within hair"
