@@ -204,7 +204,7 @@ class SamplingSettings:
         metavar="A,B",
     )
     no_guidance_window: tuple[float, float] | None = setting(
-        None, help="The reference does not count from A to B", panel=GUIDANCE, metavar="A,B", unset="none"
+        None, help="The reference does not count from A to B", panel=GUIDANCE, metavar="A,B"
     )
     sketch_strength: float = setting(
         1.0, help="Factor of the sketch's hints", panel=ATTENTION, least=0, most=MOST_STRENGTH
