@@ -13,19 +13,21 @@ from typer.core import TyperCommand, TyperGroup
 
 from pipelines.common.overrides import SettingsError, nearest
 
+_METAVARS = {int: "N", float: "X", str: "TEXT", list[str]: "TEXT"}
+
 
 class PlainCommand(TyperCommand):
-    """A command whose help shows no type beside a flag, which takes no value."""
+    """A command whose help shows what the value of an option looks like, and nothing beside a flag."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _plain_flags(super().get_params(ctx))
+        return _plain_types(super().get_params(ctx))
 
 
 class NamingGroup(TyperGroup):
     """A group that answers an unknown command with the nearest valid ones, or with all where none is near."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _plain_flags(super().get_params(ctx))
+        return _plain_types(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
@@ -56,8 +58,11 @@ def command_group(package: str, names: Sequence[str], help: str) -> typer.Typer:
     return group
 
 
-def _plain_flags(parameters: list[Any]) -> list[Any]:
+def _plain_types(parameters: list[Any]) -> list[Any]:
+    """The parameters, with N where Typer shows <int range>, TEXT for <str>, and nothing for <bool>."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "option" and parameter.metavar is None:
+            parameter.metavar = _METAVARS.get(parameter.type_descriptor.annotation)
     return parameters

@@ -22,12 +22,10 @@ RayWorkers = Annotated[
 ]
 
 # Of commands on weights.
-Network = Annotated[str, typer.Argument(metavar="NAME", help="A network, as `irodori weights list` names it.")]
+Network = Annotated[str, typer.Argument(help="A network, as `irodori weights list` names it.")]
 Weights = Annotated[
     str,
-    typer.Argument(
-        metavar="ADDRESS", help="A file, a diffusers folder or a checkpoint: a path, file://, s3:// or hf://."
-    ),
+    typer.Argument(help="A file, a diffusers folder or a checkpoint: a path, file://, s3:// or hf://."),
 ]
 Store = Annotated[
     str, typer.Option(help="The store, a folder or s3:// prefix; else $IRODORI_WEIGHTS, else the user's cache.")

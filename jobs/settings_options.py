@@ -56,7 +56,7 @@ class SettingOption:
         return self.setting.help + (f": {choices}." if choices else "" if self.setting.help.endswith("...") else ".")
 
     def metavar(self) -> str:
-        """What the value looks like: as the setting gives it, its range or choices, else its type."""
+        """What the value looks like: as the setting gives it, its range or choices; "": as its type does."""
         least, most, choices = self.setting.least, self.setting.most, _choices(self.kind)
         if self.setting.metavar or self.is_flag:
             return self.setting.metavar
@@ -66,7 +66,7 @@ class SettingOption:
             return f"{'N' if self.kind is int else 'X'}>={least:g}"
         if choices and len(choices) <= WIDEST_CHOICE:
             return choices
-        return "NAME" if choices else {int: "N", float: "X"}.get(self.kind, "TEXT")
+        return "NAME" if choices else ""
 
     def shown_default(self) -> str | bool:
         """The default as a person types it; False: none is shown."""
@@ -114,21 +114,21 @@ def settings_options(
     options = [option for option in options if not only or option.name in only]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command).parameters.values())
-        place = [parameter.name for parameter in own].index("given")
+        own = inspect.signature(command).parameters
+        takes_context, place = "context" in own, list(own).index("given")
 
         @wraps(command)
         def run(context: typer.Context, **values: Any) -> None:
-            taken = {option: values.pop(option.name) for option in options}
             given: dict[type, dict[str, Any]] = {option.owner: {} for option in options}
-            for option, value in taken.items():
+            for option in options:
+                value = values.pop(option.name)
                 if is_given(context, option.name):
                     given[option.owner][option.key] = value
-            with_context = {"context": context} if "context" in inspect.signature(command).parameters else {}
-            command(**with_context, **values, given=given)
+            command(**({"context": context} if takes_context else {}), **values, given=given)
 
-        parameters = [*own[:place], *(option.parameter(panel) for option in options), *own[place + 1 :]]
-        _show(run, [parameter for parameter in parameters if parameter.name != "context"], panels)
+        parameters = list(own.values())
+        parameters[place : place + 1] = [option.parameter(panel) for option in options]
+        _set_parameters(run, [parameter for parameter in parameters if parameter.name != "context"], panels)
         return run
 
     return decorate
@@ -154,7 +154,7 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def _show(run: Any, parameters: Sequence[inspect.Parameter], panels: Sequence[str]) -> None:
+def _set_parameters(run: Any, parameters: Sequence[inspect.Parameter], panels: Sequence[str]) -> None:
     """Give a command the parameters that Typer makes options of, in the order of their panels."""
     names = [parameter.name for parameter in parameters]
     if twice := {name for name in names if names.count(name) > 1}:

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    uri_or_run: Annotated[
-        str, typer.Argument(metavar="URI_OR_RUN", help="An output of irodori, or the id of an MLflow run.")
-    ],
+    uri_or_run: Annotated[str, typer.Argument(help="An output of irodori, or the id of an MLflow run.")],
     tracking_uri: Tracking = None,
     json_: Json = False,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="A corpus recipe (plain, a YAML file ...) or a stage (v1.noisy ...)."),
+        typer.Argument(help="A corpus recipe (plain, a YAML file ...) or a stage (v1.noisy ...)."),
     ],
     rows: Annotated[
         int | None, typer.Option(min=1, help="Pictures, or training rows; default: what the recipe's paper counts.")
@@ -28,11 +28,11 @@ def command(
         str, typer.Option(help="Mean size of the pictures, or a named distribution: danbooru, danbooru-512.")
     ] = "danbooru",
     jpeg: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the sources that are JPEG, not PNG.")
+        float | None, typer.Option(metavar="SHARE", min=0, max=1, help="Share of the sources that are JPEG, not PNG.")
     ] = None,
     store: Annotated[str, typer.Option(help="Where the corpus lies: s3 or disk.")] = "s3",
     rebuild: Annotated[
-        list[str], typer.Option(help="Only this column and what is made from it; may be repeated.")
+        list[str], typer.Option(metavar="COLUMN", help="Only this column and what is made from it; may be repeated.")
     ] = [],  # noqa: B006
     share: Annotated[
         list[str],
@@ -43,16 +43,20 @@ def command(
     ] = [],  # noqa: B006
     price: Annotated[
         list[str],
-        typer.Option(metavar="GROUP=AMOUNT", help="Of one machine of this worker group for an hour; may be repeated."),
+        typer.Option(
+            metavar="GROUP=AMOUNT", help="What a machine of this worker group costs for an hour; may be repeated."
+        ),
     ] = [],  # noqa: B006
     costs: Annotated[
         str, typer.Option(help="Other measured costs: a file that python -m benchmarks.costs wrote.")
     ] = "",
     model_size: Annotated[str, typer.Option(help="Of the network of a stage: tiny or base.")] = "base",
-    images_per_second: Annotated[float | None, typer.Option(help="What one device trains, where it is known.")] = None,
+    images_per_second: Annotated[
+        float | None, typer.Option(help="How many one device trains on, where it is known.")
+    ] = None,
     peak_tflops: Annotated[float | None, typer.Option(help="Peak of one device, dense bf16.")] = None,
     utilisation: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Share of the peak that is reached.")
+        float | None, typer.Option(metavar="SHARE", min=0.01, max=1, help="Share of the peak that is reached.")
     ] = None,
     json_: Json = False,
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="Such as v1.noisy or v1.refine.")],
+    stage: Annotated[str, typer.Argument(help="The stage, such as v1.noisy or v1.refine.")],
     corpus: Annotated[str | None, typer.Option(help="The corpus to train on.")] = None,
     out: Annotated[
         str | None, typer.Option(help="Where checkpoints, samples and history go. The same again resumes.")
@@ -23,7 +23,7 @@ def command(
     from_: Annotated[str | None, typer.Option("--from", help="The checkpoint to continue or start from.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Training workers (one for each GPU, or CPU processes).")] = 1,
     loader: Annotated[
-        str, typer.Option(help="Make samples in threads beside the trainer, or as ray tasks: threads or ray.")
+        str, typer.Option(help="What makes the samples: threads (beside the trainer) or ray (as tasks).")
     ] = "threads",
     address: Address = None,
     tracking_uri: Tracking = None,

@@ -11,9 +11,7 @@ from jobs.output import as_json, print_result
 
 
 def command(
-    uri: Annotated[
-        str, typer.Argument(metavar="[URI[@n]]", help="A corpus, or one of its snapshots as URI@n.")
-    ] = "corpus",
+    uri: Annotated[str, typer.Argument(help="A corpus, or one of its snapshots as URI@n.")] = "corpus",
     out: Annotated[str, typer.Option(help="The HTML file; default: named for corpus and snapshot, here.")] = "",
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Pictures to show.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Decides which ones.")] = 0,

@@ -9,7 +9,7 @@ from jobs.output import as_json, print_result
 
 
 def command(
-    uri: Annotated[str, typer.Argument(metavar="URI", help="The corpus.")],
+    uri: Annotated[str, typer.Argument(help="The corpus.")],
     keep: Annotated[int | None, typer.Option(min=1, help="Drop all but the N newest snapshots; else none.")] = None,
     older_than: Annotated[
         float, typer.Option(min=0, metavar="HOURS", help="Leave what was written later: a build may be using it.")

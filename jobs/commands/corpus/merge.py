@@ -10,7 +10,7 @@ from pipelines.common.overrides import SettingsError
 
 
 def command(
-    parts: Annotated[list[str], typer.Argument(metavar="URI[@n] URI[@n] ...", help="Two corpora or more.")],
+    parts: Annotated[list[str], typer.Argument(metavar="URI[@n]", help="Two corpora or more.")],
     out: Annotated[str, typer.Option(help="Where the new corpus goes; the same call again goes on.")],
     columns: Annotated[str, typer.Option(help="all: their operators must agree; shared: take those that do.")] = "all",
     workers: RayWorkers = None,

@@ -12,9 +12,7 @@ def command(
     name: Network,
     address: Annotated[
         str,
-        typer.Argument(
-            metavar="ADDRESS", help="A file or folder: a path, file://, s3:// or hf://OWNER/REPOSITORY/FILE."
-        ),
+        typer.Argument(help="A file or folder: a path, file://, s3:// or hf://OWNER/REPOSITORY/FILE."),
     ],
     store: Store = "",
     accept_other_sha256: Annotated[

@@ -8,9 +8,7 @@ from jobs.output import print_result
 
 
 def command(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint directory, or the output of a training.")
-    ],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint directory, or the output of a training.")],
     out: Annotated[str, typer.Option(help="The new .safetensors file, a path or s3:// address.")],
     use_ema: Annotated[bool, typer.Option("--use-ema", help="Write the moving average of the weights.")] = False,
     schedule: Annotated[
