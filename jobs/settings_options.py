@@ -98,7 +98,7 @@ class SettingOption:
             show_default=self.shown_default(),
             parser=None if self.is_flag else self.read,
         )
-        annotation = Annotated[bool if self.is_flag else str | None, option]
+        annotation = Annotated[bool, option] if self.is_flag else Annotated[str | None, option]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=annotation)
 
 
@@ -139,7 +139,7 @@ def setting_options(settings: Any, prefix: str = "", owner: type | None = None) 
     kinds = get_type_hints(type(settings))
     for name, setting in documented(settings).items():
         key, kind, value, owner = prefix + name, kinds[name], getattr(settings, name), owner or type(settings)
-        inner = next((part for part in (kind, *get_args(kind)) if is_dataclass(part)), None)
+        inner: Any = next((part for part in (kind, *get_args(kind)) if is_dataclass(part)), None)
         if inner is None:
             yield SettingOption(owner, key, value, kind, setting)
             continue
@@ -167,7 +167,7 @@ def _set_parameters(run: Any, parameters: Sequence[inspect.Parameter], panels: S
 
 
 def _place(panel: str | None, panels: Sequence[str]) -> int:
-    return list(panels).index(panel) if panel in panels else -1
+    return list(panels).index(panel) if panel is not None and panel in panels else -1
 
 
 def _panel(parameter: inspect.Parameter) -> str | None:

@@ -17,7 +17,7 @@ class Setting:
 
     help: what it does; range, choices and default are added where it is shown. panel: the heading under which it is
     shown. least, most: the ends of its range, both included; None: open. option: its name on the command line where
-    that is not its own. metavar: what its value looks like, where type and range do not say it. unset: what a default
+    that is not its own. metavar: what its value looks like, where type and range do not show it. unset: what a default
     of None, or an empty one, means.
     """
 

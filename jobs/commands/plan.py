@@ -114,7 +114,7 @@ def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "CorpusRecipe":
 
 
 def _mix(megapixels: str, jpeg: float | None) -> "PictureMix":
-    """A named distribution, or pictures of a mean that the user gives; `jpeg` over what the name says."""
+    """A named distribution, or pictures of a mean that the user gives; `jpeg`, where given, replaces its share."""
     from dataclasses import replace
 
     from pipelines.forecast.measured import MIXES, PictureMix

@@ -29,7 +29,7 @@ def command(
     json_: Json = False,
     set_: Set = [],  # noqa: B006
 ) -> None:
-    """Build or extend a corpus from pictures; only what is missing is computed. --dry-run says what, and why."""
+    """Build or extend a corpus from pictures; only what is missing is computed. --dry-run shows what, and why."""
     from pipelines.recipes.corpora import CORPUS_RECIPES
 
     resolved = override(recipe_by_name(recipe, CORPUS_RECIPES), parse_assignments(set_))
