@@ -45,7 +45,7 @@ class Console:
         if finished:
             self.finish_line()
 
-    def say(self, text: str = "") -> None:
+    def message(self, text: str = "") -> None:
         """A sentence on stderr."""
         self.finish_line()
         _write(self.err, text)

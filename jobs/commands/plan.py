@@ -1,12 +1,13 @@
 """The command `irodori plan`: what a corpus or a training stage will take, before anyone submits it."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.options import Json, Set, named_or_file, tell
+from jobs.options import Json, Set
+from jobs.output import as_json, print_result
+from jobs.recipe_files import recipe_by_name
 from pipelines.common.overrides import SettingsError, nearest, override, parse_assignments
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from pipelines.recipes.build_recipe import BuildRecipe
 
 
-def plan(
-    recipe: Annotated[str, typer.Argument(help="A corpus recipe (plain, a YAML file ...) or a stage (v1.noisy ...).")],
+def command(
+    recipe: Annotated[
+        str,
+        typer.Argument(help="A corpus recipe (plain, a YAML file ...) or a stage (v1.noisy ...)."),
+    ],
     rows: Annotated[
         int | None, typer.Option(min=1, help="Pictures, or training rows; default: what the recipe's paper counts.")
     ] = None,
@@ -24,25 +28,35 @@ def plan(
         str, typer.Option(help="Mean size of the pictures, or a named distribution: danbooru, danbooru-512.")
     ] = "danbooru",
     jpeg: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the sources that are JPEG, not PNG.")
+        float | None, typer.Option(metavar="SHARE", min=0, max=1, help="Share of the sources that are JPEG, not PNG.")
     ] = None,
     store: Annotated[str, typer.Option(help="Where the corpus lies: s3 or disk.")] = "s3",
     rebuild: Annotated[
-        list[str], typer.Option(help="Only this column and what is made from it; may be repeated.")
+        list[str], typer.Option(metavar="COLUMN", help="Only this column and what is made from it; may be repeated.")
     ] = [],  # noqa: B006
     share: Annotated[
         list[str],
-        typer.Option(metavar="COLUMN=SHARE", help="Rows that bring one; mask and sketch_drawn: 0."),
+        typer.Option(
+            metavar="COLUMN=SHARE",
+            help="Share of the rows whose source brings this column, mask or sketch_drawn; default 0.",
+        ),
     ] = [],  # noqa: B006
     price: Annotated[
-        list[str], typer.Option(metavar="GROUP=AMOUNT", help="Of a machine of this worker group for an hour.")
+        list[str],
+        typer.Option(
+            metavar="GROUP=AMOUNT", help="What a machine of this worker group costs for an hour; may be repeated."
+        ),
     ] = [],  # noqa: B006
-    costs: Annotated[str, typer.Option(help="Another file of python -m benchmarks.costs.")] = "",
-    model_size: Annotated[str, typer.Option(help="Of a stage: tiny or base.")] = "base",
-    images_per_second: Annotated[float | None, typer.Option(help="Of one device, where it is known.")] = None,
-    peak_tflops: Annotated[float | None, typer.Option(help="Of one device, dense bf16.")] = None,
+    costs: Annotated[
+        str, typer.Option(help="Other measured costs: a file that python -m benchmarks.costs wrote.")
+    ] = "",
+    model_size: Annotated[str, typer.Option(help="Of the network of a stage: tiny or base.")] = "base",
+    images_per_second: Annotated[
+        float | None, typer.Option(help="How many one device trains on, where it is known.")
+    ] = None,
+    peak_tflops: Annotated[float | None, typer.Option(help="Peak of one device, dense bf16.")] = None,
     utilisation: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Share of the peak that is reached.")
+        float | None, typer.Option(metavar="SHARE", min=0.01, max=1, help="Share of the peak that is reached.")
     ] = None,
     json_: Json = False,
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
@@ -51,6 +65,7 @@ def plan(
     from pipelines.recipes.stage_recipe import configured
     from pipelines.recipes.stages import stage_names, stage_recipe
 
+    # The call: the recipe with its changes, and what is assumed of pictures, shares and prices.
     rows = rows or _published_rows(recipe)
     prices, shares, changes = _numbers("--price", price), _numbers("--share", share), parse_assignments(set_)
     if store not in ("s3", "disk"):
@@ -68,6 +83,7 @@ def plan(
     from pipelines.forecast.text import document, text
     from pipelines.forecast.training import forecast_stage
 
+    # The machines and what they take for a picture, then the forecast.
     groups = read_cluster(cluster, prices) if cluster else this_machine(prices)
     table = load_costs(costs or SHIPPED)
     given = RateGiven(images_per_second, peak_tflops, utilisation)
@@ -78,7 +94,7 @@ def plan(
         asked = Request(recipe, resolved, rows, mix, store, tuple(rebuild), SHARES | shares, given)
         gpus = group_for(groups, gpus=True) if takes_gpus(resolved, groups) else None
         forecast = forecast_corpus(asked, table, group_for(groups, gpus=False), gpus)
-    tell(json.dumps(document(forecast), indent=2) if json_ else text(forecast))
+    print_result(as_json(document(forecast)) if json_ else text(forecast))
 
 
 def _published_rows(recipe: str) -> int:
@@ -96,12 +112,12 @@ def _corpus_recipe(name: str, changes: Mapping[str, str]) -> "BuildRecipe":
     from pipelines.recipes.stages import stage_names
 
     known = {**CORPUS_RECIPES, **dict.fromkeys(stage_names())}
-    recipe: BuildRecipe = override(named_or_file(name, known), changes)
+    recipe: BuildRecipe = override(recipe_by_name(name, known), changes)
     return recipe
 
 
 def _mix(megapixels: str, jpeg: float | None) -> "PictureMix":
-    """A named distribution, or pictures of a mean that the user gives; `jpeg` over what the name says."""
+    """A named distribution, or pictures of a mean that the user gives; `jpeg`, where given, replaces its share."""
     from dataclasses import replace
 
     from pipelines.forecast.measured import MIXES, PictureMix

@@ -1,17 +1,20 @@
 """How to sample: every control of `irodori colorize` and of the pipeline, as data; nothing heavy is imported here.
 
 The names, ranges and defaults are those of the released interface (ColorizeDiffusion v1), so what could be set there
-can be set here. Which scheduler a sampler is, and what it is told, is the table `SAMPLERS`; `schedulers.py` builds it.
+can be set here. Which scheduler a sampler is, and its options, is the table `SAMPLERS`; `schedulers.py` builds it.
+
+A control is one field: name, type, default, help, panel and range stand together (`model.setting`); the option of
+`irodori colorize` and the check of the range come from it.
 """
 
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, isfinite
 from typing import Any, Literal
 
+from model.setting import check_range, check_ranges, setting
+
 TIMESTEPS = 1000
-DUAL_RULES = ("mean", "sum")  # how two guidances meet; the formulas are in guidance.py
 
 # The cross-attention layers in the order in which they run, under the names of the released interface.
 LAYERS = (
@@ -19,12 +22,13 @@ LAYERS = (
     "middle",
     *(f"up{level}.attn{index}" for level in (2, 1, 0) for index in range(3)),
 )
-# What the released interface's sliders for groups of layers mean. Layers are shared: what is said later counts.
+# What the released interface's sliders for groups of layers mean. Layers are shared: the later word counts.
 LAYER_GROUPS: Mapping[str, tuple[int, ...]] = types.MappingProxyType(
     {"all": tuple(range(16)), "encoder": (0, 1, 2, 3, 4, 5), "color": (2, 3, 10, 11, 12), "semantics": (4, 5, 7, 8, 9)}
 )
 
-
+DualRule = Literal["mean", "sum"]  # how two guidances meet; the formulas are in guidance.py
+DUAL_RULES: tuple[DualRule, ...] = ("mean", "sum")
 Spacing = Literal["leading", "trailing", "linspace"]
 SigmaSchedule = Literal["karras", "exponential", "beta", "uniform"]
 EVEN_SPACINGS: tuple[Spacing, ...] = ("leading", "trailing")
@@ -34,12 +38,12 @@ SIGMA_SCHEDULES: tuple[SigmaSchedule, ...] = ("karras", "exponential", "beta")
 
 @dataclass(frozen=True)
 class Sampler:
-    """A diffusers scheduler by the name of its class, with its options, and what it can be told.
+    """A diffusers scheduler by the name of its class, with its options, and the settings that it takes.
 
     spacings: of its timesteps, the first is its own; none where they are fixed. sigma_schedules: noise levels other
     than the timesteps' ("uniform"); sigma_schedule: its own. spaced_levels: a spacing moves both ends of those others
     too; else they run over the whole schedule and a spacing would change nothing. stochastic: adds noise as it goes.
-    eta: how much can be told. least_steps: with fewer it does not reach the picture.
+    eta: how much is a setting of it. least_steps: with fewer it does not reach the picture.
     """
 
     scheduler: str
@@ -136,6 +140,8 @@ RELEASED_SCHEDULES: Mapping[str, tuple[Spacing | None, SigmaSchedule | None]] = 
         "SGM Uniform": ("trailing", "uniform"),
     }
 )
+# The panels under which an interface shows these settings.
+SAMPLING, GUIDANCE, ATTENTION = "Sampling", "Guidance", "Attention"
 MOST_STRENGTH = 3.0  # of hints and of attention layers
 MOST_STEPS = 500  # beyond, diffusers' "leading" spacing starts far from pure noise, or fails
 
@@ -144,19 +150,26 @@ MOST_STEPS = 500  # beyond, diffusers' "leading" spacing starts far from pure no
 class InjectionSettings:
     """Attention injection: self-attention also reads a pass over the noised reference ("reference-only").
 
-    fidelity in [0, 1]: how far the branch without a reference is kept out of it (released: 0.5). start in [0, 1]: share
-    of the denoising before it begins; as in the released code this is its only window, those of the guidance do not
-    stop it. sketch_strength in [0, 2]: hints of the reference in its own pass (released: 0). ValueError outside.
+    Defaults are the released interface's. As in the released code `start` is its only window, those of the guidance do
+    not stop it. Raises ValueError outside the ranges.
     """
 
-    fidelity: float = 0.5
-    start: float = 0.0
-    sketch_strength: float = 0.0
+    fidelity: float = setting(
+        0.5,
+        help="How far the branch without a reference is kept out of the injection",
+        panel=ATTENTION,
+        least=0,
+        most=1,
+    )
+    start: float = setting(
+        0.0, help="Share of the denoising before the injection begins", panel=ATTENTION, least=0, most=1
+    )
+    sketch_strength: float = setting(
+        0.0, help="Factor of the reference's own hints in its pass", panel=ATTENTION, least=0, most=2
+    )
 
     def __post_init__(self) -> None:
-        check_range("injection fidelity", self.fidelity, 0, 1)
-        check_range("injection start", self.start, 0, 1)
-        check_range("injection sketch_strength", self.sketch_strength, 0, 2)
+        check_ranges(self, "injection ")
 
 
 @dataclass(frozen=True)
@@ -164,34 +177,62 @@ class SamplingSettings:
     """How to sample; a guidance scale of 1 switches that guidance off and saves its branch.
 
     sampler: a key of SAMPLERS, or a name of RELEASED_SAMPLERS, which is kept as the key and sigma_schedule that it
-    means: who replaces the sampler of such settings says sigma_schedule=None too. spacing, sigma_schedule: how its
-    timesteps are spaced, and its noise levels; None: the sampler's own. eta in [0, 1]: DDIM's added noise.
-    guidance_scale (of the reference) and 20 steps, a whole number, are the released interface's defaults. Both guidance
-    scales are finite and at least 0; the released sliders end at 15 and 5, but a larger one is only more of the same
-    extrapolation. dual_rule says how both guidances meet: "mean" gives each half its scale; one that runs alone
-    (guidance_scale 1, or no reference) has its full scale under both rules, as in the released code.
-    Outside guidance_window, and inside no_guidance_window, the reference's tokens are left out (0 = pure noise, 1 =
-    clean); attention injection has its own start and runs on. sketch_strength (released: 0 to 3), reference_strength
-    (released: 0 to 1) and attention_scales, one factor for each of LAYERS, or none, are in [0, 3]. reference_padding:
-    white margin, as a multiple of the reference's width, in [1, 2]. injection: attention injection, or None.
-    Raises ValueError for what is outside, and for what the sampler cannot be told.
+    means: who replaces the sampler of such settings gives sigma_schedule=None too. guidance_scale (of the reference)
+    and 20 steps, a whole number, are the released interface's defaults. Both guidance scales are finite; the released
+    sliders end at 15 and 5, but a larger one is only more of the same extrapolation. dual_rule "mean" gives each half
+    its scale; a guidance that runs alone (guidance_scale 1, or no reference) has its full scale under both rules, as in
+    the released code. Outside guidance_window, and inside no_guidance_window, the reference's tokens are left out;
+    attention injection has its own start and runs on. The released sliders end at 3 for sketch_strength and at 1 for
+    reference_strength. attention_scales: one factor within 0..MOST_STRENGTH for each of LAYERS, or none.
+    reference_padding: white margin, as a multiple of the reference's width. injection: attention injection, or None.
+    Raises ValueError for what is outside, and for what the sampler does not take.
     """
 
-    sampler: str = "dpmpp_2m_karras"
-    steps: int = 20
-    guidance_scale: float = 4.0
-    sketch_guidance_scale: float = 1.0
-    dual_rule: str = "mean"
-    guidance_window: tuple[float, float] = (0.0, 1.0)
-    no_guidance_window: tuple[float, float] | None = None
-    sketch_strength: float = 1.0
-    reference_strength: float = 1.0
+    sampler: str = setting(
+        "dpmpp_2m_karras", help="The scheduler, also by its released name", panel=SAMPLING, metavar="NAME"
+    )
+    steps: int = setting(20, help="Sampling steps", panel=SAMPLING, least=1, most=MOST_STEPS)
+    guidance_scale: float = setting(4.0, help="How strongly to follow the reference; 1: off", panel=GUIDANCE, least=0)
+    sketch_guidance_scale: float = setting(
+        1.0, help="How strongly to follow the sketch; 1: off", panel=GUIDANCE, least=0
+    )
+    dual_rule: DualRule = setting("mean", help="How both guidances meet", panel=GUIDANCE)
+    guidance_window: tuple[float, float] = setting(
+        (0.0, 1.0),
+        help="The reference counts only from A to B (0: noise, 1: clean)",
+        panel=GUIDANCE,
+        metavar="A,B",
+    )
+    no_guidance_window: tuple[float, float] | None = setting(
+        None, help="The reference does not count from A to B", panel=GUIDANCE, metavar="A,B"
+    )
+    sketch_strength: float = setting(
+        1.0, help="Factor of the sketch's hints", panel=ATTENTION, least=0, most=MOST_STRENGTH
+    )
+    reference_strength: float = setting(
+        1.0, help="Factor of all attention to the reference", panel=ATTENTION, least=0, most=MOST_STRENGTH
+    )
     attention_scales: tuple[float, ...] = ()
-    reference_padding: float = 1.0
-    injection: InjectionSettings | None = None
-    spacing: Spacing | None = None
-    sigma_schedule: SigmaSchedule | None = None
-    eta: float = 0.0
+    reference_padding: float = setting(
+        1.0,
+        help="White beside the reference, against its layout: so many times its width",
+        panel=GUIDANCE,
+        least=1,
+        most=2,
+    )
+    injection: InjectionSettings | None = setting(
+        None,
+        help="Self-attention also reads the reference (twice the time)",
+        panel=ATTENTION,
+        option="--inject",
+    )
+    spacing: Spacing | None = setting(
+        None, help="How the timesteps are spaced", panel=SAMPLING, metavar="NAME", unset="the sampler's"
+    )
+    sigma_schedule: SigmaSchedule | None = setting(
+        None, help="The noise levels", panel=SAMPLING, metavar="NAME", unset="the sampler's"
+    )
+    eta: float = setting(0.0, help="Noise that DDIM adds", panel=SAMPLING, least=0, most=1)
 
     def __post_init__(self) -> None:
         self._resolve_released_name()
@@ -202,14 +243,9 @@ class SamplingSettings:
             raise ValueError(f"there is no dual_rule {self.dual_rule!r}; known: {', '.join(DUAL_RULES)}")
         if self.attention_scales and len(self.attention_scales) != len(LAYERS):
             raise ValueError(f"attention_scales needs {len(LAYERS)} factors, one for each layer, or none")
-        check_range("guidance_scale", self.guidance_scale, 0)
-        check_range("sketch_guidance_scale", self.sketch_guidance_scale, 0)
-        check_range("sketch_strength", self.sketch_strength, 0, MOST_STRENGTH)
-        check_range("reference_strength", self.reference_strength, 0, MOST_STRENGTH)
+        check_ranges(self)
         for layer, scale in zip(LAYERS, self.attention_scales, strict=False):
             check_range(f"the attention scale of {layer}", scale, 0, MOST_STRENGTH)
-        check_range("reference_padding", self.reference_padding, 1, 2)
-        check_range("eta", self.eta, 0, 1)
         _check_window("guidance_window", self.guidance_window)
         _check_window("no_guidance_window", self.no_guidance_window)
         self._check_sampler(SAMPLERS[self.sampler])
@@ -226,7 +262,7 @@ class SamplingSettings:
             object.__setattr__(self, "sigma_schedule", self.sigma_schedule or schedule)
 
     def _check_sampler(self, sampler: Sampler) -> None:
-        """Whether the sampler can be told all that it is told."""
+        """Whether the sampler takes what is set."""
         if isinstance(self.steps, bool) or not isinstance(self.steps, int):
             raise ValueError(f"steps={self.steps} is not a whole number")
         if not sampler.least_steps <= self.steps <= MOST_STEPS:
@@ -251,13 +287,6 @@ class SamplingSettings:
 def _check_window(name: str, window: tuple[float, float] | None) -> None:
     if window is not None and not 0 <= window[0] <= window[1] <= 1:
         raise ValueError(f"{name}={window[0]:g},{window[1]:g} is not a window within 0..1, start before end")
-
-
-def check_range(name: str, value: float, low: float, high: float = inf) -> None:
-    """Raises ValueError unless low <= value <= high and value is finite."""
-    if not (low <= value <= high and isfinite(value)):
-        allowed = f"within {low:g}..{high:g}" if isfinite(high) else f"a finite number of at least {low:g}"
-        raise ValueError(f"{name}={value:g} is not {allowed}")
 
 
 def layer_scales(assignments: Mapping[str, float]) -> tuple[float, ...]:

@@ -1,7 +1,7 @@
 """Colours the sketches in files after the references in files, block by block: read, colour in batches, write.
 
 A sketch keeps its aspect ratio, whatever the size asked for. An input that cannot be read fails its own pictures and no
-others. Each result says in itself how it was made, so the same call again makes only what is missing or would differ.
+others. Each result records how it was made, so the same call again makes only what is missing or would differ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +23,11 @@ from dataprep.samples.sample import from_model_image, model_sketch, reference_pi
 from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.colorist import Colorist as Network
-from pipelines.colorization.jobs import LAYERS, ColorizeJob, RunSettings
+from pipelines.colorization.jobs import LAYERS, ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings, target_size
-from pipelines.colorization.provenance import Provenance, Source, Weights, embed, sha256_of, told_by
+from pipelines.colorization.provenance import Provenance, Source, Weights, embed, recorded_provenance, sha256_of
+from pipelines.colorization.roles import REFERENCE
+from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
@@ -34,7 +37,8 @@ from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
 BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
-CPU_MEMORY = "can't allocate memory"  # how torch's allocator says it, in a plain RuntimeError
+CPU_MEMORY = "can't allocate memory"  # the message of torch's allocator, in a plain RuntimeError
+ROLES = (REFERENCE,)  # of references, that the networks here take
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Made:
     layers: tuple[str, ...] = ()
     already: bool = False
 
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        sizes = {"width": self.width, "height": self.height}
+        return self.job.document() | sizes | {"layers": self.layers, "already": self.already}
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -54,6 +63,10 @@ class Failed:
 
     job: ColorizeJob
     reason: str
+
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return self.job.document() | {"reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,15 @@ class _Reference:
     picture: torch.Tensor  # (3, h, w) in [-1, 1]
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """The files of a block of jobs by address, each read once; and why those in `broken` cannot be used."""
+
+    sketches: dict[str, _Sketch]
+    references: dict[str, _Reference]
+    broken: dict[str, str]
+
+
 def colorize(
     jobs: Sequence[ColorizeJob],
     checkpoint: str,
@@ -76,16 +98,18 @@ def colorize(
     run: RunSettings | None = None,
     progress: ProgressSink = silent,
 ) -> Iterator[Made | Failed]:
-    """Make the pictures of `jobs`, and tell what became of each as it is done.
+    """Make the pictures of `jobs`, and yield what became of each as it is done.
 
-    Raises PipelineError or ModelError for a checkpoint, a device or settings that cannot be used, DataError for an
-    output that cannot be written.
+    Raises PipelineError or ModelError for a checkpoint, a device, settings or a reference's role that cannot be used,
+    DataError for an output that cannot be written.
     """
+    for role in sorted({role for job in jobs for role in job.references} - set(ROLES)):
+        raise PipelineError(f"{checkpoint} takes no {role}: a reference is one of {', '.join(ROLES)}")
     progress(Progress("colorize", 0, len(jobs), "pictures", note="reading the first inputs"))
     run = run or RunSettings()
     with advice_on_memory(run):
         colorist = Colorist(checkpoint, settings or PictureSettings(), run)
-        pairs = [list(pair) for _, pair in groupby(jobs, key=_inputs)]
+        pairs = [list(pair) for _, pair in groupby(jobs, key=_pair)]
         blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
         outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
         for done, outcome in enumerate(outcomes, 1):
@@ -95,7 +119,7 @@ def colorize(
 
 @contextmanager
 def advice_on_memory(run: RunSettings) -> Iterator[None]:
-    """Memory that runs out, of a GPU or of the machine, is a PipelineError that says what to try."""
+    """Memory that runs out, of a GPU or of the machine, is a PipelineError that names what to try."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -107,12 +131,15 @@ def advice_on_memory(run: RunSettings) -> Iterator[None]:
         ) from error
 
 
-def _inputs(job: ColorizeJob) -> tuple[str, str | None]:
-    return job.sketch, job.reference
+_Pair = tuple[str, str | None]  # the addresses of a sketch and of its reference
+
+
+def _pair(job: ColorizeJob) -> _Pair:
+    return job.sketch, job.references.get(REFERENCE)
 
 
 class Colorist:
-    """A loaded checkpoint with the settings of a call."""
+    """A checkpoint with the settings of a call. Raises PipelineError or ModelError where these cannot be used."""
 
     def __init__(self, checkpoint: str, settings: PictureSettings, run: RunSettings) -> None:
         self.address = checkpoint_uri(absolute(checkpoint))
@@ -121,72 +148,72 @@ class Colorist:
         self.extractor = LineExtractor(settings.extract, self.device) if settings.extract else None
         self.directory = fetch_checkpoint(self.address)
         self.metadata = read_metadata(self.directory)
-        self.weights = weights_of(self.address, self.directory, self.metadata, settings.ema, settings.extract)
+        self.weights = weights_of(
+            self.address, self.directory, self.metadata, ema=settings.ema, extract=settings.extract
+        )
 
     @cached_property
     def pipeline(self) -> Network:
         """Loaded when the first picture is made, which a call that finds all there never does."""
         settings = self.settings
         home = "cpu" if settings.low_memory else self.device
-        made = open_colorist(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
-        made.optimise(compile=self.run.compile)
-        return made.lower_memory(device=self.device) if settings.low_memory else made
+        colorist = open_colorist(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
+        colorist.optimise(compile=self.run.compile)
+        return colorist.lower_memory(device=self.device) if settings.low_memory else colorist
 
     def make(self, jobs: Sequence[ColorizeJob]) -> Iterator[Made | Failed]:
         """The pictures of a block of jobs, whose inputs are held together."""
-        sketches, references, broken = self._read(jobs)
-        wanted: dict[tuple[str, str | None], list[ColorizeJob]] = {}
+        inputs = self._read(jobs)
+        # What cannot be made, and what is there already, needs no network.
+        wanted: dict[_Pair, list[ColorizeJob]] = {}
         for job in jobs:
-            if reason := broken.get(job.sketch) or broken.get(job.reference or ""):
+            if reason := next((inputs.broken[name] for name in job.inputs if name in inputs.broken), ""):
                 yield Failed(job, reason)
-            elif self._is_there(job, sketches[job.sketch], references.get(job.reference or "")):
-                yield self._made(job, sketches[job.sketch], already=True)
+            elif self._is_made(job, inputs):
+                yield self._outcome(job, inputs, already=True)
             else:
-                wanted.setdefault(_inputs(job), []).append(job)
-        by_seeds: dict[tuple[int, ...], list[tuple[str, str | None]]] = {}
+                wanted.setdefault(_pair(job), []).append(job)
+        # The rest in batches: the pairs that want the same seeds together.
+        by_seeds: dict[tuple[int, ...], list[_Pair]] = {}
         for pair, some in wanted.items():
             by_seeds.setdefault(tuple(dict.fromkeys(job.seed for job in some)), []).append(pair)
         for seeds, pairs in by_seeds.items():
-            for pair, seed, color in self._color(sketches, references, seeds, pairs):
+            for pair, seed, color in self._color(inputs, seeds, pairs):
                 for job in wanted[pair]:
                     if job.seed == seed:
-                        yield self._write(job, color, sketches[job.sketch], references.get(job.reference or ""))
+                        yield self._write(job, color, inputs)
 
     def _color(
-        self,
-        sketches: dict[str, _Sketch],
-        references: dict[str, _Reference],
-        seeds: Sequence[int],
-        pairs: Sequence[tuple[str, str | None]],
-    ) -> Iterator[tuple[tuple[str, str | None], int, np.ndarray]]:
+        self, inputs: _Inputs, seeds: Sequence[int], pairs: Sequence[_Pair]
+    ) -> Iterator[tuple[_Pair, int, np.ndarray]]:
         """(pair, seed, uint8 (h, w, 3)) of each pair with each seed, in the order in which batches are best."""
-        names, others = list(sketches), list(references)
+        sketches, references = list(inputs.sketches), list(inputs.references)
         made = self.pipeline.every(
-            [sketches[name].fitted for name in names],
-            [references[name].picture for name in others],
+            [inputs.sketches[name].fitted for name in sketches],
+            [inputs.references[name].picture for name in references],
             seeds,
             self.settings.sampling,
             self.run.batch_size,
-            [(names.index(sketch), None if other is None else others.index(other)) for sketch, other in pairs],
+            [(sketches.index(one), None if other is None else references.index(other)) for one, other in pairs],
         )
         for colored in made:
-            pair = names[colored.sketch], None if colored.reference is None else others[colored.reference]
+            pair = sketches[colored.sketch], None if colored.reference is None else references[colored.reference]
             yield pair, colored.seed, from_model_image(colored.picture.float().numpy())
 
-    def _read(self, jobs: Sequence[ColorizeJob]) -> tuple[dict[str, _Sketch], dict[str, _Reference], dict[str, str]]:
-        """Each sketch and each reference once, by address; and what is wrong with those that cannot be read."""
-        sketches, references, broken = {}, {}, {}
+    def _read(self, jobs: Sequence[ColorizeJob]) -> _Inputs:
+        """Each sketch and each reference once; what is wrong with those that cannot be read."""
+        inputs = _Inputs({}, {}, {})
         for address in dict.fromkeys(job.sketch for job in jobs):
             try:
-                sketches[address] = self._sketch(address)
+                inputs.sketches[address] = self._sketch(address)
             except DataError as error:
-                broken[address] = _named(address, error)
-        for address in dict.fromkeys(job.reference for job in jobs if job.reference is not None):
+                inputs.broken[address] = _named(address, error)
+        for address in dict.fromkeys(address for job in jobs for address in job.references.values()):
             try:
-                references[address] = self._reference(address)
+                inputs.references[address] = self._reference(address)
             except DataError as error:
-                broken[address] = _named(address, error)
-        return sketches, references, broken
+                inputs.broken[address] = _named(address, error)
+        return inputs
 
     def _sketch(self, address: str) -> _Sketch:
         data = read_bytes(address)
@@ -208,43 +235,45 @@ class Colorist:
         picture = torch.from_numpy(reference_picture(decode(data).rgb))
         return _Reference(Source(absolute(address), sha256_of(data)), picture)
 
-    def _provenance(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> Provenance:
+    def _provenance(self, job: ColorizeJob, inputs: _Inputs) -> Provenance:
+        sketch = inputs.sketches[job.sketch]
         height, width = sketch.fitted.shape[-2:]
         return Provenance(
-            self.weights,
-            sketch.source,
-            None if reference is None else reference.source,
-            job.seed,
-            self.settings,
-            width,
-            height,
-            self.device.type,
-            code_version(),
+            checkpoint=self.weights,
+            sketch=sketch.source,
+            references={role: inputs.references[address].source for role, address in job.references.items()},
+            seed=job.seed,
+            settings=self.settings,
+            width=width,
+            height=height,
+            device=self.device.type,
+            code_version=code_version(),
         )
 
-    def _is_there(self, job: ColorizeJob, sketch: _Sketch, reference: _Reference | None) -> bool:
+    def _is_made(self, job: ColorizeJob, inputs: _Inputs) -> bool:
         """Whether each of the job's files is there, by what decides its pixels; never where all is to be made again."""
-        if self.run.again or not self.run.told:
+        if self.run.again or not self.run.provenance:
             return False
-        wanted = self._provenance(job, sketch, reference).decisive()
+        wanted = self._provenance(job, inputs).decisive()
         parts = ("", *(LAYERS if self.run.layers else ()))
-        found = (told_by(file) if exists(file) else None for file in job.targets(self.run.layers))
+        found = (recorded_provenance(file) if exists(file) else None for file in job.targets(self.run.layers))
         return all(
-            told is not None and told.decisive() == replace(wanted, layer=part)
-            for told, part in zip(found, parts, strict=True)
+            recorded is not None and recorded.decisive() == replace(wanted, layer=part)
+            for recorded, part in zip(found, parts, strict=True)
         )
 
-    def _write(self, job: ColorizeJob, color: np.ndarray, sketch: _Sketch, reference: _Reference | None) -> Made:
-        told = self._provenance(job, sketch, reference)
-        parts: dict[str, np.ndarray] = layers(color, sketch.line_art) if self.run.layers else {}
-        parts[""] = keep_lines(color, sketch.line_art) if self.settings.keep_lines else color  # last: all is there then
+    def _write(self, job: ColorizeJob, color: np.ndarray, inputs: _Inputs) -> Made:
+        provenance, line_art = self._provenance(job, inputs), inputs.sketches[job.sketch].line_art
+        parts: dict[str, np.ndarray] = layers(color, line_art) if self.run.layers else {}
+        parts[""] = keep_lines(color, line_art) if self.settings.keep_lines else color  # last: all is there then
         for name, pixels in parts.items():
             png = encode_png(pixels)
             target = job.layer(name) if name else job.out
-            write_whole(target, embed(png, replace(told, layer=name)) if self.run.told else png)
-        return self._made(job, sketch)
+            write_whole(target, embed(png, replace(provenance, layer=name)) if self.run.provenance else png)
+        return self._outcome(job, inputs)
 
-    def _made(self, job: ColorizeJob, sketch: _Sketch, already: bool = False) -> Made:
+    def _outcome(self, job: ColorizeJob, inputs: _Inputs, already: bool = False) -> Made:
+        sketch = inputs.sketches[job.sketch]
         seen = sketch.line_art.gray if self.settings.keep_lines else sketch.fitted[0]
         return Made(job, seen.shape[1], seen.shape[0], job.targets(self.run.layers)[1:], already)
 
@@ -261,19 +290,19 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, ema: bool, extract: str = "") -> Weights:
-    """What a picture tells of its checkpoint, which lies in `directory`, and of what drew its line art."""
+def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, *, ema: bool, extract: str = "") -> Weights:
+    """What a picture records of its checkpoint, which lies in `directory`, and of what drew its line art."""
     return Weights(
-        address,
-        expected_sha256(metadata, address, ema),
-        metadata.stage,
-        metadata.size,
-        metadata.codec,
-        metadata.image_encoder,
-        weights_sha256(metadata.codec, directory),
-        weights_sha256(metadata.image_encoder, directory),
-        extractor_sha256(extract) if extract else "",
-        metadata.prediction_type,
+        address=address,
+        sha256=expected_sha256(metadata, address, ema),
+        stage=metadata.stage,
+        size=metadata.size,
+        codec=metadata.codec,
+        image_encoder=metadata.image_encoder,
+        codec_sha256=weights_sha256(metadata.codec, directory),
+        image_encoder_sha256=weights_sha256(metadata.image_encoder, directory),
+        extractor_sha256=extractor_sha256(extract) if extract else "",
+        prediction_type=metadata.prediction_type,
     )
 
 

@@ -1,16 +1,19 @@
 """Which pictures `irodori colorize` makes, and where they go: every sketch with every reference, or pair by pair.
 
-Nothing heavy is imported here, so that a missing file is told at once.
+No network is imported here, so that a missing file is reported at once.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dataprep.storage.store import exists, is_s3, join, list_folder
-from pipelines.colorization.provenance import told_by
+from pipelines.colorization.provenance import recorded_provenance
+from pipelines.colorization.roles import REFERENCE, role_entries
+from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
@@ -19,14 +22,26 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 LAYERS = ("color", "lines", "mask")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ColorizeJob:
-    """One picture to make, and where it goes; no reference: colours as the model likes them."""
+    """One picture to make, and where it goes.
+
+    references: the address of each reference by its role, such as REFERENCE; none: colours as the model likes them.
+    """
 
     sketch: str
-    reference: str | None
+    references: Mapping[str, str] = field(default_factory=dict, hash=False)
     out: str
     seed: int
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The addresses of the sketch and of every reference."""
+        return (self.sketch, *self.references.values())
+
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"sketch": self.sketch, **role_entries(self.references), "out": self.out, "seed": self.seed}
 
     def layer(self, name: str) -> str:
         """Where one of LAYERS goes: beside the picture."""
@@ -37,26 +52,10 @@ class ColorizeJob:
         return (self.out, *(self.layer(name) for name in LAYERS if layers))
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """What does not decide the pictures. device: "auto" (a GPU where there is one) or as torch names it. layers: also
-    write colour, lines and mask. told: each result says how it was made. overwrite: see `check_targets`. again: what is
-    there already is made anew.
-    """
-
-    device: str = "auto"
-    batch_size: int = 4
-    compile: bool = False
-    layers: bool = False
-    told: bool = True
-    overwrite: bool = False
-    again: bool = False
-
-
-def find_pictures(addresses: Sequence[str], say: Callable[[str], None] = lambda text: None) -> list[str]:
+def find_pictures(addresses: Sequence[str], report: Callable[[str], None] = lambda text: None) -> list[str]:
     """The picture files among `addresses` and directly in the directories among them, sorted within each.
 
-    say: is told, in one line for each directory, what is passed over there. Raises PipelineError for an address that
+    report: gets one line for each directory of which files are passed over. Raises PipelineError for an address that
     holds no picture.
     """
     found: list[str] = []
@@ -69,7 +68,7 @@ def find_pictures(addresses: Sequence[str], say: Callable[[str], None] = lambda 
             but = f"; files: {passed}" if passed else ""
             raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)}){but}")
         if passed:
-            say(f"{address}: {len(files)} pictures, {passed}; pictures end in {', '.join(PICTURE_ENDINGS)}")
+            report(f"{address}: {len(files)} pictures, {passed}; pictures end in {', '.join(PICTURE_ENDINGS)}")
         found += files
     return found
 
@@ -88,6 +87,7 @@ def plan_jobs(
     references: Sequence[str],
     out: str,
     seeds: Sequence[int],
+    *,
     pair: bool = False,
     drawn: bool = False,
 ) -> list[ColorizeJob]:
@@ -100,27 +100,30 @@ def plan_jobs(
     """
     if pair and len(sketches) != len(references):
         raise SettingsError(f"--pair needs as many references as sketches: {len(sketches)} and {len(references)}")
+    # What is made: each sketch with its references, with each seed.
     wanted: list[str | None] = list(references) or [None]
     pairs = list(zip(sketches, wanted, strict=True)) if pair else [(s, r) for s in sketches for r in wanted]
     tasks = [(sketch, reference, seed) for sketch, reference in pairs for seed in seeds]
+    # Where it goes: one picture to its file, several into a directory under names of their own.
     if len(tasks) == 1 and is_png(out):
-        return check_apart([ColorizeJob(sketch, reference, out, seed) for sketch, reference, seed in tasks])
-    if out.lower().endswith(PICTURE_ENDINGS):
+        targets = [out]
+    elif out.lower().endswith(PICTURE_ENDINGS):
         hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
         raise SettingsError(f"--out {out}: give {hint}")
-    seeded = drawn or len(seeds) > 1
-    names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
-    return check_apart(
-        [
-            ColorizeJob(sketch, reference, join(out, f"{name}.png"), seed)
-            for (sketch, reference, seed), name in zip(tasks, names, strict=True)
-        ]
-    )
+    else:
+        seeded = drawn or len(seeds) > 1
+        names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
+        targets = [join(out, f"{name}.png") for name in names]
+    jobs = [
+        ColorizeJob(sketch=sketch, references={REFERENCE: reference} if reference else {}, out=target, seed=seed)
+        for (sketch, reference, seed), target in zip(tasks, targets, strict=True)
+    ]
+    return check_apart(jobs)
 
 
 def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
     """The jobs, none of which goes where a sketch or a reference of any lies, not even a layer; else PipelineError."""
-    inputs = {_place(address) for job in jobs for address in (job.sketch, job.reference) if address is not None}
+    inputs = {_place(address) for job in jobs for address in job.inputs}
     for job in jobs:
         for target in job.targets(layers=True):
             if _place(target) in inputs:
@@ -129,12 +132,12 @@ def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
 
 
 def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings, drawn: bool = False) -> None:
-    """Pictures are replaced only where they say that irodori made them, unless `run.overwrite`; else PipelineError.
+    """Pictures are replaced only where they record that irodori made them, unless `run.overwrite`; else PipelineError.
 
     drawn: the seeds come from chance; then nothing is replaced, since the same call does not make it again.
     """
     for target in (target for job in jobs for target in job.targets(run.layers)):
-        if not run.overwrite and exists(target) and (drawn or told_by(target) is None):
+        if not run.overwrite and exists(target) and (drawn or recorded_provenance(target) is None):
             why = "each random seed gives another picture" if drawn else "does not say that irodori made it"
             raise PipelineError(f"{target} is there and {why}: give another --out, or --overwrite")
 
@@ -155,7 +158,7 @@ def folder_of(out: str) -> str:
 
 
 def replay_out(file: str) -> str:
-    """Where a replay of `file` goes unless told: beside it."""
+    """Where a replay of `file` goes by default: beside it."""
     return f"{_stem(file)}-replay.png"
 
 

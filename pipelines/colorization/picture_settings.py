@@ -1,6 +1,6 @@
 """What decides a coloured picture besides its inputs, and how it is read from the words of a call or from a file.
 
-Nothing heavy is imported here, so that a wrong call is told at once.
+Nothing heavy is imported here, so that a wrong call is answered at once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,12 +17,16 @@ from model.diffusion.sampling_settings import (
     SamplingSettings,
     layer_scales,
 )
-from pipelines.common.overrides import SettingsError, nearest, override
+from model.setting import setting
+from pipelines.common.overrides import SettingsError, convert, nearest, override
 
 AUTOFIT, ORIGINAL = "autofit", "original"
 LEAST_SIDE, MOST_SIDE = 8, 8192  # px
 MOST_SEED = 2**63 - 1  # what every generator of torch takes
 RANDOM, DRAWN_SEEDS = "random", 2**32  # a drawn seed is below, so that it can be read and typed
+# The panels under which an interface shows settings of a call, beside those of sampling.
+INPUT, OUTPUT, LINE_ART, MACHINE = "Input", "Output", "Line art", "Machine"
+Precision = Literal["fp32", "fp16", "bf16"]
 EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines of a colour picture are drawn
 
 
@@ -30,24 +34,37 @@ EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines o
 class PictureSettings:
     """All that decides a picture besides sketch, reference, seed and weights.
 
-    size: "autofit" (the area that the checkpoint was trained at, in the sketch's aspect ratio), "original" (the
-    sketch's own), or "WxH" (fits inside). polarity, levels: how line art is read (dataprep.line_art). extract: the
-    style in which line art is drawn from a colour picture (pipelines.extract_lines), "" where it is line art already.
-    keep_lines: the artist's lines lie over the colour, at the artist's size. ema: the moving average of the weights.
-    precision: fp32, fp16 or bf16. vae_precision: of the image codec alone, None: the same. low_memory: large pictures
-    are decoded in tiles, and networks take turns on the device.
+    polarity and levels are those of `dataprep.lines.line_art`, extract is a style of
+    `pipelines.extraction.line_extractor`. Raises ValueError for a size or a style that is none, and for a way to read
+    line art where lines are extracted.
     """
 
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    size: str = AUTOFIT
-    polarity: Literal["auto", "dark", "light"] = "auto"
-    levels: bool = True
-    extract: str = ""
-    keep_lines: bool = False
-    ema: bool = False
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    vae_precision: Literal["fp32", "fp16", "bf16"] | None = None
-    low_memory: bool = False
+    size: str = setting(
+        AUTOFIT,
+        help="autofit (the area of training, in the sketch's shape), original (its own size), or WxH (fits inside)",
+        panel=OUTPUT,
+        metavar="SIZE",
+    )
+    polarity: Literal["auto", "dark", "light"] = setting(
+        "auto", help="Lines are dark or light against the paper; auto finds out", panel=LINE_ART
+    )
+    levels: bool = setting(True, help="Paper becomes white and ink black; off: as it is drawn", panel=LINE_ART)
+    extract: str = setting(
+        "",
+        help="First draw the line art of a colour picture: xdog, or by a network keras, anime2sketch, manga_line, ...",
+        panel=LINE_ART,
+        metavar="STYLE",
+    )
+    keep_lines: bool = setting(
+        False, help="Lay the artist's own lines over the colour, at their own size", panel=LINE_ART
+    )
+    ema: bool = setting(False, help="With the moving average of the checkpoint's weights", panel=INPUT)
+    precision: Precision = setting("fp32", help="Of the networks", panel=MACHINE)
+    vae_precision: Precision | None = setting(None, help="Of the image codec alone", panel=MACHINE, unset="the same")
+    low_memory: bool = setting(
+        False, help="Networks take turns on the device, large pictures are decoded in tiles", panel=MACHINE
+    )
 
     def __post_init__(self) -> None:
         if self.size not in (AUTOFIT, ORIGINAL):
@@ -90,16 +107,19 @@ def seeds_of(word: str, variations: int = 1) -> range:
 def sampling_settings(values: Mapping[str, Any], base: SamplingSettings | None = None) -> SamplingSettings:
     """`base` (default: the defaults) with `values` under the names of SamplingSettings, such as "injection.fidelity".
 
-    A part of the injection switches it on; "schedule", a schedule of the released interface, stands for spacing and
-    sigma_schedule; noise levels that `base` has from a released sampler's name leave with that sampler. Raises
-    SettingsError.
+    "injection" (true or false) or a part of it switches the injection on; "schedule", a schedule of the released
+    interface, stands for spacing and sigma_schedule; noise levels that `base` has from a released sampler's name leave
+    with that sampler. Raises SettingsError.
     """
     settings, values = base or SamplingSettings(), _without_schedule(values)
     if "sampler" in values and (settings.sampler, settings.sigma_schedule) in RELEASED_SAMPLERS.values():
         settings = replace(settings, sigma_schedule=None)
+    if "injection" in values:
+        injects = convert("injection", values["injection"], bool)
+        settings = replace(settings, injection=(settings.injection or InjectionSettings()) if injects else None)
     if settings.injection is None and any(name.startswith("injection.") for name in values):
         settings = replace(settings, injection=InjectionSettings())
-    return override(settings, values)
+    return override(settings, {name: value for name, value in values.items() if name != "injection"})
 
 
 def _without_schedule(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""How a coloured picture was made, told inside its PNG: one iTXt chunk that holds JSON.
+"""How a coloured picture was made, recorded inside its PNG: one iTXt chunk that holds JSON.
 
 Any tool that shows the text chunks of a PNG shows it (exiftool, identify -verbose, PIL's `image.text`). What is read
 back is as untrusted as any file: bounded, checked, and every failure is one clear line. PNG: ISO/IEC 15948, 11.3.
@@ -8,19 +8,20 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dataprep.storage.store import read_range
 from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings, picture_settings
+from pipelines.colorization.roles import pop_roles, role_entries
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
 KEYWORD = "irodori"
 FORMAT = 3
 MOST_BYTES = 1 << 16  # of the JSON
-_SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first told it
+_SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = 33  # signature and IHDR; text stands before the pixels, after which readers expect nothing
 _MOST_HEAD = _HEADER_END + MOST_BYTES + 12  # a chunk is its body and 12 bytes
@@ -34,12 +35,12 @@ class Source:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The checkpoint: its address, the sha256 of its weights, and what it says of itself.
+    """The checkpoint: its address, the sha256 of its weights, and its metadata.
 
     codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough.
-    prediction_type: what the network predicts, which its weights do not tell. These three are None in a picture of an
+    prediction_type: what the network predicts, which its weights do not show. These three are None in a picture of an
     older format, which did not record them. extractor_sha256: of the networks that drew the line art
     (`PictureSettings.extract`), "" where none did.
     """
@@ -56,17 +57,17 @@ class Weights:
     prediction_type: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """All that is needed to make a picture again; width and height of the network's picture, in pixels.
 
-    layer: which of a picture's layers this file is, "" for the picture itself.
-    device ("cpu", "cuda") and code_version do not decide the picture, but explain last bits that differ.
+    references: the file of each reference by its role. layer: which of a picture's layers this file is, "" for the
+    picture itself. device ("cpu", "cuda") and code_version do not decide the picture but explain last bits that differ.
     """
 
     checkpoint: Weights
     sketch: Source
-    reference: Source | None
+    references: Mapping[str, Source] = field(hash=False)
     seed: int
     settings: PictureSettings
     width: int
@@ -81,14 +82,27 @@ class Provenance:
             self,
             checkpoint=replace(self.checkpoint, address=""),
             sketch=replace(self.sketch, address=""),
-            reference=None if self.reference is None else replace(self.reference, address=""),
+            references={role: replace(source, address="") for role, source in self.references.items()},
             device="",
             code_version="",
         )
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""
-        return {"format": FORMAT, **asdict(self), "settings": self.settings.document()}
+        references = {role: asdict(source) for role, source in self.references.items()}
+        return {
+            "format": FORMAT,
+            "checkpoint": asdict(self.checkpoint),
+            "sketch": asdict(self.sketch),
+            **role_entries(references),
+            "seed": self.seed,
+            "settings": self.settings.document(),
+            "width": self.width,
+            "height": self.height,
+            "device": self.device,
+            "code_version": self.code_version,
+            "layer": self.layer,
+        }
 
 
 def sha256_of(data: bytes) -> str:
@@ -117,8 +131,8 @@ def extract(data: bytes, name: str) -> Provenance:
         raise PipelineError(f"{name}: what it says of how it was made cannot be used: {reason}") from error
 
 
-def told_by(address: str) -> Provenance | None:
-    """What the picture at an address says, None where it says nothing that can be understood. Reads only its head."""
+def recorded_provenance(address: str) -> Provenance | None:
+    """The provenance of the picture at an address, None where none can be understood. Reads only the file's head."""
     try:
         return extract(read_range(address, 0, _MOST_HEAD), address)
     except PipelineError:
@@ -145,19 +159,21 @@ def _parsed(document: dict[str, Any]) -> Provenance:
     values = dict(document)
     if (version := values.pop("format")) not in range(1, FORMAT + 1):
         raise ValueError(f"it is of format {version!r}, formats 1 to {FORMAT} are read here")
-    reference, untold = values.pop("reference"), {name: None for name, since in _SINCE.items() if version < since}
+    references = pop_roles(values)
+    unrecorded = {name: None for name, since in _SINCE.items() if version < since}
     found = Provenance(
         **values
         | {
-            "checkpoint": Weights(**values["checkpoint"] | untold),
+            "checkpoint": Weights(**values["checkpoint"] | unrecorded),
             "sketch": Source(**values["sketch"]),
-            "reference": None if reference is None else Source(**reference),
+            "references": {role: Source(**source) for role, source in references.items()},
             "settings": picture_settings(values["settings"]),
         }
     )
-    sources = [source for source in (found.checkpoint, found.sketch, found.reference) if source is not None]
+    # Nothing above looks at the type of an entry.
+    sources: list[Weights | Source] = [found.checkpoint, found.sketch, *found.references.values()]
     entries = [entry for source in sources for entry in asdict(source).items()]
-    words = [text for name, text in entries if name not in untold]
+    words = [text for name, text in entries if name not in unrecorded]
     words += [found.device, found.code_version, found.layer]
     numbers = [found.seed, found.width, found.height]
     if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):

@@ -1,16 +1,18 @@
-"""Makes a coloured picture again from what it says of itself, and compares the pixels.
+"""Makes a coloured picture again from its provenance, and compares the pixels.
 
 Where an input, the checkpoint or its weights are not what they were, nothing is made: the result would be another
 picture. Files that have moved may be named; what they hold must be the same. Heavy imports happen once the files are
 found to be right.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from dataprep.storage.store import read_bytes
-from pipelines.colorization.jobs import ColorizeJob, RunSettings, check_apart, check_targets
+from pipelines.colorization.jobs import ColorizeJob, check_apart, check_targets
 from pipelines.colorization.provenance import Provenance, Source, Weights, extract, sha256_of
+from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import differences
@@ -37,61 +39,72 @@ class Replayed:
     def equal(self) -> bool:
         return self.largest == 0
 
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        difference = {"equal": self.equal, "largest": self.largest, "share": self.share}
+        return self.made.document() | difference | {"notes": self.notes}
 
-@dataclass(frozen=True)
-class Moved:
-    """Where inputs lie now; None: where they lay."""
+
+@dataclass(frozen=True, kw_only=True)
+class InputAddresses:
+    """Where the inputs of a replay lie now, references by role; what is left out lies where the provenance names it."""
 
     sketch: str | None = None
-    reference: str | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
 
 
-def plan_replay(file: str, out: str, moved: Moved, run: RunSettings) -> tuple[ColorizeJob, Provenance]:
+def plan_replay(file: str, out: str, inputs: InputAddresses, run: RunSettings) -> tuple[ColorizeJob, Provenance]:
     """What to make, with inputs where they lie now.
 
     Raises PipelineError where anything is not what it was, or the picture cannot go to `out`.
     """
+    # The picture itself: it must be one, and stay.
     if absolute(out) == absolute(file):
         raise PipelineError(f"--out {out}: this is the picture to compare with; give another file")
-    told = extract(read_bytes(file), file)
-    if told.layer:
+    recorded = extract(read_bytes(file), file)
+    if recorded.layer:
         raise PipelineError(f"{file} is a layer of a picture: replay the picture itself, with --layers")
-    if told.reference is None and moved.reference is not None:
-        raise PipelineError(f"{file} was made without a reference")
-    sketch = _same("sketch", file, told.sketch, moved.sketch)
-    reference = None if told.reference is None else _same("reference", file, told.reference, moved.reference)
-    checkpoint = checkpoint_uri(absolute(moved.checkpoint or told.checkpoint.address))
-    job = ColorizeJob(sketch, reference, out, told.seed)
+    for role in inputs.references.keys() - recorded.references.keys():
+        raise PipelineError(f"{file} was made without a {role}")
+    # The inputs: each must hold what it held.
+    sketch = _same("sketch", file, recorded.sketch, inputs.sketch)
+    references = {
+        role: _same(role, file, source, inputs.references.get(role)) for role, source in recorded.references.items()
+    }
+    # The output, and the checkpoint, which takes longest to check.
+    checkpoint = checkpoint_uri(absolute(inputs.checkpoint or recorded.checkpoint.address))
+    job = ColorizeJob(sketch=sketch, references=references, out=out, seed=recorded.seed)
     check_targets(check_apart([job]), run)
-    _check_weights(file, told, checkpoint)
-    return job, replace(told, checkpoint=replace(told.checkpoint, address=checkpoint))
+    _check_weights(file, recorded, checkpoint)
+    return job, replace(recorded, checkpoint=replace(recorded.checkpoint, address=checkpoint))
 
 
-def _check_weights(file: str, told: Provenance, checkpoint: str) -> None:
-    """PipelineError unless checkpoint and frozen networks are what they were, as far as the picture says."""
+def _check_weights(file: str, recorded: Provenance, checkpoint: str) -> None:
+    """PipelineError unless checkpoint and frozen networks are what they were, as far as the picture records it."""
     from model.checkpoint import read_metadata
     from pipelines.colorization.colorize import weights_of
 
-    then, directory = told.checkpoint, fetch_checkpoint(checkpoint)
-    now = weights_of(checkpoint, directory, read_metadata(directory), told.settings.ema, told.settings.extract)
+    then, directory = recorded.checkpoint, fetch_checkpoint(checkpoint)
+    settings = recorded.settings
+    now = weights_of(checkpoint, directory, read_metadata(directory), ema=settings.ema, extract=settings.extract)
     beside = {"address", "codec_sha256", "image_encoder_sha256", "extractor_sha256"}  # named below, or no matter
-    said, found = ({k: v for k, v in asdict(weights).items() if k not in beside} for weights in (then, now))
+    before, after = ({k: v for k, v in asdict(weights).items() if k not in beside} for weights in (then, now))
     if then.prediction_type is None:  # not recorded then
-        said["prediction_type"] = now.prediction_type
-    if changed := differences(said, found):
+        before["prediction_type"] = now.prediction_type
+    if changed := differences(before, after):
         raise PipelineError(f"{checkpoint}: another checkpoint than {file} was made with: {'; '.join(changed)}")
-    extractor = told.settings.extract, then.extractor_sha256, now.extractor_sha256
-    for network, before, after in (*_frozen(then, now), extractor):
-        if before is not None and before != after:
+    extractor = settings.extract, then.extractor_sha256, now.extractor_sha256
+    for network, old, new in (*_frozen(then, now), extractor):
+        if old is not None and old != new:
             raise PipelineError(
                 f"{network}: the frozen network has changed since {file} was made: the sha256 of its weights was "
-                f"{before[:12]}… and is {(after or 'none')[:12]}…"
+                f"{old[:12]}… and is {(new or 'none')[:12]}…"
             )
 
 
 def replay(
-    file: str, job: ColorizeJob, told: Provenance, run: RunSettings, progress: ProgressSink = silent
+    file: str, job: ColorizeJob, recorded: Provenance, run: RunSettings, progress: ProgressSink = silent
 ) -> Replayed:
     """Make the picture of a `plan_replay` again. Raises what `colorize` raises, DataError for a damaged `file`."""
     import numpy as np
@@ -100,15 +113,18 @@ def replay(
     from pipelines.colorization.colorize import Failed, colorize
 
     before = decode(read_bytes(file)).rgb
-    (outcome,) = colorize([job], told.checkpoint.address, told.settings, replace(run, again=True), progress)
+    (outcome,) = colorize([job], recorded.checkpoint.address, recorded.settings, replace(run, again=True), progress)
     if isinstance(outcome, Failed):
         raise PipelineError(outcome.reason)
     again = extract(read_bytes(job.out), job.out)
     notes = [
         f"{name} was {then}, is {now}"
-        for name, then, now in (("device", told.device, again.device), ("code", told.code_version, code_version()))
+        for name, then, now in (
+            ("device", recorded.device, again.device),
+            ("code", recorded.code_version, code_version()),
+        )
         if then != now
-    ] + unrecorded(told.checkpoint, again.checkpoint)
+    ] + unrecorded(recorded.checkpoint, again.checkpoint)
     after = decode(read_bytes(job.out)).rgb
     if after.shape != before.shape:
         raise PipelineError(f"{file} has other sides than the {outcome.width}x{outcome.height} that it was made with")
@@ -117,7 +133,7 @@ def replay(
 
 
 def unrecorded(then: Weights, now: Weights) -> list[str]:
-    """What a picture of format 1 does not tell, where it matters."""
+    """What a picture of format 1 does not record, where it matters."""
     return [
         f"weights of {network} were not recorded then"
         for network, before, after in _frozen(then, now)
@@ -133,12 +149,12 @@ def _frozen(then: Weights, now: Weights) -> tuple[tuple[str, str | None, str | N
     )
 
 
-def _same(kind: str, file: str, told: Source, moved: str | None) -> str:
-    """Where the input lies, which must hold what it held."""
-    address = moved or told.address
-    if (found := sha256_of(read_bytes(address))) != told.sha256:
+def _same(kind: str, file: str, recorded: Source, now: str | None) -> str:
+    """Where the input lies, which must hold what it held; `now`: if not where it lay."""
+    address = now or recorded.address
+    if (found := sha256_of(read_bytes(address))) != recorded.sha256:
         raise PipelineError(
-            f"{address}: the {kind} has changed since {file} was made: its sha256 was {told.sha256[:12]}… and is "
+            f"{address}: the {kind} has changed since {file} was made: its sha256 was {recorded.sha256[:12]}… and is "
             f"{found[:12]}…"
         )
     return address

@@ -1,7 +1,7 @@
-"""Overrides of settings by hand: `--set key=value` and YAML files, checked against the settings class.
+"""Overrides of settings by hand: `--set key=value`, options and YAML files, checked against the settings class.
 
 A wrong key is answered with the nearest valid ones before any work starts. Nested settings are reached by dotted keys
-(`filters.min_side=64`).
+(`filters.min_side=64`). Why values are converted here and not by pydantic: docs/design.md, "Settings".
 """
 
 import difflib
@@ -58,7 +58,7 @@ def read_overrides(path: str) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path} must hold a mapping of settings, not {type(document).__name__}")
-    return _flatten(document)
+    return flatten(document)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -67,11 +67,39 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
 
-def _flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, under dotted keys: `{"a": {"b": 1}}` is `{"a.b": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in document.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def convert(key: str, value: Any, expected: Any) -> Any:
+    """The value as the type `expected` of a settings field; text is read as a person writes it.
+
+    "1e3" is a whole number, "none" and "" are None where that is allowed, "a, b" is a tuple. Raises SettingsError,
+    which begins with `key=value`.
+    """
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, types.UnionType):
+        if value is None or str(value).lower() in ("none", "null", ""):
+            return None
+        return convert(key, value, next(kind for kind in arguments if kind is not type(None)))
+    if origin is tuple:
+        return _tuple(key, value, arguments)
+    if origin is Literal:
+        if value not in arguments:
+            raise SettingsError(f"{key}={value}: {nearest(str(value), arguments)}")
+        return value
+    if expected is bool:
+        return _boolean(key, value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SettingsError(f"{key}={value} is not {_kind(expected)}")
+    try:
+        return _whole(value) if expected is int else expected(value)
+    except ValueError as error:
+        raise SettingsError(f"{key}={value} is not {_kind(expected)}") from error
 
 
 def _override(settings: Any, values: Mapping[str, Any], prefix: str) -> Any:
@@ -98,33 +126,11 @@ def _field(settings: Any, name: str, values: Mapping[str, Any], prefix: str) -> 
     if not is_dataclass(current):
         if "" not in values:
             raise SettingsError(f"setting {key!r} has no parts, so {full_key!r} does not exist")
-        return _convert(key, values[""], get_type_hints(type(settings))[name])
+        return convert(key, values[""], get_type_hints(type(settings))[name])
     if "" in values:
         inner = ", ".join(f"{key}.{field.name}" for field in fields(current))
         raise SettingsError(f"{key!r} is a group of settings; set one of: {inner}")
     return _override(current, values, f"{key}.")
-
-
-def _convert(key: str, value: Any, expected: Any) -> Any:
-    origin, arguments = get_origin(expected), get_args(expected)
-    if origin in (Union, types.UnionType):
-        if value is None or str(value).lower() in ("none", "null", ""):
-            return None
-        return _convert(key, value, next(kind for kind in arguments if kind is not type(None)))
-    if origin is tuple:
-        return _tuple(key, value, arguments)
-    if origin is Literal:
-        if value not in arguments:
-            raise SettingsError(f"{key}={value}: {nearest(str(value), arguments)}")
-        return value
-    if expected is bool:
-        return _boolean(key, value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise SettingsError(f"{key}={value} is not {_kind(expected)}")
-    try:
-        return _whole(value) if expected is int else expected(value)
-    except ValueError as error:
-        raise SettingsError(f"{key}={value} is not {_kind(expected)}") from error
 
 
 def _tuple(key: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -135,7 +141,7 @@ def _tuple(key: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
         kinds = (kinds[0],) * len(parts)
     if len(kinds) != len(parts):
         raise SettingsError(f"{key}={value} needs {len(kinds)} values separated by commas")
-    return tuple(_convert(key, part, kind) for part, kind in zip(parts, kinds, strict=True))
+    return tuple(convert(key, part, kind) for part, kind in zip(parts, kinds, strict=True))
 
 
 def _whole(value: str | int | float) -> int:

@@ -23,6 +23,7 @@ from dataprep.plan.row_plan import Plan, make_plan
 from dataprep.storage import store as storage
 from pipelines import lineage
 from pipelines.common.addresses import absolute
+from pipelines.common.overrides import flatten
 from pipelines.common.progress import ProgressSink, silent
 from pipelines.corpus_build.columns_phase import OpenShard, all_operators, fill_columns, plan_columns
 from pipelines.corpus_build.dry_run import DryRun, column_work, leaving_rows
@@ -68,7 +69,7 @@ def build_corpus(
         _check_there(source)
     with (
         ray_session(log_file, num_cpus=workers, address=address),
-        lineage.run("corpus", "corpus build", out, tracking_uri, _flat(asdict(recipe))) as run,
+        lineage.run("corpus", "corpus build", out, tracking_uri, flatten(asdict(recipe))) as run,
     ):
         report = run_build(sources, out, recipe, limit, progress, retry=retry)
         run.log_metrics({"rows": sum(report.rows.values()), "rejects": sum(report.rejects.values())})
@@ -199,13 +200,6 @@ def _not_found(retry: Iterable[str], tried: Iterable[Mapping[str, int]]) -> tupl
     """The reasons that were asked for and that nothing was tried again for."""
     found = {reason for counts in tried for reason in counts} - {"new"}
     return tuple(reason for reason in retry if not (found if reason == EVERY_REASON else reason in found))
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 class _Stopwatch:

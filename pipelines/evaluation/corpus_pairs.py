@@ -10,7 +10,8 @@ from dataprep.pictures.decode import decode
 from dataprep.pictures.resize import resize_color
 from dataprep.randomness import generator
 from dataprep.samples.deformation import DeformationSettings, deform
-from dataprep.samples.sample import Floats, Sample, SampleSettings, cover_size, evaluation_sample, from_model_image
+from dataprep.samples.sample import Sample, SampleSettings, cover_size, evaluation_sample, from_model_image
+from dataprep.samples.values import Floats
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import Bytes, Regions
 

@@ -13,7 +13,8 @@ import torch
 
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import encode_png
-from dataprep.samples.sample import Floats, SampleSettings, from_model_image, reference_picture
+from dataprep.samples.sample import SampleSettings, from_model_image, reference_picture
+from dataprep.samples.values import Floats
 from eval.errors import EvalError
 from eval.metrics.psnr import RegionMap
 from eval.protocols.pairing import Pair

@@ -1,11 +1,15 @@
-"""Runs the real command line in a process of its own, and reads what a refused call has said."""
+"""Runs the real command line in a process of its own, and reads what a call has printed."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from jobs.cli import run
 
 
 def irodori(
@@ -33,3 +37,10 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert said.err.startswith("irodori: ")
     assert said.err.count("\n") == 1
     return said.err
+
+
+def json_of(capture: pytest.CaptureFixture[str], *call: str) -> dict[str, Any]:
+    """The one document that a call prints with `--json`."""
+    assert run([*call, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capture.readouterr().out)
+    return document

@@ -3,9 +3,7 @@
 Most tests run it in this process by `run`, as `main` does; what depends on the process has one of its own.
 """
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from jobs.cli import run
-from pipelines import lineage
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import irodori, one_line
-from tests.pipelines.training.untrained import write_checkpoint, write_corpus
 
 COMMANDS = [
     "corpus build",
@@ -87,16 +83,6 @@ REFUSED = [
     ([*EVALUATE, "--protocol", "self"], "holds no checkpoint"),
     (["corpus", "build", "--source", "nowhere", "--out", "o", "--dry-run"], "no pictures here"),
 ]
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with an empty folder and a file that is no picture."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    return tmp_path
 
 
 # ---- wrong calls -------------------------------------------------------------------------------------------------
@@ -236,129 +222,7 @@ def test_an_unexpected_failure_is_one_line_that_names_the_whole_story(
     story.unlink()
 
 
-# ---- work --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("corpus")
-    out = write_corpus(folder)
-    with lineage.run("corpus", "corpus build", out, f"sqlite:///{folder / 'runs.db'}", {}) as traced:
-        traced.finish(lineage.Node(out, "corpus", "snapshot 1"), [], [str(folder / "pictures")])
-    return out
-
-
-def test_info_as_json_is_one_document(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["corpus", "info", corpus, "--json"]) == 0
-    said = capsys.readouterr()
-    document = json.loads(said.out)
-    assert said.err == ""
-    assert document.keys() >= {"snapshot", "digest", "rows", "rejects", "operators", "bytes"}
-    assert set(document["operators"]) >= {"color", "sketch_drawn", "sketch_xdog", "mask", "region_map"}
-    assert sum(document["rows"].values()) == 16
-
-
-def test_info_for_a_person_holds_the_same(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["corpus", "info", corpus, "--json"]) == 0
-    digest = json.loads(capsys.readouterr().out)["digest"]
-    assert run(["corpus", "info", corpus]) == 0
-    assert digest in capsys.readouterr().out
-
-
-def test_verify_names_what_is_damaged(corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(corpus, copy)
-    assert run(["corpus", "verify", str(copy), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"damages": []}
-    victim = next(copy.glob("data/*/*/color-*.parquet"))
-    victim.write_bytes(victim.read_bytes()[:-100])
-    assert run(["corpus", "verify", str(copy)]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert victim.name in said.err
-    assert run(["corpus", "verify", str(copy), "--json"]) == 1
-    said = capsys.readouterr()
-    (damage,) = json.loads(said.out)["damages"]
-    assert victim.name in damage
-    assert said.err == ""
-
-
-def test_browse_says_where_its_page_is(corpus: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["corpus", "browse", corpus, "--samples", "3", "--out", "page.html", "--json"]) == 0
-    size = (desk / "page.html").stat().st_size
-    told = {"page": "page.html", "snapshot": 1, "rows": 16, "samples": 3, "bytes": size}
-    assert json.loads(capsys.readouterr().out) == told
-
-
-def test_a_dry_run_of_training_prints_the_recipe_and_writes_nothing(
-    corpus: str, desk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call = ["train", "v1.noisy", "--corpus", corpus, "--out", "o", "--workers", "2", "--set", "seed=4", "--dry-run"]
-    assert run(call) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert (document["stage"], document["seed"], document["dealt_out"]["workers"]) == ("v1.noisy", 4, 2)
-    assert not (desk / "o").exists()
-
-
-def test_a_recipe_is_shown_without_a_corpus_or_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["train", "v1.refine", "--model-size", "base", "--dry-run"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert (document["stage"], document["epochs"], document["reference_drop"]) == ("v1.refine", 2, 0.5)
-
-
-def test_a_dry_run_of_a_build_writes_nothing(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_pictures(desk / "pictures", 2)
-    (desk / "mine.yaml").write_text("base: demo\nfilters: {min_side: 32}\n")
-    assert run(["corpus", "build", "--source", "pictures", "--out", "o", "--recipe", "mine.yaml", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert '"min_side": 32' in said
-    assert '"shard_rows": 64' in said
-    assert "would read 2 of 2 pictures" in said
-    assert not (desk / "o").exists()
-
-
-def test_a_moving_average_that_is_not_there_is_refused_before_work_starts(
-    corpus: str, checkpoint: str, desk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call = ["evaluate", "--checkpoint", checkpoint, "--corpus", corpus, "--protocol", "self", "--out", "o", "--ema"]
-    assert run(call) == 1
-    assert "holds no moving average" in one_line(capsys)
-    assert not (desk / "o").exists()
-
-
-@pytest.mark.ray
-def test_an_evaluation_and_its_lineage_through_the_door(corpus: str, checkpoint: str, desk: Path) -> None:
-    """A Ray of its own, as a user starts it; `--json` leaves one document on stdout, stderr only progress."""
-    store = f"sqlite:///{desk / 'runs.db'}"
-    where = ["--checkpoint", checkpoint, "--corpus", corpus, "--out", "score", "--tracking-uri", store]
-    done = irodori(
-        "evaluate",
-        *where,
-        "--protocol",
-        "self",
-        "--limit",
-        "2",
-        "--set",
-        "sampler=ddim",
-        "--steps",
-        "2",
-        "--json",
-        cwd=desk,
-    )
-    document = json.loads(done.stdout)
-    assert (document["sampling"]["sampler"], document["sampling"]["steps"]) == ("ddim", 2)
-    assert document.keys() >= {"scores", "samples", "protocol", "feature_network", "checkpoint", "snapshot"}
-    assert (document["samples"], document["protocol"]) == (2, "self")
-    assert {line.split("  ")[0] for line in done.stderr.splitlines()} == {"evaluate self"}
-    assert (desk / "score" / "evaluate.log").is_file()
-    chain = json.loads(irodori("lineage", "score", "--json", cwd=desk).stdout)
-    assert {node["kind"] for node in chain["nodes"]} == {"source", "checkpoint", "corpus", "evaluation"}
-    assert all(edge.keys() == {"from", "to"} for edge in chain["edges"])
+# ---- results ------------------------------------------------------------------------------------------------------
 
 
 def test_a_reader_that_leaves_is_no_failure(corpus: str) -> None:
@@ -368,16 +232,3 @@ def test_a_reader_that_leaves_is_no_failure(corpus: str) -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_lineage_reads_as_a_chain_for_a_person(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chain = {
-        "nodes": [{"id": "/p", "kind": "source", "name": "p"}, {"id": "/c", "kind": "corpus", "name": "snapshot 1"}],
-        "edges": [{"from": "/p", "to": "/c"}],
-    }
-    (desk / "lineage.json").write_text(json.dumps({"run_id": "0" * 32, "chain": chain}))
-    assert run(["lineage", str(desk)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("corpus")
-    assert "made from: source" in lines[1]
-    assert lines[2].startswith("source")

@@ -76,7 +76,7 @@ def test_a_new_stage_shows_at_once_and_counts_its_own_time(console: Console, clo
 
 def test_results_go_to_stdout_and_everything_else_to_stderr(console: Console) -> None:
     console.progress(Progress("x", 1, 2))
-    console.say("a sentence")
+    console.message("a sentence")
     console.result('{"answer": 42}')
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue() == '{"answer": 42}\n'
@@ -89,8 +89,11 @@ def test_a_terminal_gets_one_line_that_is_drawn_again() -> None:
         console = Console(io.StringIO(), err)
         console.progress(Progress("x", 0, 3))
         console.progress(Progress("x", 3, 3))
-        console.say("done")
-    shown = os.read(main, 10_000).decode()
+        console.message("done")
+    read = b""
+    while b"done" not in read:  # a terminal may give its text in parts
+        read += os.read(main, 10_000)
+    shown = read.decode()
     assert shown.count("\r\x1b[2K") == 2
     assert shown.index("3/3") < shown.index("\n") < shown.index("done")
     os.close(main)
@@ -104,7 +107,7 @@ with engines_log_to(Path("logs/engine.log")) as console:
     print("python noise"); print("more", file=sys.stderr)
     os.write(1, b"C noise\\n"); os.write(2, b"C errors\\n")
     subprocess.run([sys.executable, "-c", "print('child noise')"])
-    console.say("news"); console.result("result")
+    console.message("news"); console.result("result")
 print("after")
 """
 
@@ -132,7 +135,7 @@ def test_a_log_without_a_word_is_not_left_behind(tmp_path: Path) -> None:
 
 
 def test_streams_are_back_after_a_failure(tmp_path: Path) -> None:
-    done = run(SCRIPT.replace('console.say("news")', 'raise SystemExit("gone")'), tmp_path)
+    done = run(SCRIPT.replace('console.message("news")', 'raise SystemExit("gone")'), tmp_path)
     assert done.stderr == "gone\n"
     assert "noise" not in done.stdout
 

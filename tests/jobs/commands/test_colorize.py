@@ -62,11 +62,6 @@ WRONG = [
 HALF_BUT_MIDDLE = [0.5] * 6 + [1.0] + [0.5] * 9
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
-
-
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with two sketches, two references and a file that is no picture."""

@@ -21,9 +21,10 @@ from model.diffusion.sampling_settings import InjectionSettings, SamplingSetting
 from model.errors import ModelError
 from model.frozen.image_encoder import load_image_encoder
 from pipelines.colorization.colorize import Colorist, Failed, Made, advice_on_memory, colorize, find_device
-from pipelines.colorization.jobs import ColorizeJob, RunSettings, check_targets, find_pictures, plan_jobs
+from pipelines.colorization.jobs import ColorizeJob, check_targets, find_pictures, plan_jobs
 from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings
 from pipelines.colorization.provenance import embed, extract
+from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
 from tests.corpus_pictures import picture
@@ -44,10 +45,11 @@ def files(tmp_path: Path) -> Path:
     return sketches_and_references(tmp_path)
 
 
-def job(files: Path, out: str = "x.png", **changes: Any) -> ColorizeJob:
-    """The first sketch after the first reference, with the changes."""
-    sketch, reference = str(files / "sketches" / "p0000.png"), str(files / "references" / "p0005.png")
-    return ColorizeJob(**{"sketch": sketch, "reference": reference, "out": str(files / out), "seed": 0, **changes})
+def job(files: Path, out: str = "x.png", *, reference: str | None = "", **changes: Any) -> ColorizeJob:
+    """The first sketch after the first reference, or another, or none, with the changes."""
+    sketch, first = str(files / "sketches" / "p0000.png"), str(files / "references" / "p0005.png")
+    references = {} if reference is None else {"reference": reference or first}
+    return ColorizeJob(**{"sketch": sketch, "references": references, "out": str(files / out), "seed": 0, **changes})
 
 
 def make(
@@ -68,7 +70,7 @@ def all_jobs(files: Path, seeds: Sequence[int] = (0,), out: str = "out") -> list
     return plan_jobs(sketches, references, str(files / out), seeds)
 
 
-def test_each_picture_is_made_where_the_plan_says_and_told(files: Path, checkpoint: str) -> None:
+def test_each_picture_is_made_where_the_plan_says_and_reported(files: Path, checkpoint: str) -> None:
     jobs, news = all_jobs(files, (0, 1)), list[Progress]()
     made = list(colorize(jobs, checkpoint, QUICK, RunSettings(batch_size=3), news.append))
     assert sorted(outcome.job.out for outcome in made) == sorted(job.out for job in jobs)
@@ -206,8 +208,8 @@ def test_layers_of_another_picture_are_made_anew(files: Path, checkpoint: str) -
     make(second, checkpoint)
     make(second, checkpoint, layers=True)
     assert Path(first.layer("color")).read_bytes() != stale
-    told = [extract(Path(file).read_bytes(), file) for file in second.targets(layers=True)]
-    assert [(one.seed, one.layer) for one in told] == [(1, ""), (1, "color"), (1, "lines"), (1, "mask")]
+    recorded = [extract(Path(file).read_bytes(), file) for file in second.targets(layers=True)]
+    assert [(one.seed, one.layer) for one in recorded] == [(1, ""), (1, "color"), (1, "lines"), (1, "mask")]
     with pytest.raises(AssertionError):  # they are there
         make(second, checkpoint, layers=True)
 
@@ -264,8 +266,8 @@ def test_files_that_moved_and_new_code_do_not_make_a_picture_anew(
 ) -> None:
     make(job(files), checkpoint)
     moved = {"sketch": str(files / "a.png"), "reference": str(files / "b.png")}
-    for name, address in moved.items():
-        shutil.copy(getattr(job(files), name), address)
+    for address, copy in zip(job(files).inputs, moved.values(), strict=True):
+        shutil.copy(address, copy)
     shutil.copytree(checkpoint, files / "copy")
     monkeypatch.setattr("pipelines.colorization.colorize.code_version", lambda: "another")
     (outcome,) = colorize([job(files, **moved)], str(files / "copy"), QUICK)
@@ -281,18 +283,18 @@ def test_the_same_weights_under_another_prediction_type_make_another_picture(fil
 
 def test_again_makes_also_what_is_there(files: Path, checkpoint: str) -> None:
     (first,) = make(job(files), checkpoint)
-    told = extract((files / "x.png").read_bytes(), "")
-    (files / "x.png").write_bytes(embed(encode_png(np.zeros_like(first)), told))
+    recorded = extract((files / "x.png").read_bytes(), "")
+    (files / "x.png").write_bytes(embed(encode_png(np.zeros_like(first)), recorded))
     np.testing.assert_array_equal(make(job(files), checkpoint, again=True)[0], first)
 
 
-def test_untold_pictures_say_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
+def test_pictures_without_provenance_hold_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
     for _ in range(2):
-        make(job(files), checkpoint, told=False)
+        make(job(files), checkpoint, provenance=False)
     assert Image.open(files / "x.png").info == {}
 
 
-def test_only_what_irodori_made_is_replaced_unless_told(files: Path, checkpoint: str) -> None:
+def test_only_what_irodori_made_is_replaced_unless_asked_for(files: Path, checkpoint: str) -> None:
     drawn = files / "x-color.png"
     drawn.write_bytes(encode_png(picture(3)))
     make(job(files), checkpoint)
@@ -302,7 +304,7 @@ def test_only_what_irodori_made_is_replaced_unless_told(files: Path, checkpoint:
         check_targets([job(files)], RunSettings(layers=True))
 
 
-def test_a_drawn_seed_replaces_nothing_unless_told(files: Path, checkpoint: str) -> None:
+def test_a_drawn_seed_replaces_nothing_unless_asked_for(files: Path, checkpoint: str) -> None:
     make(job(files), checkpoint)
     check_targets([job(files, seed=1)], RunSettings())
     check_targets([job(files, seed=1)], RunSettings(overwrite=True), drawn=True)
@@ -321,7 +323,7 @@ def test_memory_that_runs_out_is_one_line_that_says_what_to_try() -> None:
             raise other
 
 
-def test_a_network_too_large_for_memory_is_told_while_it_loads(files: Path, tmp_path: Path) -> None:
+def test_a_network_too_large_for_memory_is_reported_while_it_loads(files: Path, tmp_path: Path) -> None:
     huge = Path(write_checkpoint(tmp_path / "huge")) / "config.json"
     document = json.loads(huge.read_text())
     document["network"]["stem_widths"] = [1 << 46] * 7
@@ -377,6 +379,12 @@ def test_a_checkpoint_of_another_family_is_refused(files: Path, tmp_path: Path) 
     other = write_checkpoint(tmp_path / "other", family="xl")
     with pytest.raises(ModelError, match="family 'xl'"):
         make(job(files), other)
+
+
+def test_a_role_that_no_network_here_takes_is_refused_by_name(files: Path, checkpoint: str) -> None:
+    asked = job(files, references={"background": str(files / "references" / "p0005.png")})
+    with pytest.raises(PipelineError, match="takes no background: a reference is one of reference"):
+        make(asked, checkpoint)
 
 
 def test_networks_that_do_not_ship_are_asked_for_by_name(files: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from dataprep.pictures.decode import encode_png
 from dataprep.storage.store import upload_directory
-from pipelines.colorization.jobs import find_pictures, folder_of, plan_jobs
+from pipelines.colorization.jobs import ColorizeJob, find_pictures, folder_of, plan_jobs
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from tests.corpus_pictures import picture
@@ -44,12 +44,12 @@ def test_an_address_without_pictures_is_refused_by_name(files: Path, address: st
         find_pictures([str(files / "sketches"), str(files / address)])
 
 
-def test_files_that_are_no_pictures_are_told_with_their_endings(files: Path) -> None:
+def test_files_that_are_no_pictures_are_reported_with_their_endings(files: Path) -> None:
     for name in ("a.tif", "b.TIF", "c.psd", ".hidden"):
         (files / "sketches" / name).write_bytes(b"scan")
-    said: list[str] = []
-    assert len(find_pictures([str(files / "sketches"), str(files / "references")], said.append)) == 4
-    (line,) = said
+    reported: list[str] = []
+    assert len(find_pictures([str(files / "sketches"), str(files / "references")], reported.append)) == 4
+    (line,) = reported
     assert line.startswith(f"{files / 'sketches'}: 2 pictures, 4 passed over (.psd, .tif, .txt)")
     (files / "scans").mkdir()
     (files / "scans" / "a.tiff").write_bytes(b"scan")
@@ -66,12 +66,13 @@ def test_a_prefix_on_s3_gives_its_own_pictures(s3_prefix: str, files: Path) -> N
 
 def test_every_sketch_meets_every_reference() -> None:
     jobs = plan_jobs(["a/s.png", "t.jpg"], ["r.png", "q.webp"], "out", [7])
-    assert [(job.sketch, job.reference) for job in jobs] == [
+    assert [job.inputs for job in jobs] == [
         ("a/s.png", "r.png"),
         ("a/s.png", "q.webp"),
         ("t.jpg", "r.png"),
         ("t.jpg", "q.webp"),
     ]
+    assert {role for job in jobs for role in job.references} == {"reference"}
     assert [job.out for job in jobs] == ["out/s--r.png", "out/s--q.png", "out/t--r.png", "out/t--q.png"]
     assert {job.seed for job in jobs} == {7}
 
@@ -96,14 +97,14 @@ def test_a_file_that_cannot_take_the_pictures_is_refused(sketches: int, out: str
 
 def test_pairs_go_the_nth_with_the_nth() -> None:
     jobs = plan_jobs(["a.png", "b.png"], ["r.png", "q.png"], "out", [0], pair=True)
-    assert [(job.sketch, job.reference) for job in jobs] == [("a.png", "r.png"), ("b.png", "q.png")]
+    assert [job.inputs for job in jobs] == [("a.png", "r.png"), ("b.png", "q.png")]
     with pytest.raises(SettingsError, match="2 and 1"):
         plan_jobs(["a.png", "b.png"], ["r.png"], "out", [0], pair=True)
 
 
 def test_without_references_each_sketch_is_coloured_once() -> None:
     jobs = plan_jobs(["a.png", "b.png"], [], "out", [0])
-    assert [(job.reference, job.out) for job in jobs] == [(None, "out/a.png"), (None, "out/b.png")]
+    assert [(job.references, job.out) for job in jobs] == [({}, "out/a.png"), ({}, "out/b.png")]
 
 
 def test_variations_are_named_for_their_seeds() -> None:
@@ -146,3 +147,10 @@ def test_no_result_goes_where_a_sketch_or_reference_lies(
     with pytest.raises(PipelineError, match="would overwrite this sketch or reference"):
         plan_jobs(sketches, references, out, [0])
     assert plan_jobs(sketches, references, "elsewhere", [0])
+
+
+def test_a_document_keeps_its_keys_and_names_other_roles_behind_the_reference() -> None:
+    alone = ColorizeJob(sketch="a.png", out="x.png", seed=3)
+    assert list(alone.document().items()) == [("sketch", "a.png"), ("reference", None), ("out", "x.png"), ("seed", 3)]
+    after = ColorizeJob(sketch="a.png", references={"reference": "r.png", "background": "b.png"}, out="x.png", seed=3)
+    assert after.document() == alone.document() | {"reference": "r.png", "references": {"background": "b.png"}}

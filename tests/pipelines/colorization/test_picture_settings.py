@@ -51,6 +51,16 @@ def test_a_word_of_the_injection_switches_it_on() -> None:
     assert sampling_settings({"injection.start": "0.25"}).injection == InjectionSettings(start=0.25)
 
 
+@pytest.mark.parametrize("switch", [True, "true", "yes"])
+def test_the_injection_is_switched_on_and_off_by_its_own_name(switch: bool | str) -> None:
+    on = sampling_settings({"injection": switch})
+    assert on.injection == InjectionSettings()
+    assert sampling_settings({"injection": "true", "injection.start": "0.5"}).injection == InjectionSettings(start=0.5)
+    assert sampling_settings({"injection": "no"}, on).injection is None
+    with pytest.raises(SettingsError, match=r"injection=0\.5 is not true or false"):
+        sampling_settings({"injection": "0.5"})
+
+
 def test_the_sampler_comes_first_whatever_the_order() -> None:
     words = {"eta": "0.5", "spacing": "trailing", "sampler": "ddim"}
     assert sampling_settings(words) == SamplingSettings(sampler="ddim", eta=0.5, spacing="trailing")
@@ -61,8 +71,8 @@ def test_noise_levels_of_a_released_name_leave_with_its_sampler() -> None:
     assert released.sigma_schedule == "karras"
     assert sampling_settings({"sampler": "ddim"}, released) == SamplingSettings(sampler="ddim")
     assert sampling_settings({"steps": "5"}, released).sigma_schedule == "karras"
-    told = {"sampler": "euler", "sigma_schedule": "beta"}
-    assert sampling_settings(told, released) == SamplingSettings(sampler="euler", sigma_schedule="beta")
+    both = {"sampler": "euler", "sigma_schedule": "beta"}
+    assert sampling_settings(both, released) == SamplingSettings(sampler="euler", sigma_schedule="beta")
     asked = SamplingSettings(sampler="unipc", sigma_schedule="beta")
     assert sampling_settings({"sampler": "euler"}, asked).sigma_schedule == "beta"
 
@@ -151,7 +161,7 @@ def test_settings_survive_json(settings: PictureSettings) -> None:
     assert picture_settings(json.loads(json.dumps(settings.document()))) == settings
 
 
-def test_a_picture_that_does_not_speak_of_extraction_was_read_as_line_art() -> None:
+def test_a_picture_that_records_no_extraction_was_read_as_line_art() -> None:
     document = {name: value for name, value in PictureSettings().document().items() if name != "extract"}
     assert picture_settings(document).extract == ""
 

@@ -1,4 +1,4 @@
-"""What a PNG tells of itself: any reader sees it, it comes back as it was, and lies in it are refused in one line."""
+"""The provenance in a PNG: any reader sees it, it comes back as it was, and lies in it are refused in one line."""
 
 import json
 import struct
@@ -21,12 +21,20 @@ from tests.corpus_pictures import picture
 SAMPLING = SamplingSettings(
     sampler="ddim", steps=7, no_guidance_window=(0.1, 0.2), attention_scales=(0.5,) * 16, injection=InjectionSettings(1)
 )
-TOLD = Provenance(
+RECORDED = Provenance(
     checkpoint=Weights(
-        "s3://models/refine", "c" * 64, "v1.refine", "base", "sd-vae", "tiny", "d" * 64, "", prediction_type="v"
+        address="s3://models/refine",
+        sha256="c" * 64,
+        stage="v1.refine",
+        size="base",
+        codec="sd-vae",
+        image_encoder="tiny",
+        codec_sha256="d" * 64,
+        image_encoder_sha256="",
+        prediction_type="v",
     ),
     sketch=Source("彩り/線画.png", "a" * 64),
-    reference=Source("r.png", "b" * 64),
+    references={"reference": Source("r.png", "b" * 64)},
     seed=12,
     settings=PictureSettings(SAMPLING, size="640x480", polarity="light", keep_lines=True, precision="bf16"),
     width=640,
@@ -35,39 +43,56 @@ TOLD = Provenance(
     code_version="0.1.0+abc",
 )
 PNG = encode_png(picture(0))
-DOCUMENT = TOLD.document()
+DOCUMENT = RECORDED.document()
 
 
-def told(change: object) -> bytes:
-    """A PNG that tells something else, as nobody of ours would."""
+def recording(change: object) -> bytes:
+    """A PNG that records something else, as nothing here would write it."""
     text = change if isinstance(change, bytes) else json.dumps(change).encode()
     body = b"iTXt" + KEYWORD.encode() + b"\0\0\0\0\0" + text
     return PNG[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + PNG[33:]
 
 
-@pytest.mark.parametrize("reference", [None, TOLD.reference])
-def test_what_is_told_comes_back_equal(reference: Source | None) -> None:
-    provenance = replace(TOLD, reference=reference)
+BACKGROUND = {"background": Source("b.png", "f" * 64)}
+
+
+@pytest.mark.parametrize("references", [{}, RECORDED.references, BACKGROUND, {**RECORDED.references, **BACKGROUND}])
+def test_what_is_recorded_comes_back_equal(references: dict[str, Source]) -> None:
+    provenance = replace(RECORDED, references=references)
     assert extract(embed(PNG, provenance), "x.png") == provenance
 
 
+def test_the_document_keeps_its_keys_and_other_roles_come_behind_the_reference() -> None:
+    assert DOCUMENT["reference"] == {"address": "r.png", "sha256": "b" * 64}
+    assert "references" not in DOCUMENT
+    assert replace(RECORDED, references={}).document()["reference"] is None
+    both = replace(RECORDED, references={**RECORDED.references, **BACKGROUND}).document()
+    assert both == DOCUMENT | {"references": {"background": {"address": "b.png", "sha256": "f" * 64}}}
+
+
+def test_a_reference_is_read_under_both_spellings() -> None:
+    document = {name: value for name, value in DOCUMENT.items() if name != "reference"}
+    document["references"] = {"reference": DOCUMENT["reference"]}
+    assert extract(recording(document), "x.png") == RECORDED
+
+
 @pytest.mark.parametrize(
-    ("version", "untold"),
+    ("version", "unrecorded"),
     [(1, ("codec_sha256", "image_encoder_sha256", "prediction_type")), (2, ("prediction_type",))],
 )
-def test_what_older_formats_did_not_tell_is_unknown(version: int, untold: tuple[str, ...]) -> None:
-    weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if name not in untold}
+def test_what_older_formats_did_not_record_is_unknown(version: int, unrecorded: tuple[str, ...]) -> None:
+    weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if name not in unrecorded}
     old = {n: value for n, value in DOCUMENT.items() if n != "layer"} | {"format": version, "checkpoint": weights}
-    nothing: dict[str, Any] = dict.fromkeys(untold)
-    unknown = replace(TOLD.checkpoint, **nothing)
-    assert extract(told(old), "x.png") == replace(TOLD, checkpoint=unknown)
+    nothing: dict[str, Any] = dict.fromkeys(unrecorded)
+    unknown = replace(RECORDED.checkpoint, **nothing)
+    assert extract(recording(old), "x.png") == replace(RECORDED, checkpoint=unknown)
 
 
 MOVED = replace(
-    TOLD,
-    checkpoint=replace(TOLD.checkpoint, address="elsewhere"),
-    sketch=replace(TOLD.sketch, address="a.png"),
-    reference=Source("b.png", "b" * 64),
+    RECORDED,
+    checkpoint=replace(RECORDED.checkpoint, address="elsewhere"),
+    sketch=replace(RECORDED.sketch, address="a.png"),
+    references={"reference": Source("b.png", "b" * 64)},
     device="cpu",
     code_version="0.2.0",
 )
@@ -77,8 +102,9 @@ MOVED = replace(
     ("other", "same"),
     [
         (MOVED, True),
-        (replace(MOVED, reference=None), False),
-        (replace(MOVED, reference=Source("r.png", "e" * 64)), False),
+        (replace(MOVED, references={}), False),
+        (replace(MOVED, references={"reference": Source("r.png", "e" * 64)}), False),
+        (replace(MOVED, references={"background": Source("r.png", "b" * 64)}), False),
         (replace(MOVED, sketch=Source("a.png", "e" * 64)), False),
         (replace(MOVED, checkpoint=replace(MOVED.checkpoint, sha256="e" * 64)), False),
         (replace(MOVED, checkpoint=replace(MOVED.checkpoint, codec_sha256="e" * 64)), False),
@@ -86,15 +112,15 @@ MOVED = replace(
         (replace(MOVED, seed=13), False),
         (replace(MOVED, width=641), False),
         (replace(MOVED, layer="mask"), False),
-        (replace(MOVED, settings=replace(TOLD.settings, precision="fp16")), False),
+        (replace(MOVED, settings=replace(RECORDED.settings, precision="fp16")), False),
     ],
 )
 def test_what_decides_a_picture_is_all_but_addresses_device_and_code(other: Provenance, same: bool) -> None:
-    assert (other.decisive() == TOLD.decisive()) == same
+    assert (other.decisive() == RECORDED.decisive()) == same
 
 
 def test_any_reader_sees_it_and_the_same_pixels() -> None:
-    data = embed(PNG, TOLD)
+    data = embed(PNG, RECORDED)
     with Image.open(BytesIO(data)) as image:
         text = json.loads(image.text[KEYWORD])  # type: ignore[attr-defined]
         pixels = np.asarray(image)
@@ -104,13 +130,13 @@ def test_any_reader_sees_it_and_the_same_pixels() -> None:
 
 
 @pytest.mark.parametrize("data", [PNG, b"", b"no picture", PNG[:40], encode_png(np.zeros((4, 4), np.uint8))])
-def test_a_picture_that_tells_nothing_is_refused_by_name(data: bytes) -> None:
+def test_a_picture_without_provenance_is_refused_by_name(data: bytes) -> None:
     with pytest.raises(PipelineError, match=r"x\.png: no picture that `irodori colorize` made"):
         extract(data, "x.png")
 
 
 def test_a_damaged_text_is_none() -> None:
-    data = bytearray(embed(PNG, TOLD))
+    data = bytearray(embed(PNG, RECORDED))
     data[60] ^= 1
     with pytest.raises(PipelineError, match="does not say how it was made"):
         extract(bytes(data), "x.png")
@@ -127,6 +153,8 @@ LIES = {
     "prediction type": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"prediction_type": None}},
     "layer": DOCUMENT | {"layer": 1},
     "extra key": DOCUMENT | {"run": "rm"},
+    "no reference": {name: value for name, value in DOCUMENT.items() if name != "reference"},
+    "references": DOCUMENT | {"references": ["r.png"]},
     "seed": DOCUMENT | {"seed": -1},
     "enormous seed": DOCUMENT | {"seed": 2**63},
     "fractional seed": DOCUMENT | {"seed": 0.5},
@@ -142,4 +170,4 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_is_one_line_that_names_the_file(lie: str) -> None:
     with pytest.raises(PipelineError, match=r"^x\.png: what it says of how it was made cannot be used: .+$"):
-        extract(told(LIES[lie]), "x.png")
+        extract(recording(LIES[lie]), "x.png")

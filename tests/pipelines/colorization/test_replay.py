@@ -1,4 +1,4 @@
-"""A picture is made again from what it tells; where anything has changed, nothing is made and one line says what."""
+"""A picture is made again from its provenance; where anything has changed, nothing is made and one line says what."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import struct
 import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from dataprep.pictures.decode import decode, encode_png
 from model.checkpoint import read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.colorize import Made, colorize, weights_of
-from pipelines.colorization.jobs import ColorizeJob, RunSettings
+from pipelines.colorization.jobs import ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings
 from pipelines.colorization.provenance import KEYWORD, embed, extract, sha256_of
-from pipelines.colorization.replay import Moved, Replayed, plan_replay, replay, unrecorded
+from pipelines.colorization.replay import InputAddresses, Replayed, plan_replay, replay, unrecorded
+from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.errors import PipelineError
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.extraction.test_learned_operators import keep_weights
@@ -36,19 +38,24 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 def desk(tmp_path: Path, checkpoint: str) -> Path:
     """p0000.png coloured after p0001.png, with noise on the way: made.png."""
     write_pictures(tmp_path, 2)
-    asked = ColorizeJob(str(tmp_path / "p0000.png"), str(tmp_path / "p0001.png"), str(tmp_path / "made.png"), 5)
+    asked = ColorizeJob(
+        sketch=str(tmp_path / "p0000.png"),
+        references={"reference": str(tmp_path / "p0001.png")},
+        out=str(tmp_path / "made.png"),
+        seed=5,
+    )
     (outcome,) = colorize([asked], checkpoint, SETTINGS, RUN)
     assert isinstance(outcome, Made)
     return tmp_path
 
 
-def again(desk: Path, **moved: str) -> Replayed:
+def again(desk: Path, **moved: Any) -> Replayed:
     made = str(desk / "made.png")
-    job, told = plan_replay(made, str(desk / "again.png"), Moved(**moved), RUN)
-    return replay(made, job, told, RUN)
+    job, recorded = plan_replay(made, str(desk / "again.png"), InputAddresses(**moved), RUN)
+    return replay(made, job, recorded, RUN)
 
 
-def test_a_replay_has_the_same_pixels_and_tells_the_same(desk: Path) -> None:
+def test_a_replay_has_the_same_pixels_and_provenance(desk: Path) -> None:
     replayed = again(desk)
     assert (replayed.equal, replayed.largest, replayed.share) == (True, 0, 0.0)
     made, new = ((desk / name).read_bytes() for name in ("made.png", "again.png"))
@@ -68,8 +75,9 @@ def test_pixels_that_were_changed_since_are_counted(desk: Path) -> None:
 
 def test_a_replay_is_made_again_where_one_is_there_already(desk: Path) -> None:
     assert again(desk).equal
-    told = extract((desk / "again.png").read_bytes(), "")
-    (desk / "again.png").write_bytes(embed(encode_png(np.zeros((told.height, told.width, 3), np.uint8)), told))
+    recorded = extract((desk / "again.png").read_bytes(), "")
+    black = encode_png(np.zeros((recorded.height, recorded.width, 3), np.uint8))
+    (desk / "again.png").write_bytes(embed(black, recorded))
     replayed = again(desk)
     assert (replayed.equal, replayed.made.already) == (True, False)
     made, new = (decode((desk / name).read_bytes()).rgb for name in ("made.png", "again.png"))
@@ -102,12 +110,16 @@ def test_files_that_moved_may_be_named_and_must_be_the_same(desk: Path, checkpoi
     assert again(desk, sketch=str(desk / "moved.png"), checkpoint=str(desk / "copy")).equal
     with pytest.raises(PipelineError, match="the sketch has changed"):
         again(desk, sketch=str(desk / "p0001.png"))
+    (desk / "p0001.png").rename(desk / "colours.png")
+    assert again(desk, sketch=str(desk / "moved.png"), references={"reference": str(desk / "colours.png")}).equal
+    with pytest.raises(PipelineError, match=r"made\.png was made without a background"):
+        again(desk, references={"background": str(desk / "colours.png")})
 
 
 def test_a_replay_never_overwrites_what_it_repeats(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     with pytest.raises(PipelineError, match="give another file"):
-        plan_replay("made.png", str(desk / "made.png"), Moved(), RUN)
+        plan_replay("made.png", str(desk / "made.png"), InputAddresses(), RUN)
 
 
 @pytest.mark.parametrize(("out", "said"), [("p0001.png", "would overwrite"), ("drawn.png", "drawn.png is there")])
@@ -115,12 +127,12 @@ def test_a_replay_never_overwrites_an_input_or_what_others_made(desk: Path, out:
     (desk / "drawn.png").write_bytes(encode_png(picture(4)))
     before = (desk / out).read_bytes()
     with pytest.raises(PipelineError, match=said):
-        plan_replay(str(desk / "made.png"), str(desk / out), Moved(), RUN)
+        plan_replay(str(desk / "made.png"), str(desk / out), InputAddresses(), RUN)
     assert (desk / out).read_bytes() == before
 
 
-def tell(desk: Path, **changes: object) -> None:
-    """made.png tells something else of itself."""
+def record(desk: Path, **changes: object) -> None:
+    """made.png records something else."""
     data = (desk / "made.png").read_bytes()
     document = extract(data, "").document() | changes
     body = b"iTXt" + KEYWORD.encode() + b"\0\0\0\0\0" + json.dumps(document).encode()
@@ -135,35 +147,35 @@ def test_frozen_weights_that_changed_are_named(desk: Path, tmp_path: Path) -> No
     weights = weights_of(checkpoint, Path(checkpoint), read_metadata(Path(checkpoint)), ema=False)
     assert (weights.codec_sha256, weights.image_encoder_sha256) == (sha256_of(b"one autoencoder"), "")
     assert weights.codec_sha256 is not None
-    tell(desk, checkpoint=asdict(weights))
+    record(desk, checkpoint=asdict(weights))
     made, out = str(desk / "made.png"), str(desk / "again.png")
-    assert plan_replay(made, out, Moved(), RUN)[1].checkpoint == weights
+    assert plan_replay(made, out, InputAddresses(), RUN)[1].checkpoint == weights
     (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"another")
     with pytest.raises(
         PipelineError, match=rf"sd-vae: the frozen network has changed since .*{weights.codec_sha256[:12]}"
     ):
-        plan_replay(made, out, Moved(), RUN)
+        plan_replay(made, out, InputAddresses(), RUN)
 
 
 def test_line_art_of_other_weights_is_no_replay(desk: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IRODORI_WEIGHTS", str(desk))
     sha256 = keep_weights(desk, "hed")
-    asked = ColorizeJob(str(desk / "p0000.png"), None, str(desk / "made.png"), 0)
+    asked = ColorizeJob(sketch=str(desk / "p0000.png"), out=str(desk / "made.png"), seed=0)
     list(colorize([asked], checkpoint, replace(SETTINGS, extract="hed"), RUN))
     assert extract((desk / "made.png").read_bytes(), "").checkpoint.extractor_sha256 == sha256
     assert again(desk).equal
-    record = json.loads((desk / "hed.json").read_text())
-    record |= {"sha256": "f" * 64, "files": {"hed.safetensors": "f" * 64}}
-    (desk / "hed.json").write_text(json.dumps(record))
+    stored = json.loads((desk / "hed.json").read_text())
+    stored |= {"sha256": "f" * 64, "files": {"hed.safetensors": "f" * 64}}
+    (desk / "hed.json").write_text(json.dumps(stored))
     with pytest.raises(PipelineError, match=f"hed: the frozen network has changed since .*{sha256[:12]}"):
         again(desk)
 
 
-def test_a_picture_of_format_1_still_replays_and_unrecorded_weights_are_noted(desk: Path) -> None:
-    told = extract((desk / "made.png").read_bytes(), "").checkpoint
-    old = {name: text for name, text in asdict(told).items() if not name.endswith(("_sha256", "_type"))}
-    tell(desk, format=1, checkpoint=old)
+def test_a_picture_of_format_1_still_replays_and_unrecorded_weights_are_reported(desk: Path) -> None:
+    recorded = extract((desk / "made.png").read_bytes(), "").checkpoint
+    old = {name: text for name, text in asdict(recorded).items() if not name.endswith(("_sha256", "_type"))}
+    record(desk, format=1, checkpoint=old)
     replayed = again(desk)
     assert (replayed.equal, replayed.notes) == (True, ())  # the tiny networks ship: their ids say all
-    unknown = replace(told, codec="sd-vae", codec_sha256=None)
+    unknown = replace(recorded, codec="sd-vae", codec_sha256=None)
     assert unrecorded(unknown, replace(unknown, codec_sha256="a" * 64)) == ["weights of sd-vae were not recorded then"]

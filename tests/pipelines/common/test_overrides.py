@@ -1,12 +1,22 @@
 """Overrides by hand: what is converted, what is refused, and that a wrong key names the nearest valid ones."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from pipelines.common.overrides import SettingsError, differences, nearest, override, parse_assignments, read_overrides
+from pipelines.common.overrides import (
+    SettingsError,
+    convert,
+    differences,
+    flatten,
+    nearest,
+    override,
+    parse_assignments,
+    read_overrides,
+)
 
 
 @dataclass(frozen=True)
@@ -161,3 +171,28 @@ def test_the_nearest_names_come_first_and_all_where_none_is_near() -> None:
 def test_differences_name_every_key_that_changed_came_or_went() -> None:
     before, after = {"a": 1, "b": 2, "gone": 3}, {"a": 1, "b": 5, "new": 4}
     assert differences(before, after) == ["b: 2 -> 5", "gone: 3 -> None", "new: None -> 4"]
+
+
+def test_nested_mappings_are_flattened_to_dotted_keys() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2]}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "converted"),
+    [
+        ("1e3", int, 1000),
+        ("NONE", int | None, None),
+        ("", tuple[float, float] | None, None),
+        ("0.1, 1", tuple[float, float], (0.1, 1.0)),
+        (2, float, 2.0),
+        ("b", Literal["a", "b"] | None, "b"),
+    ],
+)
+def test_a_value_is_read_as_a_person_writes_it(value: Any, expected: Any, converted: Any) -> None:
+    assert convert("key", value, expected) == converted
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, int), ("none", int), ("c", Literal["a", "b"]), ([1], float)])
+def test_a_refusal_begins_with_the_setting_and_its_value(value: Any, expected: Any) -> None:
+    with pytest.raises(SettingsError, match=rf"^key={re.escape(str(value))}"):
+        convert("key", value, expected)

@@ -110,7 +110,13 @@ def test_the_same_picture_is_made_again_from_what_is_shown(
     Path(sketch).write_bytes(row["sketch_png"])
     Path(reference).write_bytes(row["reference_png"])
     as_drawn = PictureSettings(sampling, polarity="dark", levels=False)
-    list(colorize([ColorizeJob(sketch, reference, out, pair.seed)], checkpoint, as_drawn))
+    list(
+        colorize(
+            [ColorizeJob(sketch=sketch, references={"reference": reference}, out=out, seed=pair.seed)],
+            checkpoint,
+            as_drawn,
+        )
+    )
     again = decode(Path(out).read_bytes()).rgb.astype(int)
     assert np.abs(again - decode_png(row["result_png"])).max() <= 1
     assert len(injected) == (2 if "injection" in more else 0)

@@ -87,6 +87,6 @@ def test_a_wrong_call_imports_nothing_heavy() -> None:
         f"sys.exit(str([m for m in {heavy} if m in sys.modules]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[4], capture_output=True, text=True, check=False
     )
     assert done.stderr.strip().endswith("[]"), done.stderr

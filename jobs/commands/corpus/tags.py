@@ -6,35 +6,36 @@ from typing import Annotated
 import typer
 
 from dataprep.corpus_tools.tags import Thresholds, VocabularySettings
-from jobs.commands.corpus_tools import At
-from jobs.options import Json, tell
+from jobs.options import CorpusAt, Json
+from jobs.output import print_result
 from pipelines.common.overrides import SettingsError
 
-app = typer.Typer()
 
-
-@app.command("tags")
-def corpus_tags(
-    uri: At,
+def command(
+    uri: CorpusAt,
     out: Annotated[str, typer.Option(help="The JSON file to write, with every tag; without it, only a summary.")] = "",
     top: Annotated[int, typer.Option(min=1, help="Take the N most frequent tags of the training split.")] = 6000,
-    origin: Annotated[str, typer.Option("--from", help="source, or predicted (by a tagger).")] = "source",
+    origin: Annotated[
+        str, typer.Option("--from", help="Which tags: of the source, or predicted (by a tagger).")
+    ] = "source",
     kinds: Annotated[
         str, typer.Option(help="By commas: general, character; of a source also copyright, artist, meta.")
     ] = "general",
     general: Annotated[
-        float, typer.Option("--general-threshold", help="From which probability on a predicted tag counts.")
+        float, typer.Option("--general-threshold", help="From which probability on a predicted general tag counts.")
     ] = 0.35,
-    character: Annotated[float, typer.Option("--character-threshold", help="The same of characters.")] = 0.75,
+    character: Annotated[
+        float, typer.Option("--character-threshold", help="The same for predicted characters.")
+    ] = 0.75,
     weighting: Annotated[
         str, typer.Option("--alpha", help="Class weights for the long tail: inverse (thesis 4.2.1), or balanced.")
     ] = "inverse",
     json_: Json = False,
 ) -> None:
     """The most frequent tags with their counts by split, and class weights for the long tail."""
-    named = tuple(kind for kind in kinds.replace(" ", "").split(",") if kind)
+    names = tuple(kind for kind in kinds.replace(" ", "").split(",") if kind)
     try:
-        settings = VocabularySettings(top, origin, named, Thresholds(general, character), weighting)  # type: ignore[arg-type]
+        settings = VocabularySettings(top, origin, names, Thresholds(general, character), weighting)  # type: ignore[arg-type]
     except ValueError as error:
         raise SettingsError(str(error)) from error
     from dataprep.corpus.snapshot import open_snapshot
@@ -49,4 +50,4 @@ def corpus_tags(
     document = json.dumps(found.document(), indent=1, ensure_ascii=False)
     if out:
         storage.write_whole(out, document.encode())
-    tell(document if json_ else found.summary() + (f"\n  written to {out}" if out else ""))
+    print_result(document if json_ else found.summary() + (f"\n  written to {out}" if out else ""))

@@ -1,4 +1,4 @@
-"""What `irodori weights inspect` tells a person: the document of an inspection as lines."""
+"""What `irodori weights inspect` prints for a person: the document of an inspection as lines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,8 @@ def inspection_text(document: dict[str, Any]) -> str:
         *(f"  sha256            {digest}  {file}" for file, digest in document["sha256"].items()),
     ]
     if document["family"]:
-        said = document["prediction_type"]
-        source = document["prediction_type_from"]
-        lines.append(f"  prediction type   {f'{said} ({source})' if said else source}")
+        prediction, source = document["prediction_type"], document["prediction_type_from"]
+        lines.append(f"  prediction type   {f'{prediction} ({source})' if prediction else source}")
     for part in document["parts"]:
         lines.append(f"  {part['name']:<18}{part['state']}" + _part(part))
         for what in ("missing", "wrong"):

@@ -1,0 +1,68 @@
+"""Commands and groups of commands: each is a module, found by its name in a table.
+
+A module of a command has one function `command`, whose docstring is its help; a package of commands has a group
+`command`, made here. So adding a command is a file and a name in a table.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from pipelines.common.overrides import SettingsError, nearest
+
+_METAVARS = {int: "N", float: "X", str: "TEXT", list[str]: "TEXT"}
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help shows what the value of an option looks like, and nothing beside a flag."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plain_types(super().get_params(ctx))
+
+
+class NamingGroup(TyperGroup):
+    """A group that answers an unknown command with the nearest valid ones, or with all where none is near."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plain_types(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise SettingsError(f"there is no command {args[0]!r}: {nearest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+def command_group(package: str, names: Sequence[str], help: str) -> typer.Typer:
+    """The group of the commands that the modules `names` of `package` have; the help lists them in this order."""
+
+    class InOrder(NamingGroup):  # Typer itself puts groups last
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(names)
+
+    group = typer.Typer(
+        cls=InOrder,
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name in names:
+        command = import_module(f"{package}.{name}").command
+        if isinstance(command, typer.Typer):
+            group.add_typer(command, name=name)
+        else:
+            group.command(name, cls=PlainCommand)(command)
+    return group
+
+
+def _plain_types(parameters: list[Any]) -> list[Any]:
+    """The parameters, with N where Typer shows <int range>, TEXT for <str>, and nothing for <bool>."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.param_type_name == "option" and parameter.metavar is None:
+            parameter.metavar = _METAVARS.get(parameter.type_descriptor.annotation)
+    return parameters

@@ -1,0 +1,18 @@
+"""The command `irodori demo`: the whole main job on the shipped pictures."""
+
+from typing import Annotated
+
+import typer
+
+from jobs.output import engine_console, log_folder
+
+
+def command(
+    out: Annotated[str, typer.Option(help="Where everything goes; a local directory.")] = "demo",
+) -> None:
+    """The whole main job on the shipped pictures: corpus, training, evaluation, report."""
+    from pipelines.demo.demo import run_demo
+
+    with engine_console(log_folder(out), "demo") as (console, log_file):
+        console.message(f"The demo writes to {out}; engine logs go to {log_file}")
+        console.result(run_demo(out, log_file=log_file, progress=console.progress, say=console.message))

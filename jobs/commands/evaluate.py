@@ -1,0 +1,57 @@
+"""The command `irodori evaluate`: a checkpoint scored by a protocol."""
+
+from typing import Annotated
+
+import typer
+
+from jobs.options import Address, Json, Tracking
+from jobs.output import as_json, as_lines, engine_console, log_folder
+from jobs.settings_options import GivenSettings, settings_options
+from model.diffusion.sampling_settings import SAMPLING, SamplingSettings
+from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
+from pipelines.common.overrides import parse_assignments
+
+DEFAULTS = SamplingSettings(guidance_scale=2.0)
+
+
+@settings_options(
+    DEFAULTS, PictureSettings(), only=("steps", "guidance_scale", "ema"), panel=SAMPLING, panels=(SAMPLING,)
+)
+def command(
+    checkpoint: Annotated[str, typer.Option(help="The model to score.")],
+    corpus: Annotated[str, typer.Option(help="The corpus whose validation rows are used.")],
+    protocol: Annotated[str, typer.Option(help="random-reference, deformed-reference, self or known-answer.")],
+    out: Annotated[str, typer.Option(help="Where scores, pairs and pictures go.")],
+    given: GivenSettings,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
+    address: Address = None,
+    tracking_uri: Tracking = None,
+    json_: Json = False,
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            rich_help_panel=SAMPLING,
+            help="Any other setting of sampling, such as sampler=ddim; may be repeated.",
+        ),
+    ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
+) -> None:
+    """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
+    from pipelines.common.addresses import check_buckets
+    from pipelines.evaluation.lookup import find_protocol
+
+    find_protocol(protocol)
+    sampling = sampling_settings(dict(given[SamplingSettings]) | parse_assignments(set_), DEFAULTS)
+    check_buckets(checkpoint, corpus, out)
+    from pipelines.evaluation.evaluate import evaluate
+    from pipelines.evaluation.plan import plan_evaluation
+
+    ema = given[PictureSettings].get("ema", False)
+    plan = plan_evaluation(checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema)
+    with engine_console(log_folder(out), "evaluate") as (console, log_file):
+        document = evaluate(
+            plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
+        )
+        console.result(as_json(document) if json_ else as_lines(document))

@@ -1,0 +1,82 @@
+"""The command `irodori train`: one stage of training; the same call again resumes it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.options import Address, DryRun, Set, Tracking
+from jobs.output import engine_console, log_folder, print_json
+from pipelines.common.overrides import SettingsError, parse_assignments
+
+if TYPE_CHECKING:
+    from pipelines.recipes.stage_recipe import StageRecipe
+    from pipelines.training.stage import TrainReport
+
+
+def command(
+    stage: Annotated[str, typer.Argument(help="The stage, such as v1.noisy or v1.refine.")],
+    corpus: Annotated[str | None, typer.Option(help="The corpus to train on.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Where checkpoints, samples and history go. The same again resumes.")
+    ] = None,
+    model_size: Annotated[str, typer.Option(help="tiny (two CPU cores) or base (published size).")] = "tiny",
+    from_: Annotated[str | None, typer.Option("--from", help="The checkpoint to continue or start from.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Training workers (one for each GPU, or CPU processes).")] = 1,
+    loader: Annotated[
+        str, typer.Option(help="What makes the samples: threads (beside the trainer) or ray (as tasks).")
+    ] = "threads",
+    address: Address = None,
+    tracking_uri: Tracking = None,
+    dry_run: DryRun = False,
+    set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
+) -> None:
+    """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
+    from pipelines.common.addresses import check_buckets
+    from pipelines.training.batch_shares import checked_loader
+
+    # What is wrong with the call alone.
+    recipe = _recipe(stage, model_size, set_, parent=from_, workers=workers, complete=corpus is not None)
+    loading = checked_loader(loader)
+    if corpus is None and dry_run:
+        print_json(recipe.flat())
+        return
+    if corpus is None or out is None:
+        raise SettingsError(f"--{'out' if corpus else 'corpus'} is missing")
+    check_buckets(corpus, out, from_)
+    from pipelines.training.stage import plan_stage, train_stage
+
+    # What is wrong with corpus, parent or output.
+    plan = plan_stage(recipe, corpus, out, from_, workers, loading)
+    if dry_run:
+        print_json(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)})
+        return
+    with engine_console(log_folder(out), "train") as (console, log_file):
+        report = train_stage(
+            plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
+        )
+        console.result(_outcome(stage, report))
+
+
+def _recipe(
+    stage: str, model_size: str, changes: list[str], *, parent: str | None, workers: int, complete: bool
+) -> "StageRecipe":
+    """The resolved recipe of a call that can work; `complete`: with the parent that the stage needs."""
+    from pipelines.recipes.stage_recipe import check_parent_given, configured
+    from pipelines.recipes.stages import stage_recipe
+    from pipelines.training.batch_shares import BatchShares
+
+    recipe = configured(stage_recipe(stage, model_size), parse_assignments(changes))
+    if complete:
+        check_parent_given(recipe, parent)
+    BatchShares.of(recipe.length, workers)
+    return recipe
+
+
+def _outcome(stage: str, report: "TrainReport") -> str:
+    """One line of what the training did, and where its checkpoint is."""
+    how = "was complete already" if report.already_complete else "done"
+    if report.resumed_from and not report.already_complete:
+        how += f" (resumed from {report.resumed_from:,} images)"
+    if report.replaced:
+        how += f", {report.replaced:,} samples whose row could not be used were replaced (see history.jsonl)"
+    return f"{stage}: {how}, {report.images_seen:,} images, loss {report.loss:.4f}: {report.checkpoint}"

@@ -1,0 +1,55 @@
+"""What a command prints, and where the engines that it starts print."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jobs.console import Console, engines_log_to
+
+
+@contextmanager
+def engine_console(folder: Path | None, command: str) -> Iterator[tuple[Console, Path]]:
+    """A console, and the file in `folder` that takes what the engines print; None for work that starts no engine."""
+    if folder is None:
+        yield Console(sys.stdout, sys.stderr), Path(os.devnull)
+        return
+    log_file = folder / f"{command}.log"
+    with engines_log_to(log_file) as console:
+        yield console, log_file
+
+
+def log_folder(out: str) -> Path:
+    """Logs lie beside a local output, and in the working directory for one on S3."""
+    return Path("irodori-logs") if out.startswith("s3://") else Path(out)
+
+
+def print_result(text: str) -> None:
+    """A result on stdout."""
+    Console(sys.stdout, sys.stderr).result(text)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """A document on stdout, for scripts."""
+    print_result(as_json(document))
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """A document as scripts read it."""
+    return json.dumps(document, indent=2)
+
+
+def as_lines(document: Mapping[str, Any], indent: str = "") -> str:
+    """A document as aligned lines for a person."""
+    width = max((len(key) for key in document), default=0)
+    lines = []
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{key}", as_lines(value, indent + "  ")]
+        else:
+            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+            lines.append(f"{indent}{key:<{width}}  {shown if shown is not None else 'not scored'}")
+    return "\n".join(lines)
