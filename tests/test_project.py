@@ -24,7 +24,7 @@ FLOORS = {
         "assets_build",  # a script that nothing imports
     ),
     "model": (
-        *("errors", "ranges", "batch", "optimizer", "weights"),
+        *("errors", "ranges", "setting", "batch", "optimizer", "weights"),
         *("backbone", "frozen", "extractors"),
         *("colorist", "stage", "diffusion"),
         *("families", "checkpoint", "conversion"),
@@ -37,7 +37,7 @@ FLOORS = {
         *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
         *("forecast", "demo"),
     ),
-    "jobs": ("console", "options", "commands", "cli"),
+    "jobs": ("console", "output", "options", "command_groups", "recipe_files", "settings_options", "commands", "cli"),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "extractors", "learning"),
 }
 MOST_MODULES = 14  # in one folder

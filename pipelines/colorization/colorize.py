@@ -23,6 +23,8 @@ from dataprep.samples.sample import from_model_image, model_sketch, reference_pi
 from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.colorist import Colorist as Network
+from model.colorist import controls_set
+from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.jobs import LAYERS, ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings, target_size
 from pipelines.colorization.provenance import Provenance, Source, Weights, embed, recorded_provenance, sha256_of
@@ -158,6 +160,8 @@ class Colorist:
         settings = self.settings
         home = "cpu" if settings.low_memory else self.device
         colorist = open_colorist(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
+        if unused := sorted(controls_set(settings.sampling, SamplingSettings()) - colorist.controls):
+            raise PipelineError(f"{self.address}: a {self.metadata.family} network takes no {', '.join(unused)}")
         colorist.optimise(compile=self.run.compile)
         return colorist.lower_memory(device=self.device) if settings.low_memory else colorist
 

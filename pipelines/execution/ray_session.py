@@ -25,6 +25,7 @@ for _name, _value in QUIET.items():
 import ray  # noqa: E402  (after the settings that it reads)
 from ray.data import DataContext  # noqa: E402
 
+from model.families.registry import VARIABLE as FAMILIES  # noqa: E402
 from pipelines.common.errors import PipelineError  # noqa: E402
 
 # Pictures travel by address and workers give back a few numbers: a large object store would only take memory.
@@ -78,13 +79,16 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
     }
+    # Workers on other machines do not inherit this environment; the families that it registers must be theirs too.
+    named = os.environ.get(FAMILIES)
+    remote: dict[str, Any] = {"runtime_env": {"env_vars": {FAMILIES: named}}} if named else {}
     try:
         ray.init(
             address=address or "local",
             log_to_driver=False,
             configure_logging=True,
             logging_level=logging.WARNING,
-            **({} if address else local),
+            **(remote if address else local),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start"

@@ -3,12 +3,14 @@
 Both read the validation split, draw their random numbers from fixed counters, and never touch those of training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from dataprep.pictures.decode import encode_png
 from dataprep.randomness import generator
@@ -81,6 +83,18 @@ def fixed_pairs(groups: list[str], count: int = FIXED_PAIRS) -> list[tuple[int, 
     return pairs
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Every part of the model in evaluation mode, and afterwards as it was: a stage may keep some there for good."""
+    trained = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in trained:
+            module.training = True
+
+
 def sample_fixed_pairs(
     stage: Stage, recipe: StageRecipe, corpus: str, snapshot: int, out: str, images_seen: int
 ) -> None:
@@ -96,9 +110,8 @@ def sample_fixed_pairs(
     sketches = torch.from_numpy(np.stack([samples[sketch].sketch for sketch, _ in pairs]))
     references = torch.from_numpy(np.stack([samples[reference].reference for _, reference in pairs]))
     settings = SamplingSettings(sampler="ddim", steps=FIXED_STEPS, guidance_scale=2.0)
-    stage.model.eval()
-    results = colorist(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
-    stage.model.train()
+    with evaluating(stage.model):
+        results = colorist(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
     for number, ((sketch, reference), result) in enumerate(zip(pairs, results.cpu().numpy(), strict=True)):
         write_whole(join(out, f"{number}-{images_seen:09d}.png"), encode_png(from_model_image(result)))
         if images_seen == 0:
@@ -115,9 +128,8 @@ def validation(
     Which rank measures a sample changes nothing: what was measured is put together in the order of the samples.
     """
     samples, _ = _held_out(recipe, stage.needs, corpus, snapshot)
-    stage.model.eval()
-    own = {index: _measured(stage, recipe, samples[index], index) for index in range(rank, len(samples), workers)}
-    stage.model.train()
+    with evaluating(stage.model):
+        own = {index: _measured(stage, recipe, samples[index], index) for index in range(rank, len(samples), workers)}
     parts: list[dict[int, Measured]] = [{}] * workers
     dist.all_gather_object(parts, own)
     everything = {index: measured for part in parts for index, measured in part.items()}

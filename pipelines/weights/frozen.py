@@ -48,8 +48,11 @@ def weights_file(network: str, checkpoint: Path | None = None) -> Path | None:
 
 
 def weights_sha256(network: str, checkpoint: Path) -> str:
-    """Of the weights that `weights_file` finds, "" where they ship. Those in the store are what its record says."""
-    if network in SHIPPED:
+    """Of the weights that `weights_file` finds, "" where they ship or there is no such network.
+
+    Of those in the store it is what their record holds.
+    """
+    if not network or network in SHIPPED:
         return ""
     if network in CATALOGUE and (path := Path(checkpoint) / weights_name(network)).is_file():
         return _hashed(path.resolve(), path.stat().st_mtime_ns)

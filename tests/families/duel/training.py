@@ -55,12 +55,10 @@ class DuelStage:
         judge = engines.get("discriminator", self.model.discriminator)
         painted = engines["generator"](prepared["sketch"], prepared["reference"])
         if name == "discriminator":
-            verdicts = [
-                (self._judged(judge, prepared, prepared["color"], "reference"), 1.0),
-                (self._judged(judge, prepared, prepared["color"], "second_reference"), 0.0),
-                (self._judged(judge, prepared, painted.detach(), "reference"), 0.0),
-            ]
-            return sum((verdict - wanted).square().mean() for verdict, wanted in verdicts) / len(verdicts)
+            true = self._judged(judge, prepared, prepared["color"], "reference")
+            mismatched = self._judged(judge, prepared, prepared["color"], "second_reference")
+            painted_over = self._judged(judge, prepared, painted.detach(), "reference")
+            return (true - 1).square().mean() + mismatched.square().mean() + painted_over.square().mean()
         distance = ((painted - prepared["color"]).abs() * (1 + prepared["mask"])).mean()
         verdict = self._judged(judge, prepared, painted, "reference")
         return distance + self.settings.adversarial * (verdict - 1).square().mean()

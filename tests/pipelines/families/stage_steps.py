@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from model.checkpoint import CheckpointMetadata
 from model.families.registry import family
@@ -39,7 +39,7 @@ def take_steps(folder: Path, corpus: str, snapshot: int, stages: list[str], work
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
-    mp.spawn(_worker, args=(workers, port, str(folder), corpus, snapshot, stages), nprocs=workers)
+    spawn(_worker, args=(workers, port, str(folder), corpus, snapshot, stages), nprocs=workers)
 
 
 def _worker(rank: int, workers: int, port: int, folder: str, corpus: str, snapshot: int, stages: list[str]) -> None:

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from jobs.cli import run
-from model.families.v1.sizes import V1_SIZES
 from model.families.v1.network import V1
 from model.families.v1.released_keys import to_published
+from model.families.v1.sizes import V1_SIZES
 from tests.pipelines.weights.weight_helpers import HEAD, head_file
 
 
