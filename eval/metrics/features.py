@@ -16,7 +16,6 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -88,6 +87,8 @@ def load_efficientnet_lite0(device: str = "cpu") -> FeatureNetwork:
     digest = hashlib.sha256(data).hexdigest()
     if digest != WEIGHTS_SHA256:
         raise EvalError(f"the EfficientNet-Lite0 weights are damaged (sha256 {digest[:12]}); reinstall the package")
+    import timm  # seconds to import, which metrics without features need not pay
+
     net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     net.load_state_dict(_timm_names(torch.load(BytesIO(data), weights_only=True)), strict=True)
     net.eval().requires_grad_(False).to(device)

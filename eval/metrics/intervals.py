@@ -30,7 +30,7 @@ def bootstrap(
     confidence: float = 0.95,
     resamples: int = 2000,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (lower, upper) of a statistic of `count` samples, told by their indices (count,).
+    """Percentile bootstrap interval (lower, upper) of a statistic that takes `count` samples as their indices (count,).
 
     One draw of indices serves everything that the statistic reads, so a difference between two models on the same
     samples is a paired bootstrap. The same seed gives the same interval. Raises ValueError for no samples.

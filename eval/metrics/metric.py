@@ -8,7 +8,7 @@ values of all pairs: a mean, a share with its interval, or a distance between tw
 To add a metric: a file beside this one that defines a `Metric`, its row in eval.metrics.table, and its name among the
 `metrics` of the protocols that report it (eval.protocols).
 
-What a pair can give; a protocol says which of these its pairs have, and may give more under other names:
+What a pair can give; a protocol declares which of these its pairs have, and may give more under other names:
 
     original       (B, 3, H, W) in [0, 1]: the sketch's own picture. Every pair has it.
     truth          (B, 3, H, W) in [0, 1]: the right answer.
@@ -93,7 +93,7 @@ class Metric:
         return ""
 
     def meaning_of(self, score: str) -> str:
-        """What one of its scores says."""
+        """The meaning of one of its scores."""
         return self.meaning.format(part=score.removeprefix(self.scores))
 
 

@@ -83,8 +83,8 @@ def _open(title: str, height: float) -> Markup:
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, title)
 
 
-def _bar(bar: Bar, told: str) -> Markup:
-    return Markup('<g class="{}"><title>{}</title>').format("bar marked" if bar.marked else "bar", told)
+def _bar(bar: Bar, title: str) -> Markup:
+    return Markup('<g class="{}"><title>{}</title>').format("bar marked" if bar.marked else "bar", title)
 
 
 def _rectangle(x: float, y: float, width: float, height: float) -> Markup:

@@ -27,7 +27,6 @@ from pipelines.recipes.stages import stage_recipe
 from pipelines.training.stage import plan_stage, train_stage
 from pipelines.weights.checkpoints import CHECKPOINT
 
-WORKERS = 2
 SAMPLING = SamplingSettings(steps=20, guidance_scale=2.0)
 
 
@@ -36,11 +35,12 @@ class DemoSizes:
     """How much the demo does; the defaults end within ten minutes on two cores.
 
     The stages are shorter than the recipes', and of nearly equal length: colours come with the second one. `pairs` are
-    enough to tell something and few enough to wait for.
+    how many of each protocol: enough to see a difference and few enough to wait for.
     """
 
     sources: tuple[str, ...] = SHIPPED_SOURCES
     limit: int | None = None
+    workers: int = 2  # that train
     noisy_images: int = 3_000
     refine_images: int = 5_000
     pairs: tuple[tuple[str, int], ...] = (("known-answer", 64), ("deformed-reference", 32), ("random-reference", 16))
@@ -58,7 +58,7 @@ def run_demo(
     started = time.monotonic()
     store = f"sqlite:///{os.path.join(out, 'mlflow.db')}"
     corpus, noisy, refine = (os.path.join(out, name) for name in ("corpus", "noisy", "refine"))
-    with ray_session(log_file, num_cpus=max(WORKERS + 2, psutil.cpu_count() or 1)):
+    with ray_session(log_file, num_cpus=max(sizes.workers + 2, psutil.cpu_count() or 1)):
         say("1/5  corpus: line art, masks and regions of the shipped pictures")
         report = build_corpus(
             list(sizes.sources),
@@ -74,7 +74,7 @@ def run_demo(
         stages = (("v1.noisy", noisy, None, sizes.noisy_images), ("v1.refine", refine, noisy, sizes.refine_images))
         for stage, output, parent, images in stages:
             recipe = stage_recipe(stage, "tiny")
-            plan = plan_stage(recipe.changed(images=images), corpus, output, parent, WORKERS)
+            plan = plan_stage(recipe.changed(images=images), corpus, output, parent, sizes.workers)
             train_stage(plan, log_file=log_file, progress=progress, tracking_uri=store)
         say("3/5  colorizing and scoring validation sketches")
         documents = {}

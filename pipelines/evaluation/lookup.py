@@ -1,6 +1,6 @@
 """Finds protocols and metrics by name: rows of the tables of `eval`, or "module:NAME" of a module on the workers' path.
 
-Workers find them by the same names, so nothing but a name travels in a plan.
+Workers find them by the same names, so a plan holds names alone.
 """
 
 import importlib
@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 
 
 def find_protocol(name: str) -> EvaluationProtocol:
-    """The protocol with this name. Raises SettingsError that names the nearest ones, or says what "module:NAME" lacks.
+    """The protocol with this name. Raises SettingsError that names the nearest ones, or what "module:NAME" lacks.
 
     Imports no torch, so that a wrong call is answered at once.
     """
@@ -26,7 +26,7 @@ def find_protocol(name: str) -> EvaluationProtocol:
 
 
 def find_metric(name: str) -> "Metric":
-    """The metric with this name. Raises SettingsError that names the nearest ones, or says what "module:NAME" lacks."""
+    """The metric with this name. Raises SettingsError that names the nearest ones, or what "module:NAME" lacks."""
     from eval.metrics.metric import Metric
     from eval.metrics.table import METRICS
 

@@ -35,7 +35,9 @@ def write_drawings(folder: Path) -> str:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "it's here"
     sources = (write_drawings(out.parent / "pictures"), str(PICTURES / "damaged"))
-    sizes = DemoSizes(sources, noisy_images=16, refine_images=16, pairs=(("known-answer", 4), ("random-reference", 2)))
+    sizes = DemoSizes(
+        sources, workers=1, noisy_images=16, refine_images=16, pairs=(("known-answer", 4), ("random-reference", 2))
+    )
     closing = run_demo(str(out), log_file=out / "demo.log", sizes=sizes)
     (out / "closing.txt").write_text(closing)
     return out
