@@ -5,7 +5,7 @@ only those that name inputs and outputs, or stand for several settings.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -131,13 +131,10 @@ def command(
     if pair and not reference:
         raise SettingsError("--pair needs --reference")
     # What decides the pictures besides their inputs.
+    report = Console(sys.stdout, sys.stderr).message
     seeds, drawn = seeds_of(seed, variations), seed == RANDOM
     words = _aliases(schedule, attention_scale) | parse_assignments(set_)
-    sampling = sampling_settings(dict(given[SamplingSettings]) | words)
-    settings = override(PictureSettings(sampling), given[PictureSettings])
-    report = Console(sys.stdout, sys.stderr).message
-    if (named := words.get("sampler", given[SamplingSettings].get("sampler"))) in NEAREST:
-        report(f"sampler {named!r}: no equal in diffusers; the nearest, {sampling.sampler}, is taken")
+    settings = _picture_settings(given, words, report)
     # The pictures and where they go.
     from pipelines.colorization.jobs import check_targets, find_pictures, plan_jobs
     from pipelines.common.addresses import check_buckets
@@ -145,7 +142,7 @@ def command(
     check_buckets(*sketch, *reference, checkpoint, out)
     sketches, references = find_pictures(sketch, report), find_pictures(reference, report)
     jobs = plan_jobs(sketches, references, out, seeds, pair=pair, drawn=drawn)
-    # The checkpoint, and whether all can be written and read.
+    # The networks, and whether the pictures can be written.
     from pipelines.weights.checkpoints import checkpoint_uri, demo_checkpoint
 
     address = checkpoint_uri(checkpoint or demo_checkpoint())
@@ -160,6 +157,15 @@ def command(
         print_json(_plan(jobs, address, settings, run))
     else:
         _make(jobs, address, settings, run, json_=json_)
+
+
+def _picture_settings(given: GivenSettings, words: Mapping[str, Any], report: Callable[[str], None]) -> PictureSettings:
+    """The settings of the options, then of `words`, by name; reports a sampler that only comes near what was named."""
+    values = {**given[SamplingSettings], **words}
+    sampling = sampling_settings(values)
+    if (named := values.get("sampler")) in NEAREST:
+        report(f"sampler {named!r}: no equal in diffusers; the nearest, {sampling.sampler}, is taken")
+    return override(PictureSettings(sampling), given[PictureSettings])
 
 
 def _aliases(schedule: str | None, scales: Sequence[str]) -> dict[str, Any]:

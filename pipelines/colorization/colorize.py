@@ -106,7 +106,7 @@ def colorize(
     DataError for an output that cannot be written.
     """
     for role in sorted({role for job in jobs for role in job.references} - set(ROLES)):
-        raise PipelineError(f"{checkpoint} takes no {role}: a reference is one of {', '.join(ROLES)}")
+        raise PipelineError(f"{checkpoint} takes no {role}; the references that it takes: {', '.join(ROLES)}")
     progress(Progress("colorize", 0, len(jobs), "pictures", note="reading the first inputs"))
     run = run or RunSettings()
     with advice_on_memory(run):

@@ -1,5 +1,6 @@
 """The command `irodori weights list`."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from jobs.options import Json, Store
@@ -29,8 +30,6 @@ def command(store: Store = "", json_: Json = False) -> None:
 
 
 def _documents(held: dict[str, "StoredWeights"], store: str) -> list[dict[str, Any]]:
-    from dataclasses import asdict
-
     from model.weights.catalogue import CATALOGUE
     from pipelines.weights.store import how_to_have
 
