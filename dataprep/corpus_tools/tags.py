@@ -109,11 +109,6 @@ class Prediction:
         return found
 
 
-def source_tags(tags: Iterable[str], kinds: Sequence[str] = SOURCE_KINDS) -> list[str]:
-    """A row's own tags of these kinds, in the source's order, without the prefix that tells the kind."""
-    return [name for kind, name in map(split_kind, tags) if kind in kinds]
-
-
 def split_kind(tag: str) -> tuple[str, str]:
     """("character", "sylvie") of "character:sylvie"; colons of other tags, as in ":d", are their own."""
     kind, colon, name = tag.partition(":")

@@ -8,11 +8,7 @@ raising a share, leaves what was drawn as it is.
 from dataclasses import dataclass, fields
 from hashlib import sha256
 
-# From the picture, by a network.
-EXTRACTED = (
-    *("keras", "keras_plain", "keras_pured", "manga_line"),
-    *("anime2sketch", "anime2sketch_improved", "lineart_sk", "hed"),
-)
+WITHOUT_NETWORK = ("xdog", "xdog_common")
 REWORKED = {"simplified": "keras", "xdog_simplified": "xdog"}  # from another style by a network
 
 
@@ -60,6 +56,10 @@ class StyleSettings:
     def is_made(self, style: str) -> bool:
         """Whether any row gets `style`, for itself or for what is made from it."""
         return bool(self.wanted_by(style))
+
+
+# From the picture, by a network: every other style that can have a share.
+EXTRACTED = tuple(field.name for field in fields(StyleSettings) if field.name not in (*WITHOUT_NETWORK, *REWORKED))
 
 
 def has_style(row_id: str, seed: int, style: str, settings: StyleSettings) -> bool:

@@ -26,8 +26,3 @@ def phash(rgb: npt.NDArray[np.uint8]) -> int:
     """
     bits = imagehash.phash(Image.fromarray(rgb)).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def hamming(a: int, b: int) -> int:
-    """In how many bits two hashes differ."""
-    return (a ^ b).bit_count()

@@ -5,9 +5,8 @@ the table of records (`judge`). So a changed filter never makes a picture be rea
 is a few Arrow operations. Near duplicates are a matter between pictures: dataprep.near_duplicates.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.arrow import one_array, with_tag
-from dataprep.corpus.schema import SCAN_SCHEMA
 from dataprep.pictures.decode import Picture
 
 WATERMARK_TAGS = ("watermark", "sample_watermark", "third-party_watermark")  # as Danbooru names them
@@ -71,14 +69,6 @@ def measure(picture: Picture) -> dict[str, int]:
     """What the filters have to know of the pixels: `width`, `height`, `contrast` and `chroma` (0 to 255)."""
     height, width = picture.rgb.shape[:2]
     return {"width": width, "height": height, "contrast": _contrast(picture.rgb), "chroma": _chroma(picture.rgb)}
-
-
-def reject_reason(picture: Picture, settings: FilterSettings, facts: Mapping[str, Any] | None = None) -> str | None:
-    """Why one picture is dropped, or None when it is taken; `facts`: its tags, rating, score as in a scan record."""
-    record = {"item": "", "uri": "", "tags": [], "kind": "file", "detail": ""} | dict(facts or {}) | measure(picture)
-    reasons, _ = judge(pa.Table.from_pylist([record], SCAN_SCHEMA), settings)
-    reason: str | None = reasons[0].as_py()
-    return reason
 
 
 def judge(records: pa.Table, settings: FilterSettings) -> tuple[pa.Array, pa.Array]:

@@ -25,7 +25,7 @@ from pipelines import lineage
 from pipelines.common.addresses import absolute
 from pipelines.common.overrides import flatten
 from pipelines.common.progress import ProgressSink, silent
-from pipelines.corpus_build.columns_phase import OpenShard, all_operators, fill_columns, plan_columns
+from pipelines.corpus_build.columns_phase import OpenShard, fill_columns, plan_columns
 from pipelines.corpus_build.dry_run import DryRun, column_work, leaving_rows
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.listing import list_sources
@@ -33,7 +33,7 @@ from pipelines.corpus_build.report import BuildReport, underfilled
 from pipelines.corpus_build.scan_phase import Known, counted, records_of, scan_items
 from pipelines.corpus_build.tasks import EVERY_REASON
 from pipelines.execution.ray_data import Engine, over_ray
-from pipelines.extraction.learned_operators import with_weights
+from pipelines.extraction.learned_operators import corpus_operators, with_weights
 from pipelines.recipes.build_recipe import BuildRecipe
 
 __all__ = ["BuildReport", "DryRun", "build_corpus", "plan_build", "run_build"]
@@ -91,7 +91,7 @@ def plan_build(
     out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
     recipe = with_weights(recipe)
-    job = BuildJob(out, recipe, tuple(retry), progress)
+    job = BuildJob(out=out, recipe=recipe, columns=corpus_operators(recipe), retry=tuple(retry), progress=progress)
     earlier = newest_snapshot(out)
     with list_sources(sources, recipe, limit, progress) as listing:
         known = Known.at(out, recipe)
@@ -101,8 +101,8 @@ def plan_build(
     if not pc.any(pc.is_null(records["reason"])).as_py():
         return DryRun(out, recipe, **told, rows=0, leaving=0, columns={})
     plan = _plan_rows(records, recipe, earlier)
-    columns = plan_columns(plan, job, earlier)
-    work = column_work(plan, columns, recipe, earlier)
+    column_plan = plan_columns(plan, job, earlier)
+    work = column_work(plan, column_plan, job.operators, earlier)
     return DryRun(
         out, recipe, **told, rows=len(plan.rows), leaving=leaving_rows(plan.rows["id"], earlier), columns=work
     )
@@ -118,31 +118,36 @@ def run_build(
     retry: Sequence[str] = (),
 ) -> BuildReport:
     """The build itself, on the Ray that runs or on another engine."""
-    out, sources = absolute(out), [absolute(source) for source in sources]  # workers have folders of their own
     clock = _Stopwatch()
+    # What is asked for, with whole addresses: workers have folders of their own.
+    out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
     recipe = with_weights(recipe)
-    all_operators(recipe)  # one that cannot be had is said before work starts
-    job = BuildJob(out, recipe, tuple(retry), progress, engine)
+    columns = corpus_operators(recipe)  # before work starts: one that cannot be had is an error at once
+    job = BuildJob(out=out, recipe=recipe, columns=columns, retry=tuple(retry), progress=progress, engine=engine)
     earlier = newest_snapshot(out)
     with job.working_folder(), list_sources(sources, recipe, limit, progress) as listing:
         clock.lap("list")
+        # Scan: what no earlier build has read.
         records, read = scan_items(listing, Known.at(out, recipe), job)
         clock.lap("scan")
+        # Plan: which pictures are rows of which shard, and which files are there already.
         plan = _plan_rows(records, recipe, earlier)
         del records  # the plan has what it needs of them, and six million are 2 GB
-        columns = plan_columns(plan, job, earlier)
+        column_plan = plan_columns(plan, job, earlier)
         clock.lap("plan")
-        files, computed, cells = list(columns.described), Counter[str](), Counter[str]()
-        for filled in fill_columns(columns, plan, listing, job):
+        # Columns: the files that are missing.
+        files, computed, cells = list(column_plan.described), Counter[str](), Counter[str]()
+        for filled in fill_columns(column_plan, plan, listing, job):
             files.append(filled.file)
             computed[filled.file.column] += filled.computed > 0
             cells[filled.file.column] += filled.computed
     clock.lap("columns")
+    # Commit: the only write that makes the others count.
     listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
-    snapshot, is_new = commit(out, _contents(files, plan, sources, recipe, listed), earlier)
+    snapshot, is_new = commit(out, _contents(files, plan, sources, job, listed), earlier)
     clock.lap("commit")
-    retried_cells = _retried(columns.work)
+    retried_cells = _retried(column_plan.work)
     return BuildReport(
         out=out,
         snapshot=snapshot.number,
@@ -181,10 +186,10 @@ def _plan_rows(records: pa.Table, recipe: BuildRecipe, earlier: Snapshot | None)
 
 
 def _contents(
-    files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], recipe: BuildRecipe, listed: Mapping[str, Any]
+    files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], job: BuildJob, listed: Mapping[str, Any]
 ) -> Contents:
-    described = {operator.column: operator.describe() for operator in all_operators(recipe)}
-    return Contents(files, plan.index(), plan.rejects, described, sources, asdict(recipe), listed)
+    described = {operator.column: operator.describe() for operator in job.operators}
+    return Contents(files, plan.index(), plan.rejects, described, sources, asdict(job.recipe), listed)
 
 
 def _retried(work: Iterable[OpenShard]) -> dict[str, dict[str, int]]:

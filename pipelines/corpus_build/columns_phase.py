@@ -21,16 +21,14 @@ from dataprep.corpus.schema import FILE_SCHEMA
 from dataprep.corpus.snapshot import Snapshot, column_path
 from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan, Shard
-from dataprep.plan.scan import VERSION as SCAN_VERSION
 from dataprep.storage import store as storage
 from pipelines.common.progress import Clock
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.lanes import lanes
 from pipelines.corpus_build.listing import Listing
-from pipelines.corpus_build.tasks import ROW, ShardWork, is_retried, make_columns, shard_task
+from pipelines.corpus_build.tasks import ROW, ShardFiles, ShardWork, is_retried, make_columns, shard_task
 from pipelines.execution.ray_data import Step, Steps, Task
 from pipelines.execution.task_tables import write_groups
-from pipelines.extraction.learned_operators import corpus_operators
 from pipelines.recipes.build_recipe import BuildRecipe
 
 ROWS_AT_ONCE = 500_000  # rows with their tags in the driver's memory, while the tables of the tasks are written
@@ -39,13 +37,10 @@ _SAID_BY_LISTING = ("tags", "rating", "score", "caption", "sketch_uri", "mask_ur
 
 @dataclass(frozen=True)
 class OpenShard:
-    """A shard of the plan of which some columns are not described by a snapshot yet; as in build_tasks.ShardWork."""
+    """A shard of the plan of which some columns are not described by a snapshot yet."""
 
     shard: Shard
-    files: Mapping[str, tuple[str, str]]
-    described: Mapping[str, str]
-    found: Collection[str]
-    again: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    files: ShardFiles
     retried: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # column -> reason -> cells that had failed
 
 
@@ -65,25 +60,12 @@ class Filled:
     computed: int
 
 
-def row_operator(recipe: BuildRecipe) -> Operator:
-    """The `row` column as an operator, for its fingerprint: what a row says depends on scan, split and buckets."""
-    settings = {"validation_share": recipe.validation_share, "buckets": list(recipe.buckets.sizes)}
-    settings |= recipe.canvas.described()
-    return Operator(ROW, "scan", SCAN_VERSION, lambda _: None, settings)
-
-
-def all_operators(recipe: BuildRecipe) -> tuple[Operator, ...]:
-    return (row_operator(recipe), *corpus_operators(recipe))
-
-
 def plan_columns(plan: Plan, job: BuildJob, earlier: Snapshot | None) -> ColumnPlan:
     """Compare what the shards need with what lies there."""
     on_disk = {entry.uri: entry.size for entry in storage.list_files(storage.join(job.out, "data"))}
     shelf = _Shelf(job.out, on_disk, _vouched_files(job.out, earlier, on_disk), job.retry)
-    marks = {operator.column: str(operator.describe()["fingerprint"]) for operator in all_operators(job.recipe)}
-    inputs = {
-        operator.column: [needed.column for needed in operator.inputs] for operator in corpus_operators(job.recipe)
-    }
+    marks = {operator.column: str(operator.describe()["fingerprint"]) for operator in job.operators}
+    inputs = {operator.column: [needed.column for needed in operator.inputs] for operator in job.columns}
     said = plan.rows["said"].to_numpy()
     described: list[ColumnFile] = []
     work: list[OpenShard] = []
@@ -103,7 +85,7 @@ def fill_columns(columns: ColumnPlan, plan: Plan, listing: Listing, job: BuildJo
     groups = write_groups(storage.join(job.folder, "shards"), rows)
     tasks = [_task(needs, *group, job) for needs, group in zip(columns.work, groups, strict=True)]
     clock = Clock("make columns", total, "pictures", "", job.progress)
-    for result in job.engine(column_steps(job.recipe), tasks):
+    for result in job.engine(column_steps(job.recipe, job.columns), tasks):
         done += result["rows"]
         files += len(result["files"])
         computed += len(result["computed"])
@@ -112,9 +94,9 @@ def fill_columns(columns: ColumnPlan, plan: Plan, listing: Listing, job: BuildJo
             yield Filled(ColumnFile(**fields), result["computed"].get(fields["column"], 0))
 
 
-def column_steps(recipe: BuildRecipe) -> Steps:
-    """The lanes of the recipe, one after another; the `row` column goes with the first."""
-    first, *others = lanes(corpus_operators(recipe))
+def column_steps(recipe: BuildRecipe, operators: Sequence[Operator]) -> Steps:
+    """The lanes of the recipe's operators, one after another; the `row` column goes with the first."""
+    first, *others = lanes(operators)
     with_row = replace(first, columns=(ROW, *first.columns))
     return Steps(
         tuple(
@@ -162,19 +144,13 @@ def _spans(sizes: Sequence[int], most: int) -> Iterator[slice]:
 
 
 def _task(needs: OpenShard, table: str, group: int, job: BuildJob) -> Task:
-    shard = needs.shard
     work = ShardWork(
         out=job.out,
         faults=job.faults,
-        split=shard.split,
-        shard=shard.name,
         table=table,
         group=group,
-        size=len(shard.rows),
+        size=len(needs.shard.rows),
         files=needs.files,
-        described=needs.described,
-        found=sorted(needs.found),
-        again=needs.again,
         retry=job.retry,
     )
     return shard_task(work)
@@ -218,12 +194,16 @@ class _Shelf:
         open_columns = paths.keys() - done.keys()
         if not open_columns:
             return list(done.values()), None
-        found = {
-            column for column in open_columns - again.keys() if storage.join(self.out, paths[column]) in self.on_disk
-        }
-        files = {column: (marks[column], path) for column, path in paths.items()}
-        described = {column: file.sha256 for column, file in done.items()}
-        return list(done.values()), OpenShard(shard, files, described, found, again, retried)
+        left = open_columns - again.keys()
+        files = ShardFiles(
+            split=shard.split,
+            shard=shard.name,
+            paths={column: (marks[column], path) for column, path in paths.items()},
+            described={column: file.sha256 for column, file in done.items()},
+            found=sorted(column for column in left if storage.join(self.out, paths[column]) in self.on_disk),
+            again=again,
+        )
+        return list(done.values()), OpenShard(shard, files, retried)
 
     def _vouched(self, shard: Shard, column: str, marks: Mapping[str, str], path: str) -> ColumnFile | None:
         file = self.vouched.get((shard.split, shard.name, column))

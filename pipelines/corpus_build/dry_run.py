@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.snapshot import Snapshot
+from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan
-from pipelines.corpus_build.columns_phase import ColumnPlan, OpenShard, all_operators
+from pipelines.corpus_build.columns_phase import ColumnPlan, OpenShard
 from pipelines.corpus_build.report import Counts, listed
 from pipelines.corpus_build.tasks import ROW
 from pipelines.recipes.build_recipe import BuildRecipe
@@ -84,20 +85,20 @@ class DryRun:
 
 
 def column_work(
-    plan: Plan, columns: ColumnPlan, recipe: BuildRecipe, earlier: Snapshot | None
+    plan: Plan, columns: ColumnPlan, operators: Sequence[Operator], earlier: Snapshot | None
 ) -> dict[str, ColumnWork]:
     """The work on each column for the rows of the plan."""
-    names = [operator.column for operator in all_operators(recipe)]
+    names = [operator.column for operator in operators]
     carried: Counter[str] = Counter()
     taken: Counter[str] = Counter()
     for file in columns.described:
         carried[file.column] += file.rows
     why: dict[str, Counter[str]] = {name: Counter() for name in names}
-    reasons = _Reasons.of(plan, recipe, earlier)
+    reasons = _Reasons.of(plan, operators, earlier)
     for needs in columns.work:
         size = len(needs.shard.rows)
-        taken.update({column: size for column in needs.found})
-        for column in needs.files.keys() - {*needs.described, *needs.found}:
+        taken.update({column: size for column in needs.files.found})
+        for column in needs.files.paths.keys() - {*needs.files.described, *needs.files.found}:
             told = reasons.of_shard(needs, column)
             why[column].update(told)
             carried[column] += size - sum(told.values())
@@ -153,8 +154,8 @@ class _Reasons:
     inputs: Mapping[str, Sequence[str]]
 
     @classmethod
-    def of(cls, plan: Plan, recipe: BuildRecipe, earlier: Snapshot | None) -> "_Reasons":
-        now = {operator.column: operator.describe() for operator in all_operators(recipe)}
+    def of(cls, plan: Plan, operators: Sequence[Operator], earlier: Snapshot | None) -> "_Reasons":
+        now = {operator.column: operator.describe() for operator in operators}
         inputs = {column: facts["inputs"] for column, facts in now.items()}
         if earlier is None:
             return cls(np.zeros(len(plan.rows), bool), frozenset(), frozenset(), {}, inputs)
@@ -173,7 +174,7 @@ class _Reasons:
     def of_shard(self, needs: OpenShard, column: str) -> dict[str, int]:
         """Reason -> rows of the shard."""
         shard, size = needs.shard, len(needs.shard.rows)
-        if column in needs.again:
+        if column in needs.files.again:
             return self._of_retry(needs, column)
         if (shard.split, shard.name) not in self.shards:
             stayed = int(self.was_row[shard.rows].sum())
@@ -181,14 +182,14 @@ class _Reasons:
             return {reason: rows for reason, rows in told.items() if rows}
         if column in self.changed:
             return {self.changed[column]: size}
-        lost = needs.files[column][1] in self.paths or column != ROW
+        lost = needs.files.paths[column][1] in self.paths or column != ROW
         return {"its file is missing or cut" if lost else "what the sources say changed": size}
 
     def _of_retry(self, needs: OpenShard, column: str) -> dict[str, int]:
         """A column that hangs on one that is tried again is computed for at most as many rows."""
         told = {f"failed before: {reason}": count for reason, count in needs.retried.get(column, {}).items()}
         for name in self.inputs[column]:
-            if name in needs.again:
+            if name in needs.files.again:
                 count = min(sum(self._of_retry(needs, name).values()), len(needs.shard.rows) - sum(told.values()))
                 told |= {f"input column {name} is tried again, at most": count} if count else {}
         return told

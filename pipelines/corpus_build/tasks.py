@@ -6,7 +6,7 @@ dataprep.guard, so that no picture holds a task for ever. The columns of a shard
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -45,22 +45,34 @@ FAULTS = "faults"  # below the folder of a build: the calls that ended a worker
 
 
 @dataclass(frozen=True)
-class ShardWork:
-    """A shard of which some columns are not described by a snapshot yet: a reference, its rows lie in a table."""
+class ShardFiles:
+    """The files of a shard of which some are not described by a snapshot yet."""
 
-    out: str
-    faults: str  # where the calls are recorded that ended a worker
     split: str
     shard: str
-    table: str  # address of the table that holds its rows
-    group: int  # their row group there
-    size: int  # rows
-    files: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below `out`), all columns
+    paths: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below the corpus), all columns
     described: Mapping[str, str]  # column whose file the newest snapshot vouches for -> its sha256
     found: Sequence[str]  # columns whose file exists, but nobody vouches for it
     # Column -> (file, its sha256), only failed cells of which are computed.
-    again: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    retry: Sequence[str] = ()  # the reasons of these failures
+    again: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """What a task has to do on a shard: a reference, its rows lie in a table."""
+
+    out: str
+    faults: str  # where the calls are recorded that ended a worker
+    table: str  # address of the table that holds its rows
+    group: int  # their row group there
+    size: int  # rows
+    files: ShardFiles
+    retry: Sequence[str] = ()  # the reasons of failures that are tried again
+
+    @classmethod
+    def of_task(cls, task: Task) -> "ShardWork":
+        """The work in a task, which is JSON-able."""
+        return cls(**task["work"] | {"files": ShardFiles(**task["work"]["files"])})
 
     def rows(self) -> list[dict[str, Any]]:
         """Its scan records with split and bucket, in id order. Raises DataError where the table is gone."""
@@ -108,25 +120,28 @@ def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
     The task gathers `files` (fields of ColumnFile), `computed` (column -> cells, of the files that were written), and
     `renewed` (column -> ids) of the columns of which an earlier file is tried again.
     """
-    work = ShardWork(**task["work"])
-    due = [column for column in work.files if column in lane.columns and column not in work.described]
+    work = ShardWork.of_task(task)
+    due = [column for column in work.files.paths if column in lane.columns and column not in work.files.described]
     if not due:
         return task
     rows = work.rows()
     ids = [row["id"] for row in rows]
-    left = [column for column in work.found if column in due]
+    # What an unfinished build left is taken over where it is whole; the rest is computed.
+    left = [column for column in work.files.found if column in due]
     present = {column: data for column in left if (data := _sound(work, column, ids)) is not None}
     missing = set(due) - present.keys()
     wanted = [operator for operator in corpus_operators(recipe) if operator.column in missing]
     made, computed, renewed = _compute(work, rows, wanted, recipe, task["renewed"])
     if ROW in missing:
         made[ROW], computed[ROW] = _row_file(rows), len(rows)
+    # A retry in which everything failed again leaves the earlier file as it is.
     described = {column: _describe(work, column, data) for column, data in (present | made).items()}
-    for column in made.keys() & work.again.keys():
-        earlier = _describe(work, column, _earlier(work, column), work.again[column][0])
-        if earlier.cells == described[column].cells:  # everything failed again: the earlier file says so already
+    for column in made.keys() & work.files.again.keys():
+        earlier = _describe(work, column, _earlier(work, column), work.files.again[column][0])
+        if earlier.cells == described[column].cells:
             described[column] = earlier
             del made[column]
+    # Written only where no other build was faster; what it wrote is described instead.
     found = {column: there for column, data in made.items() if (there := _write(work, column, data, ids)) is not None}
     described |= {column: _describe(work, column, data) for column, data in found.items()}
     counts = {column: computed[column] for column in made if column not in found}
@@ -141,9 +156,10 @@ def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
 
 def _known(work: ShardWork, files: Mapping[str, ColumnFile]) -> ShardWork:
     """The work with these files vouched for, as the lanes behind this one see it."""
-    paths = {column: (work.files[column][0], file.path) for column, file in files.items()}
+    paths = {column: (work.files.paths[column][0], file.path) for column, file in files.items()}
     hashes = {column: file.sha256 for column, file in files.items()}
-    return replace(work, files={**work.files, **paths}, described={**work.described, **hashes})
+    known = replace(work.files, paths={**work.files.paths, **paths}, described={**work.files.described, **hashes})
+    return replace(work, files=known)
 
 
 def _compute(
@@ -161,9 +177,10 @@ def _compute(
     for operator in wanted:
         if operator.network is not None:
             operator.network.load()
+    # What is there already: columns that these are made from, and cells of earlier files that hold.
     upstream = {needed.column for operator in wanted for needed in operator.inputs} - set(columns)
     stored = {column: _stored(work, column) for column in upstream}
-    settled = {column: _settled(work, column) for column in columns if column in work.again}
+    settled = {column: _settled(work, column) for column in columns if column in work.files.again}
     before = {column: set(renewed.get(column, ())) for column in upstream}
     rows = [
         OpenRow(
@@ -174,10 +191,13 @@ def _compute(
         )
         for record in records
     ]
-    guard = Guard(recipe.limits, storage.join(work.faults, work.split, work.shard))
-    bench = Bench(wanted, {column: work.files[column][0] for column in columns}, guard, recipe.networks, recipe.canvas)
+    # The cells, a window of pictures at a time.
+    guard = Guard(recipe.limits, storage.join(work.faults, work.files.split, work.files.shard))
+    bench = Bench(
+        wanted, {column: work.files.paths[column][0] for column in columns}, guard, recipe.networks, recipe.canvas
+    )
     writers = {column: ColumnWriter(column) for column in columns}
-    again: dict[str, list[str]] = {column: [] for column in columns if column in work.again}
+    again: dict[str, list[str]] = {column: [] for column in columns if column in work.files.again}
     for window in bench.windows([record["width"] * record["height"] / 1e6 for record in records]):
         both = zip(rows[window], records[window], strict=True)
         open_rows = [(row, _read(record)) for row, record in both if row.needs(wanted)]
@@ -197,7 +217,7 @@ def _settled(work: ShardWork, column: str) -> dict[str, Cell]:
     """The cells (value, error) of an earlier file that are not to be computed again, by id."""
     return {
         row["id"]: (row[column], row["error"])
-        for row in read_rows(_earlier(work, column), column, work.again[column][0])
+        for row in read_rows(_earlier(work, column), column, work.files.again[column][0])
         if row["error"] is None or not is_retried(failure_reason(row["error"]), work.retry)
     }
 
@@ -223,7 +243,9 @@ def _row_file(records: Sequence[Mapping[str, Any]]) -> bytes:
 def _stored(work: ShardWork, column: str) -> dict[str, bytes | None]:
     """The values of a column that is made already, by id. Raises DataError for bytes that no snapshot vouches for."""
     uri = _uri(work, column)
-    data = read_vouched(uri, work.described[column]) if column in work.described else storage.read_bytes(uri)
+    data = (
+        read_vouched(uri, work.files.described[column]) if column in work.files.described else storage.read_bytes(uri)
+    )
     return {row["id"]: row[column] for row in read_rows(data, column, uri)}
 
 
@@ -251,14 +273,14 @@ def _write(work: ShardWork, column: str, data: bytes, ids: Sequence[str]) -> byt
 
 
 def _describe(work: ShardWork, column: str, data: bytes, path: str | None = None) -> ColumnFile:
-    fingerprint, new_path = work.files[column]
-    return describe(path or new_path, work.split, work.shard, column, fingerprint, data)
+    fingerprint, new_path = work.files.paths[column]
+    return describe(path or new_path, work.files.split, work.files.shard, column, fingerprint, data)
 
 
 def _uri(work: ShardWork, column: str) -> str:
-    return storage.join(work.out, work.files[column][1])
+    return storage.join(work.out, work.files.paths[column][1])
 
 
 def _earlier(work: ShardWork, column: str) -> bytes:
-    path, sha256 = work.again[column]
+    path, sha256 = work.files.again[column]
     return read_vouched(storage.join(work.out, path), sha256)

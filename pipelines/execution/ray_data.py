@@ -92,8 +92,17 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     except ray.exceptions.RayTaskError as error:
         for kind in (DataError, PipelineError, ModelError):
             if isinstance(error.cause, kind):
-                raise kind(str(error.cause).splitlines()[0]) from error  # Ray adds lines of its own
+                raise kind(failure_line(error)) from error
         raise
+
+
+def failure_line(error: BaseException) -> str:
+    """What went wrong in a worker, in one line: without the stack that Ray puts in front, or the lines it adds."""
+    lines = [str(failure).strip().splitlines()[-1:] for failure in getattr(error, "worker_failures", {}).values()]
+    if any(lines):  # Ray Train: the last line of the first worker's traceback
+        return next(line for found in lines for line in found)
+    cause = getattr(error, "cause", None)
+    return str(cause).strip().splitlines()[0] if cause else str(error).strip().splitlines()[-1].strip()
 
 
 def nodes() -> list[Node]:

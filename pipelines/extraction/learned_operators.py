@@ -6,7 +6,7 @@ hash and cannot run: enough for a plan of costs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -299,6 +299,3 @@ class NetworkColumn:
             return parts[0]
         joined: nn.Module = getattr(self.extractor.imported, self.extractor.joined)(*parts)
         return joined.eval()
-
-
-assert {field.name for field in fields(StyleSettings)} >= {*EXTRACTED, *REWORKED}, "a style without a share"

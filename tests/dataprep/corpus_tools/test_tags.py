@@ -13,7 +13,6 @@ from dataprep.corpus_tools.tags import (
     Thresholds,
     VocabularySettings,
     caption,
-    source_tags,
     split_kind,
 )
 from dataprep.errors import DataError
@@ -96,12 +95,6 @@ def test_a_sources_prefix_tells_the_kind_and_other_colons_do_not() -> None:
     assert split_kind("copyright:fate/stay_night:_heaven's_feel") == ("copyright", "fate/stay_night:_heaven's_feel")
     for plain in (":d", ">:(", "year:2020", "artist:", "general:x", "1girl"):
         assert split_kind(plain) == ("general", plain)
-
-
-def test_source_tags_keep_their_order() -> None:
-    tags = ["meta:absurdres", "solo", "character:sylvie", ":d", "artist:deji"]
-    assert source_tags(tags) == ["absurdres", "solo", "sylvie", ":d", "deji"]
-    assert source_tags(tags, ("general", "character")) == ["solo", "sylvie", ":d"]
 
 
 def test_captions_have_words_and_faces_stay() -> None:

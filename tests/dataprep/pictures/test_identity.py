@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataprep.pictures.identity import content_id, hamming, phash, pixel_hash
+from dataprep.pictures.identity import content_id, phash, pixel_hash
 
 
 def picture(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
@@ -33,9 +33,10 @@ def test_phash_is_that_of_imagehash_and_of_its_definition(seed: int) -> None:
 
 def test_phash_hardly_changes_when_a_picture_is_resized_and_is_far_from_another_picture() -> None:
     rgb = picture(1, 120, 160)
-    smaller = np.asarray(cv2.resize(rgb, (100, 75), interpolation=cv2.INTER_AREA), np.uint8)
-    assert hamming(phash(rgb), phash(smaller)) <= 3
-    assert hamming(phash(rgb), phash(picture(2, 120, 160))) > 12
+    small = np.asarray(cv2.resize(rgb, (100, 75), interpolation=cv2.INTER_AREA), np.uint8)
+    smaller, other = phash(small), phash(picture(2, 120, 160))
+    assert (phash(rgb) ^ smaller).bit_count() <= 3
+    assert (phash(rgb) ^ other).bit_count() > 12
 
 
 def test_pixel_hash_tells_pictures_of_the_same_bytes_and_other_shapes_apart() -> None:
@@ -54,8 +55,3 @@ def test_pixel_hash_is_pinned_so_that_old_corpora_stay_comparable() -> None:
 
 def test_content_id_is_the_sha256_of_the_bytes() -> None:
     assert content_id(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_hamming_counts_differing_bits() -> None:
-    assert hamming(0b1011, 0b0001) == 2
-    assert hamming(0, 2**64 - 1) == 64

@@ -6,13 +6,19 @@ import pytest
 
 from dataprep.corpus.schema import SCAN_SCHEMA
 from dataprep.pictures.decode import Picture
-from dataprep.plan.filters import FilterSettings, judge, measure, reject_reason
+from dataprep.plan.filters import FilterSettings, judge, measure
 
 
 def picture(height: int, width: int, levels: int = 100) -> Picture:
     rgb = np.full((height, width, 3), 255, np.uint8)
     rgb[0, 0, 1] -= levels
     return Picture(rgb=rgb, alpha=None, source_is_plain_rgb=True)
+
+
+def reject_reason(sample, settings, facts=None):
+    """Why one picture is dropped, None when it is taken; `facts`: its tags, rating, score as in a scan record."""
+    record = {"item": "", "uri": "", "tags": [], "kind": "file", "detail": ""} | (facts or {}) | measure(sample)
+    return judge(pa.Table.from_pylist([record], SCAN_SCHEMA), settings)[0][0].as_py()
 
 
 @pytest.mark.parametrize(

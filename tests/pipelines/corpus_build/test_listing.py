@@ -135,6 +135,6 @@ def test_spans_hold_every_shard_once_and_not_too_many_rows(sizes: list[int]) -> 
 
 
 def test_builds_of_one_corpus_have_folders_of_their_own() -> None:
-    first, second = BuildJob("/c", SMALL), BuildJob("/c", SMALL)
+    first, second = (BuildJob(out="/c", recipe=SMALL, columns=()) for _ in range(2))
     assert first.folder.startswith("/c/plan/")
     assert first.folder != second.folder

@@ -105,7 +105,7 @@ def test_nothing_is_left_of_the_working_files_of_a_build_that_fails(shipped: Pat
 
 
 def test_a_build_that_ends_leaves_what_another_one_knows_of_fatal_calls(shipped: Path, tmp_path: Path) -> None:
-    other = BuildJob(str(tmp_path), SMALL)
+    other = BuildJob(out=str(tmp_path), recipe=SMALL, columns=())
     record = Path(other.faults, "train", "shard", "1.json")
     write_whole(str(record), b"{}")
     run_build([str(shipped)], str(tmp_path), SMALL, limit=5, engine=in_process)
