@@ -26,22 +26,24 @@ from dataprep.corpus.reader import CorpusReader
 from dataprep.randomness import generator
 from dataprep.samples.sample import training_sample
 from dataprep.samples.sample_plan import SamplePlan
+from model.batch import Draw, Needs
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.corpora import CORPUS_RECIPES
-from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.training.batch_shares import Shares
-from pipelines.training.feeder import Feeder, Shapes, columns, sample_settings, stage_seed
+from pipelines.recipes.stages import stage_recipe
+from pipelines.training.batch_shares import BatchShares
+from pipelines.training.feeder import Feeder, sample_settings, stage_seed
 
 BAR = 1.0
 FIRST_BATCH_S = 5.0
 CACHE_BYTES = 1 << 20
 BATCH = 32
-RECIPE = StageRecipe("v1.noisy", batch_size=BATCH, micro_batch=BATCH, styles=("xdog",))
-SHAPES = Shapes(reference_size=224, latent_channels=4, downsampling=8, token_shape=(1, 1))
+RECIPE = stage_recipe("v1.noisy", "base").changed(batch_size=BATCH, micro_batch=BATCH, styles=("xdog",))
+NEEDS = Needs(reference_size=224)
+SETTINGS = sample_settings(RECIPE, NEEDS)
 
 ABOUT = f"""\
-Augmented samples a second by the clock, batches of {BATCH} at {RECIPE.width} x {RECIPE.height}, runs taken in turns
+Augmented samples a second by the clock, batches of {BATCH} at {SETTINGS.width} x {SETTINGS.height}, runs taken in turns
 (median of the runs), and the time from opening the corpus to the first batch. At least {BAR} of the DataLoader's rate
 and a first batch within {FIRST_BATCH_S:.0f} s are wanted."""
 
@@ -98,12 +100,24 @@ def _timed(batches: Taken, count: int) -> tuple[float, float]:
     return count * BATCH / took, first
 
 
+class _Noised:
+    """A stage that asks for the pictures of v1 and for the noise of latents of 4 channels, an eighth of the size."""
+
+    needs = NEEDS
+
+    def draws(self, width: int, height: int) -> Sequence[Draw]:
+        latents = (4, height // 8, width // 8)
+        return Draw("noise", "normal", latents), Draw("posterior_noise", "normal", latents)
+
+
 def _ours(corpus: str, workers: int) -> Taken:
-    reader = CorpusReader(corpus, "train", columns(RECIPE), cache_bytes=CACHE_BYTES, facts=False)
-    with closing(Feeder(reader, RECIPE, Shares(1, BATCH, 1), 0, 0, SHAPES, threads=workers)) as feeder:
+    reader = CorpusReader(corpus, "train", SETTINGS.columns(), cache_bytes=CACHE_BYTES, facts=False)
+    shares = BatchShares.of(RECIPE.length, workers=1)
+    feeding = Feeder(reader, RECIPE, _Noised(), shares=shares, rank=0, images_seen=0, threads=workers)
+    with closing(feeding) as feeder:
         while True:
-            batch = feeder.next()
-            yield batch.sketch, batch.color, batch.reference
+            pictures = feeder.next().batch.pictures
+            yield pictures["sketch"], pictures["color"], pictures["reference"]
 
 
 def _data_loader(corpus: str, workers: int) -> Taken:
@@ -128,13 +142,12 @@ class _Samples(Dataset[Any]):
     def __getitem__(self, ordinal: int) -> tuple[Any, Any, Any]:
         reader, plan = self._opened
         row = reader.row(plan.row_of(ordinal))
-        settings = sample_settings(RECIPE, SHAPES.reference_size)
-        sample = training_sample(row, settings, generator(stage_seed(RECIPE), ordinal, "augment"))
+        sample = training_sample(row, SETTINGS, generator(stage_seed(RECIPE), ordinal, "augment"))
         return sample.sketch, sample.color, sample.reference
 
     @cached_property
     def _opened(self) -> tuple[CorpusReader, SamplePlan]:
-        reader = CorpusReader(self._corpus, "train", columns(RECIPE), cache_bytes=CACHE_BYTES, facts=False)
+        reader = CorpusReader(self._corpus, "train", SETTINGS.columns(), cache_bytes=CACHE_BYTES, facts=False)
         return reader, SamplePlan(len(reader), stage_seed(RECIPE))
 
 

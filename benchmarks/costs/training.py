@@ -11,7 +11,8 @@ from model.families.v1.sizes import V1_SIZES
 from model.frozen.codec import build_codec
 from model.frozen.config import IMAGE_ENCODERS
 from model.frozen.image_encoder import build_image_encoder
-from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
+from pipelines.recipes.stage_recipe import StageRecipe
+from pipelines.recipes.stages import stage_recipe
 from pipelines.training.flops import count_flops
 from pipelines.training.parents import network_of
 
@@ -21,8 +22,9 @@ STEPS, WARM_UP = 12, 3
 def measure_training(size: str, device: str) -> dict[str, Any]:
     """{flops, area, rates}: of the stage v1.noisy at its size; weights are random, which changes no time."""
     recipe = stage_recipe("v1.noisy", size)
-    flops = count_flops(network_of(recipe), recipe.width, recipe.height).total
-    known = {"flops": flops, "area": recipe.width * recipe.height, "rates": {}}
+    width, height = recipe.samples.width, recipe.samples.height
+    flops = count_flops(recipe.family, network_of(recipe), width, height).total
+    known = {"flops": flops, "area": width * height, "rates": {}}
     if device != "meta":
         name = torch.cuda.get_device_name() if device == "cuda" else f"core of {machine()}"
         rate = {"images_per_s": round(images_per_s(recipe, device), 4), "device": name, "date": today()}
@@ -35,8 +37,8 @@ def images_per_s(recipe: StageRecipe, device: str) -> float:
     torch.set_num_threads(1)
     with torch.device(device):
         model, codec, encoder = _networks(recipe)
-        batch = _batch(recipe, recipe.micro_batch)
-    precision = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        batch = _batch(recipe, recipe.length.micro_batch)
+    precision = torch.bfloat16 if recipe.optimizer.precision == "bf16" else torch.float32
     model.to(precision)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     for step in range(STEPS):
@@ -52,7 +54,7 @@ def images_per_s(recipe: StageRecipe, device: str) -> float:
     _wait(device)
     took = (time.process_time() if device == "cpu" else time.perf_counter()) - started
     del context
-    return (STEPS - WARM_UP) * recipe.micro_batch / took
+    return (STEPS - WARM_UP) * recipe.length.micro_batch / took
 
 
 def _networks(recipe: StageRecipe) -> tuple[V1, Any, Any]:
@@ -64,9 +66,10 @@ def _networks(recipe: StageRecipe) -> tuple[V1, Any, Any]:
 def _batch(recipe: StageRecipe, count: int) -> dict[str, torch.Tensor]:
     config = V1_SIZES[recipe.model_size]
     encoder = IMAGE_ENCODERS[config.image_encoder]
-    picture = (count, 3, recipe.height, recipe.width)
+    width, height = recipe.samples.width, recipe.samples.height
+    picture = (count, 3, height, width)
     return {
-        "latents": torch.zeros(count, config.latent_channels, recipe.height // 8, recipe.width // 8),
+        "latents": torch.zeros(count, config.latent_channels, height // 8, width // 8),
         "timesteps": torch.zeros(count, dtype=torch.long),
         "sketch": torch.zeros(picture),
         "color": torch.zeros(picture),

@@ -24,7 +24,7 @@ import torch
 from benchmarks.costs.fitting import machine
 from benchmarks.diffusion.operations import counted_rows, picture_operations, training_operations
 from benchmarks.diffusion.peers import ControlNetWithAdapter, bare_loop, hook_hints, stock_unet
-from benchmarks.diffusion.sizes import SIZES, Networks, build, set_layout
+from benchmarks.diffusion.sizes import SCALING, SIZES, Networks, build, set_layout
 from benchmarks.diffusion.training_step import EXACT_MEMORY, STEPS, TrainingRun, batch_of, memory, one_process
 from benchmarks.measuring import Row, Section, fresh, markdown
 from model.diffusion.memory import PRECISIONS, Precision
@@ -32,7 +32,7 @@ from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
 from model.diffusion.schedulers import build_scheduler
-from pipelines.forecast.rates import PEAKS
+from pipelines.common.devices import PEAKS
 
 TOLERANCE = 1e-4  # of the largest value: how far results of the same weights may be apart in fp32
 BARS = {"optimised alike": 1.25, "stock": 1.7, "bare": 1.0, "training": 1.2}
@@ -140,7 +140,13 @@ def pipelines(run: Run) -> Section:
 
     def ours(optimised: bool) -> Callable[[], Any]:
         networks = build(size, run.device, run.dtype)
-        pipeline = ColorizationPipeline(networks.model, networks.codec, networks.image_encoder, networks.metadata)
+        pipeline = ColorizationPipeline(
+            networks.model,
+            networks.codec,
+            networks.image_encoder,
+            prediction_type="eps",
+            scaling_factor=SCALING,
+        )
         if optimised:
             pipeline.optimise(compile=run.compiled, channels_last=True)
         return lambda: pipeline(inputs.sketches, inputs.references, seeds, settings=settings)

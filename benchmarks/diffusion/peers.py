@@ -19,10 +19,10 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from benchmarks.diffusion.sizes import SCALING, Networks, Size, fill_zeros
+from model.batch import Batch
 from model.diffusion.noise import BETA_END, BETA_START, PredictionType
 from model.diffusion.schedulers import build_scheduler
 from model.frozen.config import ImageEncoderConfig
-from pipelines.training.feeder import Batch
 
 PROMPT_TOKENS = 77
 ADAPTER_TOKENS = 4  # of the plain IP-Adapter, the cheapest one
@@ -180,15 +180,15 @@ class FineTuning:
 
     def __call__(self, batch: Batch, prediction_type: PredictionType) -> torch.Tensor:
         """The loss of a batch, whose random numbers are given; the weights have changed after it."""
-        device, draws = self.unet.device, batch.draws
-        noise, timesteps = draws.noise.to(device), draws.timesteps.to(device)
+        device, pictures, draws = self.unet.device, batch.pictures, batch.draws
+        noise, timesteps = draws["noise"].to(device), draws["timesteps"].to(device)
         with torch.no_grad():
-            posterior = self.codec.autoencoder.encode(batch.color.to(device, self.codec.dtype)).latent_dist
-            latents = (posterior.mean + posterior.std * draws.posterior_noise.to(posterior.mean)) * SCALING
-            context = self.image_encoder.encode(batch.reference.to(device))
+            posterior = self.codec.autoencoder.encode(pictures["color"].to(device, self.codec.dtype)).latent_dist
+            latents = (posterior.mean + posterior.std * draws["posterior_noise"].to(posterior.mean)) * SCALING
+            context = self.image_encoder.encode(pictures["reference"].to(device))
         noised = self.scheduler.add_noise(latents.float(), noise, timesteps).to(latents.dtype)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
-            self.hints[:] = self.sketch_encoder(batch.sketch.to(device))
+            self.hints[:] = self.sketch_encoder(pictures["sketch"].to(device))
             predicted = self.unet(noised, timesteps, context, return_dict=False)[0]
         target = noise if prediction_type == "eps" else self.scheduler.get_velocity(latents.float(), noise, timesteps)
         loss = F.mse_loss(predicted.float(), target.float(), reduction="mean")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from model.checkpoint import CheckpointMetadata
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES, V1Config
 from model.frozen.codec import ImageCodec
@@ -30,13 +29,13 @@ class Size:
 
 SIZES = {
     "tiny": Size(
-        V1Config(32, head_width=32, context_width=32, codec="sd-vae", image_encoder="ViT-H-14"),
+        V1Config(model_channels=32, head_width=32, context_width=32, codec="sd-vae", image_encoder="ViT-H-14"),
         CodecConfig((8, 8, 8, 8), layers_per_block=1, norm_groups=8, mid_attention=False, scaling_factor=SCALING),
         ImageEncoderConfig(image_size=32, patch_size=8, width=32, layers=1, heads=1, output_width=32),
     ),
     "small": Size(
         V1Config(
-            64,
+            model_channels=64,
             head_width=32,
             context_width=256,
             codec="sd-vae",
@@ -57,11 +56,6 @@ class Networks:
     model: V1
     codec: ImageCodec
     image_encoder: ReferenceEncoder
-
-    @property
-    def metadata(self) -> CheckpointMetadata:
-        """As a checkpoint of them would say."""
-        return CheckpointMetadata("benchmark", "benchmark", SCALING, "sd-vae", "ViT-H-14", "benchmark")
 
 
 def build(size: Size, device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> Networks:

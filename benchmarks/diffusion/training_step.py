@@ -8,7 +8,7 @@ take turns in one process for their time; their memory is that of a process of i
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,11 +17,14 @@ import torch.distributed as dist
 from benchmarks.diffusion.peers import FineTuning
 from benchmarks.diffusion.sizes import SIZES, Networks, Size, build
 from benchmarks.peak_memory import peak_mib
-from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
+from model.batch import Batch, Draw
+from model.diffusion.noise import TIMESTEPS
+from model.families.v1.training import V1Stage
+from model.stage import WHOLE, StageContext
+from pipelines.recipes.stage_recipe import StageRecipe
+from pipelines.recipes.stages import stage_recipe
 from pipelines.training.draws import draw
-from pipelines.training.engines.engine import start_engine
-from pipelines.training.feeder import Batch
-from pipelines.training.stages import V1Stage
+from pipelines.training.engines.start import start_engine
 
 CLIP = 1.0  # the script's default
 EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # else the allocator keeps up to a tenth more, as it happens
@@ -42,8 +45,7 @@ class TrainingRun:
 
 def recipe_of(run: TrainingRun) -> StageRecipe:
     """v1.noisy with nothing drawn that the script has not: references are neither noised nor dropped."""
-    return replace(
-        stage_recipe("v1.noisy", "base"),
+    return stage_recipe("v1.noisy", "base").changed(
         width=run.side,
         height=run.side,
         micro_batch=run.batch,
@@ -55,34 +57,38 @@ def recipe_of(run: TrainingRun) -> StageRecipe:
     )
 
 
-class RandomStage(V1Stage):
+def stage_around(recipe: StageRecipe, size: Size, networks: Networks, device: torch.device) -> V1Stage:
     """A stage of networks that are there already."""
-
-    def __init__(self, recipe: StageRecipe, size: Size, networks: Networks, device: torch.device) -> None:
-        self.recipe, self.device, self.config = recipe, device, size.v1
-        self.model = networks.model.train().requires_grad_(True)
-        self.freeze(networks.codec, networks.image_encoder)
+    return V1Stage(
+        StageContext(
+            name=recipe.stage,
+            model=networks.model.requires_grad_(True),
+            method=recipe.method,
+            config=size.v1,
+            frozen={"codec": networks.codec, "image_encoder": networks.image_encoder},
+            optimizer=recipe.optimizer,
+            width=recipe.samples.width,
+            height=recipe.samples.height,
+            bf16=recipe.optimizer.precision == "bf16",
+            device=device,
+        )
+    )
 
 
 def our_step(run: TrainingRun) -> Step:
     """Conditioning, loss, backward and the optimizer's step, as `train_worker` runs them."""
     device, recipe = torch.device(run.device), recipe_of(run)
-    stage = RandomStage(recipe, SIZES[run.size], build(SIZES[run.size], run.device), device)
+    stage = stage_around(recipe, SIZES[run.size], build(SIZES[run.size], run.device), device)
     engine = start_engine(
         stage.model,
         micro_batch=run.batch,
         accumulation=1,
-        optimizer={
-            "lr": recipe.learning_rate,
-            "betas": (recipe.beta1, recipe.beta2),
-            "weight_decay": recipe.weight_decay,
-            "gradient_clip": recipe.gradient_clip,
-        },
+        optimizer=stage.optimizers[WHOLE],
         bf16=run.precision == "bf16",
     )
 
     def step(batch: Batch) -> torch.Tensor:
-        loss = stage.training_loss(engine, stage.condition(batch))
+        loss = stage.objective(WHOLE, {WHOLE: engine}, stage.prepare(batch))
         engine.backward(loss)
         engine.step()
         return loss.detach()
@@ -97,8 +103,8 @@ def their_step(run: TrainingRun) -> Step:
     if run.precision == "bf16":
         networks.codec.to(torch.bfloat16)
         networks.image_encoder.to(torch.bfloat16)
-    tuning = FineTuning(networks, recipe.learning_rate, recipe.gradient_clip, run.precision)
-    return lambda batch: tuning(batch, recipe.prediction_type)
+    tuning = FineTuning(networks, recipe.optimizer.learning_rate, recipe.optimizer.gradient_clip, run.precision)
+    return lambda batch: tuning(batch, recipe.method.prediction_type)
 
 
 STEPS = {"diffusers": their_step, "ours": our_step}
@@ -120,11 +126,18 @@ def batch_of(run: TrainingRun, ordinal: int = 0) -> Batch:
     """Random pictures, and the draws that a worker would make."""
     size, made = SIZES[run.size], torch.Generator().manual_seed(ordinal)
     latents = (size.v1.latent_channels, run.side // 8, run.side // 8)
-    tokens = (size.image_encoder.local_tokens, size.v1.context_width)
-    draws = draw(0, range(ordinal, ordinal + run.batch), latents, tokens, 0.0, 0.0)
-    shape, side = (run.batch, 3, run.side, run.side), size.image_encoder.image_size
-    sketch, color = (torch.rand(shape, generator=made) * 2 - 1 for _ in range(2))
-    return Batch(sketch, color, torch.rand((run.batch, 3, side, side), generator=made) * 2 - 1, draws)
+    asked = (  # V1Stage's, at the image encoder's size
+        Draw("timesteps", "integers", below=TIMESTEPS),
+        Draw("chances", "uniform", (2,)),
+        Draw("noise", "normal", latents),
+        Draw("posterior_noise", "normal", latents),
+        Draw("token_noise", "normal", (size.image_encoder.local_tokens, size.v1.context_width)),
+        Draw("shift", "normal", (latents[0], 1, 1)),
+    )
+    side = size.image_encoder.image_size
+    sides = {"sketch": run.side, "color": run.side, "reference": side}
+    pictures = {name: torch.rand((run.batch, 3, s, s), generator=made) * 2 - 1 for name, s in sides.items()}
+    return Batch(pictures, draw(0, range(ordinal, ordinal + run.batch), asked))
 
 
 def memory(run: TrainingRun, threads: int) -> dict[str, float]:

@@ -45,7 +45,8 @@ from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.corpora import CORPUS_RECIPES
-from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
+from pipelines.recipes.stage_recipe import StageRecipe
+from pipelines.recipes.stages import stage_recipe
 from pipelines.training.stage import plan_stage, train_stage
 
 STORYBOOK = Path(__file__).parents[3] / "shared" / "data" / "storybook"
@@ -96,7 +97,7 @@ def parse() -> argparse.Namespace:
 
 def stages(arm: str, images: int, refine_share: float, seed: int) -> list[StageRecipe]:
     """The stages of an arm; the rate falls over the last images of every arm alike."""
-    batch = stage_recipe("v1.refine", "tiny").batch_size
+    batch = stage_recipe("v1.refine", "tiny").length.batch_size
     refine = round(images * refine_share / batch) * batch  # whole batches, so that no arm sees more
     lengths = {
         "drop-0.5": {"v1.drop-0.5": images},
@@ -105,11 +106,8 @@ def stages(arm: str, images: int, refine_share: float, seed: int) -> list[StageR
     }[arm]
     last = list(lengths)[-1]
     return [
-        replace(
-            stage_recipe(stage, "tiny"),
-            images=length,
-            seed=seed,
-            decay_images=min(DECAY_IMAGES, length) if stage == last else 0,
+        stage_recipe(stage, "tiny").changed(
+            images=length, seed=seed, decay_images=min(DECAY_IMAGES, length) if stage == last else 0
         )
         for stage, length in lengths.items()
     ]

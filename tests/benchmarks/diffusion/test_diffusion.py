@@ -19,7 +19,8 @@ from benchmarks.diffusion.__main__ import (
 from benchmarks.diffusion.operations import parts, picture_operations
 from benchmarks.diffusion.peers import ADAPTER_TOKENS, ControlNetWithAdapter, FineTuning, stock_unet
 from benchmarks.diffusion.sizes import SIZES, build
-from benchmarks.diffusion.training_step import TrainingRun, batch_of, recipe_of
+from benchmarks.diffusion.training_step import TrainingRun, batch_of, recipe_of, stage_around
+from model.stage import WHOLE
 
 TINY = Run("tiny", side=64, batch=2, steps=3, rounds=1, device="cpu", compiled=False)
 
@@ -64,18 +65,16 @@ def test_the_peer_uses_its_sketch_and_its_reference() -> None:
 
 
 def test_both_training_steps_start_from_the_same_loss() -> None:
-    from benchmarks.diffusion.training_step import RandomStage
-
     run = TrainingRun("ours", "tiny", side=64, batch=2, device="cpu", precision="fp32")
     recipe, batch = recipe_of(run), batch_of(run)
-    stage = RandomStage(recipe, SIZES["tiny"], build(SIZES["tiny"]), torch.device("cpu"))
-    ours = stage.training_loss(stage.model, stage.condition(batch))
-    theirs = FineTuning(build(SIZES["tiny"]), recipe.learning_rate, recipe.gradient_clip, "fp32")
+    stage = stage_around(recipe, SIZES["tiny"], build(SIZES["tiny"]), torch.device("cpu"))
+    ours = stage.objective(WHOLE, {WHOLE: stage.model}, stage.prepare(batch))
+    theirs = FineTuning(build(SIZES["tiny"]), recipe.optimizer.learning_rate, recipe.optimizer.gradient_clip, "fp32")
     trained = sum(parameter.numel() for parameter in theirs.parameters)
     assert trained == sum(parameter.numel() for parameter in stage.model.parameters() if parameter.requires_grad)
-    first = theirs(batch, recipe.prediction_type)
+    first = theirs(batch, recipe.method.prediction_type)
     torch.testing.assert_close(ours.detach(), first, rtol=1e-5, atol=1e-5)
-    assert theirs(batch, recipe.prediction_type) < first
+    assert theirs(batch, recipe.method.prediction_type) < first
 
 
 def test_operations_agree_with_the_published_counts() -> None:

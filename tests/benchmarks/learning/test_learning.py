@@ -20,34 +20,41 @@ PAIRS = 400
 
 def rates(recipe: StageRecipe) -> tuple[object, ...]:
     """What must not differ between arms."""
-    return recipe.batch_size, recipe.learning_rate, recipe.warmup_images, recipe.width, recipe.prediction_type
+    length, optimizer = recipe.length, recipe.optimizer
+    return (
+        length.batch_size,
+        optimizer.learning_rate,
+        optimizer.warmup_images,
+        recipe.samples.width,
+        recipe.method.prediction_type,
+    )
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_sees_as_many_images_at_the_same_rate_and_batch(arm: str) -> None:
     recipes = stages(arm, images=16_000, refine_share=2 / 7, seed=3)
-    assert sum(recipe.images for recipe in recipes) == 16_000
-    assert all(recipe.images % recipe.batch_size == 0 for recipe in recipes)
-    assert [recipe.decay_images for recipe in recipes] == [0] * (len(recipes) - 1) + [4_000]
-    (first,) = {(r.batch_size, r.learning_rate, r.warmup_images, r.width, r.prediction_type) for r in recipes}
-    (other,) = {
-        (r.batch_size, r.learning_rate, r.warmup_images, r.width, r.prediction_type) for r in stages("noisy", 8, 0.5, 0)
-    }
+    assert sum(recipe.length.images for recipe in recipes) == 16_000
+    assert all(recipe.length.images % recipe.length.batch_size == 0 for recipe in recipes)
+    assert [recipe.optimizer.decay_images for recipe in recipes] == [0] * (len(recipes) - 1) + [4_000]
+    (first,) = {rates(recipe) for recipe in recipes}
+    (other,) = {rates(recipe) for recipe in stages("noisy", 8, 0.5, 0)}
     assert first == other
 
 
 def test_the_arms_are_those_of_the_papers_ablation() -> None:
     drop, noisy, proposed = (stages(arm, 5_600, 2 / 7, 0) for arm in ARMS)
-    assert [(r.noisy_reference, r.reference_drop) for r in drop] == [(False, 0.5)]
-    assert [(r.noisy_reference, r.reference_drop) for r in noisy] == [(True, 0.1)]
-    assert [(r.stage, r.images, r.noisy_reference, r.reference_drop) for r in proposed] == [
+    assert [(r.method.noisy_reference, r.method.reference_drop) for r in drop] == [(False, 0.5)]
+    assert [(r.method.noisy_reference, r.method.reference_drop) for r in noisy] == [(True, 0.1)]
+    assert [(r.stage, r.length.images, r.method.noisy_reference, r.method.reference_drop) for r in proposed] == [
         ("v1.noisy", 4_000, True, 0.1),
         ("v1.refine", 1_600, False, 0.5),
     ]
 
 
 def test_scores_are_read_back_only_for_the_same_evaluation() -> None:
-    metadata = CheckpointMetadata("v1.noisy", "tiny", 1.0, "tiny", "tiny", "abc", weights_sha256="f00")
+    metadata = CheckpointMetadata(
+        stage="v1.noisy", size="tiny", codec="tiny", image_encoder="tiny", code_version="abc", weights_sha256="f00"
+    )
     sampling = SamplingSettings(steps=3)
     plan = EvaluatePlan(
         protocol="self",

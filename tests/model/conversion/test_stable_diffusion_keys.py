@@ -32,7 +32,9 @@ SD21 = {
     "layers_per_block": 2,
     "use_linear_projection": True,
 }
-SMALL = V1Config(32, 32, 64, "tiny", "tiny", latent_channels=4)
+SMALL = V1Config(
+    model_channels=32, head_width=32, context_width=64, codec="tiny", image_encoder="tiny", latent_channels=4
+)
 SMALL_SD = SD21 | {
     "attention_head_dim": [1, 2, 4, 4],
     "block_out_channels": [32, 64, 128, 128],

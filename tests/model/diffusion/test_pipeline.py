@@ -12,16 +12,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.checkpoint import CheckpointMetadata, save_checkpoint
+from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.diffusion.injection import InjectionConditions, injection_conditions
 from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
 from model.errors import ModelError
 from model.families.family import RELEASED
+from model.families.v1.family import FAMILY
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES
 from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder, released_squash, squash
+from model.frozen.roles import LOADERS
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 METADATA = CheckpointMetadata(
     stage="v1.noisy", size="tiny", scaling_factor=0.5, codec="tiny", image_encoder="tiny", code_version="abc1234"
 )
+TRAINED: dict[str, Any] = {"prediction_type": "eps", "scaling_factor": 0.5}  # as a checkpoint of it records
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def pipeline(codec: ImageCodec, image_encoder: ReferenceEncoder) -> Colorization
     for parameter in model.parameters():  # zero layers would hide the conditions
         if not parameter.abs().max() > 0:
             torch.nn.init.normal_(parameter, std=0.05)
-    return ColorizationPipeline(model, codec, image_encoder, METADATA)
+    return ColorizationPipeline(model, codec, image_encoder, **TRAINED)
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +94,14 @@ def test_references_of_several_sizes_come_as_a_sequence(
 
 def test_references_are_squashed_as_they_were_when_the_weights_were_trained(pipeline: ColorizationPipeline) -> None:
     networks = (pipeline.model, pipeline.codec, copy.deepcopy(pipeline.image_encoder))
+    for released, way in ((True, released_squash), (False, squash)):
+        assert ColorizationPipeline(*networks, **TRAINED, released=released).image_encoder.squash is way
     for stage, way in ((RELEASED, released_squash), ("v1.noisy", squash)):
-        assert ColorizationPipeline(*networks, replace(METADATA, stage=stage)).image_encoder.squash is way
+        metadata = replace(METADATA, stage=stage)
+        frozen = {"codec": networks[1], "image_encoder": networks[2]}
+        assert FAMILY.colorist is not None
+        FAMILY.colorist(networks[0], frozen, metadata)
+        assert networks[2].squash is way
 
 
 def test_reference_sketch_and_guidance_each_change_the_picture(
@@ -275,9 +284,8 @@ def test_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipeline) -> N
 @pytest.fixture
 def own_pipeline(pipeline: ColorizationPipeline) -> ColorizationPipeline:
     """A pipeline that a test may change."""
-    return ColorizationPipeline(
-        copy.deepcopy(pipeline.model), copy.deepcopy(pipeline.codec), copy.deepcopy(pipeline.image_encoder), METADATA
-    )
+    networks = (copy.deepcopy(network) for network in (pipeline.model, pipeline.codec, pipeline.image_encoder))
+    return ColorizationPipeline(*networks, **TRAINED)
 
 
 def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
@@ -379,8 +387,8 @@ def test_the_gpu_gives_what_the_cpu_gives(
     tolerance: float,
     offload: bool,
 ) -> None:
-    model, codec = own_pipeline.model.to("cuda", dtype), own_pipeline.codec.to("cuda", dtype)
-    on_gpu = ColorizationPipeline(model, codec, own_pipeline.image_encoder.to("cuda", dtype), METADATA)
+    networks = (own_pipeline.model, own_pipeline.codec, own_pipeline.image_encoder)
+    on_gpu = ColorizationPipeline(*(network.to("cuda", dtype) for network in networks), **TRAINED)
     on_gpu.lower_memory(offload=offload, tiling=False).optimise()
     sketches, references = pictures
     expected = pipeline(sketches, references, [1, 2, 3], steps=2)
@@ -397,7 +405,7 @@ def test_the_models_of_the_class_token_colour_too(
     for parameter in model.parameters():
         if not parameter.abs().max() > 0:
             torch.nn.init.normal_(parameter, std=0.05)
-    pipeline = ColorizationPipeline(model, pipeline.codec, pipeline.image_encoder, METADATA)
+    pipeline = ColorizationPipeline(model, pipeline.codec, pipeline.image_encoder, **TRAINED)
     sketches, references = pictures
     first = pipeline(sketches[:1], references[:1], [1], steps=1)
     assert apart(first, pipeline(sketches[:1], references[1:2], [1], steps=1)) > 0.01
@@ -412,18 +420,20 @@ def test_a_pipeline_from_its_checkpoint_gives_the_same_picture(
     (tmp_path / "codec.json").write_text('{"scaling_factor": 0.5}')
     visual = {f"visual.{name}": tensor for name, tensor in pipeline.image_encoder.vit.state_dict().items()}
     save_file(visual, tmp_path / "clip.safetensors")
-    loaded = ColorizationPipeline.from_checkpoint(
-        tmp_path / "checkpoint",
-        codec_weights=tmp_path / "codec.safetensors",
-        image_encoder_weights=tmp_path / "clip.safetensors",
-    )
+    model, metadata = load_checkpoint(tmp_path / "checkpoint")
+    frozen = {
+        "codec": LOADERS["codec"](metadata.codec, tmp_path / "codec.safetensors"),
+        "image_encoder": LOADERS["image_encoder"](metadata.image_encoder, tmp_path / "clip.safetensors"),
+    }
+    assert FAMILY.colorist is not None
+    loaded = FAMILY.colorist(model, frozen, metadata)
     sketches, references = pictures[0][:1], pictures[1][:1]
     assert torch.equal(loaded(sketches, references, [1], steps=2), pipeline(sketches, references, [1], steps=2))
 
 
 def test_a_codec_of_another_scale_is_refused(codec: ImageCodec, image_encoder: ReferenceEncoder) -> None:
     with pytest.raises(ModelError, match="it is another codec"):
-        ColorizationPipeline(V1(V1_SIZES["tiny"]), codec, image_encoder, replace(METADATA, scaling_factor=0.18215))
+        ColorizationPipeline(V1(V1_SIZES["tiny"]), codec, image_encoder, prediction_type="eps", scaling_factor=0.18215)
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.full((1, 3, 64, 64), 255.0)])

@@ -23,7 +23,7 @@ from pipelines.forecast.rates import TRAINING, RateGiven
 from pipelines.forecast.text import document, duration, text
 from pipelines.forecast.training import forecast_stage, mean_area
 from pipelines.recipes.corpora import CORPUS_RECIPES
-from pipelines.recipes.stage_recipe import stage_recipe
+from pipelines.recipes.stages import stage_recipe
 from tests.corpus_pictures import picture, write_pictures
 
 CLUSTER = Path(__file__).parents[3] / "ray_cluster.yaml"
@@ -176,10 +176,10 @@ def test_a_measured_rate_is_scaled_to_the_size_of_samples() -> None:
     rate = {"images_per_s": 8.0, "device": "toy", "date": "2030-01-01"}
     table = replace(TABLE, training={"v1.base": {"flops": 1e12, "area": 512 * 512, "rates": {"cuda": rate}}})
     group, mix = WorkerGroup("gpu", 1, 8, gpus=1), PictureMix("toy", 2.0, 1.0, "given")
-    recipe = replace(stage_recipe("v1.noisy", "base"), width=1024, height=512, images=2560)
+    recipe = stage_recipe("v1.noisy", "base").changed(width=1024, height=512, images=2560)
     assert forecast_stage(recipe, 9, table, group, mix, RateGiven(), SHARES).hours == pytest.approx(2560 / 4 / 3600)
-    assert mean_area(replace(recipe, sizes="random")) == 1024 * 1024
-    assert mean_area(replace(recipe, sizes="buckets", bucket_sizes=("512x512", "512x1024"))) == 1.5 * 512 * 512
+    assert mean_area(recipe.changed(sizes="random")) == 1024 * 1024
+    assert mean_area(recipe.changed(sizes="buckets", bucket_sizes=("512x512", "512x1024"))) == 1.5 * 512 * 512
 
 
 def test_a_rate_of_another_gpu_is_an_estimate_and_one_of_the_same_is_not() -> None:

@@ -15,7 +15,8 @@ from model.weights.catalogue import CATALOGUE
 from pipelines.common.overrides import override
 from pipelines.extraction.learned_operators import corpus_operators
 from pipelines.recipes.corpora import CORPUS_RECIPES, PUBLISHED_ROWS, validation_share
-from pipelines.recipes.stage_recipe import stage_recipe
+from pipelines.recipes.stage_recipe import configured
+from pipelines.recipes.stages import stage_recipe
 
 DOCS = Path(__file__).parents[3] / "docs" / "recipes.md"
 PAPERS = sorted(PUBLISHED_ROWS)
@@ -93,12 +94,12 @@ def test_what_the_page_of_recipes_tells_to_set_can_be_set() -> None:
     assert len(of_corpora) > 10
     assert len(of_stages) > 2
     for key, value in of_stages:
-        assert key in override(stage_recipe("v1.noisy", "base"), {key: value}).flat()
+        assert key in configured(stage_recipe("v1.noisy", "base"), {key: value}).flat()
     for key, value in of_corpora:
         of_rasc = key.startswith(("canvas", "regions.variant")) or "xdog_simplified" in value
         recipe = CORPUS_RECIPES["rasc-40k" if of_rasc else "ensemble"]
         if key in ("sizes", "styles"):
-            override(stage_recipe("v1.noisy", "base"), {key: value})
+            configured(stage_recipe("v1.noisy", "base"), {key: value})
         elif (key, value) in (("styles.xdog", "0"), ("regions.lines", "drawn")):  # together in one command
             assert corpus_operators(override(CORPUS_RECIPES["plain"], {"styles.xdog": "0", "regions.lines": "drawn"}))
         else:

@@ -19,7 +19,7 @@ BASE, TINY = V1_SIZES["base"], V1_SIZES["tiny"]
 def test_the_published_size_agrees_with_published_counts() -> None:
     """At 512 x 512: SD 2's UNet with image tokens 0.82 TFLOP; ours adds a sketch encoder of some 0.03. Its VAE encoder
     and ViT-H-14 together 1.45."""
-    counted = count_flops(BASE, 512, 512)
+    counted = count_flops("v1", BASE, 512, 512)
     assert counted.trained / 3 == pytest.approx(0.85e12, rel=0.02)
     assert counted.frozen == pytest.approx(1.45e12, rel=0.02)
     assert counted.total == counted.trained + counted.frozen
@@ -33,7 +33,7 @@ def test_a_layer_is_counted_as_its_product_says() -> None:
 
 
 def test_attention_is_quadratic_and_the_image_encoder_does_the_same_work_at_every_size() -> None:
-    small, large = count_flops(BASE, 512, 512), count_flops(BASE, 1024, 1024)
+    small, large = count_flops("v1", BASE, 512, 512), count_flops("v1", BASE, 1024, 1024)
     assert large.trained > 5 * small.trained
     assert large.frozen < 4 * small.frozen
 
@@ -47,11 +47,11 @@ def test_sizes_that_were_not_counted_follow_from_those_that_were(width: int, hei
         network = V1(TINY)
         with FlopCounterMode(display=False) as counter:
             network(latents, torch.zeros(1, dtype=torch.long), sketch, context)
-    assert count_flops(TINY, width, height).trained == pytest.approx(3 * counter.get_total_flops(), rel=within)
+    assert count_flops("v1", TINY, width, height).trained == pytest.approx(3 * counter.get_total_flops(), rel=within)
 
 
 def test_the_class_token_alone_costs_less_than_all_local_ones() -> None:
-    local, cls = (count_flops(replace(TINY, reference_tokens=kind), 64, 64).trained for kind in ("local", "cls"))
+    local, cls = (count_flops("v1", replace(TINY, reference_tokens=kind), 64, 64).trained for kind in ("local", "cls"))
     assert cls < local
 
 

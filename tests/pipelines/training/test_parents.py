@@ -13,8 +13,10 @@ from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
-from pipelines.recipes.stage_recipe import StageRecipe, stage_recipe
-from pipelines.training.parents import checked_parent, network_of, parent_weights, start_network
+from pipelines.recipes.stage_recipe import StageRecipe
+from pipelines.recipes.stages import stage_recipe
+from pipelines.training.parents import checked_parent, frozen_weights, network_of, start_network
+from pipelines.weights.checkpoints import metadata_at
 from tests.pipelines.training.untrained import write_checkpoint
 
 NOISY, REFINE, CLS, PROJ = (stage_recipe(stage) for stage in ("v1.noisy", "v1.refine", "v1.cls-0.1", "v1.proj-0.1"))
@@ -47,7 +49,7 @@ def test_fresh_stages_start_from_converted_checkpoints(tmp_path: Path, stage: st
 def test_the_output_of_a_run_is_found_below_its_address(tmp_path: Path) -> None:
     checkpoint(tmp_path / "run" / "checkpoint", "v1.noisy")
     assert checked_parent(REFINE, str(tmp_path / "run")) == str(tmp_path / "run" / "checkpoint")
-    assert len(parent_weights(str(tmp_path / "run")) or "") == 64
+    assert len(metadata_at(str(tmp_path / "run")).weights_sha256) == 64
 
 
 @pytest.mark.parametrize(
@@ -78,14 +80,14 @@ def test_weights_that_predict_something_else_are_refused_with_the_setting(tmp_pa
     address = checkpoint(tmp_path / "eps", "stable-diffusion", prediction_type="eps")
     with pytest.raises(PipelineError, match="give --set prediction_type=eps"):
         checked_parent(NOISY, address)
-    assert checked_parent(replace(NOISY, prediction_type="eps"), address) == address
+    assert checked_parent(NOISY.changed(prediction_type="eps"), address) == address
 
 
 def test_a_refinement_reads_the_tokens_that_its_parent_reads(tmp_path: Path) -> None:
     address = checkpoint(tmp_path / "cls", "v1.noisy", reference_tokens="cls")
     with pytest.raises(PipelineError, match="give --set reference_tokens=cls"):
         checked_parent(REFINE, address)
-    assert checked_parent(replace(REFINE, reference_tokens="cls"), address) == address
+    assert checked_parent(REFINE.changed(reference_tokens="cls"), address) == address
 
 
 def test_a_network_of_other_widths_is_refused(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_continued_network_is_its_parent(tmp_path: Path) -> None:
 def test_other_reference_tokens_keep_everything_that_both_networks_have(tmp_path: Path, tokens: Tokens) -> None:
     folder = Path(checkpoint(tmp_path / "sd", "stable-diffusion"))
     given = start_network(NOISY, folder).state_dict()
-    recipe = replace(NOISY, reference_tokens=tokens)
+    recipe = NOISY.changed(reference_tokens=tokens)
     started = start_network(recipe, folder).state_dict()
     own = started.keys() - given.keys()
     assert all(torch.equal(started[name], given[name]) for name in started.keys() & given.keys())
@@ -114,3 +116,23 @@ def test_other_reference_tokens_keep_everything_that_both_networks_have(tmp_path
     left_out = {name.split("transformer_blocks.0.")[1] for name in given.keys() - started.keys()}
     unused = {"attn2.to_q.weight", "attn2.to_k.weight", "norm2.weight", "norm2.bias"}
     assert left_out == (unused if tokens == "cls" else set())
+
+
+def test_a_parent_is_checked_by_what_it_records_before_its_weights_are_at_hand(tmp_path: Path) -> None:
+    address = checkpoint(tmp_path / "noisy", "v1.noisy")
+    (tmp_path / "noisy" / "model.safetensors").unlink()
+    assert checked_parent(REFINE, address) == address
+
+
+def test_frozen_weights_keep_the_parents_bytes_whatever_the_network_computes_in(tmp_path: Path) -> None:
+    folder = Path(write_checkpoint(tmp_path / "noisy"))
+    model = start_network(REFINE, folder)
+    given = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained = {name for name in given if name.startswith("sketch_encoder.")}
+    kept = frozen_weights(model.to(torch.bfloat16), trained, folder)
+    assert kept.keys() == given.keys() - trained
+    assert all(tensor.dtype == torch.float32 and torch.equal(tensor, given[name]) for name, tensor in kept.items())
+    alone = frozen_weights(model, trained, None)
+    assert alone.keys() == kept.keys()
+    assert all(tensor.dtype == torch.bfloat16 for tensor in alone.values())
+    assert frozen_weights(model, set(given), folder) == {}

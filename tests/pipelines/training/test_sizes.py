@@ -63,7 +63,7 @@ def test_a_stage_of_buckets_is_as_long_as_its_buckets_need(bench: Bench, tmp_pat
     plan = plan_stage(quick_recipe(**changes), bench.corpus, str(tmp_path / "out"), None, 1)
     rows = CorpusReader(bench.corpus, "train", [], facts=True).index
     assert rows.buckets == ("768x768",)
-    assert plan.recipe.images == -(-3 * len(rows) // 8) * 8
+    assert plan.recipe.length.images == -(-3 * len(rows) // 8) * 8
 
 
 def test_loading_as_tasks_without_a_free_cpu_is_refused(bench: Bench, tmp_path: Path) -> None:

@@ -58,9 +58,8 @@ def test_the_weights_move_and_every_record_says_where_it_is(undisturbed: Path) -
     history = read_history(str(undisturbed))
     steps = [record for record in history if "loss" in record]
     assert [record["images_seen"] for record in steps] == [BATCH * (step + 1) for step in range(8)]
-    assert all(
-        record["gradient_norm"] > 0 and record["learning_rate"] == quick_recipe().learning_rate for record in steps
-    )
+    rate = quick_recipe().optimizer.learning_rate
+    assert all(record["gradient_norm"] > 0 and record["learning_rate"] == rate for record in steps)
     held_out = [record for record in history if "validation_loss" in record]
     assert [record["images_seen"] for record in held_out] == [0, 32, 64]
     assert held_out[-1]["validation_loss"] < held_out[0]["validation_loss"] - 0.01
@@ -83,7 +82,7 @@ def test_class_token_stages_train_sample_and_are_loaded_as_what_they_are(
 ) -> None:
     report = bench.train(tmp_path / "out", workers=2, stage=stage, images=2 * BATCH, sample_images=2 * BATCH)
     model, metadata = load_checkpoint(Path(report.checkpoint))
-    assert (metadata.stage, model.config.reference_tokens) == (stage, quick_recipe(stage).reference_tokens)
+    assert (metadata.stage, model.config.reference_tokens) == (stage, quick_recipe(stage).method.reference_tokens)
     assert len(list((tmp_path / "out" / "samples").glob("*-0000000*.png"))) == 8
 
 

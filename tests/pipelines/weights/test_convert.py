@@ -29,7 +29,17 @@ from pipelines.weights.convert import convert, export
 from pipelines.weights.frozen import weights_file
 from pipelines.weights.inspection import inspect
 
-SMALL = {"small": V1Config(32, 32, 64, "sd-vae", "ViT-H-14", latent_channels=4, stem_widths=(8,) * 7)}
+SMALL = {
+    "small": V1Config(
+        model_channels=32,
+        head_width=32,
+        context_width=64,
+        codec="sd-vae",
+        image_encoder="ViT-H-14",
+        latent_channels=4,
+        stem_widths=(8,) * 7,
+    )
+}
 UNET = {
     "attention_head_dim": [1, 2, 4, 4],
     "block_out_channels": [32, 64, 128, 128],

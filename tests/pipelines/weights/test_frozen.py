@@ -15,7 +15,7 @@ from model.frozen.image_encoder import build_image_encoder
 from model.weights.catalogue import CATALOGUE
 from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
-from pipelines.weights.frozen import hand_on, travelling, weights_file
+from pipelines.weights.frozen import bundled_networks, copy_bundled, weights_file
 from pipelines.weights.intake import used_tensors
 from pipelines.weights.store import build_network
 
@@ -52,22 +52,22 @@ def test_the_checkpoint_s_own_network_goes_before_the_store_s(store: Path, tmp_p
     assert weights_file("tiny", tmp_path) is None
 
 
-def test_what_lies_in_a_parent_is_handed_on_bit_by_bit(tmp_path: Path) -> None:
+def test_what_lies_in_a_parent_is_copied_bit_by_bit(tmp_path: Path) -> None:
     parent, child = tmp_path / "parent", tmp_path / "child"
     for folder in (parent, child):
         folder.mkdir()
         save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
     save_file({"vae": torch.ones(2)}, parent / "sd-vae.safetensors")
     own = (child / "model.safetensors").read_bytes()
-    found = travelling(parent)
+    found = bundled_networks(str(parent))
     assert found == {"sd-vae.safetensors": sha256(parent / "sd-vae.safetensors")}
-    hand_on(found, parent, str(child))
+    copy_bundled(found, parent, str(child))
     assert weights_file("sd-vae", child) == child / "sd-vae.safetensors"
-    assert travelling(child) == found
+    assert bundled_networks(str(child)) == found
     assert (child / "model.safetensors").read_bytes() == own
     save_file({"vae": torch.zeros(2)}, parent / "sd-vae.safetensors")
     with pytest.raises(PipelineError, match=r"sd-vae\.safetensors: no longer the file that this stage started from"):
-        hand_on(found, parent, str(tmp_path / "other"))
+        copy_bundled(found, parent, str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
 

@@ -7,7 +7,6 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,11 +14,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from pipelines.training.engines.engine import start_engine
+from model.optimizer import OptimizerSettings
+from pipelines.training.engines.start import start_engine
 
 BATCH, STEPS, HALF = 8, 10, 5
 DECAY = 0.6
-ADAMW: dict[str, Any] = {"lr": 1e-2, "betas": (0.9, 0.999), "weight_decay": 0.01, "gradient_clip": 0.5}
+ADAMW = OptimizerSettings(learning_rate=1e-2, weight_decay=0.01, gradient_clip=0.5)
 Tensors = dict[str, torch.Tensor]
 
 
