@@ -16,8 +16,9 @@ from model.backbone.attention import (
     SelfAttentionBank,
     SplitReference,
 )
+from model.diffusion.denoiser import Hints
 from model.diffusion.sampling_settings import LAYERS
-from model.families.v1.network import V1, Hints
+from model.families.v1.network import V1
 from tests.model.golden import assert_golden, golden, off
 
 Ruled = tuple[V1, dict[str, torch.Tensor]]

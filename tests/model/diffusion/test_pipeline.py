@@ -284,8 +284,8 @@ def test_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipeline) -> N
 @pytest.fixture
 def own_pipeline(pipeline: ColorizationPipeline) -> ColorizationPipeline:
     """A pipeline that a test may change."""
-    networks = (copy.deepcopy(network) for network in (pipeline.model, pipeline.codec, pipeline.image_encoder))
-    return ColorizationPipeline(*networks, **TRAINED)
+    model, codec, image_encoder = copy.deepcopy((pipeline.model, pipeline.codec, pipeline.image_encoder))
+    return ColorizationPipeline(model, codec, image_encoder, **TRAINED)
 
 
 def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
@@ -387,8 +387,12 @@ def test_the_gpu_gives_what_the_cpu_gives(
     tolerance: float,
     offload: bool,
 ) -> None:
-    networks = (own_pipeline.model, own_pipeline.codec, own_pipeline.image_encoder)
-    on_gpu = ColorizationPipeline(*(network.to("cuda", dtype) for network in networks), **TRAINED)
+    on_gpu = ColorizationPipeline(
+        own_pipeline.model.to("cuda", dtype),
+        own_pipeline.codec.to("cuda", dtype),
+        own_pipeline.image_encoder.to("cuda", dtype),
+        **TRAINED,
+    )
     on_gpu.lower_memory(offload=offload, tiling=False).optimise()
     sketches, references = pictures
     expected = pipeline(sketches, references, [1, 2, 3], steps=2)

@@ -15,6 +15,7 @@ from dataprep.pictures.decode import decode_png
 from dataprep.storage.store import exists, join
 from jobs.cli import run
 from model.checkpoint import load_checkpoint, read_metadata
+from model.families.v1.network import V1
 from pipelines.common.errors import PipelineError
 from pipelines.lineage import find_chain
 from pipelines.training.stage import read_history
@@ -82,6 +83,7 @@ def test_class_token_stages_train_sample_and_are_loaded_as_what_they_are(
 ) -> None:
     report = bench.train(tmp_path / "out", workers=2, stage=stage, images=2 * BATCH, sample_images=2 * BATCH)
     model, metadata = load_checkpoint(Path(report.checkpoint))
+    assert isinstance(model, V1)
     assert (metadata.stage, model.config.reference_tokens) == (stage, quick_recipe(stage).method.reference_tokens)
     assert len(list((tmp_path / "out" / "samples").glob("*-0000000*.png"))) == 8
 

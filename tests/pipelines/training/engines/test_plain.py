@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
-from pipelines.training.engines.engine import start_engine
+from model.optimizer import OptimizerSettings
+from pipelines.training.engines.start import start_engine
 dist.init_process_group("gloo", init_method=Path("meeting").absolute().as_uri(), rank=0, world_size=1)
 torch.manual_seed(0)
 network = nn.Linear(3, 2)
-adamw = {"lr": 0.1, "betas": (0.9, 0.999), "weight_decay": 0.0, "gradient_clip": CLIP}
+adamw = OptimizerSettings(learning_rate=0.1, weight_decay=0.0, gradient_clip=CLIP)
 engine = start_engine(network, micro_batch=1, accumulation=2, optimizer=adamw, bf16=False)
 before = network.weight.detach().clone()
 for number in (1, 2):

@@ -42,7 +42,7 @@ def network() -> nn.Module:
 
 
 def rate(step: int) -> float:
-    return ADAMW["lr"] * (step + 1) / STEPS
+    return ADAMW.learning_rate * (step + 1) / STEPS
 
 
 def batches() -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,14 +95,14 @@ def plain_adamw(steps: int) -> State:
     """The truth: torch alone, the whole batch at once."""
     module, (inputs, targets) = network(), batches()
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-    adamw = torch.optim.AdamW(trained.values(), betas=ADAMW["betas"], weight_decay=ADAMW["weight_decay"])
+    adamw = torch.optim.AdamW(trained.values(), betas=(ADAMW.beta1, ADAMW.beta2), weight_decay=ADAMW.weight_decay)
     losses, average = [], {name: parameter.detach().clone() for name, parameter in trained.items()}
     for step in range(steps):
         adamw.param_groups[0]["lr"] = rate(step)
         loss = (module(inputs[step]) - targets[step]).square().mean()
         adamw.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(trained.values(), ADAMW["gradient_clip"])
+        nn.utils.clip_grad_norm_(trained.values(), ADAMW.gradient_clip)
         adamw.step()
         average = {name: DECAY * kept + (1 - DECAY) * trained[name].detach() for name, kept in average.items()}
         losses.append(loss.item())
