@@ -1,4 +1,6 @@
-"""What tests of several packages share: one Ray and one S3 server for the whole run, started when first asked for."""
+"""What tests of several packages share, each made once for the whole run and when first asked for: Ray, an S3 server,
+a checkpoint and a corpus.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -26,6 +28,22 @@ def ray_engine(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
     with ray_session(tmp_path_factory.mktemp("ray") / "ray.log", num_cpus=2):
         yield
+
+
+@pytest.fixture(scope="session")
+def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny `v1.noisy` checkpoint of 64 x 64 pixels with random weights. Read it; who changes one copies it first."""
+    from tests.pipelines.training.untrained import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp("untrained") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def drawn_corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A corpus of 16 assembled drawings, half of them held out. Read it; who changes one copies it first."""
+    from tests.pipelines.training.untrained import write_corpus
+
+    return write_corpus(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="session")

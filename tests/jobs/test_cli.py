@@ -17,7 +17,6 @@ from jobs.cli import run
 from pipelines import lineage
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import irodori, one_line
-from tests.pipelines.training.untrained import write_checkpoint, write_corpus
 
 COMMANDS = [
     "corpus build",
@@ -240,14 +239,14 @@ def test_an_unexpected_failure_is_one_line_that_names_the_whole_story(
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+def corpus(drawn_corpus: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("corpus")
-    out = write_corpus(folder)
+    out = str(shutil.copytree(drawn_corpus, folder / "corpus"))
     with lineage.run("corpus", "corpus build", out, f"sqlite:///{folder / 'runs.db'}", {}) as traced:
         traced.finish(lineage.Node(out, "corpus", "snapshot 1"), [], [str(folder / "pictures")])
     return out
@@ -340,7 +339,7 @@ def test_an_evaluation_and_its_lineage_through_the_door(corpus: str, checkpoint:
         "evaluate",
         *where,
         "--protocol",
-        "self",
+        "deformed-reference",
         "--limit",
         "2",
         "--set",
@@ -353,8 +352,8 @@ def test_an_evaluation_and_its_lineage_through_the_door(corpus: str, checkpoint:
     document = json.loads(done.stdout)
     assert (document["sampling"]["sampler"], document["sampling"]["steps"]) == ("ddim", 2)
     assert document.keys() >= {"scores", "samples", "protocol", "feature_network", "checkpoint", "snapshot"}
-    assert (document["samples"], document["protocol"]) == (2, "self")
-    assert {line.split("  ")[0] for line in done.stderr.splitlines()} == {"evaluate self"}
+    assert (document["samples"], document["protocol"]) == (2, "deformed-reference")
+    assert {line.split("  ")[0] for line in done.stderr.splitlines()} == {"evaluate deformed-reference"}
     assert (desk / "score" / "evaluate.log").is_file()
     chain = json.loads(irodori("lineage", "score", "--json", cwd=desk).stdout)
     assert {node["kind"] for node in chain["nodes"]} == {"source", "checkpoint", "corpus", "evaluation"}

@@ -63,8 +63,8 @@ HALF_BUT_MIDDLE = [0.5] * 6 + [1.0] + [0.5] * 9
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 @pytest.fixture

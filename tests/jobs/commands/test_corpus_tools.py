@@ -16,7 +16,7 @@ from pipelines import lineage
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, write_pictures
-from tests.jobs.command import irodori, one_line
+from tests.jobs.command import one_line
 
 COMMANDS = ["corpus diff", "corpus export", "corpus gc", "corpus merge"]
 HEAVY = ("pyarrow", "boto3", "torch", "ray", "mlflow", "cv2")
@@ -147,10 +147,9 @@ def test_an_export_says_what_it_holds(desk: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.ray
-def test_an_export_on_ray_has_the_same_bytes(desk: Path) -> None:
-    """A Ray of its own, as a user starts it."""
+def test_an_export_on_ray_has_the_same_bytes(ray_engine: None, desk: Path) -> None:
     for out, how in (("alone", []), ("ray", ["--workers", "2"])):
-        irodori("corpus", "export", "one", "--to", "webdataset", "--out", out, *how, cwd=desk)
+        assert run(["corpus", "export", "one", "--to", "webdataset", "--out", out, *how]) == 0
     alone, ray = ({path.name: path.read_bytes() for path in (desk / out).rglob("*.tar")} for out in ("alone", "ray"))
     assert alone == ray
     assert alone

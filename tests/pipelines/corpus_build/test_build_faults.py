@@ -31,6 +31,7 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return run_build([str(source)], str(tmp_path_factory.mktemp("out")), SMALL, engine=in_process).digest
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 def test_a_killed_driver_costs_only_unfinished_work(
     ray_engine: None, source: Path, undisturbed: str, tmp_path: Path

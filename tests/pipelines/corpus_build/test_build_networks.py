@@ -166,6 +166,7 @@ def test_a_killed_build_computes_no_lane_again_that_was_written(tmp_path: Path) 
     assert set(report.cells) == {"sketch_traced"}
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.parametrize("actors", [0, 1], ids=["tasks", "actor"])
 def test_a_network_that_kills_its_process_costs_one_cell_on_ray(ray_engine: None, tmp_path: Path, actors: int) -> None:

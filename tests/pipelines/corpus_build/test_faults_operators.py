@@ -82,6 +82,7 @@ def test_an_operator_that_fails_costs_the_cell_and_says_why(tmp_path: Path) -> N
     check(report, source, GENTLE, GENTLE_ERRORS)
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 def test_what_ends_a_worker_or_hangs_it_costs_the_cell_and_the_shard_is_finished(
     ray_engine: None, tmp_path: Path
@@ -93,6 +94,7 @@ def test_what_ends_a_worker_or_hangs_it_costs_the_cell_and_the_shard_is_finished
     check(report, source, drills, GENTLE_ERRORS | errors)
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 def test_a_killed_worker_costs_nothing(ray_engine: None, tmp_path: Path) -> None:
     drills = {3: "dies once", 13: "dies once"}

@@ -59,6 +59,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
     server.stop()
 
 
+@pytest.mark.drill
 @pytest.mark.s3
 def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
     server: S3Server, source: Path, undisturbed: str
@@ -79,6 +80,7 @@ def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
     check(report, undisturbed)
 
 
+@pytest.mark.drill
 @pytest.mark.s3
 def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S3Server) -> None:
     uri = f"s3://{BUCKET}/waited"
@@ -104,6 +106,7 @@ def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.s3
 def test_an_s3_server_that_is_killed_again_and_again_only_costs_time(
     server: S3Server, source: Path, undisturbed: str

@@ -3,45 +3,51 @@
 import json
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataprep.corpus_tools.verify import verify
+from dataprep.pictures.assembled import shipped_templates
 from dataprep.pictures.decode import decode
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.demo.demo import DemoSizes, run_demo
 from pipelines.lineage import find_chain
 from tests.jobs.command import irodori
 
+pytestmark = pytest.mark.ray
+
+TEMPLATES = 50
+
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every step of the demo once, in its smallest honest form: a quarter of the templates, each in one colouring, two
+    training steps a stage, and a pair or two for each protocol that says something of its own."""
     out = tmp_path_factory.mktemp("demo") / "it's here"
     small = out.parent / "pictures"
     small.mkdir()
-    settings = json.loads((PICTURES / "assembled" / "assembled.json").read_text())
-    for name in settings["templates"]:
-        (small / name).write_bytes((PICTURES / "assembled" / name).read_bytes())
-    (small / "assembled.json").write_text(json.dumps(settings | {"colorings": 1, "size": 96}))
+    templates = list(shipped_templates().values())
+    chosen = [json.dumps(asdict(template)) for template in templates[:: len(templates) // TEMPLATES]]
+    (small / "some.jsonl").write_text("\n".join(chosen))
+    (small / "assembled.json").write_text(json.dumps({"templates": ["some.jsonl"], "colorings": 1, "size": 96}))
     sources = (str(small), str(PICTURES / "damaged"))
-    pairs = (("known-answer", 4), ("deformed-reference", 2), ("random-reference", 2))
-    sizes = DemoSizes(sources, noisy_images=32, refine_images=32, pairs=pairs)
+    pairs = (("known-answer", 4), ("random-reference", 2))
+    sizes = DemoSizes(sources, noisy_images=16, refine_images=16, pairs=pairs)
     closing = run_demo(str(out), log_file=out / "demo.log", sizes=sizes)
     (out / "closing.txt").write_text(closing)
     return out
 
 
-@pytest.mark.ray
 def test_it_leaves_a_whole_corpus_with_the_damaged_picture_as_a_reject(demo: Path) -> None:
     assert verify(str(demo / "corpus")) == []
     facts = json.loads(irodori("corpus", "info", str(demo / "corpus"), "--json").stdout)
     assert facts["rejects"] == {"unreadable": 1}
-    assert sum(facts["rows"].values()) == 200
+    assert sum(facts["rows"].values()) == TEMPLATES
 
 
-@pytest.mark.ray
 def test_the_chain_runs_from_the_score_to_the_pictures(demo: Path) -> None:
     chain = find_chain(str(demo / "evaluation" / "known-answer"))
     kinds = [node.kind for node in chain.nodes]
@@ -49,7 +55,6 @@ def test_the_chain_runs_from_the_score_to_the_pictures(demo: Path) -> None:
     assert kinds[-1] == "evaluation"
 
 
-@pytest.mark.ray
 def test_a_score_without_enough_pictures_is_null_and_says_why(demo: Path) -> None:
     scored = json.loads((demo / "evaluation" / "random-reference" / "scores.json").read_text())
     assert scored["scores"] == {"fid_efficientnet_lite0_320": None}
@@ -57,7 +62,6 @@ def test_a_score_without_enough_pictures_is_null_and_says_why(demo: Path) -> Non
     assert scored["feature_network"].startswith("efficientnet_lite0_320@")
 
 
-@pytest.mark.ray
 def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
     page = (demo / "report.html").read_text()
     assert page.count("data:image/png;base64,") > 20
@@ -65,7 +69,6 @@ def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
     assert page.index("Known answer 1") < page.index("known_answer_share")
 
 
-@pytest.mark.ray
 def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: Path) -> None:
     page = (demo / "report.html").read_text()
     command = re.search(r"irodori colorize --checkpoint [^<]*replay-00\.png[^<]*", page)
@@ -77,7 +80,6 @@ def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: 
     assert np.abs(again - first).max() <= 2
 
 
-@pytest.mark.ray
 def test_the_closing_words_name_what_to_open_and_how(demo: Path) -> None:
     closing = (demo / "closing.txt").read_text()
     for name in ("report.html", "corpus", "checkpoint", "mlflow.db"):

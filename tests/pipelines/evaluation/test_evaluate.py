@@ -23,19 +23,19 @@ from pipelines.evaluation.evaluate import EvaluatePlan, evaluate, plan_evaluatio
 from pipelines.evaluation.pair_scorer import PairScorer, ScoreJob
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, write_pictures
-from tests.pipelines.training.untrained import write_checkpoint, write_corpus
+from tests.pipelines.training.untrained import write_checkpoint
 
 QUICK = SamplingSettings(steps=2)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
+def corpus(drawn_corpus: str) -> str:
+    return drawn_corpus
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 def plan(

@@ -26,20 +26,20 @@ from pipelines.corpus_build.build import run_build
 from pipelines.evaluation.pair_scorer import PairScorer, ScoreJob, assembly_groups, unit
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, write_pictures
-from tests.pipelines.training.untrained import write_checkpoint, write_corpus
+from tests.pipelines.training.untrained import write_checkpoint
 
 QUICK = SamplingSettings(steps=2, guidance_scale=1.5)
 SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
+def corpus(drawn_corpus: str) -> str:
+    return drawn_corpus
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint", SIDE, SIDE)
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 @pytest.fixture(scope="module")

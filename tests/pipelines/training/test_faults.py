@@ -19,7 +19,7 @@ from pipelines.training.stage import read_history
 from tests.jobs.command import irodori
 from tests.pipelines.training.train_helpers import Bench, alive, checkpointed, losses, training_workers, wait_for
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.drill, pytest.mark.ray]
 
 TOLERANCE = 1e-5
 
@@ -44,7 +44,6 @@ def test_a_killed_driver_resumes_by_the_same_command(bench: Bench, undisturbed: 
     assert read_history(str(out)) == read_history(str(undisturbed))
 
 
-@pytest.mark.slow
 def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     _kill_driver(bench.arguments(out, workers=1), out)
@@ -53,7 +52,6 @@ def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbe
     assert losses(out) == pytest.approx(losses(undisturbed), rel=0, abs=TOLERANCE)
 
 
-@pytest.mark.slow
 def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_place(
     bench: Bench, undisturbed: Path, tmp_path: Path
 ) -> None:
