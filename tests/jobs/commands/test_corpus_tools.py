@@ -156,6 +156,7 @@ def test_an_export_on_ray_has_the_same_bytes(ray_engine: None, desk: Path) -> No
     assert {path.name for path in (desk / "ray").iterdir()} <= {".export", "train", "validation"}
 
 
+@pytest.mark.seconds
 def test_a_merge_makes_a_corpus_with_a_chain(desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     document = told(capfd, "corpus", "merge", "one@1", "two", "--out", "both")
     assert sum(document["rows"].values()) == 12
