@@ -288,7 +288,8 @@ def test_again_makes_also_what_is_there(files: Path, checkpoint: str) -> None:
 def test_untold_pictures_say_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
     for _ in range(2):
         make(job(files), checkpoint, told=False)
-    assert Image.open(files / "x.png").info == {}
+    with Image.open(files / "x.png") as picture:
+        assert picture.info == {}
 
 
 def test_only_what_irodori_made_is_replaced_unless_told(files: Path, checkpoint: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -25,10 +26,10 @@ TOLERANCE = 1e-5
 
 
 def test_a_killed_worker_is_replaced_and_the_run_ends_as_an_undisturbed_one(
-    bench: Bench, undisturbed: Path, tmp_path: Path
+    bench: Bench, undisturbed: Path, tmp_path: Path, drill_random: np.random.Generator
 ) -> None:
     out, news = tmp_path / "out", list[Progress]()
-    with _assassin(out):
+    with _assassin(out, drill_random):
         report = bench.train(out, progress=news.append)
     assert read_history(str(out)) == read_history(str(undisturbed))
     assert (report.restarts, report.resumed_from) == (1, 0)
@@ -86,13 +87,14 @@ def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_wo
 
 
 @contextmanager
-def _assassin(out: Path) -> Iterator[None]:
+def _assassin(out: Path, drill_random: np.random.Generator) -> Iterator[None]:
     """Kills one training worker of this process's Ray once the run in `out` has a checkpoint."""
     killed: list[int] = []
 
     def strike() -> None:
         wait_for(lambda: checkpointed(out))
-        victim = training_workers(os.getpid())[-1]
+        workers = training_workers(os.getpid())
+        victim = workers[drill_random.integers(len(workers))]
         victim.kill()
         killed.append(victim.pid)
 
