@@ -82,6 +82,7 @@ def test_memory_that_opencv_cannot_have_is_out_of_memory_too(tmp_path: Path) -> 
     assert grown.reason == "out-of-memory"
 
 
+@pytest.mark.seconds
 def test_many_small_objects_are_counted(tmp_path: Path) -> None:
     hoard = called(tmp_path, lambda: [str(number) * 20 for number in range(10_000_000)], LimitSettings(60, 64 << 20))
     assert hoard == Failure("out-of-memory", "MemoryError")
@@ -141,6 +142,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.seconds
 def test_a_call_that_hangs_in_c_ends_its_process_once_and_is_a_timeout_in_the_next_try(
     tmp_path: Path, notes: Path
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_call_that_hangs_in_c_ends_its_process_once_and_is_a_timeout_in_the_ne
     assert fatal_calls(str(folder), LimitSettings(seconds_per_picture=1)) == {}  # a longer limit is another chance
 
 
+@pytest.mark.seconds
 def test_a_call_on_which_two_processes_die_is_not_tried_a_third_time(tmp_path: Path, notes: Path) -> None:
     folder = tmp_path / "faults"
     assert [tried("dies", folder) for _ in range(2)] == [["first 1"]] * 2
@@ -158,6 +161,7 @@ def test_a_call_on_which_two_processes_die_is_not_tried_a_third_time(tmp_path: P
     assert not list(notes.iterdir())
 
 
+@pytest.mark.seconds
 def test_the_deaths_of_another_build_are_not_counted(tmp_path: Path, notes: Path) -> None:
     folder = tmp_path / "faults"
     assert [tried("dies", folder, build) for build in ("b1", "b2", "b3")] == [["first 1"]] * 3

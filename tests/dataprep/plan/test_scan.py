@@ -63,6 +63,7 @@ def hangs(_: np.ndarray) -> dict[str, float]:
         pass
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("content", "reason", "message"), [(fails, "raised", "no such layer"), (hangs, "timeout", "1 s")]
 )
