@@ -76,6 +76,7 @@ def test_the_ldm_names_are_those_that_diffusers_converter_reads() -> None:
     }
 
 
+@pytest.mark.seconds
 @torch.no_grad()
 @pytest.mark.parametrize("layout", ["ldm", "diffusers"])
 def test_the_network_without_hints_equals_the_stable_diffusion_that_it_came_from(layout: str) -> None:

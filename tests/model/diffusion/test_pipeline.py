@@ -25,9 +25,6 @@ from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder, released_squash, squash
 from model.frozen.roles import LOADERS
 
-# diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 METADATA = CheckpointMetadata(
     stage="v1.noisy", size="tiny", scaling_factor=0.5, codec="tiny", image_encoder="tiny", code_version="abc1234"
 )
@@ -358,6 +355,7 @@ def test_bf16_weights_give_the_picture_but_for_rounding(
     assert (found - expected).abs().mean() / 2 * 255 < 8
 
 
+@pytest.mark.seconds
 def test_compilation_is_undone_when_it_is_no_longer_asked_for(own_pipeline: ColorizationPipeline) -> None:
     unet = own_pipeline.model.unet
     own_pipeline.optimise(compile=True)

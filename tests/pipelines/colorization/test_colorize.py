@@ -37,8 +37,8 @@ QUICK = PictureSettings(SamplingSettings(steps=2))
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 @pytest.fixture
@@ -292,7 +292,8 @@ def test_again_makes_also_what_is_there(files: Path, checkpoint: str) -> None:
 def test_pictures_without_provenance_hold_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
     for _ in range(2):
         make(job(files), checkpoint, provenance=False)
-    assert Image.open(files / "x.png").info == {}
+    with Image.open(files / "x.png") as picture:
+        assert picture.info == {}
 
 
 def test_only_what_irodori_made_is_replaced_unless_asked_for(files: Path, checkpoint: str) -> None:
