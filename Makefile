@@ -8,9 +8,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 # Tests that share no engine run in two processes, file by file; those on Ray, S3 or Chromium in one, which starts each once.
 TWICE := -n 2 --dist loadfile
 ENGINES := ray or s3 or browser
-# What `make check` leaves out: the networks of others (each has a golden run), and whatever holds a disk, a process or a clock.
+# What `make check` leaves out: extractors (others' networks, each with its golden run), most of pipelines, commands run as processes.
 QUICK := tests/dataprep tests/eval tests/jobs tests/model tests/pipelines/common tests/pipelines/recipes tests/test_project.py
-QUICK += --ignore=tests/model/extractors
+QUICK += --ignore=tests/model/extractors --ignore=tests/jobs/commands
 
 .PHONY: install install-test demo lint check test test-drills test-all clean
 
