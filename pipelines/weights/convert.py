@@ -66,7 +66,7 @@ def convert(
 ) -> CheckpointMetadata:
     """Make the checkpoint directory `out` of the weights at `address`; what the checkpoint says of itself.
 
-    sizes: of the networks that are looked for, v1's without. prediction_type is needed where neither the file nor
+    sizes: of the networks that are looked for, a family's without. prediction_type is needed where neither the file nor
     settings beside it say it. use_ema: take the moving average that an LDM file keeps beside the weights. A bundled
     autoencoder comes along. Raises SettingsError, PipelineError, ModelError or DataError, and then leaves nothing
     behind.
@@ -154,7 +154,7 @@ def _check_kind(found: Inspection) -> tuple[Family, ReleasedKeys]:
         raise PipelineError(f"{address} is {what}")
     if kind.layout == "irodori":
         raise PipelineError(f"{address} is a checkpoint of irodori already")
-    made = maker(kind)
+    made = maker(kind.family)
     if made is None or kind.variant:
         known = "; ".join(other.keys.described for other in all_families() if other.keys)
         raise PipelineError(f"{address} is of family {kind}: {known}")
