@@ -81,6 +81,8 @@ def convert(
         _check_noise_schedule(found, config, published)
         model = _network(found, made, config, use_ema)
         assert found.kind is not None
+        # A size that the family does not publish counts as trained at the side of its largest.
+        side = made.trained_side.get(str(found.kind.size), max(made.trained_side.values()))
         metadata = CheckpointMetadata(
             family=made.name,
             stage=published.starts_from[found.kind.family],
@@ -92,8 +94,8 @@ def convert(
             prediction_type=predicts,
             source=found.source.address,
             source_sha256=_source_sha256(found),
-            width=made.trained_side[str(found.kind.size)],
-            height=made.trained_side[str(found.kind.size)],
+            width=side,
+            height=side,
         )
         with _whole_directory(out) as folder:
             saved = save_checkpoint(folder, model, metadata)
