@@ -44,6 +44,7 @@ from pipelines.weights.locate import check_new_checkpoint, check_new_file
 from pipelines.weights.store import combined_sha256, weights_name
 
 _PREDICTION = {"eps": "epsilon", "v": "v"}  # as ModelSpec names them
+_PUBLISHED_SIDE = 512  # in pixels, where a family has no other for a size
 _SAME_SCHEDULE = 1e-4  # of a cumulative alpha, which files in half precision may be off
 
 
@@ -92,8 +93,8 @@ def convert(
             prediction_type=predicts,
             source=found.source.address,
             source_sha256=_source_sha256(found),
-            width=made.trained_side[str(found.kind.size)],
-            height=made.trained_side[str(found.kind.size)],
+            width=made.trained_side.get(str(found.kind.size), _PUBLISHED_SIDE),
+            height=made.trained_side.get(str(found.kind.size), _PUBLISHED_SIDE),
         )
         with _whole_directory(out) as folder:
             saved = save_checkpoint(folder, model, metadata)
