@@ -9,7 +9,7 @@ what it is about to do; the next worker on that machine publishes the note below
 again finds the call named there and does not repeat it: after one hang, or after two deaths on the same call. So every
 task ends, and one picture costs each machine at most two workers.
 
-A picture with six calls costs the guard 0.1 to 0.2 milliseconds. Away from the main thread there is no interruption,
+A picture with six calls costs the limits 0.1 to 0.2 milliseconds. Away from the main thread there is no interruption,
 away from Linux no limit of memory.
 """
 
@@ -57,7 +57,7 @@ class LimitSettings:
             raise ValueError(f"memory_bytes must be at least 1 MiB, got {self.memory_bytes}")
 
 
-class Guard:
+class Limiter:
     """Runs the calls of one task under `limits`; `folder` is where the task's fatal calls are recorded."""
 
     def __init__(self, limits: LimitSettings, folder: str) -> None:

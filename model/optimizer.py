@@ -7,34 +7,31 @@ of their own (thesis 4.2.2). Progress is counted in images. Nothing heavy is imp
 from dataclasses import dataclass
 from typing import Literal
 
-from model.ranges import EPSILON, MANY, check_choice, check_ranges
+from model.setting import EPSILON, check_choice, check_ranges, setting
+
+OPTIMIZER = "Optimizer"  # the panel of its settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """How one network's weights are stepped.
+    """How one network's weights are stepped: by "adamw" (decoupled weight decay) or "adam"."""
 
-    kind: "adamw" (decoupled weight decay) or "adam". learning_rate: of a step in the constant part of the schedule.
-    gradient_clip: the largest norm of a global batch's gradient; 0 switches clipping off.
-    """
-
-    learning_rate: float = 1e-5
-    beta1: float = 0.9
-    beta2: float = 0.999
-    weight_decay: float = 0.01
-    gradient_clip: float = 0.0
+    learning_rate: float = setting(
+        1e-5, help="Rate of a step in the constant part of the schedule.", panel=OPTIMIZER, least=EPSILON
+    )
+    beta1: float = setting(0.9, help="Decay of the mean of gradients.", panel=OPTIMIZER, least=0.0, most=1 - EPSILON)
+    beta2: float = setting(
+        0.999, help="Decay of the mean of squared gradients.", panel=OPTIMIZER, least=0.0, most=1 - EPSILON
+    )
+    weight_decay: float = setting(0.01, help="Share of the weights that a step takes away.", panel=OPTIMIZER, least=0)
+    gradient_clip: float = setting(
+        0.0, help="Largest norm of a global batch's gradient; 0: not clipped.", panel=OPTIMIZER, least=0
+    )
     kind: Literal["adamw", "adam"] = "adamw"
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("adamw", "adam"))
-        check_ranges(
-            self,
-            {
-                "learning_rate": (EPSILON, MANY),
-                "beta1 beta2": (0.0, 1 - EPSILON),
-                "weight_decay gradient_clip": (0, MANY),
-            },
-        )
+        check_ranges(self)
 
 
 def scheduled_rate(

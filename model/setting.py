@@ -9,6 +9,7 @@ from math import inf, isfinite
 from typing import Any
 
 _KEY = "setting"  # of a field's metadata
+EPSILON = 1e-12  # the least of a rate or a length that may not be nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +59,10 @@ def check_range(name: str, value: float, low: float, high: float = inf) -> None:
     if not (low <= value <= high and isfinite(value)):
         allowed = f"within {low:g}..{high:g}" if isfinite(high) else f"a finite number of at least {low:g}"
         raise ValueError(f"{name}={value:g} is not {allowed}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raises ValueError that names the choices unless `value` is one of them."""
+    if value not in choices:
+        *others, last = choices
+        raise ValueError(f"{name} is {', '.join(others)} or {last}, not {value}")

@@ -1,13 +1,18 @@
-"""What tests of several packages share: one Ray and one S3 server for the whole run, started when first asked for."""
+"""What tests of several packages share, each made once for the whole run and when first asked for: Ray, an S3 server,
+a checkpoint and a corpus.
+"""
 
 import itertools
 import os
 from collections.abc import Iterator
+from zlib import crc32
 
+import numpy as np
 import pytest
 
 from tests.pipelines.s3_server import s3_environment, s3_server
 
+DRILL_SEED = "IRODORI_DRILL_SEED"
 _numbers = itertools.count()
 os.environ["IRODORI_FAMILIES"] = "tests.families.duel"  # before Ray starts, since its workers inherit it
 
@@ -31,6 +36,22 @@ def ray_engine(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session")
+def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny `v1.noisy` checkpoint of 64 x 64 pixels with random weights. Read it; who changes one copies it first."""
+    from tests.pipelines.training.untrained import write_checkpoint
+
+    return write_checkpoint(tmp_path_factory.mktemp("untrained") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def drawn_corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A corpus of 16 assembled drawings, half of them held out. Read it; who changes one copies it first."""
+    from tests.pipelines.training.untrained import write_corpus
+
+    return write_corpus(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="session")
 def s3_bucket(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a bucket on a SeaweedFS server, shared by all tests marked `s3`."""
     with s3_server(tmp_path_factory.mktemp("s3")) as bucket:
@@ -41,3 +62,11 @@ def s3_bucket(s3_settings: None, tmp_path_factory: pytest.TempPathFactory) -> It
 def s3_prefix(s3_bucket: str) -> str:
     """An address below the bucket that no other test uses."""
     return f"{s3_bucket}/test-{next(_numbers)}"
+
+
+@pytest.fixture
+def drill_random(request: pytest.FixtureRequest) -> np.random.Generator:
+    """What a drill draws (who is hit, and when): the same for the same test and seed, which a failing drill prints."""
+    seed = int(os.environ.get(DRILL_SEED, "0"))
+    print(f"{DRILL_SEED}={seed} repeats this drill")
+    return np.random.default_rng([seed, crc32(request.node.nodeid.encode())])

@@ -1,6 +1,6 @@
 """The published steps of trapped-ball filling (LineFiller), one flood fill at a time, as plainly as they are described.
 
-The measure of `dataprep.regions`: what it must agree with, and what it must be faster than.
+The measure of `dataprep.lines.region_map`: what it must agree with, and what it must be faster than.
 """
 
 from collections.abc import Sequence

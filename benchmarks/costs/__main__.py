@@ -35,7 +35,7 @@ from benchmarks.costs.fitting import (
 from benchmarks.measuring import fresh
 from dataprep.corpus.column_files import ColumnWriter
 from dataprep.corpus.schema import ROW_SCHEMA
-from dataprep.limits import Guard
+from dataprep.limits import Limiter
 from dataprep.lines.strokes import StrokeSettings, even_strokes
 from dataprep.lines.xdog import XDoGSettings, xdog
 from dataprep.operators.row_input import RowInput
@@ -183,9 +183,9 @@ def measure_picture(data: bytes, folder: Path, recipe: BuildRecipe, repeats: int
     """Step -> (ms, bytes) of one picture that has line art and a mask of its own."""
     path = folder / "picture"
     path.write_bytes(data)
-    guard = Guard(recipe.limits, str(folder / "faults"))
+    limiter = Limiter(recipe.limits, str(folder / "faults"))
     listed = ListedItem("key", SourceItem(str(path)))
-    costs = {"scan": (least(lambda: scan(listed, guard), repeats), float(len(data)))}
+    costs = {"scan": (least(lambda: scan(listed, limiter), repeats), float(len(data)))}
     costs["read"] = (least(lambda: (content_id(path.read_bytes()), decode(data)), repeats), float(len(data)))
     picture = decode(data)
     gray = gray_of(picture)

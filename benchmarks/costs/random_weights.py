@@ -32,7 +32,7 @@ RATINGS = ("general", "sensitive", "questionable", "explicit")
 
 
 def random_store(folder: Path, names: Iterable[str]) -> str:
-    """Fill `folder` with random weights for networks of model.catalogue, where they are not there; its address."""
+    """Fill `folder` with random weights for networks of the catalogue, where they are not there; its address."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (folder / f"{name}.json").exists():

@@ -1,4 +1,4 @@
-"""Reads cells of column files by address, so that a process needs no index to read the rows that it is told.
+"""Reads cells of column files by address, so that a process needs no index to read its rows.
 
 A cell costs its row group (16 rows); the groups read last are kept, up to `cache_bytes`. Threads read at the same time,
 each from another file: Parquet files are not shared, and nothing is held while one is read.

@@ -31,13 +31,13 @@ def row_hash(row: dict[str, Any]) -> bytes:
     return value_hash(json.dumps(fields, sort_keys=True).encode())
 
 
-def said_hash(row: Mapping[str, Any]) -> int:
+def metadata_hash(row: Mapping[str, Any]) -> int:
     """64 bits of what a source says about a picture, which may change while the picture stays."""
-    said = [row[name] for name in ("source", "group", "tags", "rating", "score", "caption")]
-    return int.from_bytes(hashlib.sha256(json.dumps(said).encode()).digest()[:8])
+    known = [row[name] for name in ("source", "group", "tags", "rating", "score", "caption")]
+    return int.from_bytes(hashlib.sha256(json.dumps(known).encode()).digest()[:8])
 
 
-def said_variant(hashes: Sequence[int] | npt.NDArray[np.uint64]) -> str:
+def metadata_variant(hashes: Sequence[int] | npt.NDArray[np.uint64]) -> str:
     """8 hex digits of what the sources say about the pictures of a shard, in its order: the variant of its row file."""
     return hashlib.sha256(np.asarray(hashes, np.uint64).tobytes()).hexdigest()[:8]
 

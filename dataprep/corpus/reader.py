@@ -1,7 +1,7 @@
 """Reads a corpus row by row, in any order, from any thread.
 
-The index is held as arrays (dataprep.row_index): a reader of six million rows starts within seconds. Which row each
-training sample is says dataprep.sample_plan.
+The index is held as arrays (dataprep.corpus.row_index): a reader of six million rows starts within seconds. Which row
+each training sample is follows from dataprep.samples.sample_plan.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 STRINGS = pa.list_(pa.string())
 
-# One picture. `source` is an address and so no part of the digest; pixel_hash and phash are those of dataprep.identity.
+# One picture. `source` is an address and so no part of the digest; pixel_hash and phash are of pictures.identity.
 ROW_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # sha256 of the source bytes
@@ -24,8 +24,8 @@ ROW_SCHEMA = pa.schema(
         pa.field("rating", pa.string()),  # as the source says it: g, s, q or e on Danbooru
         pa.field("score", pa.float32()),  # what the source's visitors gave it
         pa.field("caption", pa.string()),
-        pa.field("bucket", pa.string(), nullable=False),  # WxH of dataprep.buckets
-        pa.field("assembly", pa.string()),  # JSON of dataprep.assembled.Assembly
+        pa.field("bucket", pa.string(), nullable=False),  # WxH of dataprep.samples.buckets
+        pa.field("assembly", pa.string()),  # JSON of dataprep.pictures.assembled.Assembly
     ]
 )
 
@@ -56,9 +56,9 @@ SCAN_SCHEMA = pa.schema(
         pa.field("sketch_id", pa.string()),  # sha256 of the drawn sketch's bytes; where a mask file comes, of both
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
-        pa.field("contrast", pa.int16()),  # dataprep.filters.measure
+        pa.field("contrast", pa.int16()),  # dataprep.plan.filters.measure
         pa.field("chroma", pa.int16()),
-        pa.field("drawing", pa.float32()),  # probabilities of dataprep.scan.Content; null where no filter asks
+        pa.field("drawing", pa.float32()),  # probabilities of dataprep.plan.scan.Content; null where no filter asks
         pa.field("unsafe", pa.float32()),
         pa.field("pixel_hash", pa.string()),
         pa.field("phash", pa.uint64()),
@@ -90,7 +90,7 @@ FILE_SCHEMA = pa.schema(
         pa.field("reasons", pa.string(), nullable=False),  # why, as sorted JSON {reason: rows}
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
-        pa.field("cells", pa.string(), nullable=False),  # order-free sum of the cell hashes, dataprep.digest
+        pa.field("cells", pa.string(), nullable=False),  # order-free sum of the cell hashes, dataprep.corpus.digest
     ]
 )
 

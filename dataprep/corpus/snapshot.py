@@ -48,7 +48,7 @@ class Snapshot:
         return str(self.document["digest"])
 
     def table(self, name: str) -> pa.Table:
-        """`files`, `index` or `rejects`, as in dataprep.schema. Raises DataError where it is missing or damaged."""
+        """`files`, `index` or `rejects`, as in the schema. Raises DataError where it is missing or damaged."""
         return read_table(self._address(name), TABLES[name])
 
     def batches(self, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

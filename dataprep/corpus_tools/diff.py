@@ -70,7 +70,7 @@ class Difference:
         lines += [f"  {what}: {sum(counts.values()):,}{_listed(counts)}" for what, counts in counted.items() if counts]
         if self.facts:
             lines.append(f"  rows with other facts: {self.facts:,}")
-        lines += [f"  column {name}: {_told(change)}" for name, change in self.columns.items()]
+        lines += [f"  column {name}: {_summary(change)}" for name, change in self.columns.items()]
         return "\n".join([*lines, "  nothing differs"] if self.is_empty else lines)
 
 
@@ -159,8 +159,8 @@ def _moved(a: _State, b: _State, place_a: npt.NDArray[np.int32], place_b: npt.ND
         for state, place in ((a, place_a), (b, place_b))
     )
     pairs, rows = np.unique((one * len(names) + other)[one != other], return_counts=True)
-    told = (f"{names[pair // len(names)]} to {names[pair % len(names)]}" for pair in pairs)
-    return dict(zip(told, rows.tolist(), strict=True))
+    moves = (f"{names[pair // len(names)]} to {names[pair % len(names)]}" for pair in pairs)
+    return dict(zip(moves, rows.tolist(), strict=True))
 
 
 def _rejects(before: Snapshot, after: Snapshot) -> Counts:
@@ -182,7 +182,7 @@ def _rejects(before: Snapshot, after: Snapshot) -> Counts:
 
 @dataclass(frozen=True)
 class _Cells:
-    """The cells of the rows that are in both snapshots: `in_a` (Na,) and `in_b` (Nb,) tell these rows."""
+    """The cells of the rows that are in both snapshots: `in_a` (Na,) and `in_b` (Nb,) mark these rows."""
 
     a: _State
     b: _State
@@ -281,7 +281,7 @@ def _at(facts: Mapping[str, Any]) -> str:
     return f"{facts['corpus']}@{facts['snapshot']}"
 
 
-def _told(change: ColumnChange) -> str:
+def _summary(change: ColumnChange) -> str:
     if change.old is None or change.new is None:
         return f"{'removed' if change.new is None else 'added'}, {change.files:,} files"
     made = f"{change.old} -> {change.new}" if change.old != change.new else f"still {change.old}"

@@ -38,7 +38,7 @@ def start_export(snapshot: Snapshot, out: str, settings: ExportSettings) -> list
     splits = sorted(rows) if settings.split is None else [settings.split]
     if unknown := set(splits) - rows.keys():
         raise DataError(f"{snapshot.uri}: there is no split {unknown.pop()!r}; there are {', '.join(sorted(rows))}.")
-    # Equal digests may have other shards, and shards are what is numbered and noted: so the table of files counts too.
+    # Equal digests may have other shards, and shards are what is numbered: so the table of files counts too.
     files = snapshot.document["tables"]["files"]["sha256"]
     _state(out, {"digest": snapshot.digest, "files": files, **asdict(settings), "columns": columns})
     tasks: list[Task] = []
@@ -117,7 +117,7 @@ def _columns(snapshot: Snapshot, settings: ExportSettings) -> list[str]:
 
 
 def _state(out: str, statement: Mapping[str, Any]) -> None:
-    """Say at `out` what is exported there, or find the same said."""
+    """Record at `out` what is exported there, or find the same recorded."""
     uri = storage.join(out, _STATEMENT)
     text = json.dumps(statement, indent=2).encode()
     if not storage.exists(uri) and storage.list_files(out):
@@ -128,8 +128,8 @@ def _state(out: str, statement: Mapping[str, Any]) -> None:
     wanted = json.loads(text)
     differing = [name for name in wanted if there.get(name) != wanted[name]]
     if differing:
-        told = "; ".join(f"{name} {there.get(name)!r}, not {wanted[name]!r}" for name in differing)
-        raise DataError(f"{out}: another export lies here: {told}. Choose another place.")
+        differences = "; ".join(f"{name} {there.get(name)!r}, not {wanted[name]!r}" for name in differing)
+        raise DataError(f"{out}: another export lies here: {differences}. Choose another place.")
 
 
 def _read(task: Task) -> Iterator[ExportRow]:

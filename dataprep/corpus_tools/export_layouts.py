@@ -155,9 +155,9 @@ def _folder(column: str) -> str:
 def _folders_entry(row: ExportRow, place: Place) -> dict[str, Any]:
     """A line that the folder source understands; of the sketches it takes the drawn one, others are ours to make."""
     paths = _paths(row, place)
-    told = {name: row.known[name] for name in ("group", "tags", "rating", "score", "caption")}
-    told |= {"sketch": paths.get(DRAWN), "mask": paths.get(MASK)}
-    return {"path": paths[COLOR], **{name: value for name, value in told.items() if value is not None}}
+    metadata = {name: row.known[name] for name in ("group", "tags", "rating", "score", "caption")}
+    metadata |= {"sketch": paths.get(DRAWN), "mask": paths.get(MASK)}
+    return {"path": paths[COLOR], **{name: value for name, value in metadata.items() if value is not None}}
 
 
 # ---- official -----------------------------------------------------------------------------------------------------

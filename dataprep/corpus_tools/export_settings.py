@@ -1,4 +1,4 @@
-"""What an export takes and in which layout: settings apart from the work, so that a wrong call is told at once."""
+"""What an export takes and in which layout: settings apart from the work, so that a wrong call is refused at once."""
 
 from dataclasses import dataclass
 

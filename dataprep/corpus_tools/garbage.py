@@ -80,16 +80,18 @@ class Garbage:
         """A few lines for a person."""
         every = Tally.of([entry for entries in self.removable.values() for entry in entries])
         verb = "removed" if removed else "would remove"
-        head = f"{self.uri}: {verb} {_told(every)}; {_snapshots(self.kept)} kept"
+        head = f"{self.uri}: {verb} {_described(every)}; {_snapshots(self.kept)} kept"
         lines = [f"{head}, {_snapshots(self.dropped)} dropped" if self.dropped else head]
-        lines += [f"  {kind}: {_told(Tally.of(entries))}" for kind, entries in self.removable.items()]
+        lines += [f"  {kind}: {_described(Tally.of(entries))}" for kind, entries in self.removable.items()]
         lines += [
-            f"  {kind} kept for now: {_told(Tally.of(entries))}, since a build may be using them "
+            f"  {kind} kept for now: {_described(Tally.of(entries))}, since a build may be using them "
             f"(something was written within {self.grace_hours:g} hours; --older-than sets this)"
             for kind, entries in self.young.items()
         ]
         if self.scan_caches.files:
-            lines.append(f"  {SCAN} kept: {_told(self.scan_caches)}; builds read them instead of pictures (--scan)")
+            lines.append(
+                f"  {SCAN} kept: {_described(self.scan_caches)}; builds read them instead of pictures (--scan)"
+            )
         return "\n".join(lines)
 
 
@@ -120,7 +122,7 @@ def find_garbage(
     dropped = tuple(number for number in numbers if number not in kept)
     found = _unnamed(uri, entries, kept, dropped)
     found[UNFINISHED] = unfinished
-    removable, young = _by_age(found, now_s - grace_hours * 3600)  # scan caches tell of a build, removed or not
+    removable, young = _by_age(found, now_s - grace_hours * 3600)  # scan caches show a build, removed or not
     left = Tally() if with_scan else Tally.of(removable.pop(SCAN, []) + young.pop(SCAN, []))
     return Garbage(uri, kept, dropped, grace_hours, removable, young, left)
 
@@ -166,7 +168,7 @@ def _by_age(
     return removable, young
 
 
-def _told(tally: Tally) -> str:
+def _described(tally: Tally) -> str:
     return f"{tally.files:,} {'file' if tally.files == 1 else 'files'}, {_size(tally.bytes)}"
 
 

@@ -1,4 +1,4 @@
-"""Makes one corpus of several: rows of all, duplicates across them told as rejects, nothing computed again.
+"""Makes one corpus of several: rows of all, duplicates across them recorded as rejects, nothing computed again.
 
 The plan's own rules decide which of two equal pictures stays, over the rows of all parts sorted by id. A shard that
 keeps all its rows is copied as it is, checked against its hash; one that loses some is filtered row by row; one that
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprep.corpus.column_files import ColumnFile, ColumnWriter, describe, read_rows, read_vouched
-from dataprep.corpus.digest import said_hash, said_variant
+from dataprep.corpus.digest import metadata_hash, metadata_variant
 from dataprep.corpus.schema import INDEX_SCHEMA, REJECT_SCHEMA
 from dataprep.corpus.shard_files import ShardFiles, shards
 from dataprep.corpus.snapshot import Contents, Snapshot, column_path
@@ -49,7 +49,7 @@ class MergePlan:
     operators: Mapping[str, Mapping[str, Any]]
     sources: tuple[str, ...]
     recipe: Mapping[str, Any]
-    merged: tuple[Mapping[str, Any], ...]  # the parts, as `merged_parts` tells them
+    merged: tuple[Mapping[str, Any], ...]  # the parts, as `merged_parts` describes them
 
     def contents(self, files: Sequence[ColumnFile]) -> Contents:
         """What to commit once all tasks have given their files."""
@@ -142,11 +142,11 @@ def agreed(parts: Sequence[Snapshot], shared: bool) -> dict[str, Mapping[str, An
     marks = {c: [operators.get(c, {}).get("fingerprint", "none") for operators in described] for c in every}
     differing = [column for column in every if len(set(marks[column])) > 1]
     if "row" in differing or (differing and not shared):
-        told = [f"{column} ({', '.join(marks[column])})" for column in differing]
+        columns = [f"{column} ({', '.join(marks[column])})" for column in differing]
         uris = ", ".join(part.uri for part in parts)
         what = "The rows were made with other settings (filters, split): build one of them again."
         way = what if "row" in differing else "Build one of them again, or take what agrees with --columns shared."
-        raise DataError(f"{uris}: their operators differ in {', '.join(told)}. {way}")
+        raise DataError(f"{uris}: their operators differ in {', '.join(columns)}. {way}")
     return {column: described[0][column] for column in every if column not in differing}
 
 
@@ -266,7 +266,7 @@ def _scan_tasks(parts: Sequence[Snapshot], out: str) -> list[Task]:
             target = storage.join(out, "scan", entry.uri.removeprefix(f"{folder}/"))
             if there.get(target) != entry.size:
                 move = {"source": entry.uri, "target": target, "size": entry.size}
-                copies[target] = move | {"sha256": None, "held": False}  # a cache, for which no snapshot vouches
+                copies[target] = move | {"sha256": None, "held": False}  # a cache, which no snapshot describes
     some = list(copies.values())
     groups = [some[start : start + SCAN_FILES] for start in range(0, len(some), SCAN_FILES)]
     return [{"files": [], "copy": group, "keep": None, "rows": 0} for group in groups]
@@ -275,14 +275,14 @@ def _scan_tasks(parts: Sequence[Snapshot], out: str) -> list[Task]:
 def _filtered(task: Task, file: ColumnFile) -> ColumnFile:
     """The kept rows of a file, written under the new shard's name."""
     keep = set(task["keep"])
-    writer, said = ColumnWriter(file.column), []
+    writer, hashes = ColumnWriter(file.column), []
     source = storage.join(task["uri"], file.path)
     for position, row in enumerate(read_rows(read_vouched(source, file.sha256), file.column, source)):
         if position in keep:
             writer.add_row(row)
-            said += [said_hash(row)] if file.column == "row" else []
+            hashes += [metadata_hash(row)] if file.column == "row" else []
     data = writer.finish()
-    variant = said_variant(said) if file.column == "row" else ""
+    variant = metadata_variant(hashes) if file.column == "row" else ""
     path = column_path(file.split, task["shard"], file.column, file.fingerprint, variant)
     storage.write_whole(storage.join(task["out"], path), data)
     return describe(path, file.split, task["shard"], file.column, file.fingerprint, data)
@@ -292,7 +292,7 @@ def _filtered(task: Task, file: ColumnFile) -> ColumnFile:
 
 
 def _settled(rejects: pa.Table, kept_ids: pa.ChunkedArray) -> pa.Table:
-    """The rejects as one build would tell them: of the entries of one id at most one is kept or has a reason of its
+    """The rejects as one build would record them: of the entries of one id at most one is kept or has a reason of its
     own (equal pixels before nearly equal), all others are the same file again.
     """
     kind = pc.index_in(rejects["reason"], pa.array(list(_WEIGHT)))

@@ -92,8 +92,8 @@ def failures(snapshot: Snapshot, examples: int = 3, most_files: int = 40) -> lis
     shown: dict[tuple[str, str], list[str]] = {key: [] for key in counts}
     for file in failed[:most_files]:
         for row_id, message in _errors(snapshot.uri, file["path"]):
-            told = shown.get((file["column"], failure_reason(message)), [])
-            told += [f"{row_id[:12]}: {message}"] if len(told) < examples else []
+            messages = shown.get((file["column"], failure_reason(message)), [])
+            messages += [f"{row_id[:12]}: {message}"] if len(messages) < examples else []
     return [FailureCount(*key, count, tuple(shown[key])) for key, count in counts.most_common()]
 
 
@@ -149,7 +149,7 @@ class RowPicker:
         return self._read(where, "row", None)
 
     def cell(self, where: dict[str, Any], column: str) -> Cell:
-        """One derived value. A file that cannot be read is told as the cell's error."""
+        """One derived value. A file that cannot be read becomes the cell's error."""
         try:
             values = self._read(where, column, [column, "error"])
         except DataError as error:
@@ -214,7 +214,7 @@ def _merged(*tables: pa.Table) -> pa.Table:
 
 
 def _errors(uri: str, path: str) -> list[tuple[str, str]]:
-    """(id, message) of the rows of a file that failed; none of a file that cannot be read: `verify` tells of it."""
+    """(id, message) of the rows of a file that failed; none of a file that cannot be read: `verify` reports it."""
     whole = storage.join(uri, path)
     filesystem, arrow_path = storage.arrow_filesystem(whole)
     try:

@@ -54,7 +54,7 @@ PUBLISHED_THRESHOLDS = {
 class VocabularySettings:
     """Which tags make a vocabulary: the `top` most frequent ones of these kinds in the training split.
 
-    6,000 is the thesis' number (4.1). `weighting` is that of dataprep.vocabulary.focal_weights.
+    6,000 is the thesis' number (4.1). `weighting` is that of dataprep.corpus_tools.vocabulary.focal_weights.
     """
 
     top: int = 6000

@@ -79,8 +79,10 @@ def _shard_damages(snapshot: Snapshot, shard: ShardFiles, index: ShardIds) -> It
         try:
             data = storage.read_bytes(storage.join(snapshot.uri, file.path))
             changed = list(_hash_damages(vars(file), data))
-            said = snapshot.document["operators"][file.column].get("gives") == JSON
-            yield from changed or _content_damages(file, data, ids, sizes, _word_damages if said else _picture_damages)
+            is_json = snapshot.document["operators"][file.column].get("gives") == JSON
+            yield from changed or _content_damages(
+                file, data, ids, sizes, _word_damages if is_json else _picture_damages
+            )
         except DataError as error:
             yield _named(file.path, error)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class LearnedSettings:
-    """Which columns beside the sketches are derived by networks; names are those of model.catalogue."""
+    """Which columns beside the sketches are derived by networks; names are those of model.weights.catalogue."""
 
     mask: Literal["", "isnetis", "isnet_general"] = ""  # for pictures that come without alpha and mask
     sketch_mask: Literal["", "isnet_sketch"] = ""

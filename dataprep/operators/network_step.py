@@ -21,7 +21,7 @@ class NetworkStep(Protocol):
         """What the row feeds the network, (C, h, w) float32; None where the network is not asked."""
         ...
 
-    def otherwise(self, row: RowInput) -> Value:
+    def without_network(self, row: RowInput) -> Value:
         """The value of a row of which the network is not asked; None where it has none."""
         ...
 

@@ -79,6 +79,6 @@ def one_by_one(network: NetworkStep) -> Callable[[RowInput], Value]:
 
     def compute(row: RowInput) -> Value:
         planes = network.prepare(row)
-        return network.otherwise(row) if planes is None else network.finish(row, network.run(planes[None])[0])
+        return network.without_network(row) if planes is None else network.finish(row, network.run(planes[None])[0])
 
     return compute

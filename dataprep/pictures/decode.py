@@ -1,4 +1,4 @@
-"""Encoded picture to pixels, for input that nobody has vouched for.
+"""Encoded picture to pixels, for input that nobody has checked.
 
 What the bytes are decides, never a file name. Headers are read first and a picture of absurd size is refused before
 anything is decoded. Transparent pixels are laid over white (so that line art on nothing does not turn black) and the

@@ -23,7 +23,7 @@ from dataprep.plan.corpus_recipe import CorpusRecipe
 def operators(recipe: CorpusRecipe, learned: Sequence[Operator] = ()) -> tuple[Operator, ...]:
     """The derived columns of a corpus in an order in which each finds its inputs done.
 
-    learned: operators with networks, made by pipelines.extractors; one of them may take the place of `mask`.
+    learned: operators with networks, made by pipelines.extraction.learned_operators; one may take the place of `mask`.
     """
     by_column = {operator.column: operator for operator in (*classical(recipe), *learned)}
     for style in recipe.strokes.styles:

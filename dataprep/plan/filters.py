@@ -2,7 +2,7 @@
 
 The scan measures every picture once (`measure`); what is too small, too grey or wrongly rated is judged afterwards on
 the table of records (`judge`). So a changed filter never makes a picture be read again, and judging six million records
-is a few Arrow operations. Near duplicates are a matter between pictures: dataprep.near_duplicates.
+is a few Arrow operations. Near duplicates are a matter between pictures: dataprep.plan.near_duplicates.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class FilterSettings:
 
     `min_chroma` drops monochrome pictures: those whose chroma (largest minus smallest of R, G, B, 0 to 255) is below it
     on 99 of 100 pixels. 0 takes them, 12 drops line art, greyscale and grey scans, but no sepia.
-    `min_drawing` and `max_unsafe`, each 0 to 1, need a network in the scan (pipelines.content_filter).
+    `min_drawing` and `max_unsafe`, each 0 to 1, need a network in the scan (pipelines.extraction.content_filter).
     """
 
     min_side: int = 64
@@ -61,7 +61,7 @@ class FilterSettings:
 
     @property
     def ask_for_content(self) -> bool:
-        """Whether the scan has to measure what only a network can tell."""
+        """Whether the scan has to measure what only a network can measure."""
         return self.min_drawing is not None or self.max_unsafe is not None
 
 
@@ -103,21 +103,25 @@ def _rules(records: pa.Table, settings: FilterSettings) -> Iterator[tuple[str, p
         rating = pc.fill_null(one_array(records["rating"]), "no rating")
         yield "rating", pc.invert(pc.is_in(rating, pa.array(settings.ratings, pa.string()))), rating
     score = one_array(records["score"])
-    said = pc.fill_null(pc.cast(score, pa.string()), "no score")
+    stated = pc.fill_null(pc.cast(score, pa.string()), "no score")
     if settings.min_score is not None:
-        yield "low-score", pc.invert(_true(pc.greater_equal(score, settings.min_score))), said
+        yield "low-score", pc.invert(_true(pc.greater_equal(score, settings.min_score))), stated
     if settings.max_score is not None:
-        yield "high-score", pc.invert(_true(pc.less_equal(score, settings.max_score))), said
+        yield "high-score", pc.invert(_true(pc.less_equal(score, settings.max_score))), stated
     if settings.watermark_tags:
         names = (*settings.watermark_tags, *(f"meta:{name}" for name in settings.watermark_tags))
         marked = with_tag(one_array(records["tags"]), names)
         yield "watermark", pa.array(marked), pa.array(np.where(marked, "tagged as watermarked", ""), pa.string())
     if settings.min_drawing is not None:
         drawing = one_array(records["drawing"])
-        yield "photograph", pc.invert(_true(pc.greater_equal(drawing, settings.min_drawing))), _told("drawing", drawing)
+        yield (
+            "photograph",
+            pc.invert(_true(pc.greater_equal(drawing, settings.min_drawing))),
+            _measured("drawing", drawing),
+        )
     if settings.max_unsafe is not None:
         unsafe = one_array(records["unsafe"])
-        yield "unsafe", pc.invert(_true(pc.less_equal(unsafe, settings.max_unsafe))), _told("unsafe", unsafe)
+        yield "unsafe", pc.invert(_true(pc.less_equal(unsafe, settings.max_unsafe))), _measured("unsafe", unsafe)
 
 
 def _contrast(rgb: npt.NDArray[np.uint8]) -> int:
@@ -136,7 +140,7 @@ def _chroma(rgb: npt.NDArray[np.uint8]) -> int:
     return int(np.quantile(chroma, CHROMA_QUANTILE, method="lower"))
 
 
-def _told(name: str, values: pa.Array) -> pa.Array:
+def _measured(name: str, values: pa.Array) -> pa.Array:
     """What was measured, in words."""
     words = pc.fill_null(pc.cast(pc.round(values, 4), pa.string()), "not measured")
     return pc.binary_join_element_wise(name, words, " ")

@@ -69,7 +69,7 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     """Plan judged scan records in listing order; `earlier` is the index of the newest snapshot.
 
     Of schema.SCAN_SCHEMA only these are needed: uri, group, id, sketch_id, width, height, pixel_hash, phash, assembly,
-    reason, message. (dataprep.filters.judge needs tags, which are too many to hold for all rows.)
+    reason, message. (dataprep.plan.filters.judge needs tags, which are too many to hold for all rows.)
     """
     usable = np.flatnonzero(pc.is_null(records["reason"]))
     ids = unhex(records["id"])[usable]
@@ -102,7 +102,7 @@ def duplicates(rows: pa.Table, distance: int) -> tuple[Rows, npt.NDArray[np.obje
 def _duplicates(
     ids: Hashes, pixel_hashes: Hashes, phashes: npt.NDArray[np.uint64], found: Flags, distance: int
 ) -> tuple[Rows, npt.NDArray[np.object_]]:
-    """As `duplicates`; `found` tells the pictures that are not assembled."""
+    """As `duplicates`; `found` marks the pictures that are not assembled."""
     kept = np.arange(len(ids))
     reason = np.full(len(ids), "", object)
     for hashes, word in ((ids, "duplicate-file"), (pixel_hashes, "duplicate-pixels")):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dataprep.corpus.hashes import short_hash
 from dataprep.faults import Failure, attempt
-from dataprep.limits import Guard
+from dataprep.limits import Limiter
 from dataprep.pictures.decode import Picture, UnreadablePicture, decode
 from dataprep.pictures.identity import content_id, phash, pixel_hash
 from dataprep.plan.filters import measure
@@ -55,7 +55,7 @@ def scan_fingerprint(content: str | None = None) -> str:
     return short_hash([VERSION] if content is None else [VERSION, content])
 
 
-def scan(listed: ListedItem, guard: Guard, content: Content | None = None) -> dict[str, Any]:
+def scan(listed: ListedItem, limiter: Limiter, content: Content | None = None) -> dict[str, Any]:
     """The record of one item (schema.SCAN_SCHEMA). Raises DataError only where the whole store is out of reach."""
     item = listed.item
     record: dict[str, Any] = {
@@ -78,8 +78,8 @@ def scan(listed: ListedItem, guard: Guard, content: Content | None = None) -> di
         return record | {"reason": reason, "message": data.message}
     record |= {"id": content_id(data.data), "assembly": data.assembly}
     record["sketch_id"] = drawn_id(item, data)
-    with guard.picture():
-        return record | _seen(listed.key, data, guard, content)
+    with limiter.picture():
+        return record | _seen(listed.key, data, limiter, content)
 
 
 def part_name(listed: Iterable[ListedItem]) -> str:
@@ -95,15 +95,15 @@ def drawn_id(item: SourceItem, data: SourceData) -> str | None:
     return content_id(f"{sketch}:{content_id(data.mask)}".encode())
 
 
-def _seen(key: str, data: SourceData, guard: Guard, content: Content | None) -> dict[str, Any]:
+def _seen(key: str, data: SourceData, limiter: Limiter, content: Content | None) -> dict[str, Any]:
     """What the bytes say: the part of the record that is measured, or a reason with its message."""
-    looked = guard.call(key, lambda: _look(data))
+    looked = limiter.call(key, lambda: _look(data))
     if isinstance(looked, Failure):
         return {"reason": "unreadable" if looked.reason == "raised" else looked.reason, "message": looked.message}
     picture, seen = looked
     if picture is None or content is None:
         return seen
-    measured = guard.call(f"content-{key}", lambda: content(picture.rgb))
+    measured = limiter.call(f"content-{key}", lambda: content(picture.rgb))
     if isinstance(measured, Failure):
         return {"reason": measured.reason, "message": measured.message}
     return seen | measured

@@ -2,7 +2,7 @@
 
 Nothing is ever unpacked to disk. An archive is hostile until shown otherwise: a link, a device, a name that leaves the
 archive, a member larger than MOST_BYTES or than the archive, overlapping zip members (the way to a bomb that needs no
-nesting: D. Fifield, "A better zip bomb", WOOT 2019) and encryption are told as members that are `refused`. Deflated
+nesting: D. Fifield, "A better zip bomb", WOOT 2019) and encryption become members that are `refused`. Deflated
 members are inflated to the size that the directory states and not one byte further.
 """
 

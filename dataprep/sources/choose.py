@@ -23,7 +23,7 @@ def choose(candidates: pa.Table, selection: Selection, counts: Counter[str]) -> 
     that drops them."""
     candidates = candidates.combine_chunks()
     taken = np.ones(len(candidates), bool)
-    judged = ~_flags(one_array(candidates["refused"]))  # what is refused is told as a reject, whatever is selected
+    judged = ~_flags(one_array(candidates["refused"]))  # what is refused becomes a reject, whatever is selected
     for word, dropped in _rules(candidates, selection):
         hit = taken & judged & dropped
         counts[word] += int(hit.sum())

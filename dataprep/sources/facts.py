@@ -93,8 +93,8 @@ def flag(value: Any, name: str = "", where: str = "") -> bool:
 
 def day(value: Any, name: str = "date", where: str = "") -> str | None:
     """YYYY-MM-DD of an ISO date or a date object; None where it is none."""
-    said = value.isoformat() if isinstance(value, date | datetime) else value
-    found = _ISO_DAY.match(said) if isinstance(said, str) else None
+    written = value.isoformat() if isinstance(value, date | datetime) else value
+    found = _ISO_DAY.match(written) if isinstance(written, str) else None
     return found.group() if found else None
 
 

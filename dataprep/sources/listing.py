@@ -1,4 +1,4 @@
-"""What a source is, and its items: found, selected, counted, and handed out in Arrow tables."""
+"""What a source is, and its items: found, selected, counted, and given as Arrow tables."""
 
 import json
 import os

@@ -83,12 +83,12 @@ def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row
         yield from _broken(archive, others)
         counts["no picture"] += sum(len(held.keys() - colors.keys()) for held in others)
         for key, color in sorted(colors.items()):
-            said = "{}" if listed is None else listed.find(key)
-            if said is None and not (color.member and not color.member.name):
+            known = "{}" if listed is None else listed.find(key)
+            if known is None and not (color.member and not color.member.name):
                 counts["not listed"] += 1
                 continue
             where = f"{source}/{LIST}: {key}"
-            facts = facts_of(json_object(said or "{}", where), where, column)
+            facts = facts_of(json_object(known or "{}", where), where, column)
             yield facts | _row(color, {name: held[key] for name, held in extras.items() if key in held})
     if listed is not None:
         counts["no file"] += len(listed.entries) - len(listed.met)

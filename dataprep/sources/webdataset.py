@@ -54,18 +54,18 @@ def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
     archive = Archive(entry)
     pictures: list[tuple[str, Member]] = []
     drawn: dict[str, dict[str, Member]] = {}
-    said: dict[str, dict[str, str | DataError]] = {}
+    metadata: dict[str, dict[str, str | DataError]] = {}
     for member in archive.members():
         if member.name.lower().endswith(SIDE_FILES):
             stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
-            said.setdefault(stem, {})[kind] = _side_text(archive, member)
+            metadata.setdefault(stem, {})[kind] = _side_text(archive, member)
         elif is_picture(member.name) or not member.name:
             key, role = _key_and_role(member.name)
             if role == "picture":
                 pictures.append((key, member))
             elif role:
                 drawn.setdefault(key, {})[role] = member
-    return [_row(archive, picture, drawn.get(key, {}), said.get(key, {}), column) for key, picture in pictures]
+    return [_row(archive, picture, drawn.get(key, {}), metadata.get(key, {}), column) for key, picture in pictures]
 
 
 def _key_and_role(name: str) -> tuple[str, str | None]:
@@ -95,23 +95,23 @@ def _row(
     archive: Archive,
     picture: Member,
     drawn: Mapping[str, Member],
-    said: Mapping[str, str | DataError],
+    metadata: Mapping[str, str | DataError],
     column: str | None,
 ) -> Row:
     row = member_row(archive.uri, archive.version, picture, {role: (archive.uri, drawn[role]) for role in drawn})
     if row.get("refused"):
         return row
     try:
-        return _facts(said, row["uri"], column) | row
+        return _facts(metadata, row["uri"], column) | row
     except DataError as error:
         return refused_row(row["uri"], str(error), archive.version)
 
 
-def _facts(said: Mapping[str, str | DataError], where: str, column: str | None) -> Row:
-    for problem in said.values():
+def _facts(metadata: Mapping[str, str | DataError], where: str, column: str | None) -> Row:
+    for problem in metadata.values():
         if isinstance(problem, DataError):
             raise problem
-    texts = {kind: str(text) for kind, text in said.items()}
+    texts = {kind: str(text) for kind, text in metadata.items()}
     facts: Row = {}
     if "json" in texts:
         where = f"{stem_of(where)}.json"

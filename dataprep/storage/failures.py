@@ -66,7 +66,7 @@ def _client_message(error: aws.ClientError) -> str:
 
 
 def _arrow_message(error: OSError) -> str:
-    """pyarrow tells its S3 failures as plain OSErrors with the code in the text."""
+    """pyarrow raises its S3 failures as plain OSErrors with the code in the text."""
     text = _first_line(error)
     if "ACCESS_DENIED" in text or "INVALID_ACCESS_KEY" in text or "SIGNATURE" in text:
         return (

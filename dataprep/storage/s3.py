@@ -2,8 +2,8 @@
 
 Settings come from the environment alone (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN for temporary
 ones, AWS_ENDPOINT_URL, AWS_REGION): any S3 server will do. Timeouts are short and retries few: an endpoint that does
-not answer is said within seconds. An endpoint that did answer before is waited for: a server that is restarted while
-work goes on costs the work a pause (OUTAGE_S), not its end.
+not answer is an error within seconds. An endpoint that did answer before is waited for: a server that is restarted
+while work goes on costs the work a pause (OUTAGE_S), not its end.
 """
 
 import os

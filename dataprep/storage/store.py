@@ -2,7 +2,7 @@
 
 Everything is written whole or not at all: a temporary name and a rename on disk, one put on S3. `create_exclusive` is
 the only compare-and-set that the corpus needs (a hard link on disk, `If-None-Match: *` on S3). The S3 server and how
-long it is waited for are those of dataprep.s3; failures are told by dataprep.store_errors.
+long it is waited for are those of dataprep.storage.s3; failures become errors in dataprep.storage.failures.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What long work tells the person who waits: one small value, sent often; how it is shown is the door's business."""
+"""What long work reports to whoever waits: one small value, sent often: how it is shown is the door's business."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """The operators of a lane on the rows of a shard: a window of pictures at a time, networks in batches of one size.
 
 Where no operator has a network, the window is one picture. A batch that fails is tried again picture by picture, so
-that one of them does not take the others with it; what is done to one picture, or to one batch, runs under the guard.
+that one of them does not take the others with it; what is done to one picture, or to one batch, runs under
+dataprep.limits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from dataprep.corpus.hashes import short_hash
 from dataprep.faults import Failure
-from dataprep.limits import Guard
+from dataprep.limits import Limiter
 from dataprep.operators.network_step import NetworkStep, Planes
 from dataprep.operators.operator import Operator
 from dataprep.operators.row_input import RowInput
@@ -62,13 +63,13 @@ class OpenRow:
         return replace(self.input, columns=self.cells)
 
 
-@dataclass(frozen=True)
-class Bench:
+@dataclass(frozen=True, kw_only=True)
+class OperatorRun:
     """The operators that rows go through, under what names and limits."""
 
     operators: Sequence[Operator]
     marks: Mapping[str, str]  # column -> fingerprint
-    guard: Guard
+    limiter: Limiter
     networks: NetworkSettings
     canvas: CanvasSettings
 
@@ -88,9 +89,9 @@ class Bench:
         """Make the cells of the rows of a window, each given with its source."""
         rows = [row for row, _ in window]
         room = int(WINDOW_MEGAPIXELS * 1e6) * BYTES_PER_PIXEL if len(window) > 1 else 0
-        with self.guard.picture(room):
+        with self.limiter.picture(room):
             for row, data in window:
-                row.input = self.guard.call(f"decode-{row.id}", partial(_row_input, row.id, data, self.canvas))
+                row.input = self.limiter.call(f"decode-{row.id}", partial(_row_input, row.id, data, self.canvas))
             for operator in self.operators:
                 self._work_column(operator, rows)
             for row in rows:
@@ -129,15 +130,15 @@ class Bench:
 
     def _run(self, step: NetworkStep, planes: Sequence[Planes], names: Sequence[str]) -> list[Any]:
         """The network's output for each picture of a batch, or why there is none."""
-        limit = self.guard.limits.seconds_per_pass
-        with self.guard.unlimited():  # what the network's library takes is not the picture's
+        limit = self.limiter.limits.seconds_per_pass
+        with self.limiter.unlimited():  # what the network's library takes is not the picture's
             if len(planes) > 1:
                 batch = f"batch-{short_hash(list(names))}"
-                outputs = self.guard.call(batch, partial(step.run, np.stack(planes)), limit)
+                outputs = self.limiter.call(batch, partial(step.run, np.stack(planes)), limit)
                 if not isinstance(outputs, Failure):
                     return list(outputs)
             single = [
-                self.guard.call(name, partial(step.run, one[None]), limit)
+                self.limiter.call(name, partial(step.run, one[None]), limit)
                 for name, one in zip(names, planes, strict=True)
             ]
         return [output if isinstance(output, Failure) else output[0] for output in single]
@@ -151,7 +152,7 @@ class Bench:
         return GPU_BATCH_MEGAPIXELS if on_gpu else 0.0
 
     def _call(self, operator: Operator, row: OpenRow, work: Any) -> Any:
-        return self.guard.call(self._name(operator, row), work)
+        return self.limiter.call(self._name(operator, row), work)
 
     def _name(self, operator: Operator, row: OpenRow) -> str:
         return f"{operator.column}-{self.marks[operator.column]}-{row.id}"
@@ -170,7 +171,7 @@ def batches(planes: Sequence[Planes | Failure | None], megapixels: float) -> Ite
 
 
 def _finished(operator: Operator, step: NetworkStep, row: RowInput, output: Any) -> bytes | None:
-    return operator.checked(row, step.otherwise(row) if output is None else step.finish(row, output))
+    return operator.checked(row, step.without_network(row) if output is None else step.finish(row, output))
 
 
 def _row_input(row_id: str, data: SourceData, canvas: CanvasSettings) -> RowInput:

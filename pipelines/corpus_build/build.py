@@ -97,14 +97,14 @@ def plan_build(
         known = Known.at(out, recipe)
         to_read = counted(known.why_read(listing.keys, job.retry))
         records = records_of(listing, (), known, recipe.filters)
-    told: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected, "to_read": to_read}
+    counts: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected, "to_read": to_read}
     if not pc.any(pc.is_null(records["reason"])).as_py():
-        return DryRun(out, recipe, **told, rows=0, leaving=0, columns={})
+        return DryRun(out, recipe, **counts, rows=0, leaving=0, columns={})
     plan = _plan_rows(records, recipe, earlier)
     column_plan = plan_columns(plan, job, earlier)
     work = column_work(plan, column_plan, job.operators, earlier)
     return DryRun(
-        out, recipe, **told, rows=len(plan.rows), leaving=leaving_rows(plan.rows["id"], earlier), columns=work
+        out, recipe, **counts, rows=len(plan.rows), leaving=leaving_rows(plan.rows["id"], earlier), columns=work
     )
 
 
@@ -169,7 +169,7 @@ def run_build(
 
 
 def _check_there(source: str) -> None:
-    """Before an engine starts: a source that is not there can be told at once."""
+    """Before an engine starts: a source that is not there is reported at once."""
     if storage.is_s3(source):
         storage.check_reachable(source)
     elif not os.path.exists(source):

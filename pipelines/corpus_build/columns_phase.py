@@ -1,4 +1,4 @@
-"""The columns phase: each file that a shard needs is either there, and vouched for, or the work of one task.
+"""The columns phase: each file that a shard needs is either there, and described, or the work of one task.
 
 A file is known by shard, column and fingerprint. What the newest snapshot names and the store still holds is carried
 over unopened; what merely lies there, left by a build that did not end, is read and taken over if it is whole; the rest
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.corpus.column_files import ColumnFile
-from dataprep.corpus.digest import said_variant
+from dataprep.corpus.digest import metadata_variant
 from dataprep.corpus.hashes import short_hash
 from dataprep.corpus.schema import FILE_SCHEMA
 from dataprep.corpus.snapshot import Snapshot, column_path
@@ -32,7 +32,7 @@ from pipelines.execution.task_tables import write_groups
 from pipelines.recipes.build_recipe import BuildRecipe
 
 ROWS_AT_ONCE = 500_000  # rows with their tags in the driver's memory, while the tables of the tasks are written
-_SAID_BY_LISTING = ("tags", "rating", "score", "caption", "sketch_uri", "mask_uri", "kind", "detail")
+_LISTED_METADATA = ("tags", "rating", "score", "caption", "sketch_uri", "mask_uri", "kind", "detail")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class OpenShard:
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """What the plan's shards need: files that the newest snapshot vouches for, and work on the other shards."""
+    """What the plan's shards need: files that the newest snapshot describes, and work on the other shards."""
 
     described: tuple[ColumnFile, ...]
     work: tuple[OpenShard, ...]
@@ -63,14 +63,14 @@ class Filled:
 def plan_columns(plan: Plan, job: BuildJob, earlier: Snapshot | None) -> ColumnPlan:
     """Compare what the shards need with what lies there."""
     on_disk = {entry.uri: entry.size for entry in storage.list_files(storage.join(job.out, "data"))}
-    shelf = _Shelf(job.out, on_disk, _vouched_files(job.out, earlier, on_disk), job.retry)
+    there = _CorpusFiles(job.out, on_disk, _vouched_files(job.out, earlier, on_disk), job.retry)
     marks = {operator.column: str(operator.describe()["fingerprint"]) for operator in job.operators}
     inputs = {operator.column: [needed.column for needed in operator.inputs] for operator in job.columns}
-    said = plan.rows["said"].to_numpy()
+    metadata = plan.rows["metadata"].to_numpy()
     described: list[ColumnFile] = []
     work: list[OpenShard] = []
     for shard in plan.shards:
-        done, needs = shelf.look(shard, marks, inputs, said[shard.rows])
+        done, needs = there.of_shard(shard, marks, inputs, metadata[shard.rows])
         described += done
         if needs is not None:
             work.append(needs)
@@ -111,9 +111,9 @@ def _shard_tables(work: Sequence[OpenShard], plan: Plan, listing: Listing) -> It
     for some in _spans([len(needs.shard.rows) for needs in work], ROWS_AT_ONCE):
         rows = [needs.shard.rows for needs in work[some]]
         table = plan.rows.take(np.concatenate(rows))
-        said = _listed(listing, table["place"].to_numpy())
-        for name in _SAID_BY_LISTING:
-            table = table.append_column(name, said[name])
+        metadata = _listed(listing, table["place"].to_numpy())
+        for name in _LISTED_METADATA:
+            table = table.append_column(name, metadata[name])
         table, start = table.combine_chunks(), 0
         for size in map(len, rows):
             yield table.slice(start, size)
@@ -126,7 +126,7 @@ def _listed(listing: Listing, places: npt.NDArray[np.int64]) -> pa.Table:
     parts, done = [], 0
     for batch in listing.batches():
         low, high = np.searchsorted(rising, (done, done + len(batch)))
-        parts.append(batch.select(_SAID_BY_LISTING).take(rising[low:high] - done))
+        parts.append(batch.select(_LISTED_METADATA).take(rising[low:high] - done))
         done += len(batch)
     return pa.concat_tables(parts).combine_chunks().take(np.searchsorted(rising, places))
 
@@ -168,7 +168,7 @@ def _vouched_files(
 
 
 @dataclass(frozen=True)
-class _Shelf:
+class _CorpusFiles:
     """What lies at a corpus, and what of it is to be tried again."""
 
     out: str
@@ -176,15 +176,15 @@ class _Shelf:
     vouched: Mapping[tuple[str, str, str], ColumnFile]
     retry: Sequence[str]
 
-    def look(
+    def of_shard(
         self,
         shard: Shard,
         marks: Mapping[str, str],
         inputs: Mapping[str, Sequence[str]],
-        said: npt.NDArray[np.uint64],
+        metadata: npt.NDArray[np.uint64],
     ) -> tuple[list[ColumnFile], OpenShard | None]:
         """The files of a shard that hold as they are, and what is open of it."""
-        paths = {column: _path(shard, column, mark, said) for column, mark in marks.items()}
+        paths = {column: _path(shard, column, mark, metadata) for column, mark in marks.items()}
         done = {column: file for column, path in paths.items() if (file := self._vouched(shard, column, marks, path))}
         paths |= {column: file.path for column, file in done.items()}
         retried = {column: reasons for column, file in done.items() if (reasons := self._to_retry(file))}
@@ -231,11 +231,11 @@ def _with_dependents(columns: Collection[str], inputs: Mapping[str, Sequence[str
     return renewed
 
 
-def _path(shard: Shard, column: str, fingerprint: str, said: npt.NDArray[np.uint64]) -> str:
+def _path(shard: Shard, column: str, fingerprint: str, metadata: npt.NDArray[np.uint64]) -> str:
     """Where the column's file of the shard lies unless it was tried again.
 
     Groups, tags and addresses may change while the pictures, and so the shard's name, stay the same: the `row` file has
     a hash of them in its name.
     """
-    variant = said_variant(said) if column == ROW else ""
+    variant = metadata_variant(metadata) if column == ROW else ""
     return column_path(shard.split, shard.name, column, fingerprint, variant)

@@ -99,9 +99,9 @@ def column_work(
         size = len(needs.shard.rows)
         taken.update({column: size for column in needs.files.found})
         for column in needs.files.paths.keys() - {*needs.files.described, *needs.files.found}:
-            told = reasons.of_shard(needs, column)
-            why[column].update(told)
-            carried[column] += size - sum(told.values())
+            rows_by_reason = reasons.of_shard(needs, column)
+            why[column].update(rows_by_reason)
+            carried[column] += size - sum(rows_by_reason.values())
     return {
         name: ColumnWork(why[name].total(), carried[name], taken[name], dict(sorted(why[name].items())))
         for name in names
@@ -121,15 +121,15 @@ def changes(now: Mapping[str, Facts], before: Mapping[str, Facts], column: str) 
     if column not in before:
         return ["new column"]
     new, old = now[column], before[column]
-    told = [f"operator {old['name']} -> {new['name']}"] if new["name"] != old["name"] else []
-    told += [f"{name} {old[name]} -> {new[name]}" for name in ("version", "weights") if new[name] != old[name]]
-    told += [f"settings: {change}" for change in _changed_settings(new["settings"], old["settings"])]
+    found = [f"operator {old['name']} -> {new['name']}"] if new["name"] != old["name"] else []
+    found += [f"{name} {old[name]} -> {new[name]}" for name in ("version", "weights") if new[name] != old[name]]
+    found += [f"settings: {change}" for change in _changed_settings(new["settings"], old["settings"])]
     if new["inputs"] != old["inputs"]:
-        told.append(f"inputs {', '.join(old['inputs']) or _ABSENT} -> {', '.join(new['inputs']) or _ABSENT}")
+        found.append(f"inputs {', '.join(old['inputs']) or _ABSENT} -> {', '.join(new['inputs']) or _ABSENT}")
     for name in new["inputs"]:
         if name in before and before[name]["fingerprint"] != now[name]["fingerprint"]:
-            told.append(f"input column {name} changed")
-    return told
+            found.append(f"input column {name} changed")
+    return found
 
 
 def _changed_settings(new: Facts, old: Facts) -> Iterator[str]:
@@ -178,8 +178,8 @@ class _Reasons:
             return self._of_retry(needs, column)
         if (shard.split, shard.name) not in self.shards:
             stayed = int(self.was_row[shard.rows].sum())
-            told = {"new pictures": size - stayed, "moved into another shard": stayed}
-            return {reason: rows for reason, rows in told.items() if rows}
+            counts = {"new pictures": size - stayed, "moved into another shard": stayed}
+            return {reason: rows for reason, rows in counts.items() if rows}
         if column in self.changed:
             return {self.changed[column]: size}
         lost = needs.files.paths[column][1] in self.paths or column != ROW
@@ -187,9 +187,9 @@ class _Reasons:
 
     def _of_retry(self, needs: OpenShard, column: str) -> dict[str, int]:
         """A column that hangs on one that is tried again is computed for at most as many rows."""
-        told = {f"failed before: {reason}": count for reason, count in needs.retried.get(column, {}).items()}
+        counts = {f"failed before: {reason}": count for reason, count in needs.retried.get(column, {}).items()}
         for name in self.inputs[column]:
             if name in needs.files.again:
-                count = min(sum(self._of_retry(needs, name).values()), len(needs.shard.rows) - sum(told.values()))
-                told |= {f"input column {name} is tried again, at most": count} if count else {}
-        return told
+                count = min(sum(self._of_retry(needs, name).values()), len(needs.shard.rows) - sum(counts.values()))
+                counts |= {f"input column {name} is tried again, at most": count} if count else {}
+        return counts

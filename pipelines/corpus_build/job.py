@@ -51,7 +51,7 @@ class BuildJob:
         try:
             yield
         finally:
-            with suppress(DataError):  # no reason to lose a build or its error: dataprep.garbage takes what is left
+            with suppress(DataError):  # no reason to lose a build or its error: garbage collection takes what is left
                 storage.delete_folder(self.folder)
 
 

@@ -83,8 +83,8 @@ class BuildReport:
         for split, buckets in self.underfilled.items():
             shown = [f"{bucket} {rows:,}" for bucket, rows in list(buckets.items())[:BUCKETS_SHOWN]]
             more = len(buckets) - len(shown)
-            told = ", ".join([*shown, *([f"and {more} more"] if more else [])])
-            lines.append(f"  buckets of {split} with fewer than {self.batch_rows:,} rows: {told}")
+            shown_reasons = ", ".join([*shown, *([f"and {more} more"] if more else [])])
+            lines.append(f"  buckets of {split} with fewer than {self.batch_rows:,} rows: {shown_reasons}")
         return lines
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.column_files import parse_table
-from dataprep.corpus.digest import said_hash
+from dataprep.corpus.digest import metadata_hash
 from dataprep.corpus.schema import LISTING_SCHEMA, SCAN_SCHEMA
 from dataprep.errors import DataError
 from dataprep.plan.filters import FilterSettings, judge
@@ -37,10 +37,11 @@ _MEASURED = ("width", "height", "contrast", "chroma", "drawing", "unsafe")
 _SEEN = ("id", "sketch_id", *_MEASURED, "pixel_hash", "phash", "assembly")
 _OUTCOME = ("reason", "message")
 
-# A record without what only workers need; `said` is dataprep.digest.said_hash, `place` the item's place in the listing.
+# A record without what only workers need; `metadata` is its dataprep.corpus.digest.metadata_hash, `place` the item's
+# place in the listing.
 RECORD_SCHEMA = pa.schema(
     [SCAN_SCHEMA.field(name) for name in ("uri", "group", *_SEEN, *_OUTCOME)]
-    + [pa.field("said", pa.uint64()), pa.field("place", pa.int64())]
+    + [pa.field("metadata", pa.uint64()), pa.field("place", pa.int64())]
 )
 _ROUND = re.compile(r"-r(\d+)\.parquet$")
 
@@ -123,13 +124,13 @@ def _record(listed: pa.Table, found: pa.Table, filters: FilterSettings) -> pa.Ta
     known |= {name: found[name] for name in (*_SEEN, *_OUTCOME)}
     if len(listed):
         known |= zip(_OUTCOME, judge(pa.table(known).select(SCAN_SCHEMA.names), filters), strict=True)
-    known |= {"said": pa.array(_said(listed), pa.uint64()), "place": listed["place"]}
+    known |= {"metadata": pa.array(_metadata_hashes(listed), pa.uint64()), "place": listed["place"]}
     return pa.table(known).select(RECORD_SCHEMA.names).cast(RECORD_SCHEMA)
 
 
-def _said(listed: pa.Table) -> npt.NDArray[np.uint64]:
+def _metadata_hashes(listed: pa.Table) -> npt.NDArray[np.uint64]:
     rows = listed.select(("uri", "group", "tags", "rating", "score", "caption")).rename_columns({"uri": "source"})
-    return np.fromiter(map(said_hash, rows.to_pylist()), np.uint64, len(listed))
+    return np.fromiter(map(metadata_hash, rows.to_pylist()), np.uint64, len(listed))
 
 
 def _parts(listing: Listing, unread: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:

@@ -1,7 +1,7 @@
 """The two pieces of work of a corpus build: one part of the scan, and one shard.
 
 Each is small enough for one block, named before it starts, and written whole; what is done to a picture runs under
-dataprep.guard, so that no picture holds a task for ever. The columns of a shard are made lane by lane (build_lanes).
+dataprep.limits, so that no picture holds a task for ever. The columns of a shard are made lane by lane (`lanes`).
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from dataprep.corpus.column_files import (
 from dataprep.corpus.schema import ROW_SCHEMA, SCAN_SCHEMA
 from dataprep.errors import DataError
 from dataprep.faults import attempt
-from dataprep.limits import Guard
+from dataprep.limits import Limiter
 from dataprep.operators.operator import Operator
 from dataprep.pictures.identity import content_id
 from dataprep.plan.scan import ListedItem, drawn_id, part_name, scan
@@ -31,7 +31,7 @@ from dataprep.sources.items import SourceData
 from dataprep.sources.listing import item_of
 from dataprep.sources.reading import read_item
 from dataprep.storage import store as storage
-from pipelines.corpus_build.batches import Bench, Cell, OpenRow
+from pipelines.corpus_build.batches import Cell, OpenRow, OperatorRun
 from pipelines.corpus_build.lanes import Lane
 from pipelines.execution.ray_data import Task
 from pipelines.execution.task_tables import read_group
@@ -51,8 +51,8 @@ class ShardFiles:
     split: str
     shard: str
     paths: Mapping[str, tuple[str, str]]  # column -> (fingerprint, path below the corpus), all columns
-    described: Mapping[str, str]  # column whose file the newest snapshot vouches for -> its sha256
-    found: Sequence[str]  # columns whose file exists, but nobody vouches for it
+    described: Mapping[str, str]  # column whose file the newest snapshot describes -> its sha256
+    found: Sequence[str]  # columns whose file exists, but no snapshot describes it
     # Column -> (file, its sha256), only failed cells of which are computed.
     again: Mapping[str, tuple[str, str]]
 
@@ -98,9 +98,9 @@ def scan_part(task: Task, recipe: BuildRecipe) -> Task:
     rows = read_group(task["table"], task["group"]).to_pylist()
     items = [ListedItem(row["key"], item_of(row)) for row in rows]
     name = part_name(items) + task["suffix"]
-    guard = Guard(recipe.limits, storage.join(task["faults"], "scan", name))
+    limiter = Limiter(recipe.limits, storage.join(task["faults"], "scan", name))
     content = content_measure(recipe)
-    records = [scan(listed, guard, content) for listed in items]
+    records = [scan(listed, limiter, content) for listed in items]
     uri = storage.join(task["folder"], f"{name}.parquet")
     storage.write_whole(uri, write_table(pa.Table.from_pylist(records, SCAN_SCHEMA)))
     return {"uri": uri, "pictures": len(items)}
@@ -115,7 +115,7 @@ def shard_task(work: ShardWork) -> Task:
 
 
 def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
-    """Make what is missing of a lane's columns of a shard, describe what is there, and hand the task on.
+    """Make what is missing of a lane's columns of a shard, describe what is there, and give the task to the next lane.
 
     The task gathers `files` (fields of ColumnFile), `computed` (column -> cells, of the files that were written), and
     `renewed` (column -> ids) of the columns of which an earlier file is tried again.
@@ -155,7 +155,7 @@ def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
 
 
 def _known(work: ShardWork, files: Mapping[str, ColumnFile]) -> ShardWork:
-    """The work with these files vouched for, as the lanes behind this one see it."""
+    """The work with these files described, as the lanes behind this one see it."""
     paths = {column: (work.files.paths[column][0], file.path) for column, file in files.items()}
     hashes = {column: file.sha256 for column, file in files.items()}
     known = replace(work.files, paths={**work.files.paths, **paths}, described={**work.files.described, **hashes})
@@ -192,16 +192,20 @@ def _compute(
         for record in records
     ]
     # The cells, a window of pictures at a time.
-    guard = Guard(recipe.limits, storage.join(work.faults, work.files.split, work.files.shard))
-    bench = Bench(
-        wanted, {column: work.files.paths[column][0] for column in columns}, guard, recipe.networks, recipe.canvas
+    limiter = Limiter(recipe.limits, storage.join(work.faults, work.files.split, work.files.shard))
+    run = OperatorRun(
+        operators=wanted,
+        marks={column: work.files.paths[column][0] for column in columns},
+        limiter=limiter,
+        networks=recipe.networks,
+        canvas=recipe.canvas,
     )
     writers = {column: ColumnWriter(column) for column in columns}
     again: dict[str, list[str]] = {column: [] for column in columns if column in work.files.again}
-    for window in bench.windows([record["width"] * record["height"] / 1e6 for record in records]):
+    for window in run.windows([record["width"] * record["height"] / 1e6 for record in records]):
         both = zip(rows[window], records[window], strict=True)
         open_rows = [(row, _read(record)) for row, record in both if row.needs(wanted)]
-        bench.work(open_rows)
+        run.work(open_rows)
         for row in rows[window]:
             cells = row.made or dict(row.kept)
             for column, (value, error) in cells.items():
@@ -241,7 +245,7 @@ def _row_file(records: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _stored(work: ShardWork, column: str) -> dict[str, bytes | None]:
-    """The values of a column that is made already, by id. Raises DataError for bytes that no snapshot vouches for."""
+    """The values of a column that is made already, by id. Raises DataError for bytes that are not as described."""
     uri = _uri(work, column)
     data = (
         read_vouched(uri, work.files.described[column]) if column in work.files.described else storage.read_bytes(uri)

@@ -164,21 +164,21 @@ def _layer(picker: RowPicker, place: Place, column: str, side: int) -> Layer:
     picture = attempt(partial(thumb, cell.value, side, role))
     if not isinstance(picture, Failure):
         return Layer(column, role, picture)
-    said = attempt(partial(json.loads, cell.value))
-    if isinstance(said, Failure):
+    value = attempt(partial(json.loads, cell.value))
+    if isinstance(value, Failure):
         message = f"{len(cell.value):,} bytes, no picture: {picture.message}"
         return Layer(column, role, None, message, failed=True)
-    return Layer(column, role, None, in_words(said))
+    return Layer(column, role, None, in_words(value))
 
 
-def in_words(said: Any) -> str:
+def in_words(content: Any) -> str:
     """A JSON value for a person: of probabilities by name the highest, group by group; others as they are."""
-    if not isinstance(said, dict):
-        return f"{said:.3g}" if isinstance(said, float) else str(said)
-    if not all(isinstance(value, int | float) for value in said.values()):
-        return "; ".join(f"{name}: {in_words(value)}" for name, value in said.items() if value)
-    first = sorted(said, key=said.__getitem__, reverse=True)[:WORDS_SHOWN]
-    return ", ".join(f"{name} {said[name]:.2f}" for name in first)
+    if not isinstance(content, dict):
+        return f"{content:.3g}" if isinstance(content, float) else str(content)
+    if not all(isinstance(value, int | float) for value in content.values()):
+        return "; ".join(f"{name}: {in_words(value)}" for name, value in content.items() if value)
+    first = sorted(content, key=content.__getitem__, reverse=True)[:WORDS_SHOWN]
+    return ", ".join(f"{name} {content[name]:.2f}" for name in first)
 
 
 def _color_thumb(picker: RowPicker, place: Place) -> bytes | None:

@@ -45,10 +45,10 @@ class ExportReport:
         lines = [f"{head}, {self.bytes / 1e6:,.1f} MB"]
         if self.reused:
             lines.append(f"  {self.reused:,} of {self.shards:,} shards were done already")
-        told = {"left out, since they have no": self.left_out, "without": self.without, "failed in": self.failed}
+        counts = {"left out, since they have no": self.left_out, "without": self.without, "failed in": self.failed}
         lines += [
             f"  rows {what} {', '.join(f'{column} {count:,}' for column, count in sorted(counts.items()))}"
-            for what, counts in told.items()
+            for what, counts in counts.items()
             if counts
         ]
         return "\n".join(lines)

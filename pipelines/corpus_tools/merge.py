@@ -41,11 +41,11 @@ class MergeReport:
     def summary(self) -> str:
         """A few lines for a person."""
         head = f"{self.out}: snapshot {self.snapshot}" if self.is_new else f"{self.out}: was merged already"
-        told = ", ".join(f"{reason} {count:,}" for reason, count in self.duplicates.items())
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.duplicates.items())
         return "\n".join(
             [
                 f"{head}, {sum(self.rows.values()):,} rows, {sum(self.rejects.values()):,} rejects",
-                f"  rows that are rejects now, since another part has them: {told or 'none'}",
+                f"  rows that are rejects now, since another part has them: {reasons or 'none'}",
                 f"  {self.taken:,} shards as they are, {self.filtered:,} filtered, {self.left_behind:,} left behind; "
                 f"{self.bytes_written / 1e6:,.1f} MB written",
                 f"  digest {self.digest}",

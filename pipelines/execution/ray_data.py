@@ -64,7 +64,7 @@ def in_process(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
 def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     """`work` on each task, one block and one CPU each; results as they end. A DataError of a task is raised here.
 
-    Ray Data tries a task whose worker or node is lost again, without bound; the guard sees to it that there is an end.
+    Ray Data tries a task whose worker or node is lost again, without bound; dataprep.limits sees to it that it ends.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext

@@ -1,7 +1,7 @@
 """What the filters `min_drawing` and `max_unsafe` ask of a picture, as the plain callable that the scan takes.
 
-The network is nsfwjs (model.extractors.content), 0.2 s a picture on one core. The scan runs in tasks of one CPU each,
-so it runs there too, in float32; a process loads it once.
+The network is nsfwjs (model.extractors.labels.content), 0.2 s a picture on one core. The scan runs in tasks of one CPU
+each, so it runs there too, in float32; a process loads it once.
 """
 
 import json
@@ -19,13 +19,13 @@ from pipelines.weights.store import load_network, noted_hashes
 if TYPE_CHECKING:
     from torch import nn
 
-CONTENT = "nsfwjs"  # of model.catalogue
+CONTENT = "nsfwjs"  # of model.weights.catalogue
 VERSION = 1  # raise when the same weights give another result
 DIGITS = 4  # machines agree on so many
 
 
 def content_names(recipe: BuildRecipe) -> tuple[str, ...]:
-    """The weights in model.catalogue that the recipe's filters take."""
+    """The weights in model.weights.catalogue that the recipe's filters take."""
     return (CONTENT,) if recipe.filters.ask_for_content else ()
 
 

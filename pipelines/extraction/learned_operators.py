@@ -38,7 +38,7 @@ Picture = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network with the way it is fed. `weights`: names in model.catalogue, one for each part of the network."""
+    """A network with the way it is fed. `weights`: names in the catalogue, one for each part of the network."""
 
     weights: tuple[str, ...]
     module: str  # below model.extractors
@@ -92,15 +92,15 @@ def learned(recipe: BuildRecipe) -> Sequence[Operator]:
     own: list[Operator] = []
     wanted = list(_wanted(recipe))
     _check_conventions(recipe.networks, [name for _, name, _, _ in wanted])
-    for column, name, looks, gives in wanted:
-        operator = _operator(column, name, looks, gives, recipe, made)
+    for column, name, view, gives in wanted:
+        operator = _operator(column, name, view, gives, recipe, made)
         made[column] = operator
         own.append(operator)
     return own
 
 
 def network_names(recipe: BuildRecipe) -> list[str]:
-    """The weights in model.catalogue that the recipe's operators take, each once."""
+    """The weights in model.weights.catalogue that the recipe's operators take, each once."""
     wanted = (_weights(name, recipe.networks) for _, name, _, _ in _wanted(recipe))
     return list(dict.fromkeys(weights for names in wanted for weights in names))
 
@@ -112,15 +112,15 @@ def with_weights(recipe: BuildRecipe) -> BuildRecipe:
     if not names:
         return recipe
     networks = replace(recipe.networks, weights=store_address(recipe.networks.weights))
-    noted = tuple(stored(name, networks.weights).noted for name in names)
-    return replace(recipe, networks=networks, weights_sha256=noted)
+    hashes = tuple(stored(name, networks.weights).noted for name in names)
+    return replace(recipe, networks=networks, weights_sha256=hashes)
 
 
 # ---- what an operator looks at -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Look:
+class View:
     """What an operator sees of a row: its picture, or the first of these columns. `None`: the row has no value."""
 
     columns: tuple[str, ...] = ()
@@ -140,22 +140,22 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Uncovered(Look):
+class UnmaskedView(View):
     """The picture, where the source says nothing of its foreground."""
 
     def __call__(self, row: RowInput) -> Picture | None:
         return row.picture.rgb if source_mask(row) is None else None
 
 
-def _wanted(recipe: BuildRecipe) -> Iterable[tuple[str, str, Look, str]]:
+def _wanted(recipe: BuildRecipe) -> Iterable[tuple[str, str, View, str]]:
     """(column, name in EXTRACTORS, what it looks at, what it gives), each after what it reads."""
     styles, learned = recipe.styles, recipe.learned
     sketches = [style for style in (*EXTRACTED, *REWORKED) if styles.is_made(style)]
     for style in sketches:
         source = (f"sketch_{REWORKED[style]}",) if style in REWORKED else ()
-        yield f"sketch_{style}", style, Look(source, style, styles, recipe.seed), "sketch"
+        yield f"sketch_{style}", style, View(source, style, styles, recipe.seed), "sketch"
     if learned.mask:
-        yield "mask", learned.mask, Uncovered(), "mask"
+        yield "mask", learned.mask, UnmaskedView(), "mask"
     if learned.sketch_mask:
         own = [operator.column for operator in classical(recipe) if operator.gives == "sketch"]
         columns = sorted(own, key=lambda column: column != "sketch_drawn")
@@ -163,35 +163,35 @@ def _wanted(recipe: BuildRecipe) -> Iterable[tuple[str, str, Look, str]]:
             raise SettingsError(
                 "learned.sketch_mask looks at a sketch, and no style has the share 1: some rows have none"
             )
-        yield "sketch_mask", learned.sketch_mask, Look((*columns, *(f"sketch_{style}" for style in sketches))), "mask"
+        yield "sketch_mask", learned.sketch_mask, View((*columns, *(f"sketch_{style}" for style in sketches))), "mask"
     if learned.tagger:
         if learned.tagger not in EXTRACTORS or not learned.tagger.startswith("wd_"):
             taggers = [name for name in EXTRACTORS if name.startswith("wd_")]
             raise SettingsError(f"there is no tagger {learned.tagger!r}: {nearest(learned.tagger, taggers)}")
-        yield "predicted_tags", learned.tagger, Look(), JSON
+        yield "predicted_tags", learned.tagger, View(), JSON
     if learned.aesthetic:
-        yield "aesthetic", "aesthetic", Look(), JSON
+        yield "aesthetic", "aesthetic", View(), JSON
 
 
 # ---- the operator ------------------------------------------------------------------------------------------------
 
 
 def _operator(
-    column: str, name: str, look: Look, gives: str, recipe: BuildRecipe, made: Mapping[str, Operator]
+    column: str, name: str, view: View, gives: str, recipe: BuildRecipe, made: Mapping[str, Operator]
 ) -> Operator:
     extractor = EXTRACTORS[name]
     convention = _convention(name, extractor, recipe.networks)
     hashes, others = noted_hashes(recipe.weights_sha256)
-    shares = recipe.styles.wanted_by(look.style) if look.style else {}
+    shares = recipe.styles.wanted_by(view.style) if view.style else {}
     settings = _jsonable(convention)
-    if shares and not recipe.styles.is_everywhere(look.style or ""):
+    if shares and not recipe.styles.is_everywhere(view.style or ""):
         settings |= {"shares": shares, "seed": recipe.seed}
     if _holds(extractor, recipe.networks.precision):
         settings["precision"] = recipe.networks.precision
     given = {weights: hashes.get(weights) for weights in _weights(name, recipe.networks)}
     if others & given.keys():
         name += " (weights that are not the published ones)"
-    step = NetworkColumn(extractor, given, convention, look, recipe.networks, source_mask if column == "mask" else None)
+    step = NetworkColumn(extractor, given, convention, view, recipe.networks, source_mask if column == "mask" else None)
     return Operator(
         column,
         name,
@@ -199,7 +199,7 @@ def _operator(
         one_by_one(step),
         settings,
         weights="+".join(f"{weights}:{sha256}" for weights, sha256 in given.items()) if all(given.values()) else None,
-        inputs=tuple(made[needed] for needed in look.columns),
+        inputs=tuple(made[needed] for needed in view.columns),
         gives=gives,
         network=step,
     )
@@ -242,12 +242,12 @@ def _jsonable(convention: "Convention") -> dict[str, Any]:
 
 @dataclass
 class NetworkColumn:
-    """The three steps of an operator with a network (dataprep.networks.NetworkStep)."""
+    """The three steps of an operator with a network (dataprep.operators.network_step.NetworkStep)."""
 
     extractor: Extractor
     weights: Mapping[str, str | None]  # name in the catalogue -> sha256
     convention: "Convention"
-    look: Look
+    view: View
     networks: NetworkSettings
     known: Callable[[RowInput], Any] | None = None  # the value of rows that need no network
 
@@ -257,15 +257,15 @@ class NetworkColumn:
 
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32, as on the CPU
         network = self.network()
-        named = getattr(self.convention, "for_network", None)  # what a tagger's outputs mean is said by its files
+        named = getattr(self.convention, "for_network", None)  # what a tagger's outputs mean stands in its files
         if named is not None:
             self.convention = named(network)
 
     def prepare(self, row: RowInput) -> Planes | None:
-        picture = self.look(row)
+        picture = self.view(row)
         return None if picture is None else self.convention.prepare(picture)
 
-    def otherwise(self, row: RowInput) -> Any:
+    def without_network(self, row: RowInput) -> Any:
         return None if self.known is None else self.known(row)
 
     def run(self, batch: Planes) -> npt.NDArray[np.float32]:

@@ -39,7 +39,7 @@ def extractor_sha256(style: str) -> str:
 
 
 class LineExtractor:
-    """Draws line art in one of `pipelines.picture_settings.EXTRACTED_STYLES`; networks load with the first picture."""
+    """Draws line art in one of the styles that a corpus can have; networks load with the first picture."""
 
     def __init__(self, style: str, device: "torch.device") -> None:
         """Raises PipelineError as `extractor_sha256` does."""

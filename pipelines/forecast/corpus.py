@@ -1,8 +1,8 @@
 """What a corpus build will take: core hours, GPU hours, machine hours, bytes and requests, before anyone submits it.
 
-Steps cost what was measured (pipelines.cost_table). Requests are counted from the layout of a corpus. Networks run on
-the cluster's GPUs where it has some, else on its cores. What is not measured is an assumption, and each is told with
-the result.
+Steps cost what was measured (pipelines.forecast.measured). Requests are counted from the layout of a corpus. Networks
+run on the cluster's GPUs where it has some, else on its cores. What is not measured is an assumption; each is listed
+with the result.
 """
 
 import math
@@ -170,8 +170,8 @@ def forecast_corpus(
     for number, lane in enumerate(lane for lane in by_lane if lane):
         phases.append(_lane_phase(asked, lane, len(steps), is_first=number == 0))
     on_gpu = [asked.gpu(step) for step in wanted if step.network is not None and gpus is not None]
-    said = [*_assumptions(asked, wanted), *dict.fromkeys(origin for _, origin, _ in on_gpu)]
-    return Forecast(request.name, request.rows, tuple(phases), tuple(said), any(guess for _, _, guess in on_gpu))
+    assumptions = [*_assumptions(asked, wanted), *dict.fromkeys(origin for _, origin, _ in on_gpu)]
+    return Forecast(request.name, request.rows, tuple(phases), tuple(assumptions), any(guess for _, _, guess in on_gpu))
 
 
 def takes_gpus(recipe: BuildRecipe, groups: Sequence[WorkerGroup]) -> bool:

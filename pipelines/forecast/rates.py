@@ -73,8 +73,8 @@ def gpu_time(
         if speed is not None:
             ratio, assumed = speed
             origin = f"networks in {precision} on one {known.device}, {known.date}"
-            told = f"estimate: measured: {origin}; {assumed}" if assumed else f"measured: {origin}"
-            return GPUTime(known.ms.at(megapixels) / ratio, told, bool(assumed))
+            origin = f"estimate: measured: {origin}; {assumed}" if assumed else f"measured: {origin}"
+            return GPUTime(known.ms.at(megapixels) / ratio, origin, bool(assumed))
     peak = peak_of(group, given)
     if peak is None:
         raise PipelineError(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from dataprep.samples.sample_plan import stage_rows
-from model.ranges import MANY, check_ranges
+from model.setting import check_ranges, setting
 from pipelines.common.overrides import SettingsError, nearest, override
 from pipelines.recipes.stage_settings import LengthSettings, SizeSettings, TrainedSettings, WatchSettings
 
@@ -35,10 +35,10 @@ class StageRecipe:
     method: Any
     samples: SizeSettings = field(default_factory=SizeSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
-    seed: int = 0
+    seed: int = setting(0, help="Decides samples, draws and fresh weights.", panel="Length", least=0)
 
     def __post_init__(self) -> None:
-        check_ranges(self, {"seed": (0, MANY)})
+        check_ranges(self)
 
     def flat(self) -> dict[str, Any]:
         """The recipe as a JSON-able mapping, without its groups.

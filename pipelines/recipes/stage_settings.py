@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dataprep.samples.buckets import SIDE_MULTIPLE, V1_BUCKETS, BucketSettings
-from model.optimizer import OptimizerSettings
-from model.ranges import EPSILON, MANY, check_choice, check_ranges
+from model.optimizer import OPTIMIZER, OptimizerSettings
+from model.setting import EPSILON, check_choice, check_ranges, setting
+
+LENGTH, SAMPLES, WATCH = "Length", "Samples", "Watching"  # the panels of their settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +21,13 @@ class LengthSettings:
     is reached by accumulation.
     """
 
-    epochs: float = 5.0
-    images: int = 0
-    batch_size: int = 256
-    micro_batch: int = 16
+    epochs: float = setting(5.0, help="Times that the training rows are seen.", panel=LENGTH, least=EPSILON)
+    images: int = setting(0, help="Training images; 0: by epochs.", panel=LENGTH, least=0)
+    batch_size: int = setting(256, help="Images of a step, over all workers.", panel=LENGTH, least=1)
+    micro_batch: int = setting(16, help="Images that one worker holds at once.", panel=LENGTH, least=1)
 
     def __post_init__(self) -> None:
-        check_ranges(self, {"batch_size micro_batch": (1, MANY), "images": (0, MANY), "epochs": (EPSILON, MANY)})
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +38,16 @@ class TrainedSettings(OptimizerSettings):
     average of the weights (released option: 0.9999); 0 switches it off.
     """
 
-    warmup_images: int = 0
-    decay_images: int = 0
+    warmup_images: int = setting(0, help="Images over which the rate rises.", panel=OPTIMIZER, least=0)
+    decay_images: int = setting(0, help="Last images, over which it falls to a tenth.", panel=OPTIMIZER, least=0)
     precision: Literal["fp32", "bf16"] = "bf16"
-    ema_decay: float = 0.0
+    ema_decay: float = setting(
+        0.0, help="Of a moving average of the weights; 0: none.", panel=OPTIMIZER, least=0, most=1 - EPSILON
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("precision", self.precision, ("fp32", "bf16"))
-        check_ranges(self, {"warmup_images decay_images": (0, MANY), "ema_decay": (0.0, 1 - EPSILON)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +69,10 @@ class SizeSettings:
     size_multiple: int = 64
     bucket_sizes: tuple[str, ...] = ()
     bucket_weights: Literal["fill", "table"] = "fill"
-    rescale_max: float = 1.3
-    sketch_crop_max: float = 0.15
+    rescale_max: float = setting(1.3, help="Largest rescale before a crop.", panel=SAMPLES, least=1, most=8)
+    sketch_crop_max: float = setting(
+        0.15, help="Largest share of a sketch's side that is blanked.", panel=SAMPLES, least=0, most=0.49
+    )
     styles: tuple[str, ...] = ("drawn", "xdog")
 
     def __post_init__(self) -> None:
@@ -86,16 +91,16 @@ class SizeSettings:
             BucketSettings(self.bucket_sizes or V1_BUCKETS)
         except ValueError as error:
             raise ValueError(f"bucket_sizes: {error}") from error
-        check_ranges(self, {"rescale_max": (1.0, 8.0), "sketch_crop_max": (0.0, 0.49)})
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchSettings:
     """How often, in images, a stage is saved, colours its fixed pairs, and is measured on held-out rows."""
 
-    checkpoint_images: int = 256_000
-    sample_images: int = 256_000
-    validate_images: int = 256_000
+    checkpoint_images: int = setting(256_000, help="Between states that a run goes on from.", panel=WATCH, least=1)
+    sample_images: int = setting(256_000, help="Between colourings of the fixed pairs.", panel=WATCH, least=1)
+    validate_images: int = setting(256_000, help="Between measurements of held-out rows.", panel=WATCH, least=1)
 
     def __post_init__(self) -> None:
-        check_ranges(self, {"checkpoint_images sample_images validate_images": (1, MANY)})
+        check_ranges(self)

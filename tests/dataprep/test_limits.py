@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataprep import limits as guard
+from dataprep import limits as limits_module
 from dataprep.faults import Failure
-from dataprep.limits import Guard, LimitSettings, expendable, fatal_calls
+from dataprep.limits import Limiter, LimitSettings, expendable, fatal_calls
 
 QUICK = LimitSettings(seconds_per_picture=0.2, memory_bytes=64 << 20)
 
 
 def called(folder: Path, work: object, limits: LimitSettings = QUICK, name: str = "call") -> object:
-    one = Guard(limits, str(folder))
+    one = Limiter(limits, str(folder))
     with one.picture():
         return one.call(name, work)  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ def test_the_limits_end_with_the_picture(tmp_path: Path) -> None:
 
 
 def test_an_allocation_beyond_the_budget_is_the_failure_of_that_call_alone(tmp_path: Path) -> None:
-    one = Guard(LimitSettings(memory_bytes=64 << 20), str(tmp_path))
+    one = Limiter(LimitSettings(memory_bytes=64 << 20), str(tmp_path))
     with one.picture():
         # Far more than a process that ran other tests may hold as free memory, which is no growth.
         big = one.call("big", lambda: np.ones(2 << 30, np.uint8))
@@ -82,6 +82,7 @@ def test_memory_that_opencv_cannot_have_is_out_of_memory_too(tmp_path: Path) -> 
     assert grown.reason == "out-of-memory"
 
 
+@pytest.mark.seconds
 def test_many_small_objects_are_counted(tmp_path: Path) -> None:
     hoard = called(tmp_path, lambda: [str(number) * 20 for number in range(10_000_000)], LimitSettings(60, 64 << 20))
     assert hoard == Failure("out-of-memory", "MemoryError")
@@ -118,9 +119,9 @@ FATAL = {
 
 def worker(kind: str, folder: str, build: str) -> None:
     """One try of a task with three calls; runs in a process of its own."""
-    guard.GRACE_S = 0.1
+    limits_module.GRACE_S = 0.1
     with expendable(build):
-        one = Guard(QUICK, folder)
+        one = Limiter(QUICK, folder)
         for name, work in (("first", lambda: 1), ("fatal", FATAL[kind]), ("last", lambda: 3)):
             with one.picture():
                 print(name, one.call(name, work), flush=True)
@@ -141,6 +142,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.seconds
 def test_a_call_that_hangs_in_c_ends_its_process_once_and_is_a_timeout_in_the_next_try(
     tmp_path: Path, notes: Path
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_call_that_hangs_in_c_ends_its_process_once_and_is_a_timeout_in_the_ne
     assert fatal_calls(str(folder), LimitSettings(seconds_per_picture=1)) == {}  # a longer limit is another chance
 
 
+@pytest.mark.seconds
 def test_a_call_on_which_two_processes_die_is_not_tried_a_third_time(tmp_path: Path, notes: Path) -> None:
     folder = tmp_path / "faults"
     assert [tried("dies", folder) for _ in range(2)] == [["first 1"]] * 2
@@ -158,6 +161,7 @@ def test_a_call_on_which_two_processes_die_is_not_tried_a_third_time(tmp_path: P
     assert not list(notes.iterdir())
 
 
+@pytest.mark.seconds
 def test_the_deaths_of_another_build_are_not_counted(tmp_path: Path, notes: Path) -> None:
     folder = tmp_path / "faults"
     assert [tried("dies", folder, build) for build in ("b1", "b2", "b3")] == [["first 1"]] * 3
@@ -168,7 +172,7 @@ def test_the_note_of_a_worker_that_lives_is_left_alone(tmp_path: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "notes"))
     (tmp_path / "notes").mkdir()
     with expendable("b1"):
-        one = Guard(QUICK, str(tmp_path / "faults"))
+        one = Limiter(QUICK, str(tmp_path / "faults"))
         with one.picture():
             program = "from dataprep.limits import expendable\nwith expendable('b1'): pass"
             environment = os.environ | {"TMPDIR": str(tmp_path / "notes")}

@@ -1,10 +1,15 @@
-"""What tests of several commands share: an untrained checkpoint, a corpus of sixteen rows, a working directory."""
+"""What tests of several commands share: an untrained checkpoint, corpora, working directories."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines import lineage
+from pipelines.corpus_build.build import run_build
+from pipelines.execution.ray_data import in_process
+from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.training.untrained import write_checkpoint, write_corpus
 
 
@@ -30,4 +35,26 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corpus `one` of eight pictures with two snapshots of other line art, `two` of four other pictures."""
+    folder = tmp_path_factory.mktemp("corpora")
+    for name, count, first in (("one", 8, 0), ("two", 4, 20)):
+        source = write_pictures(folder / "source" / name, count, first=first)
+        run_build([str(source)], str(folder / name), SMALL, engine=in_process)
+    run_build([str(folder / "source" / "one")], str(folder / "one"), replace(SMALL, seed=1), engine=in_process)
+    shutil.rmtree(folder / "one" / "plan", ignore_errors=True)
+    return folder
+
+
+@pytest.fixture
+def corpora(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with copies of the two corpora."""
+    for name in ("one", "two"):
+        shutil.copytree(built / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path

@@ -132,6 +132,7 @@ def test_help_and_wrong_calls_import_nothing_heavy(call: list[str]) -> None:
     assert done.stderr.strip().endswith("[]"), done.stderr
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("call", [["--help"], ["foo"], [*TRAIN, "--set", "x=1"]], ids=" ".join)
 def test_help_and_wrong_calls_answer_at_once(call: list[str]) -> None:
     took = []

@@ -29,6 +29,7 @@ def rewrite(directory: Path, **changes: object) -> None:
     (directory / CONFIG).write_text(json.dumps({**stored, **changes}))
 
 
+@pytest.mark.seconds
 def test_round_trip(saved: Path, ruled: Ruled) -> None:
     model, metadata = load_checkpoint(saved)
     assert metadata.network == ruled[0].config == model.config

@@ -5,7 +5,8 @@ from math import inf, nan
 
 import pytest
 
-from model.setting import Setting, check_ranges, documented, setting
+from model.optimizer import OptimizerSettings
+from model.setting import Setting, check_choice, check_ranges, documented, setting
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,16 @@ def test_both_ends_belong_to_a_range(dials: Dials) -> None:
 def test_what_is_outside_is_refused_by_name(dials: Dials, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_ranges(dials, "a ")
+
+
+def test_a_choice_that_is_none_names_all_of_them() -> None:
+    check_choice("kind", "adam", ("adamw", "adam"))
+    with pytest.raises(ValueError, match="kind is adamw or adam, not sgd"):
+        check_choice("kind", "sgd", ("adamw", "adam"))
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_a_rate_may_be_small_and_neither_nothing_nor_no_number(value: float) -> None:
+    check_ranges(OptimizerSettings(learning_rate=1e-9))
+    with pytest.raises(ValueError, match="learning_rate"):
+        OptimizerSettings(learning_rate=value)

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from model.families.v1.sizes import V1Config
-from model.ranges import MANY, check_choice, check_ranges
+from model.setting import check_choice, check_ranges, setting
+
+METHOD = "Method"  # the panel of its settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,21 +23,26 @@ class V1Settings:
     prediction_type: Literal["eps", "v"] = "eps"
     reference_tokens: Literal["local", "cls", "proj"] = "local"
     noisy_reference: bool = True
-    flip_above: float = 0.0
-    reference_drop: float = 0.1
-    sketch_drop: float = 0.0
-    offset_noise: float = 0.0
-    min_snr_gamma: float = 0.0
+    flip_above: float = setting(
+        0.0, help="Share of the timesteps from which the reference's noise is reversed.", panel=METHOD, least=0, most=1
+    )
+    reference_drop: float = setting(
+        0.1, help="Share of the samples that are shown no reference.", panel=METHOD, least=0, most=1
+    )
+    sketch_drop: float = setting(
+        0.0, help="Share of the samples that are shown no sketch.", panel=METHOD, least=0, most=1
+    )
+    offset_noise: float = setting(
+        0.0, help="Deviation of a shift of each channel's noise.", panel=METHOD, least=0, most=1
+    )
+    min_snr_gamma: float = setting(0.0, help="Bound of the weight of easy timesteps; 0: none.", panel=METHOD, least=0)
 
     def __post_init__(self) -> None:
         check_choice("prediction_type", self.prediction_type, ("eps", "v"))
         check_choice("reference_tokens", self.reference_tokens, ("local", "cls", "proj"))
         if self.flip_above and not self.noisy_reference:
             raise ValueError("flip_above needs noisy_reference=true")
-        check_ranges(
-            self,
-            {"reference_drop sketch_drop flip_above offset_noise": (0.0, 1.0), "min_snr_gamma": (0, MANY)},
-        )
+        check_ranges(self)
 
     def network(self, size: V1Config) -> V1Config:
         """The network of that size that a stage of these settings trains."""

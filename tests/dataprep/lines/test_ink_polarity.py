@@ -16,6 +16,7 @@ def polarity(gray: np.ndarray, alpha: np.ndarray | None = None) -> str:
     return find_polarity(tones_of(np.dstack([gray, gray, gray, np.full_like(gray, 255) if alpha is None else alpha])))
 
 
+@pytest.mark.seconds
 def test_no_shipped_line_art_and_no_negative_of_one_is_turned_around() -> None:
     assert polarity_errors(list(shipped_line_art())[::3]) == (0.0, 0.0)
 

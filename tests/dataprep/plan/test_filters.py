@@ -15,10 +15,11 @@ def picture(height: int, width: int, levels: int = 100) -> Picture:
     return Picture(rgb=rgb, alpha=None, source_is_plain_rgb=True)
 
 
-def reject_reason(sample, settings, facts=None):
+def reject_reason(sample: Picture, settings: FilterSettings, facts: dict[str, Any] | None = None) -> str | None:
     """Why one picture is dropped, None when it is taken; `facts`: its tags, rating, score as in a scan record."""
     record = {"item": "", "uri": "", "tags": [], "kind": "file", "detail": ""} | (facts or {}) | measure(sample)
-    return judge(pa.Table.from_pylist([record], SCAN_SCHEMA), settings)[0][0].as_py()
+    reason: str | None = judge(pa.Table.from_pylist([record], SCAN_SCHEMA), settings)[0][0].as_py()
+    return reason
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_crowds_within_crowds_are_searched_exactly(
     np.testing.assert_array_equal(near_duplicates(hashes, 3), brute_force(hashes, 3))
 
 
+@pytest.mark.seconds
 def test_hashes_in_one_row_of_bits_are_searched_exactly() -> None:
     hashes = np.random.default_rng(0).permutation(5000).astype(np.uint64) << np.uint64(50)
     np.testing.assert_array_equal(near_duplicates(hashes, 3), brute_force(hashes, 3))

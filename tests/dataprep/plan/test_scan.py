@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dataprep.corpus.schema import SCAN_SCHEMA
-from dataprep.limits import Guard, LimitSettings
+from dataprep.limits import Limiter, LimitSettings
 from dataprep.plan.scan import ListedItem, scan, scan_fingerprint
 from dataprep.sources.items import SourceItem
 from tests.corpus_pictures import picture, write_broken, write_pictures
@@ -20,8 +20,8 @@ def listed(path: Path) -> ListedItem:
 
 
 @pytest.fixture
-def guard(tmp_path: Path) -> Guard:
-    return Guard(LIMITS, str(tmp_path / "faults"))
+def limiter(tmp_path: Path) -> Limiter:
+    return Limiter(LIMITS, str(tmp_path / "faults"))
 
 
 @pytest.fixture
@@ -30,28 +30,28 @@ def drawn(tmp_path: Path) -> ListedItem:
     return listed(tmp_path / "source" / "p0000.png")
 
 
-def test_a_picture_is_shown_decoded_and_the_answer_is_in_its_record(drawn: ListedItem, guard: Guard) -> None:
+def test_a_picture_is_shown_decoded_and_the_answer_is_in_its_record(drawn: ListedItem, limiter: Limiter) -> None:
     seen: list[np.ndarray] = []
 
     def content(rgb: np.ndarray) -> dict[str, float]:
         seen.append(rgb)
         return {"drawing": 0.75, "unsafe": 0.125}
 
-    record = scan(drawn, guard, content)
+    record = scan(drawn, limiter, content)
     assert (record["drawing"], record["unsafe"]) == (0.75, 0.125)
     np.testing.assert_array_equal(seen, [picture(0)])
     assert record.keys() <= set(SCAN_SCHEMA.names)
 
 
-def test_the_rest_of_the_record_is_the_same_whether_or_not_anybody_asks(drawn: ListedItem, guard: Guard) -> None:
-    asked = scan(drawn, guard, lambda _: {"drawing": 1.0, "unsafe": 0.0})
-    assert scan(drawn, guard) == {name: asked[name] for name in asked if name not in ("drawing", "unsafe")}
+def test_the_rest_of_the_record_is_the_same_whether_or_not_anybody_asks(drawn: ListedItem, limiter: Limiter) -> None:
+    asked = scan(drawn, limiter, lambda _: {"drawing": 1.0, "unsafe": 0.0})
+    assert scan(drawn, limiter) == {name: asked[name] for name in asked if name not in ("drawing", "unsafe")}
 
 
-def test_a_picture_that_cannot_be_read_is_shown_to_nobody(tmp_path: Path, guard: Guard) -> None:
+def test_a_picture_that_cannot_be_read_is_shown_to_nobody(tmp_path: Path, limiter: Limiter) -> None:
     (tmp_path / "source").mkdir()
     broken = listed(write_broken(tmp_path / "source"))
-    assert scan(broken, guard, lambda _: pytest.fail("it was shown"))["reason"] == "unreadable"
+    assert scan(broken, limiter, lambda _: pytest.fail("it was shown"))["reason"] == "unreadable"
 
 
 def fails(_: np.ndarray) -> dict[str, float]:
@@ -63,13 +63,14 @@ def hangs(_: np.ndarray) -> dict[str, float]:
         pass
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("content", "reason", "message"), [(fails, "raised", "no such layer"), (hangs, "timeout", "1 s")]
 )
 def test_a_picture_on_which_the_callable_fails_is_a_reject_with_that_reason(
-    drawn: ListedItem, guard: Guard, content: Callable[[np.ndarray], dict[str, float]], reason: str, message: str
+    drawn: ListedItem, limiter: Limiter, content: Callable[[np.ndarray], dict[str, float]], reason: str, message: str
 ) -> None:
-    record = scan(drawn, guard, content)
+    record = scan(drawn, limiter, content)
     assert record["reason"] == reason
     assert message in record["message"]
 

@@ -179,6 +179,7 @@ def test_a_template_with_an_unknown_colour_name_is_refused(tmp_path: Path) -> No
         list(list_items(str(folder)))
 
 
+@pytest.mark.seconds
 def test_every_shipped_picture_reads_except_the_one_that_is_broken_on_purpose() -> None:
     items = [item for item in list_items(str(SHIPPED)) if item.kind == "file"]
     broken = []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dataprep.errors import DataError
-from dataprep.limits import Guard, LimitSettings
+from dataprep.limits import Limiter, LimitSettings
 from dataprep.plan.scan import scan
 from dataprep.sources import RefusedItem, archives, list_batches, read_item
 from dataprep.sources import items as source_items
@@ -146,8 +146,8 @@ def refusals(source: Path) -> dict[str, str]:
     """Name -> why, of the items that become rejects when they are read; each is checked to be one."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        guard = Guard(LimitSettings(), folder)
-        records = [(entry, scan(entry, guard)) for entry in listed(source)]
+        limiter = Limiter(LimitSettings(), folder)
+        records = [(entry, scan(entry, limiter)) for entry in listed(source)]
     for entry, record in records:
         if record.get("reason") is not None:
             assert (record["reason"], record.get("id")) == ("refused", None)

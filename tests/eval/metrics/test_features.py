@@ -60,7 +60,7 @@ def test_black_and_white_reach_the_network_as_the_weights_were_trained() -> None
     assert prepare(extremes)[:, 0, 0, 0].tolist() == [-127 / 128, 1.0]
 
 
-def test_a_score_names_the_substitute_network_and_its_weights(network):
+def test_a_score_names_the_substitute_network_and_its_weights(network: FeatureNetwork) -> None:
     assert FRECHET_DISTANCE.scores == "fid_efficientnet_lite0_320"
     assert network.dims == network(wave()).shape[1] == 320
     assert network.identity == "efficientnet_lite0_320@579344248a93"

@@ -179,7 +179,8 @@ def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.Captur
     ends = (".png", "-color.png", "-lines.png", "-mask.png")
     assert said.out.splitlines() == [stem + end for stem in (first, second) for end in ends]
     assert "2/2 pictures" in said.err
-    assert Image.open(f"{first}-lines.png").mode == "RGBA"
+    with Image.open(f"{first}-lines.png") as lines:
+        assert lines.mode == "RGBA"
     assert run(["colorize", "--replay", f"{first}.png"]) == 0
     told, verdict = capfd.readouterr().out.splitlines()
     assert told == f"{first}-replay.png"

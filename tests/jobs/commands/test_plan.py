@@ -11,6 +11,7 @@ from tests.jobs.command import irodori
 CLUSTER = str(Path(__file__).parents[3] / "ray_cluster.yaml")
 
 
+@pytest.mark.seconds
 def test_a_corpus_is_forecast_for_people_and_for_programs() -> None:
     call = ("plan", "plain", "--rows", "6000000", "--cluster", CLUSTER, "--price", "cpu_worker=2")
     told = irodori(*call).stdout
@@ -52,6 +53,7 @@ def test_a_cluster_file_that_is_none_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.seconds
 def test_a_recipe_of_a_paper_is_forecast_for_the_rows_that_the_paper_counts() -> None:
     told = irodori("plan", "danbooru-6m", "--cluster", CLUSTER).stdout
     assert "danbooru-6m, 6,000,000 rows, on 20 x cpu_worker (c7i.16xlarge)" in told

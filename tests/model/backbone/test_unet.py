@@ -16,8 +16,9 @@ from model.backbone.attention import (
     SelfAttentionBank,
     SplitReference,
 )
+from model.diffusion.denoiser import Hints
 from model.diffusion.sampling_settings import LAYERS
-from model.families.v1.network import V1, Hints
+from model.families.v1.network import V1
 from tests.model.golden import assert_golden, golden, off
 
 Ruled = tuple[V1, dict[str, torch.Tensor]]
@@ -158,6 +159,7 @@ def test_scales_or_rows_that_do_not_fit_are_refused(ruled: Ruled, inputs: dict[s
         run(ruled, inputs, inputs["context"][:1].repeat(3, 1, 1))
 
 
+@pytest.mark.seconds
 def test_reading_its_own_pass_changes_nothing(ruled: Ruled, inputs: dict[str, torch.Tensor]) -> None:
     # tokens that are all there twice have the same weighted mean; only then is a layer's bank its own
     bank = SelfAttentionBank()

@@ -5,7 +5,7 @@ import torch
 
 from model.diffusion.guidance import classifier_free, dual_mean, dual_sum, reference_acts
 from model.diffusion.sampling import Branches, Conditions, GuidedNetwork, guided
-from model.diffusion.sampling_settings import SamplingSettings
+from model.diffusion.sampling_settings import DualRule, SamplingSettings
 from model.families.v1.network import V1
 from tests.model.golden import assert_golden, golden
 
@@ -128,7 +128,7 @@ def test_branches_of_one_batch_are_those_of_passes_of_their_own(
     ruled: Ruled,
     conditions: Conditions,
     numbers: dict[str, torch.Tensor],
-    dual_rule: str,
+    dual_rule: DualRule,
     scales: tuple[float, float],
 ) -> None:
     settings = SamplingSettings(guidance_scale=scales[0], sketch_guidance_scale=scales[1], dual_rule=dual_rule)

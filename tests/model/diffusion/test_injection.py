@@ -13,9 +13,6 @@ from model.diffusion.sampling_settings import InjectionSettings, SamplingSetting
 from model.families.v1.network import V1
 from model.frozen.codec import ImageCodec
 
-# diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns about
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 Ruled = tuple[V1, dict[str, torch.Tensor]]
 INJECTION = InjectionSettings(fidelity=0.3, start=0.4)
 SETTINGS = SamplingSettings(steps=3, guidance_scale=3.0, sketch_guidance_scale=2.0, injection=INJECTION)

@@ -25,9 +25,6 @@ from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder, released_squash, squash
 from model.frozen.roles import LOADERS
 
-# diffusers' schedulers hand tensors to numpy in a way that numpy 2 warns about
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 METADATA = CheckpointMetadata(
     stage="v1.noisy", size="tiny", scaling_factor=0.5, codec="tiny", image_encoder="tiny", code_version="abc1234"
 )
@@ -284,8 +281,8 @@ def test_counts_that_do_not_fit_are_refused(pipeline: ColorizationPipeline) -> N
 @pytest.fixture
 def own_pipeline(pipeline: ColorizationPipeline) -> ColorizationPipeline:
     """A pipeline that a test may change."""
-    networks = (copy.deepcopy(network) for network in (pipeline.model, pipeline.codec, pipeline.image_encoder))
-    return ColorizationPipeline(*networks, **TRAINED)
+    model, codec, image_encoder = copy.deepcopy((pipeline.model, pipeline.codec, pipeline.image_encoder))
+    return ColorizationPipeline(model, codec, image_encoder, **TRAINED)
 
 
 def test_offload_lets_each_network_compute_in_its_own_turn_with_equal_results(
@@ -358,6 +355,7 @@ def test_bf16_weights_give_the_picture_but_for_rounding(
     assert (found - expected).abs().mean() / 2 * 255 < 8
 
 
+@pytest.mark.seconds
 def test_compilation_is_undone_when_it_is_no_longer_asked_for(own_pipeline: ColorizationPipeline) -> None:
     unet = own_pipeline.model.unet
     own_pipeline.optimise(compile=True)
@@ -387,8 +385,12 @@ def test_the_gpu_gives_what_the_cpu_gives(
     tolerance: float,
     offload: bool,
 ) -> None:
-    networks = (own_pipeline.model, own_pipeline.codec, own_pipeline.image_encoder)
-    on_gpu = ColorizationPipeline(*(network.to("cuda", dtype) for network in networks), **TRAINED)
+    on_gpu = ColorizationPipeline(
+        own_pipeline.model.to("cuda", dtype),
+        own_pipeline.codec.to("cuda", dtype),
+        own_pipeline.image_encoder.to("cuda", dtype),
+        **TRAINED,
+    )
     on_gpu.lower_memory(offload=offload, tiling=False).optimise()
     sketches, references = pictures
     expected = pipeline(sketches, references, [1, 2, 3], steps=2)

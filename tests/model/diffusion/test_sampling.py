@@ -13,9 +13,6 @@ from model.diffusion.schedulers import build_scheduler, timesteps_of
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1Config
 
-# diffusers' schedulers hand tensors to numpy in ways that numpy 2 warns about
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 BLANK = Conditions(None, (torch.zeros(2, 1, 1, 1),) * 5)
 STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
 

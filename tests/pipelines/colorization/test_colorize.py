@@ -17,6 +17,7 @@ from dataprep.errors import DataError
 from dataprep.pictures.decode import decode, decode_rgba, encode_png
 from dataprep.samples.sample import REFERENCE_SIDE, SampleSettings, model_reference, reference_picture
 from dataprep.storage.store import upload_directory
+from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
 from model.errors import ModelError
 from model.frozen.image_encoder import load_image_encoder
@@ -36,8 +37,8 @@ QUICK = PictureSettings(SamplingSettings(steps=2))
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 @pytest.fixture
@@ -291,7 +292,8 @@ def test_again_makes_also_what_is_there(files: Path, checkpoint: str) -> None:
 def test_pictures_without_provenance_hold_nothing_and_are_made_each_time(files: Path, checkpoint: str) -> None:
     for _ in range(2):
         make(job(files), checkpoint, provenance=False)
-    assert Image.open(files / "x.png").info == {}
+    with Image.open(files / "x.png") as picture:
+        assert picture.info == {}
 
 
 def test_only_what_irodori_made_is_replaced_unless_asked_for(files: Path, checkpoint: str) -> None:
@@ -335,6 +337,7 @@ def test_a_network_too_large_for_memory_is_reported_while_it_loads(files: Path, 
 def test_with_low_memory_no_network_is_loaded_onto_the_device(checkpoint: str) -> None:
     """On "meta", whose tensors hold no numbers: what was there once does not come back."""
     low = Colorist(checkpoint, PictureSettings(low_memory=True), RunSettings(device="meta")).pipeline
+    assert isinstance(low, ColorizationPipeline)
     assert low.device.type == "meta"
     assert {p.device.type for network in (low.model, low.codec, low.image_encoder) for p in network.parameters()} == {
         "cpu"

@@ -30,8 +30,8 @@ SETTINGS = PictureSettings(SamplingSettings(sampler="euler_a", steps=2), size="4
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint")
+def checkpoint(untrained_checkpoint: str) -> str:
+    return untrained_checkpoint
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ loads: list[int] = []  # process ids, once for each network that was loaded
 
 
 class Edges:
-    """dataprep.networks.NetworkStep. Two planes: the gray picture, and what its mark asks for."""
+    """dataprep.operators.network_step.NetworkStep. Two planes: the gray picture, and what its mark asks for."""
 
     def load(self) -> None:
         loads.append(os.getpid())
@@ -44,7 +44,7 @@ class Edges:
         gray = gray_of(row.picture) / np.float32(255)
         return np.stack([gray, np.full_like(gray, mark)])
 
-    def otherwise(self, row: RowInput) -> np.ndarray:
+    def without_network(self, row: RowInput) -> np.ndarray:
         return np.zeros(row.picture.rgb.shape[:2], np.uint8)
 
     def run(self, batch: np.ndarray) -> np.ndarray:

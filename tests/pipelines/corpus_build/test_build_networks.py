@@ -172,10 +172,14 @@ def test_a_killed_build_computes_no_lane_again_that_was_written(tmp_path: Path) 
     assert set(report.cells) == {"sketch_traced"}
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.parametrize("actors", [0, 1], ids=["tasks", "actor"])
-def test_a_network_that_kills_its_process_costs_one_cell_on_ray(ray_engine: None, tmp_path: Path, actors: int) -> None:
-    out, source = str(tmp_path / "out"), drilled(tmp_path, {4: "dies", 9: "raises"})
+def test_a_network_that_kills_its_process_costs_one_cell_on_ray(
+    ray_engine: None, tmp_path: Path, actors: int, drill_random: np.random.Generator
+) -> None:
+    dies, raises = (int(number) for number in drill_random.permutation(16)[:2])
+    out, source = str(tmp_path / "out"), drilled(tmp_path, {dies: "dies", raises: "raises"})
     recipe = replace(RECIPE, networks=replace(NETWORKS, actors=actors))
     report = run_build(source, out, recipe)
     errors = sorted(error for _, error in column(out, "sketch_edges").values() if error)

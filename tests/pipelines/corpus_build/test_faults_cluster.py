@@ -16,6 +16,8 @@ from tests.corpus_pictures import SMALL, write_pictures
 from tests.pipelines.corpus_build.fault_operators import write_drills
 from tests.pipelines.corpus_build.test_faults_operators import DRILLED
 
+pytestmark = [pytest.mark.drill, pytest.mark.ray]
+
 PICTURES = 48
 TIMEOUT_S = 240
 
@@ -29,7 +31,6 @@ def ids(out: str) -> Sequence[str]:
     return [row_id for split in open_snapshot(out).document["rows"] for row_id in CorpusReader(out, split, []).ids]
 
 
-@pytest.mark.ray
 def test_a_node_that_is_removed_in_mid_build_costs_nothing(tmp_path: Path) -> None:
     source, out = write_drills(tmp_path / "source", dict.fromkeys(range(PICTURES), "slow"), PICTURES), tmp_path / "out"
     build = start("build_on_two_nodes", source, out)
@@ -48,8 +49,6 @@ def test_a_node_that_is_removed_in_mid_build_costs_nothing(tmp_path: Path) -> No
     assert verify(str(out)) == []
 
 
-@pytest.mark.slow
-@pytest.mark.ray
 def test_of_two_drivers_on_one_corpus_at_least_one_wins_and_a_loser_says_so(tmp_path: Path) -> None:
     sources = [write_pictures(tmp_path / f"source{n}", 40, first=n * 10) for n in range(2)]
     out = tmp_path / "out"

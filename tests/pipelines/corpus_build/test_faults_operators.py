@@ -82,20 +82,28 @@ def test_an_operator_that_fails_costs_the_cell_and_says_why(tmp_path: Path) -> N
     check(report, source, GENTLE, GENTLE_ERRORS)
 
 
+def others(drill_random: np.random.Generator, count: int) -> list[int]:
+    """Pictures that are not among the gentle drills."""
+    return [int(number) for number in drill_random.permutation([n for n in range(PICTURES) if n not in GENTLE])[:count]]
+
+
+@pytest.mark.drill
 @pytest.mark.ray
 def test_what_ends_a_worker_or_hangs_it_costs_the_cell_and_the_shard_is_finished(
-    ray_engine: None, tmp_path: Path
+    ray_engine: None, tmp_path: Path, drill_random: np.random.Generator
 ) -> None:
-    drills = GENTLE | {1: "hangs in C", 12: "dies", 17: "dies once"}
+    hangs, dies, dies_once = others(drill_random, 3)
+    drills = GENTLE | {hangs: "hangs in C", dies: "dies", dies_once: "dies once"}
     source = write_drills(tmp_path / "source", drills, PICTURES)
     report = run_build([str(source)], str(tmp_path / "out"), DRILLED)
-    errors = {1: "timeout: hung for more than 1 s", 12: "crashed: the worker died on it 2 times"}
+    errors = {hangs: "timeout: hung for more than 1 s", dies: "crashed: the worker died on it 2 times"}
     check(report, source, drills, GENTLE_ERRORS | errors)
 
 
+@pytest.mark.drill
 @pytest.mark.ray
-def test_a_killed_worker_costs_nothing(ray_engine: None, tmp_path: Path) -> None:
-    drills = {3: "dies once", 13: "dies once"}
+def test_a_killed_worker_costs_nothing(ray_engine: None, tmp_path: Path, drill_random: np.random.Generator) -> None:
+    drills = dict.fromkeys(others(drill_random, 2), "dies once")
     source = write_drills(tmp_path / "source", drills, PICTURES)
     report = run_build([str(source)], str(tmp_path / "out"), DRILLED)
     again = run_build([str(source)], str(tmp_path / "undisturbed"), DRILLED, engine=in_process)  # they died already

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataprep.corpus.reader import CorpusReader
@@ -59,17 +60,18 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
     server.stop()
 
 
+@pytest.mark.drill
 @pytest.mark.s3
 def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
-    server: S3Server, source: Path, undisturbed: str
+    server: S3Server, source: Path, undisturbed: str, drill_random: np.random.Generator
 ) -> None:
-    done = 0
+    done, last = 0, int(drill_random.integers(2, 5))  # the first task is the scan, each of the others a shard
 
     def interrupted(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
         nonlocal done
         for task in tasks:
             done += 1
-            if done == 3:  # one part is scanned, one shard is made
+            if done == last:
                 server.kill()
                 threading.Timer(1.0, server.start).start()
             yield work(task)
@@ -79,6 +81,7 @@ def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
     check(report, undisturbed)
 
 
+@pytest.mark.drill
 @pytest.mark.s3
 def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S3Server) -> None:
     uri = f"s3://{BUCKET}/waited"
@@ -104,6 +107,7 @@ def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.s3
 def test_an_s3_server_that_is_killed_again_and_again_only_costs_time(
     server: S3Server, source: Path, undisturbed: str

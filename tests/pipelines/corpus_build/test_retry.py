@@ -15,14 +15,14 @@ from dataprep.pictures.identity import content_id
 from pipelines.corpus_build.build import BuildReport, plan_build, run_build
 from pipelines.execution.ray_data import Task, Work, in_process
 from tests.corpus_pictures import SMALL, picture, write_pictures
-from tests.pipelines.corpus_build.moody_operators import CALLS, MOODS, MOODY
+from tests.pipelines.corpus_build.unreliable_operators import CALLS, FAILURES, UNRELIABLE
 
-RECIPE = replace(SMALL, extra_operators=MOODY)
+RECIPE = replace(SMALL, extra_operators=UNRELIABLE)
 PICTURES = 12
 
 
 class Bench:
-    """A source of twelve pictures, a corpus, and the moods of its operator."""
+    """A source of twelve pictures, a corpus, and the failures of its operator."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.source, self.out = folder, write_pictures(folder / "source", PICTURES), folder / "out"
@@ -30,8 +30,8 @@ class Bench:
 
     def fails(self, **reasons: Sequence[int]) -> None:
         """From now on the operator fails on these pictures, by reason ("_" stands for "-")."""
-        moods = {self.ids[n]: reason.replace("_", "-") for reason, numbers in reasons.items() for n in numbers}
-        (self.folder / "moods.json").write_text(json.dumps(moods))
+        failures = {self.ids[n]: reason.replace("_", "-") for reason, numbers in reasons.items() for n in numbers}
+        (self.folder / "failures.json").write_text(json.dumps(failures))
         (self.folder / CALLS).write_text("")
 
     def build(self, *retry: str, out: Path | None = None) -> BuildReport:
@@ -61,15 +61,15 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setenv(MOODS, str(tmp_path / "moods.json"))
+    monkeypatch.setenv(FAILURES, str(tmp_path / "failures.json"))
     return Bench(tmp_path)
 
 
 def test_failed_cells_are_counted_by_reason_and_left_alone_by_the_next_build(bench: Bench) -> None:
     bench.fails(timeout=[1, 5], out_of_memory=[7])
     first = bench.build()
-    assert first.failures == {"sketch_moody": 3}
-    assert first.failure_reasons == {"sketch_moody": {"timeout": 2, "out-of-memory": 1}}
+    assert first.failures == {"sketch_unreliable": 3}
+    assert first.failure_reasons == {"sketch_unreliable": {"timeout": 2, "out-of-memory": 1}}
     document = open_snapshot(str(bench.out)).document
     assert document["failure_reasons"] == first.failure_reasons
     bench.fails()
@@ -82,19 +82,19 @@ def test_a_retry_computes_the_failed_cells_of_that_reason_and_takes_the_others_a
     expected = bench.undisturbed()
     bench.fails(timeout=[1, 5], out_of_memory=[7])
     bench.build()
-    before, cells = bench.files(), bench.cells("sketch_moody")
+    before, cells = bench.files(), bench.cells("sketch_unreliable")
     bench.fails()
     report = bench.build("timeout")
     assert sorted(bench.calls()) == sorted([bench.ids[1], bench.ids[5]])
-    assert report.retried_cells == {"sketch_moody": {"timeout": 2}}
-    assert report.cells == {"sketch_moody": 2, "sketch_echo": 2}
-    assert report.failure_reasons == {"sketch_moody": {"out-of-memory": 1}}
+    assert report.retried_cells == {"sketch_unreliable": {"timeout": 2}}
+    assert report.cells == {"sketch_unreliable": 2, "sketch_echo": 2}
+    assert report.failure_reasons == {"sketch_unreliable": {"out-of-memory": 1}}
     assert (report.snapshot, report.pictures_read) == (2, 0)
     after = bench.files()
     assert {path: after[path] for path in before if "/rejects/" not in path} == {
         path: time for path, time in before.items() if "/rejects/" not in path
     }
-    new = bench.cells("sketch_moody")
+    new = bench.cells("sketch_unreliable")
     assert {i: new[i] for i in new if i not in (bench.ids[1], bench.ids[5])} == {
         i: cells[i] for i in cells if i not in (bench.ids[1], bench.ids[5])
     }
@@ -131,7 +131,7 @@ def test_what_fails_again_makes_no_new_snapshot_and_no_new_file(bench: Bench) ->
     bench.fails(timeout=[2])
     report = bench.build("timeout")
     assert bench.calls() == [bench.ids[2]]
-    assert (report.is_new, report.failures, report.computed) == (False, {"sketch_moody": 1}, {})
+    assert (report.is_new, report.failures, report.computed) == (False, {"sketch_unreliable": 1}, {})
     assert bench.files().keys() == before.keys()
     bench.fails()
     assert bench.build("timeout").failures == {}
@@ -194,20 +194,20 @@ def test_a_build_that_comes_second_leaves_the_files_of_a_committed_one_as_they_a
 
     run_build([str(bench.source)], str(bench.out), RECIPE, engine=overtaken)
     assert verify(str(bench.out)) == []
-    assert open_snapshot(str(bench.out), 1).document["failure_reasons"]["sketch_moody"] == {"timeout": 2}
+    assert open_snapshot(str(bench.out), 1).document["failure_reasons"]["sketch_unreliable"] == {"timeout": 2}
 
 
 def test_a_dry_run_counts_the_cells_that_a_retry_would_compute(bench: Bench) -> None:
     bench.fails(timeout=[1, 5], raised=[7])
     bench.build()
     planned = plan_build([str(bench.source)], str(bench.out), RECIPE, retry=["timeout"])
-    moody, echo = planned.columns["sketch_moody"], planned.columns["sketch_echo"]
-    assert (moody.compute, moody.why) == (2, {"failed before: timeout": 2})
-    assert (moody.carry_over, echo.carry_over) == (PICTURES - 2, PICTURES - 2)
-    assert echo.why == {"input column sketch_moody is tried again, at most": 2}
+    unreliable, echo = planned.columns["sketch_unreliable"], planned.columns["sketch_echo"]
+    assert (unreliable.compute, unreliable.why) == (2, {"failed before: timeout": 2})
+    assert (unreliable.carry_over, echo.carry_over) == (PICTURES - 2, PICTURES - 2)
+    assert echo.why == {"input column sketch_unreliable is tried again, at most": 2}
     assert planned.columns["color"].compute == 0
     bench.fails()
-    assert bench.build("timeout").cells == {"sketch_moody": 2, "sketch_echo": 2}
+    assert bench.build("timeout").cells == {"sketch_unreliable": 2, "sketch_echo": 2}
 
 
 # ---- pictures that the scan refused ---------------------------------------------------------------------------------

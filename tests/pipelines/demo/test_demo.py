@@ -32,7 +32,9 @@ def write_drawings(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every step of the demo once, in its smallest honest form: a quarter of the templates, each in one colouring, two
+    training steps a stage, and a pair or two for each protocol that says something of its own."""
     out = tmp_path_factory.mktemp("demo") / "it's here"
     sources = (write_drawings(out.parent / "pictures"), str(PICTURES / "damaged"))
     sizes = DemoSizes(
@@ -43,7 +45,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.ray
 def test_it_leaves_a_whole_corpus_with_the_damaged_picture_as_a_reject(demo: Path) -> None:
     assert verify(str(demo / "corpus")) == []
     facts = json.loads(irodori("corpus", "info", str(demo / "corpus"), "--json").stdout)
@@ -51,7 +52,6 @@ def test_it_leaves_a_whole_corpus_with_the_damaged_picture_as_a_reject(demo: Pat
     assert sum(facts["rows"].values()) == DRAWINGS
 
 
-@pytest.mark.ray
 def test_the_chain_runs_from_the_score_to_the_pictures(demo: Path) -> None:
     chain = find_chain(str(demo / "evaluation" / "known-answer"))
     kinds = [node.kind for node in chain.nodes]
@@ -59,7 +59,6 @@ def test_the_chain_runs_from_the_score_to_the_pictures(demo: Path) -> None:
     assert kinds[-1] == "evaluation"
 
 
-@pytest.mark.ray
 def test_a_score_without_enough_pictures_is_null_and_says_why(demo: Path) -> None:
     scored = json.loads((demo / "evaluation" / "random-reference" / "scores.json").read_text())
     assert scored["scores"] == {"fid_efficientnet_lite0_320": None}
@@ -67,7 +66,6 @@ def test_a_score_without_enough_pictures_is_null_and_says_why(demo: Path) -> Non
     assert scored["feature_network"].startswith("efficientnet_lite0_320@")
 
 
-@pytest.mark.ray
 def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
     page = (demo / "report.html").read_text()
     assert page.count("data:image/png;base64,") > 20
@@ -75,7 +73,6 @@ def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
     assert page.index("Known answer 1") < page.index("known_answer_share")
 
 
-@pytest.mark.ray
 def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: Path) -> None:
     page = (demo / "report.html").read_text()
     command = re.search(r"irodori colorize --checkpoint [^<]*replay-00\.png[^<]*", page)
@@ -87,7 +84,6 @@ def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: 
     assert np.abs(again - first).max() <= 2
 
 
-@pytest.mark.ray
 def test_the_closing_words_name_what_to_open_and_how(demo: Path) -> None:
     closing = (demo / "closing.txt").read_text()
     for name in ("report.html", "corpus", "checkpoint", "mlflow.db"):

@@ -11,11 +11,12 @@ from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
 from dataprep.operators.learned_columns import LearnedSettings
 from dataprep.plan.filters import FilterSettings
+from pipelines.common.devices import CARRIES, PEAKS
 from pipelines.common.errors import PipelineError
 from pipelines.execution.cluster_file import WorkerGroup
 from pipelines.forecast.corpus import Forecast, Line, Request, forecast_corpus, takes_gpus
 from pipelines.forecast.measured import CostTable, GPUCost, Linear, NetworkCost, PictureMix, StepCost, load_costs
-from pipelines.forecast.rates import CARRIES, EXTRACTION, PEAKS, RateGiven, gpu_hours
+from pipelines.forecast.rates import EXTRACTION, RateGiven, gpu_hours
 from pipelines.forecast.text import document, text
 from pipelines.recipes.build_recipe import NetworkSettings
 from pipelines.recipes.corpora import CORPUS_RECIPES, PUBLISHED_ROWS

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -20,16 +21,16 @@ from pipelines.training.stage import read_history
 from tests.jobs.command import irodori
 from tests.pipelines.training.train_helpers import Bench, alive, checkpointed, losses, training_workers, wait_for
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.drill, pytest.mark.ray]
 
 TOLERANCE = 1e-5
 
 
 def test_a_killed_worker_is_replaced_and_the_run_ends_as_an_undisturbed_one(
-    bench: Bench, undisturbed: Path, tmp_path: Path
+    bench: Bench, undisturbed: Path, tmp_path: Path, drill_random: np.random.Generator
 ) -> None:
     out, news = tmp_path / "out", list[Progress]()
-    with _assassin(out):
+    with _assassin(out, drill_random):
         report = bench.train(out, progress=news.append)
     assert read_history(str(out)) == read_history(str(undisturbed))
     assert (report.restarts, report.resumed_from) == (1, 0)
@@ -45,7 +46,6 @@ def test_a_killed_driver_resumes_by_the_same_command(bench: Bench, undisturbed: 
     assert read_history(str(out)) == read_history(str(undisturbed))
 
 
-@pytest.mark.slow
 def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     _kill_driver(bench.arguments(out, workers=1), out)
@@ -54,7 +54,6 @@ def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbe
     assert losses(out) == pytest.approx(losses(undisturbed), rel=0, abs=TOLERANCE)
 
 
-@pytest.mark.slow
 def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_place(
     bench: Bench, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -89,13 +88,14 @@ def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_wo
 
 
 @contextmanager
-def _assassin(out: Path) -> Iterator[None]:
+def _assassin(out: Path, drill_random: np.random.Generator) -> Iterator[None]:
     """Kills one training worker of this process's Ray once the run in `out` has a checkpoint."""
     killed: list[int] = []
 
     def strike() -> None:
         wait_for(lambda: checkpointed(out))
-        victim = training_workers(os.getpid())[-1]
+        workers = training_workers(os.getpid())
+        victim = workers[drill_random.integers(len(workers))]
         victim.kill()
         killed.append(victim.pid)
 

@@ -11,7 +11,7 @@ from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.feeder import open_split, sample_settings, stacked
 from pipelines.training.stage import plan_stage, train_stage
-from pipelines.training.worker import build_stage
+from pipelines.training.step import build_stage
 from pipelines.weights.frozen import open_colorist
 from tests.pipelines.training.train_helpers import make_bench
 

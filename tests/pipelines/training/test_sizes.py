@@ -8,6 +8,7 @@ import pytest
 
 from dataprep.corpus.reader import CorpusReader
 from jobs.cli import run
+from model.checkpoint import load_checkpoint
 from pipelines.common.errors import PipelineError
 from pipelines.recipes.stage_recipe import with_length
 from pipelines.training.batch_shares import Loader
@@ -18,7 +19,14 @@ from tests.pipelines.training.train_helpers import Bench, losses, quick_recipe
 
 pytestmark = pytest.mark.ray
 
-RANDOM: dict[str, Any] = {"sizes": "random", "size_range": (48, 80), "sample_images": 10**6, "images": 40}
+CLASS_TOKEN = "v1.cls-0.1"  # the network that is told least, so that its own kind is trained and sampled here too
+RANDOM: dict[str, Any] = {
+    "stage": CLASS_TOKEN,
+    "sizes": "random",
+    "size_range": (48, 80),
+    "sample_images": 10**6,
+    "images": 40,
+}
 HARMED = 5
 
 
@@ -36,12 +44,17 @@ def trained(bench: Bench, corpus: str, out: Path, workers: int, loader: Loader) 
     return train_stage(plan, log_file=bench.folder / "train.log", tracking_uri=bench.store)
 
 
+@pytest.fixture(scope="module")
+def two(bench: Bench, harmed: str, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
+    """A run of random sizes on two workers that load in threads."""
+    return trained(bench, harmed, tmp_path_factory.mktemp("sizes") / "two", 2, "threads")
+
+
 def test_random_sizes_on_two_workers_with_threads_equal_one_worker_with_ray_tasks(
-    bench: Bench, harmed: str, tmp_path: Path
+    bench: Bench, harmed: str, two: TrainReport, tmp_path: Path
 ) -> None:
-    two = trained(bench, harmed, tmp_path / "two", 2, "threads")
     one = trained(bench, harmed, tmp_path / "one", 1, "ray")
-    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=0, abs=1e-5)
+    assert losses(one.out) == pytest.approx(losses(two.out), rel=0, abs=1e-5)
     histories = [read_history(report.out) for report in (one, two)]
     told, as_told = ([record for record in history if "replaced" in record] for history in histories)
     assert told == as_told
@@ -56,6 +69,12 @@ def check_replaced(corpus: str, found: list[dict[str, Any]]) -> None:
     assert len(found) >= 3
     assert {entry["row"] for entry in found} == {reader.ids[HARMED]}
     assert all("truncated" in entry["reason"] and entry["by"] in reader.ids for entry in found)
+
+
+def test_a_class_token_stage_trains_samples_and_is_loaded_as_what_it_is(two: TrainReport) -> None:
+    model, metadata = load_checkpoint(Path(two.checkpoint))
+    assert (metadata.stage, model.config.reference_tokens) == (CLASS_TOKEN, quick_recipe(CLASS_TOKEN).reference_tokens)
+    assert len(list(Path(two.out, "samples").glob("*-0000000*.png"))) == 8
 
 
 def test_a_stage_of_buckets_is_as_long_as_its_buckets_need(bench: Bench, tmp_path: Path) -> None:

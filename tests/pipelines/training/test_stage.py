@@ -12,12 +12,13 @@ from safetensors.torch import save_file
 
 from dataprep.corpus_tools.info import info
 from dataprep.pictures.decode import decode_png
-from dataprep.storage.store import exists, join
+from dataprep.storage.store import exists, join, list_files
 from jobs.cli import run
 from model.checkpoint import load_checkpoint, read_metadata
+from model.families.v1.network import V1
 from pipelines.common.errors import PipelineError
 from pipelines.lineage import find_chain
-from pipelines.training.stage import read_history
+from pipelines.training.stage import TrainReport, read_history
 from pipelines.weights.checkpoints import fetch_checkpoint
 from pipelines.weights.frozen import bundled_networks
 from tests.pipelines.training.train_helpers import BATCH, QUICK, Bench, losses, quick_recipe
@@ -25,6 +26,30 @@ from tests.pipelines.training.train_helpers import BATCH, QUICK, Bench, losses, 
 pytestmark = pytest.mark.ray
 
 TOLERANCE = 1e-5
+REFINE: dict[str, Any] = {"stage": "v1.refine", "images": 2 * BATCH}
+HALF: dict[str, Any] = {"precision": "bf16", "images": 2 * BATCH, "checkpoint_images": BATCH}
+
+
+@pytest.fixture(scope="module")
+def parent(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed run, as another folder whose checkpoint brings a network that the tiny size has no use for."""
+    folder = tmp_path_factory.mktemp("parent")
+    shutil.copytree(undisturbed / "checkpoint", folder / "checkpoint")
+    shutil.copy(undisturbed / "lineage.json", folder)
+    save_file({"a": torch.rand(3)}, folder / "checkpoint" / "sd-vae.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refined(bench: Bench, parent: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
+    """Two steps of `v1.refine` from `parent`."""
+    return bench.train(tmp_path_factory.mktemp("refined") / "out", workers=1, parent=str(parent), **REFINE)
+
+
+@pytest.fixture(scope="module")
+def on_s3(bench: Bench, s3_bucket: str) -> TrainReport:
+    """Two steps in bf16 whose output is on S3."""
+    return bench.train(f"{s3_bucket}/training/bf16", workers=1, **HALF)
 
 
 def refused(arguments: list[str], capfd: pytest.CaptureFixture[str], code: int) -> str:
@@ -65,23 +90,25 @@ def test_the_weights_move_and_every_record_says_where_it_is(undisturbed: Path) -
     assert held_out[-1]["validation_loss"] < held_out[0]["validation_loss"] - 0.01
 
 
-def test_bf16_trains_samples_and_keeps_fp32_masters(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
-    report = bench.train(tmp_path / "bf16", workers=1, precision="bf16", images=2 * BATCH, checkpoint_images=BATCH)
-    assert report.images_seen == 2 * BATCH
-    model, _ = load_checkpoint(Path(report.checkpoint))
+@pytest.mark.s3
+def test_bf16_trains_samples_and_keeps_fp32_masters(on_s3: TrainReport, undisturbed: Path) -> None:
+    assert on_s3.images_seen == 2 * BATCH
+    model, _ = load_checkpoint(fetch_checkpoint(on_s3.checkpoint))
     weights = next(model.parameters())
     assert weights.dtype.is_floating_point
     assert not weights.equal(weights.bfloat16().float())
-    assert len(list((tmp_path / "bf16" / "samples").glob("0-0000000*.png"))) == 2
-    assert losses(tmp_path / "bf16") == pytest.approx(losses(undisturbed)[:2], abs=0.02)
+    assert len([file for file in list_files(join(on_s3.out, "samples")) if "/0-0000000" in file.uri]) == 2
+    assert losses(on_s3.out) == pytest.approx(losses(undisturbed)[:2], abs=0.02)
 
 
-@pytest.mark.parametrize("stage", ["v1.cls-0.1", pytest.param("v1.proj-0.1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["v1.cls-0.1", "v1.proj-0.1"])  # the first also with random sizes: test_sizes.py
 def test_class_token_stages_train_sample_and_are_loaded_as_what_they_are(
     bench: Bench, tmp_path: Path, stage: str
 ) -> None:
     report = bench.train(tmp_path / "out", workers=2, stage=stage, images=2 * BATCH, sample_images=2 * BATCH)
     model, metadata = load_checkpoint(Path(report.checkpoint))
+    assert isinstance(model, V1)
     assert (metadata.stage, model.config.reference_tokens) == (stage, quick_recipe(stage).method.reference_tokens)
     assert len(list((tmp_path / "out" / "samples").glob("*-0000000*.png"))) == 8
 
@@ -108,46 +135,41 @@ def test_fixed_pairs_are_sampled_at_each_interval(undisturbed: Path) -> None:
 
 
 def test_a_network_that_came_with_the_parent_stays_with_what_is_trained_from_it(
-    bench: Bench, undisturbed: Path, tmp_path: Path
+    bench: Bench, parent: Path, refined: TrainReport, tmp_path: Path
 ) -> None:
-    parent = tmp_path / "parent"
-    shutil.copytree(undisturbed / "checkpoint", parent)
-    save_file({"a": torch.rand(3)}, parent / "sd-vae.safetensors")  # the tiny size has no use for it
-    report = bench.train(tmp_path / "out", workers=1, stage="v1.refine", parent=str(parent), images=BATCH)
     assert (
-        bundled_networks(report.checkpoint)
-        == bundled_networks(str(parent))
-        == bench.plan(tmp_path / "another", workers=1, stage="v1.refine", parent=str(parent), images=BATCH).frozen
+        bundled_networks(refined.checkpoint)
+        == bundled_networks(str(parent / "checkpoint"))
+        == bench.plan(tmp_path / "another", workers=1, parent=str(parent), **REFINE).frozen
     )
-    save_file({"a": torch.rand(3)}, parent / "sd-vae.safetensors")
+    other = Path(shutil.copytree(parent, tmp_path / "other"))
+    save_file({"a": torch.rand(3)}, other / "checkpoint" / "sd-vae.safetensors")
     with pytest.raises(PipelineError, match="frozen_weights"):
-        bench.plan(tmp_path / "out", workers=1, stage="v1.refine", parent=str(parent), images=BATCH)
+        bench.plan(refined.out, workers=1, parent=str(other), **REFINE)
 
 
 def test_refinement_continues_its_parent_and_the_chain_holds_both(
-    bench: Bench, undisturbed: Path, tmp_path: Path
+    undisturbed: Path, parent: Path, refined: TrainReport
 ) -> None:
-    report = bench.train(tmp_path / "refine", stage="v1.refine", parent=str(undisturbed), images=2 * BATCH)
-    metadata = read_metadata(Path(report.checkpoint))
-    assert (metadata.stage, metadata.parent) == ("v1.refine", str(undisturbed / "checkpoint"))
-    chain = find_chain(str(tmp_path / "refine"))
+    metadata = read_metadata(Path(refined.checkpoint))
+    assert (metadata.stage, metadata.parent) == ("v1.refine", str(parent / "checkpoint"))
+    chain = find_chain(refined.out)
     assert [node.kind for node in chain.nodes] == ["source", "corpus", "checkpoint", "checkpoint"]
-    assert (str(undisturbed / "checkpoint"), report.checkpoint) in chain.edges
-    learned, begins_with = read_history(str(undisturbed))[-1], read_history(report.out)[0]
+    assert (str(undisturbed / "checkpoint"), refined.checkpoint) in chain.edges
+    learned, begins_with = read_history(str(undisturbed))[-1], read_history(refined.out)[0]
     assert (learned["images_seen"], begins_with["images_seen"]) == (QUICK["images"], 0)
     assert begins_with["validation_loss"] == pytest.approx(learned["validation_loss"], abs=TOLERANCE)
 
 
 @pytest.mark.s3
-def test_an_output_on_s3_holds_the_checkpoint_and_is_complete_the_second_time(bench: Bench, s3_prefix: str) -> None:
-    out = f"{s3_prefix}/noisy"
-    report = bench.train(out, workers=1, images=2 * BATCH)
-    assert (report.checkpoint, report.already_complete) == (f"{out}/checkpoint", False)
+def test_an_output_on_s3_holds_the_checkpoint_and_is_complete_the_second_time(bench: Bench, on_s3: TrainReport) -> None:
+    out = on_s3.out
+    assert (on_s3.checkpoint, on_s3.already_complete) == (f"{out}/checkpoint", False)
     assert load_checkpoint(fetch_checkpoint(out))[1].images_seen == 2 * BATCH
     assert exists(join(out, "samples", "0-000000016.png"))
     assert exists(join(out, "ray", "checkpoint_manager_snapshot.json"))
-    again = bench.train(out, workers=1, images=2 * BATCH)
-    assert (again.already_complete, again.loss) == (True, report.loss)
+    again = bench.train(out, workers=1, **HALF)
+    assert (again.already_complete, again.loss) == (True, on_s3.loss)
 
 
 # ---- what is refused, before anything starts ----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dataprep.storage.store import join, read_bytes
-from model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from model.checkpoint import CheckpointMetadata, load_checkpoint, read_metadata, save_checkpoint
 from model.conversion.stable_diffusion_keys import ema_name, to_ldm_autoencoder
 from model.diffusion.noise import PredictionType
 from model.errors import ModelError
@@ -54,6 +54,12 @@ SCHEDULER = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear"
 def noise(expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     return {key: torch.randn(tensor.shape) for key, tensor in expected.items()}
+
+
+def load_v1(directory: Path) -> tuple[V1, CheckpointMetadata]:
+    model, metadata = load_checkpoint(directory)
+    assert isinstance(model, V1)
+    return model, metadata
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +103,7 @@ def test_a_released_file_goes_there_and_back_bit_by_bit(tmp_path: Path, released
     made = convert(source, str(tmp_path / "out"), "eps")
     assert (made.stage, made.size, made.prediction_type, made.source) == ("released", "tiny", "eps", source)
     assert (made.width, made.codec) == (128, "tiny")
-    model, metadata = load_checkpoint(tmp_path / "out")
+    model, metadata = load_v1(tmp_path / "out")
     assert metadata == made
     assert all(torch.equal(tensor, released[key]) for key, tensor in to_published(model).items())
     written = export(str(tmp_path / "out"), str(tmp_path / "back.safetensors"))
@@ -147,7 +153,7 @@ def test_a_converted_stable_diffusion_computes_what_it_did(
         source, said = ldm_file(tmp_path / "sd.ckpt", unet, **{"cond_stage_model.a": torch.zeros(1)}), "v"
     made = convert(source, str(tmp_path / "out"), said, sizes=SMALL)
     assert (made.stage, made.prediction_type) == ("stable-diffusion", "v")
-    model, _ = load_checkpoint(tmp_path / "out")
+    model, _ = load_v1(tmp_path / "out")
     state = model.state_dict()
     assert all(torch.equal(state[f"unet.{name}"].flatten(), tensor.flatten()) for name, tensor in unet.items())
     hints = model.encode_sketch(torch.randn(1, 3, 64, 64))
@@ -208,10 +214,10 @@ def test_the_moving_average_is_taken_where_it_is_asked_for(tmp_path: Path, relea
     assert "model_ema.diffusion_modelout2bias" in averaged
     source = file_of(tmp_path / "a.safetensors", released | averaged | {"model_ema.decay": torch.tensor(0.9999)})
     convert(source, str(tmp_path / "ema"), "eps", use_ema=True)
-    found = to_published(load_checkpoint(tmp_path / "ema")[0])
+    found = to_published(load_v1(tmp_path / "ema")[0])
     assert all(torch.equal(found[key], released[key] + (key in unet)) for key in released)
     convert(source, str(tmp_path / "raw"), "eps")
-    assert all(torch.equal(t, released[k]) for k, t in to_published(load_checkpoint(tmp_path / "raw")[0]).items())
+    assert all(torch.equal(t, released[k]) for k, t in to_published(load_v1(tmp_path / "raw")[0]).items())
     with pytest.raises(ModelError, match=r"holds no moving average \(model_ema"):
         convert(file_of(tmp_path / "b.safetensors", released), str(tmp_path / "c"), "eps", use_ema=True)
 
@@ -258,7 +264,7 @@ def test_other_families_are_refused_by_name(
 
 def test_the_moving_average_of_a_training_is_exported(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
     made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
-    model, _ = load_checkpoint(tmp_path / "out")
+    model, _ = load_v1(tmp_path / "out")
     averaged = {name: tensor + 1 for name, tensor in model.state_dict().items()}
     save_checkpoint(tmp_path / "trained", model, made, ema=averaged)
     export(str(tmp_path / "trained"), str(tmp_path / "b.safetensors"), use_ema=True)
@@ -274,7 +280,7 @@ def test_an_exported_file_says_what_it_is_and_nothing_of_where_it_was(
     tmp_path: Path, released: dict[str, torch.Tensor]
 ) -> None:
     made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
-    model, _ = load_checkpoint(tmp_path / "out")
+    model, _ = load_v1(tmp_path / "out")
     known = replace(made, parent="/home/someone/parent", corpus_digest="0f/1e", corpus_snapshot=3)
     saved = save_checkpoint(tmp_path / "trained", model, known, ema=model.state_dict())
     for use_ema, weights in ((False, saved.weights_sha256), (True, saved.ema_sha256)):
@@ -299,7 +305,7 @@ def test_what_was_trained_here_is_known_again_while_its_weights_are_the_same(
     tmp_path: Path, released: dict[str, torch.Tensor]
 ) -> None:
     made = convert(file_of(tmp_path / "a.safetensors", released), str(tmp_path / "out"), "eps")
-    model, _ = load_checkpoint(tmp_path / "out")
+    model, _ = load_v1(tmp_path / "out")
     trained = replace(made, stage="v1.noisy", width=192, height=96)
     save_checkpoint(tmp_path / "trained", model, trained)
     export(str(tmp_path / "trained"), str(tmp_path / "b.safetensors"))

@@ -14,7 +14,7 @@ from model.families.v1.training import BANDS, NO_SKETCH, Conditioned, V1Stage
 from model.stage import WHOLE, trained_names
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.draws import draw
-from pipelines.training.worker import build_stage
+from pipelines.training.step import build_stage
 
 CPU, COUNT, SIDE = torch.device("cpu"), 8, 32
 

@@ -1,4 +1,4 @@
-"""Two operators whose failures a test decides: "moody" fails on the pictures that a file names, "echo" reads "moody".
+"""Two operators of tests: "unreliable" fails on the pictures that a file names, "echo" reads what it gives.
 
 The file, named by the environment, holds {id: reason}; what it says is no part of any fingerprint.
 """
@@ -17,24 +17,27 @@ from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode_png
 from pipelines.recipes.build_recipe import BuildRecipe
 
-MOODY = ("tests.pipelines.corpus_build.moody_operators:moody", "tests.pipelines.corpus_build.moody_operators:echo")
-MOODS = "IRODORI_TEST_MOODS"
-CALLS = "calls"  # beside the file of moods: a line for each call
+UNRELIABLE = (
+    "tests.pipelines.corpus_build.unreliable_operators:unreliable",
+    "tests.pipelines.corpus_build.unreliable_operators:echo",
+)
+FAILURES = "IRODORI_TEST_FAILURES"
+CALLS = "calls"  # beside the file of failures: a line for each call
 
 
-def moody(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
-    return Operator("sketch_moody", "moody", 1, _moody)
+def unreliable(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
+    return Operator("sketch_unreliable", "unreliable", 1, _unreliable)
 
 
 def echo(recipe: BuildRecipe, built: Mapping[str, Operator]) -> Operator:
-    return Operator("sketch_echo", "echo", 1, _echo, inputs=(built["sketch_moody"],))
+    return Operator("sketch_echo", "echo", 1, _echo, inputs=(built["sketch_unreliable"],))
 
 
-def _moody(row: RowInput) -> np.ndarray:
-    moods = Path(os.environ[MOODS])
-    with (moods.parent / CALLS).open("a") as calls:
+def _unreliable(row: RowInput) -> np.ndarray:
+    failures = Path(os.environ[FAILURES])
+    with (failures.parent / CALLS).open("a") as calls:
         calls.write(f"{row.id}\n")
-    reason = json.loads(moods.read_text()).get(row.id)
+    reason = json.loads(failures.read_text()).get(row.id)
     if reason:
         raise Fault(reason, "not today")
     return gray_of(row.picture)
@@ -42,5 +45,5 @@ def _moody(row: RowInput) -> np.ndarray:
 
 def _echo(row: RowInput) -> np.ndarray:
     """The inverted input; white where there is none, so that a renewed input shows."""
-    seen = row.columns["sketch_moody"]
+    seen = row.columns["sketch_unreliable"]
     return np.full_like(gray_of(row.picture), 255) if seen is None else 255 - decode_png(seen)
