@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,41 @@ def test_a_folder_holds_few_modules_and_says_what_it_is_for(package: str) -> Non
     for folder in folders(package):
         assert (folder / "__init__.py").is_file(), folder
         assert len(modules_in(folder)) <= MOST_MODULES, folder
+
+
+def named_paths(document: str) -> set[str]:
+    """The files, folders and modules that a document names in code: `dataprep/limits.py`, `tests/families/duel`,
+    `python -m benchmarks.costs`. Not those with a placeholder (`<name>`), nor what lies outside the project."""
+    ours = (*PACKAGES, "tests", "docs", ".ci")
+    words = {word for code in re.findall(r"`([^`\n]+)`", document) for word in code.split()}
+    paths = {word.rstrip("/") for word in words if re.fullmatch(r"[\w./-]+", word) and not word.startswith("../")}
+    run = {module.replace(".", "/") for module in re.findall(r"python -m ([\w.]+)", document)}
+    inside = {path for path in paths | run if path.split("/")[0] in ours and "/" in path}
+    return inside | {path for path in paths if path.endswith(".py")}
+
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "docs/map.md"])
+def test_every_path_that_a_document_names_exists(name: str) -> None:
+    """A file may be named by the end of its path, such as `training/worker.py`."""
+    text = (ROOT / name).read_text()
+    there = {f"/{path.relative_to(ROOT).as_posix()}" for path in committed_files()}
+    folders_there = {parent.as_posix() for path in there for parent in Path(path).parents}
+    absent = {
+        path
+        for path in named_paths(text)
+        if f"/{path}" not in folders_there and not any(known.endswith((f"/{path}", f"/{path}.py")) for known in there)
+    }
+    assert absent == set()
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+def test_paths_are_found_in_a_document() -> None:
+    text = "`a/b.py`, `tests/x/` and `model/<name>/family.py`, run `python -m benchmarks.costs --out FILE`; `c/d.json`"
+    assert named_paths(text) == {"a/b.py", "tests/x", "benchmarks/costs"}
 
 
 def committed_files() -> list[Path]:
