@@ -46,22 +46,24 @@ def test_the_share_of_another_style_renews_nothing_where_every_row_gets_the_sket
     assert marks(half)["sketch_xdog"] != marks(more)["sketch_xdog"]
 
 
-def sketch_of(recipe, row, column="sketch_xdog"):
+def sketch_of(recipe: CorpusRecipe, row: RowInput, column: str = "sketch_xdog") -> bytes | None:
     return next(operator for operator in operators(recipe) if operator.column == column).value(row)
 
 
-def test_the_named_styles_of_a_recipe_are_treated_and_their_fingerprints_and_dependents_tell():
+def test_the_named_styles_of_a_recipe_are_treated_and_their_fingerprints_and_dependents_tell() -> None:
     plain, treated = CorpusRecipe(), CorpusRecipe(strokes=StrokeSettings(styles=("xdog",)))
     data = encode_png(picture(4))
     row = RowInput("ab" * 32, data, decode(data))
-    expected = even_strokes(decode_png(sketch_of(plain, row)), DEFAULTS)
-    np.testing.assert_array_equal(decode_png(sketch_of(treated, row)), expected)
+    before, after = sketch_of(plain, row), sketch_of(treated, row)
+    assert before is not None
+    assert after is not None
+    np.testing.assert_array_equal(decode_png(after), even_strokes(decode_png(before), DEFAULTS))
     marks = [{o.column: fingerprint(o) for o in operators(recipe)} for recipe in (plain, treated)]
     assert {column for column in marks[0] if marks[0][column] != marks[1][column]} == {"sketch_xdog", "region_map"}
     assert next(o for o in operators(treated) if o.column == "region_map").inputs[1].after is not None
 
 
-def test_what_is_made_from_a_treated_sketch_knows_how_it_was_treated():
+def test_what_is_made_from_a_treated_sketch_knows_how_it_was_treated() -> None:
     keras = Operator("sketch_keras", "keras", 1, lambda row: row.data)
     simplified = Operator("sketch_simplified", "simplified", 1, lambda row: row.data, inputs=(keras,))
     marks = set()
@@ -73,12 +75,12 @@ def test_what_is_made_from_a_treated_sketch_knows_how_it_was_treated():
     assert len(marks) == 2
 
 
-def test_a_row_without_a_sketch_of_the_style_still_has_none():
+def test_a_row_without_a_sketch_of_the_style_still_has_none() -> None:
     recipe = CorpusRecipe(strokes=StrokeSettings(styles=("drawn",)))
     data = encode_png(picture(4))
     assert sketch_of(recipe, RowInput("ab" * 32, data, decode(data)), "sketch_drawn") is None
 
 
-def test_a_style_that_the_recipe_does_not_make_is_named():
+def test_a_style_that_the_recipe_does_not_make_is_named() -> None:
     with pytest.raises(DataError, match=r"strokes\.styles names keras"):
         operators(CorpusRecipe(strokes=StrokeSettings(styles=("keras",))))
