@@ -91,7 +91,7 @@ class PairScorer:
         ]
 
     def prepare(self, pair: Pair) -> ReadyPair:
-        """What the model and the metrics take of a pair. Raises EvalError where the protocol gives less than it declares."""
+        """What model and metrics take of a pair. Raises EvalError where a protocol gives less than it declares."""
         pictures = self.corpus.pictures(pair)
         prepared: PreparedPair = self.protocol.prepare(pair, pictures)
         if absent := sorted(set(self.protocol.gives) - set(prepared.given)):
