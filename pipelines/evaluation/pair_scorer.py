@@ -92,11 +92,7 @@ class PairScorer:
         ]
 
     def prepare(self, pair: Pair) -> ReadyPair:
-<<<<<<< HEAD
         """What the model and the metrics take of a pair. EvalError for a protocol that gives less than it says."""
-=======
-        """What model and metrics take of a pair. Raises EvalError where a protocol gives less than it declares."""
->>>>>>> evaluation
         pictures = self.corpus.pictures(pair)
         prepared: PreparedPair = self.protocol.prepare(pair, pictures)
         if absent := sorted(set(self.protocol.gives) - set(prepared.given)):
