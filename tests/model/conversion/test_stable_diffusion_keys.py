@@ -56,7 +56,7 @@ def ldm_of(unet: UNet2DConditionModel, config: V1Config) -> dict[str, torch.Tens
 def test_the_unet_of_stable_diffusion_2_1_is_complete_in_diffusers_layout() -> None:
     with torch.device("meta"):
         tensors = {f"unet/{name}": tensor for name, tensor in diffusers_unet(SD21).state_dict().items()}
-    kind = kind_of(tensors)
+    kind = kind_of(tensors, V1_SIZES)
     assert kind is not None
     assert (kind.family, kind.layout, kind.size) == ("stable-diffusion-2", "diffusers", "base")
     parts = parts_of(kind, V1_SIZES["base"], tensors)
@@ -147,7 +147,7 @@ def test_old_names_are_renamed_in_attentions_only() -> None:
 def test_the_published_file_is_complete_part_by_part() -> None:
     entries = published_entries("v1")
     tensors = {key: torch.empty(json.loads(shape), device="meta") for key, (shape, _) in entries.items()}
-    kind = kind_of(tensors)
+    kind = kind_of(tensors, V1_SIZES)
     assert kind is not None
     assert (kind.family, kind.layout, kind.size) == ("v1", "released", "base")
     parts = parts_of(kind, V1_SIZES["base"], tensors)
@@ -165,7 +165,7 @@ def test_later_families_are_told_apart_by_their_keys(keys: str, family: str) -> 
     tensors = {
         key: torch.empty(json.loads(shape), device="meta") for key, (shape, _) in published_entries(keys).items()
     }
-    kind = kind_of(tensors)
+    kind = kind_of(tensors, V1_SIZES)
     assert kind is not None
     assert (kind.family, kind.layout) == (family, "released")
 
@@ -182,11 +182,11 @@ def test_later_families_are_told_apart_by_their_keys(keys: str, family: str) -> 
 def test_other_stable_diffusions_are_told_by_their_shapes(change: dict[str, int], said: str) -> None:
     with torch.device("meta"):
         tensors = {f"unet/{name}": tensor for name, tensor in diffusers_unet(SD21 | change).state_dict().items()}
-    assert str(kind_of(tensors)) == said
+    assert str(kind_of(tensors, V1_SIZES)) == said
 
 
 def test_a_network_of_another_thing_is_no_kind() -> None:
-    assert kind_of({"visual.conv1.weight": torch.zeros(1)}) is None
+    assert kind_of({"visual.conv1.weight": torch.zeros(1)}, V1_SIZES) is None
 
 
 def test_round_trip_of_names_is_one_to_one() -> None:
