@@ -26,6 +26,7 @@ from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.pair_scorer import PairResult, PairScorer
 from pipelines.evaluation.plan import EvaluatePlan
 from pipelines.evaluation.scores import describe, numbers, score
+from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
 
 SHOWN_PAIRS = 12
@@ -87,14 +88,8 @@ def _run_pairs(plan: EvaluatePlan, progress: ProgressSink) -> list[PairResult]:
             results += part
             progress(Progress(stage, len(results), len(plan.pairs), "pairs"))
     except ray.exceptions.RayError as error:
-        raise PipelineError(f"evaluation by {plan.protocol} failed: {_last_line(error)}") from error
+        raise PipelineError(f"evaluation by {plan.protocol} failed: {failure_line(error)}") from error
     return results
-
-
-def _last_line(error: BaseException) -> str:
-    """What went wrong in a worker, without the stack that Ray puts in front."""
-    cause = getattr(error, "cause", None)
-    return str(cause).strip().splitlines()[0] if cause else str(error).strip().splitlines()[-1].strip()
 
 
 def _save(plan: EvaluatePlan, results: Sequence[PairResult], document: dict[str, Any]) -> None:

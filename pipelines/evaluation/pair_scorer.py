@@ -13,6 +13,7 @@ import torch
 
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import encode_png
+from dataprep.samples.polarity import from_model_sketch
 from dataprep.samples.sample import SampleSettings, from_model_image, reference_picture
 from dataprep.samples.values import Floats
 from eval.errors import EvalError
@@ -139,7 +140,7 @@ def _pictures(item: ReadyPair, result: Bytes) -> dict[str, bytes]:
     """The pictures of one pair as PNG: the sketch in the human convention, the rest as they are."""
     references = {f"{role}_png": encode_png(picture) for role, picture in item.references.items()}
     return {
-        "sketch_png": encode_png(from_model_image(-item.sketch)[..., 0]),
+        "sketch_png": encode_png(from_model_sketch(item.sketch)),
         **references,
         "result_png": encode_png(result),
         "truth_png": encode_png(item.truth),

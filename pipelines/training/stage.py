@@ -38,6 +38,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import differences
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
+from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import StageRecipe, with_length
 from pipelines.training.batch_shares import BatchShares, Loader
@@ -182,7 +183,7 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
     try:
         return trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise PipelineError(f"training {plan.recipe.stage} failed: {_cause(error)}") from error
+        raise PipelineError(f"training {plan.recipe.stage} failed: {failure_line(error)}") from error
 
 
 def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:
@@ -199,13 +200,6 @@ def _check_loader(plan: TrainPlan) -> None:
             f"loading as Ray tasks needs a CPU beside those of the {plan.shares.workers} workers; "
             "add a CPU node, take fewer workers, or load in threads: --loader threads"
         )
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of the innermost failure of a worker: what went wrong, without the stack."""
-    failures = getattr(error, "worker_failures", {})
-    lines = [line for failure in failures.values() for line in str(failure).strip().splitlines()[-1:]]
-    return lines[0] if lines else str(error).strip().splitlines()[-1]
 
 
 def _keep(plan: TrainPlan, result: ray.train.Result, document: bytes) -> None:
