@@ -27,11 +27,11 @@ from benchmarks.diffusion.peers import ControlNetWithAdapter, bare_loop, hook_hi
 from benchmarks.diffusion.sizes import SCALING, SIZES, Networks, build, set_layout
 from benchmarks.diffusion.training_step import EXACT_MEMORY, STEPS, TrainingRun, batch_of, memory, one_process
 from benchmarks.measuring import Row, Section, fresh, markdown
-from model.diffusion.memory import PRECISIONS, Precision
 from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
 from model.diffusion.schedulers import build_scheduler
+from model.precision import Precision, dtype_of
 from pipelines.common.devices import PEAKS
 
 TOLERANCE = 1e-4  # of the largest value: how far results of the same weights may be apart in fp32
@@ -59,7 +59,7 @@ class Run:
     @property
     def dtype(self) -> torch.dtype:
         """Of weights and activations."""
-        return PRECISIONS[self.precision]
+        return dtype_of(self.precision)
 
     @property
     def where(self) -> str:

@@ -26,7 +26,7 @@ from dataprep.pictures.identity import content_id
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.extraction.learned_operators import EXTRACTORS, corpus_operators, with_weights
 from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
-from pipelines.weights.store import find_stored, how_to_have
+from pipelines.weights.store import command_to_get, find_stored
 
 CELL, GAP, CAPTION = 240, 8, 22
 STYLES = tuple(field.name for field in fields(StyleSettings))
@@ -92,7 +92,7 @@ def available(networks: NetworkSettings) -> tuple[list[BuildRecipe], list[str]]:
     bare = BuildRecipe(networks=networks, regions=RegionSettings(lines=()))
     masks = [replace(bare, learned=LearnedSettings(mask=mask)) for mask in MASKS if has[mask]]  # type: ignore[arg-type]
     wanted = [name for name in (*STYLES, *MASKS) if not has.get(name, True)]
-    missing = [f"absent: {name} ({how_to_have(EXTRACTORS[name].weights[0], networks.weights)})" for name in wanted]
+    missing = [f"absent: {name} ({command_to_get(EXTRACTORS[name].weights[0], networks.weights)})" for name in wanted]
     return [with_weights(recipe) for recipe in (first, *masks)], missing
 
 

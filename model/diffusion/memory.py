@@ -6,17 +6,10 @@ colouring network (3.7 GB) or the codec (0.3 GB), instead of their sum; each tur
 """
 
 import itertools
-import types
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import nn
-
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: Mapping[str, torch.dtype] = types.MappingProxyType(
-    {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-)
 
 
 class Offload:

@@ -17,6 +17,7 @@ from model.diffusion.sampling_settings import (
     SamplingSettings,
     layer_scales,
 )
+from model.precision import Precision
 from model.setting import setting
 from pipelines.common.overrides import SettingsError, convert, nearest, override
 
@@ -26,7 +27,6 @@ MOST_SEED = 2**63 - 1  # what every generator of torch takes
 RANDOM, DRAWN_SEEDS = "random", 2**32  # a drawn seed is below, so that it can be read and typed
 # The panels under which an interface shows settings of a call, beside those of sampling.
 INPUT, OUTPUT, LINE_ART, MACHINE = "Input", "Output", "Line art", "Machine"
-Precision = Literal["fp32", "fp16", "bf16"]
 EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines of a colour picture are drawn
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dataprep.errors import DataError
 from dataprep.plan.scan import Content
 from pipelines.recipes.build_recipe import BuildRecipe
-from pipelines.weights.store import load_network, noted_hashes
+from pipelines.weights.store import load_network, recorded_hashes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +46,7 @@ def content_measure(recipe: BuildRecipe) -> Content | None:
 
 
 def _sha256(recipe: BuildRecipe) -> str:
-    hashes, _ = noted_hashes(recipe.weights_sha256)
+    hashes, _ = recorded_hashes(recipe.weights_sha256)
     if CONTENT not in hashes:
         raise DataError(f"the weights {CONTENT} were not looked up: with_weights(recipe) does")
     return hashes[CONTENT]

@@ -26,7 +26,7 @@ from dataprep.plan.columns import classical, operators
 from pipelines.common.overrides import SettingsError, nearest
 from pipelines.extraction.content_filter import content_names
 from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
-from pipelines.weights.store import noted_hashes, store_address, stored
+from pipelines.weights.store import recorded_hashes, store_address, stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,7 +112,7 @@ def with_weights(recipe: BuildRecipe) -> BuildRecipe:
     if not names:
         return recipe
     networks = replace(recipe.networks, weights=store_address(recipe.networks.weights))
-    hashes = tuple(stored(name, networks.weights).noted for name in names)
+    hashes = tuple(stored(name, networks.weights).recorded for name in names)
     return replace(recipe, networks=networks, weights_sha256=hashes)
 
 
@@ -181,7 +181,7 @@ def _operator(
 ) -> Operator:
     extractor = EXTRACTORS[name]
     convention = _convention(name, extractor, recipe.networks)
-    hashes, others = noted_hashes(recipe.weights_sha256)
+    hashes, others = recorded_hashes(recipe.weights_sha256)
     shares = recipe.styles.wanted_by(view.style) if view.style else {}
     settings = _jsonable(convention)
     if shares and not recipe.styles.is_everywhere(view.style or ""):

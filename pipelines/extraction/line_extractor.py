@@ -20,7 +20,7 @@ from dataprep.pictures.resize import fitted_size, resize_color
 from dataprep.samples.sample import resize_sketch
 from pipelines.extraction.learned_operators import learned, with_weights
 from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
-from pipelines.weights.store import combined_sha256, noted_hashes
+from pipelines.weights.store import combined_sha256, recorded_hashes
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ def extractor_sha256(style: str) -> str:
 
     Raises PipelineError, naming the command that brings them, where the store lacks them. Nothing is loaded.
     """
-    hashes, _ = noted_hashes(with_weights(_recipe(style)).weights_sha256)
+    hashes, _ = recorded_hashes(with_weights(_recipe(style)).weights_sha256)
     return combined_sha256(hashes) if hashes else ""
 
 

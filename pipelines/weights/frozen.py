@@ -18,10 +18,10 @@ from torch import nn
 from dataprep.storage.store import exists, join, upload_directory
 from model.checkpoint import load_checkpoint
 from model.colorist import Colorist
-from model.diffusion.memory import PRECISIONS, Precision
 from model.families.family import Family
 from model.families.registry import family
 from model.frozen.roles import LOADERS
+from model.precision import Precision, dtype_of
 from model.weights.catalogue import CATALOGUE
 from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
@@ -127,9 +127,9 @@ def open_colorist(
     found = family(metadata.family)
     if found.colorist is None:
         raise PipelineError(f"{checkpoint} is a {metadata.stage} checkpoint, whose network colours nothing")
-    dtypes = {"codec": PRECISIONS[codec_precision or precision]}
+    dtypes = {"codec": dtype_of(codec_precision or precision)}
     frozen = {
-        role: network.to(device, dtypes.get(role, PRECISIONS[precision]))
+        role: network.to(device, dtypes.get(role, dtype_of(precision)))
         for role, network in frozen_networks(found, metadata.network, checkpoint).items()
     }
-    return found.colorist(model.to(device, PRECISIONS[precision]), frozen, metadata)
+    return found.colorist(model.to(device, dtype_of(precision)), frozen, metadata)

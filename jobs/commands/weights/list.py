@@ -31,7 +31,7 @@ def command(store: Store = "", json_: Json = False) -> None:
 
 def _documents(held: dict[str, "StoredWeights"], store: str) -> list[dict[str, Any]]:
     from model.weights.catalogue import CATALOGUE
-    from pipelines.weights.store import how_to_have
+    from pipelines.weights.store import command_to_get
 
     return [
         {
@@ -39,7 +39,7 @@ def _documents(held: dict[str, "StoredWeights"], store: str) -> list[dict[str, A
             "what": entry.what,
             "licence": entry.licence,
             "stored": asdict(held[name]) if name in held else None,
-            "command": how_to_have(name, store),
+            "command": command_to_get(name, store),
         }
         for name, entry in CATALOGUE.items()
     ]

@@ -21,7 +21,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.weights import store as weights
 from pipelines.weights.intake import add
-from pipelines.weights.store import all_stored, build_network, how_to_have, load_network, store_address, stored
+from pipelines.weights.store import all_stored, build_network, command_to_get, load_network, store_address, stored
 from tests.model.golden import off, with_rule_weights
 from tests.pipelines.weights.weight_helpers import HEAD, TAGGER, head_file, tagger_folder
 
@@ -197,7 +197,7 @@ def test_every_network_of_the_catalogue_is_there_and_shows_its_keys_without_memo
 def test_every_entry_has_a_way_to_have_it() -> None:
     for name, entry in CATALOGUE.items():
         assert entry.hub or entry.package or entry.elsewhere, name
-        assert how_to_have(name).startswith(f"irodori weights {'get' if entry.package else 'add'} {name}")
+        assert command_to_get(name).startswith(f"irodori weights {'get' if entry.package else 'add'} {name}")
         assert all(address.startswith("hf://") for address in entry.hub)
 
 
