@@ -50,7 +50,7 @@ def run(source: str, count: int, runs: int, out: Path, workers: int = 2, shard_r
     reports: list[BuildReport] = []
     started = time.monotonic()
     with ray_session(out / "engine.log", num_cpus=workers):
-        run_build([source], str(out / "warm"), recipe, WARM_UP)
+        run_build([source], str(out / "warm"), recipe, limit=WARM_UP)
         starts["irodori corpus build"] = time.monotonic() - started
         started = time.monotonic()
         with _pool(workers) as pool:
@@ -58,7 +58,7 @@ def run(source: str, count: int, runs: int, out: Path, workers: int = 2, shard_r
             starts["bare pool"] = time.monotonic() - started
             for number in range(runs):
                 started = time.monotonic()
-                reports.append(run_build([source], str(out / f"build-{number}"), recipe, count))
+                reports.append(run_build([source], str(out / f"build-{number}"), recipe, limit=count))
                 rates["irodori corpus build"].append(sum(reports[-1].rows.values()) / (time.monotonic() - started))
                 started = time.monotonic()
                 _by_pool(pool, items, str(out / f"pool-{number}"), recipe, shard_rows)

@@ -51,7 +51,7 @@ and a first batch within {FIRST_BATCH_S:.0f} s are wanted."""
 def run(source: str, count: int, batches: int, runs: int, out: Path, workers: int = 2) -> Section:
     """`runs` readings of `batches` batches by each, from a corpus of the first `count` pictures, built below `out`."""
     corpus = str(out / "corpus")
-    run_build([source], corpus, replace(CORPUS_RECIPES["plain"], validation_share=0.0), count, engine=in_process)
+    run_build([source], corpus, replace(CORPUS_RECIPES["plain"], validation_share=0.0), limit=count, engine=in_process)
     rivals = {"irodori Feeder, threads": _ours, "torch DataLoader, processes": _data_loader}
     rates: dict[str, list[float]] = {name: [] for name in rivals}
     firsts: dict[str, list[float]] = {name: [] for name in rivals}

@@ -47,7 +47,7 @@ class Tally:
         return cls(len(entries), sum(entry.size for entry in entries))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Garbage:
     """What can go, by kind in the order of deletion, and what no snapshot names but stays for now."""
 
@@ -124,7 +124,15 @@ def find_garbage(
     found[UNFINISHED] = unfinished
     removable, young = _by_age(found, now_s - grace_hours * 3600)  # scan caches show a build, removed or not
     left = Tally() if with_scan else Tally.of(removable.pop(SCAN, []) + young.pop(SCAN, []))
-    return Garbage(uri, kept, dropped, grace_hours, removable, young, left)
+    return Garbage(
+        uri=uri,
+        kept=kept,
+        dropped=dropped,
+        grace_hours=grace_hours,
+        removable=removable,
+        young=young,
+        scan_caches=left,
+    )
 
 
 def _unnamed(

@@ -54,7 +54,13 @@ class MergePlan:
     def contents(self, files: Sequence[ColumnFile]) -> Contents:
         """What to commit once all tasks have given their files."""
         return Contents(
-            files, self.index, self.rejects, self.operators, self.sources, self.recipe, {"merged": list(self.merged)}
+            files=files,
+            index=self.index,
+            rejects=self.rejects,
+            operators=self.operators,
+            sources=self.sources,
+            recipe=self.recipe,
+            listed={"merged": list(self.merged)},
         )
 
 

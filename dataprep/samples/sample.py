@@ -209,7 +209,7 @@ def _sample(
 ) -> Sample:
     """All pictures that the settings ask for."""
     # The window that sketch, colour, mask and regions share, and the part of the picture that references show.
-    size = measure(row["color"])
+    size = measure(_cell(row, "color"))
     crop = _crop(size, settings, numbers.crop)
     shown = None if settings.reference_crop == "whole" else crop
     if settings.reference_crop == "separate":

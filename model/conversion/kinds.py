@@ -70,40 +70,48 @@ class Part:
         return "incomplete" if self.missing or self.wrong else "complete"
 
 
-def maker(kind: Kind) -> tuple[Family, ReleasedKeys] | None:
+def maker(kind: str) -> tuple[Family, ReleasedKeys] | None:
     """The registered family whose checkpoints are made of weights of that kind, and how their names are published."""
     for found in all_families():
-        if found.keys is not None and (kind.family in found.keys.starts_from or kind.family == found.name):
+        if found.keys is not None and (kind in found.keys.starts_from or kind == found.name):
             return found, found.keys
     return None
 
 
-def kind_of(tensors: Tensors, sizes: Sizes, recorded: str | None = None) -> Kind | None:
+def kind_of(tensors: Tensors, sizes: Sizes | None = None) -> Kind | None:
     """The kind of model that has these keys and shapes; None where they are none's.
 
-    recorded: the family that a checkpoint of ours names in its config.json.
+    sizes: of the networks that are looked for; without, those of the family whose keys these are. A checkpoint of ours
+    says itself what it is (config.json) and need not be recognised.
     """
-    if recorded is not None:
-        first = "unet.conv_in.weight"
-        return Kind(
-            recorded, "irodori", _size(tensors, first, "unet.down_blocks.", sizes) if first in tensors else None
-        )
     if "unet.conv_in.weight" in tensors and any(key.startswith("sketch_encoder.") for key in tensors):
-        return Kind("v1", "irodori", _size(tensors, "unet.conv_in.weight", "unet.down_blocks.", sizes))
+        own = _sizes_of("v1", sizes)
+        return Kind("v1", "irodori", _size(tensors, "unet.conv_in.weight", "unet.down_blocks.", own))
     if UNET_FOLDER + "conv_in.weight" in tensors:
-        return _stable_diffusion(
-            tensors, "diffusers", UNET_FOLDER + "conv_in.weight", UNET_FOLDER + "down_blocks.", sizes
-        )
+        first, blocks = UNET_FOLDER + "conv_in.weight", UNET_FOLDER + "down_blocks."
+        return _stable_diffusion(tensors, "diffusers", first, blocks, sizes)
     first, blocks = UNET_PREFIX + "input_blocks.0.0.weight", UNET_PREFIX + "input_blocks."
     if first not in tensors:
         return None
     if any(key.startswith(SKETCH_PREFIX) for key in tensors):
-        marks = {found.name: found.keys.marks for found in all_families() if found.keys and found.keys.marks}
-        for name, signs in (_UNREGISTERED | marks).items():
-            if any(key.startswith(signs) or signs[-1] in key for key in tensors):
-                return Kind(name, "released", _size(tensors, first, blocks, sizes) if name in marks else None)
-        return Kind("v1", "released", _size(tensors, first, blocks, sizes))
+        name = _released_family(tensors)
+        return Kind(name, "released", _size(tensors, first, blocks, _sizes_of(name, sizes)))
     return _stable_diffusion(tensors, "ldm", first, blocks, sizes)
+
+
+def _released_family(tensors: Tensors) -> str:
+    """Which family a released file is of: one whose marks it bears, else v1, which has none."""
+    marks = {found.name: found.keys.marks for found in all_families() if found.keys and found.keys.marks}
+    for name, signs in (_UNREGISTERED | marks).items():
+        if any(key.startswith(signs) or signs[-1] in key for key in tensors):
+            return name
+    return "v1"
+
+
+def _sizes_of(kind: str, given: Sizes | None) -> Sizes:
+    """Those given, else of the family that checkpoints are made of from weights of that kind; none for others."""
+    made = maker(kind)
+    return given if given is not None else made[0].sizes if made else {}
 
 
 def _context_width(tensors: Tensors, blocks: str) -> int:
@@ -120,8 +128,8 @@ def _size(tensors: Tensors, first: str, blocks: str, sizes: Sizes) -> str | None
     return None
 
 
-def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str, sizes: Sizes) -> Kind:
-    size = _size(tensors, first, blocks, sizes)
+def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str, sizes: Sizes | None) -> Kind:
+    size = _size(tensors, first, blocks, _sizes_of("stable-diffusion-2", sizes))
     width = _context_width(tensors, blocks)
     family = "stable-diffusion-2" if size else _STABLE_DIFFUSION.get(width, "stable-diffusion of no published shape")
     inputs = tensors[first].shape[1] if tensors[first].ndim == 4 else 0
@@ -131,12 +139,24 @@ def _stable_diffusion(tensors: Tensors, layout: Layout, first: str, blocks: str,
     return Kind(family, layout, size, variant)
 
 
+def checkpoint_parts(found: Family, config: Any, tensors: Tensors) -> list[Part]:
+    """The parts of a checkpoint of ours, as `tensors` holds them."""
+    with torch.device("meta"):
+        state = found.build(config).state_dict()
+    titles = found.keys.parts if found.keys else {"network": ""}
+    groups = (
+        (title, {name: (name, tensor) for name, tensor in state.items() if name.startswith(start)})
+        for title, start in titles.items()
+    )
+    return [_part(title, expected, tensors) for title, expected in groups if expected]
+
+
 def parts_of(kind: Kind, config: Any, tensors: Tensors) -> list[Part]:
-    """The parts of a family's network, or of the model that it starts from, as `tensors` holds them.
+    """The parts of a family's network, or of the model that it starts from, as a foreign file holds them.
 
     Empty for a kind that no registered family is made of.
     """
-    if (made := maker(kind)) is None:
+    if (made := maker(kind.family)) is None:
         return []
     found, published = made
     with torch.device("meta"):

@@ -84,7 +84,7 @@ class Family:
     colorist: of a built module, its frozen networks by role and a checkpoint's metadata; None where it colours nothing.
     operations: of one square training image of so many pixels a side, for forecasts. adopt(fresh, given): the weights
     to begin with, of a parent whose network has other parameters. keys: the published layout, where there is one.
-    trained_side: of the published weights, in pixels, by size.
+    trained_side: of the published weights, in pixels, by size; there wherever there are keys.
     """
 
     name: str

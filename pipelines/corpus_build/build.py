@@ -60,7 +60,7 @@ def build_corpus(
     another build committed something else meanwhile.
     """
     if dry_run:
-        return plan_build(sources, out, recipe, limit, progress, retry)
+        return plan_build(sources, out, recipe, limit=limit, progress=progress, retry=retry)
     from pipelines.execution.ray_session import ray_session
 
     out, sources = absolute(out), [absolute(source) for source in sources]
@@ -71,7 +71,7 @@ def build_corpus(
         ray_session(log_file, num_cpus=workers, address=address),
         lineage.run("corpus", "corpus build", out, tracking_uri, flatten(asdict(recipe))) as run,
     ):
-        report = run_build(sources, out, recipe, limit, progress, retry=retry)
+        report = run_build(sources, out, recipe, limit=limit, progress=progress, retry=retry)
         run.log_metrics({"rows": sum(report.rows.values()), "rejects": sum(report.rejects.values())})
         if report.is_new or not storage.exists(storage.join(out, lineage.LINEAGE)):
             node = lineage.Node(out, "corpus", f"snapshot {report.snapshot} ({report.digest[:12]})")
@@ -83,6 +83,7 @@ def plan_build(
     sources: Sequence[str],
     out: str,
     recipe: BuildRecipe,
+    *,
     limit: int | None = None,
     progress: ProgressSink = silent,
     retry: Sequence[str] = (),
@@ -112,6 +113,7 @@ def run_build(
     sources: Sequence[str],
     out: str,
     recipe: BuildRecipe,
+    *,
     limit: int | None = None,
     progress: ProgressSink = silent,
     engine: Engine = over_ray,
@@ -189,7 +191,15 @@ def _contents(
     files: Sequence[ColumnFile], plan: Plan, sources: Sequence[str], job: BuildJob, listed: Mapping[str, Any]
 ) -> Contents:
     described = {operator.column: operator.describe() for operator in job.operators}
-    return Contents(files, plan.index(), plan.rejects, described, sources, asdict(job.recipe), listed)
+    return Contents(
+        files=files,
+        index=plan.index(),
+        rejects=plan.rejects,
+        operators=described,
+        sources=sources,
+        recipe=asdict(job.recipe),
+        listed=listed,
+    )
 
 
 def _retried(work: Iterable[OpenShard]) -> dict[str, dict[str, int]]:

@@ -56,11 +56,11 @@ class DryRun:
 
     def document(self) -> dict[str, Any]:
         """All of it, JSON-able."""
-        return asdict(self) | {"unread": self.unread}
+        return asdict(self) | {"recipe": self.recipe.document(), "unread": self.unread}
 
     def summary(self) -> str:
         """The resolved recipe and the work, in a few lines for a person."""
-        lines = [json.dumps(asdict(self.recipe), indent=2), f"{self.out}: nothing was written."]
+        lines = [json.dumps(self.recipe.document(), indent=2), f"{self.out}: nothing was written."]
         lines.append(f"  would read {self.unread:,} of {self.pictures:,} pictures{listed(self.to_read)}")
         if self.not_selected:
             lines.append(f"  not selected: {sum(self.not_selected.values()):,} pictures{listed(self.not_selected)}")

@@ -191,13 +191,20 @@ def _operator(
     given = {weights: hashes.get(weights) for weights in _weights(name, recipe.networks)}
     if others & given.keys():
         name += " (weights that are not the published ones)"
-    step = NetworkColumn(extractor, given, convention, view, recipe.networks, source_mask if column == "mask" else None)
+    step = NetworkColumn(
+        extractor=extractor,
+        weights=given,
+        convention=convention,
+        view=view,
+        networks=recipe.networks,
+        known=source_mask if column == "mask" else None,
+    )
     return Operator(
-        column,
-        name,
-        extractor.version,
-        one_by_one(step),
-        settings,
+        column=column,
+        name=name,
+        version=extractor.version,
+        compute=one_by_one(step),
+        settings=settings,
         weights="+".join(f"{weights}:{sha256}" for weights, sha256 in given.items()) if all(given.values()) else None,
         inputs=tuple(made[needed] for needed in view.columns),
         gives=gives,
@@ -240,7 +247,7 @@ def _jsonable(convention: "Convention") -> dict[str, Any]:
     return {"convention" if name == "name" else name: value for name, value in asdict(values).items()}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class NetworkColumn:
     """The three steps of an operator with a network (dataprep.operators.network_step.NetworkStep)."""
 

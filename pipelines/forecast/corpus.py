@@ -268,7 +268,7 @@ def _line(
 ) -> Line:
     ms, size = cost.ms.at(mix.megapixels), cost.bytes.at(mix.megapixels) * rows
     read, written = (size, 0.0) if reads_source else (read, size)
-    return Line(name, ms, ms * rows / 3.6e6, read, written, gets, puts)
+    return Line(name, ms=ms, core_hours=ms * rows / 3.6e6, read_bytes=read, written_bytes=written, gets=gets, puts=puts)
 
 
 def _phase(name: str, lines: Sequence[Line], tasks: int, asked: _Asked, gpus: WorkerGroup | None) -> Phase:
@@ -284,7 +284,7 @@ def _phase(name: str, lines: Sequence[Line], tasks: int, asked: _Asked, gpus: Wo
         hours = gpu_hours(device_hours, core_hours, tasks, networks, gpus) / EFFICIENCY
         per_machine = gpus.gpus * networks.per_gpu
     used = min(group.machines, math.ceil(tasks / per_machine))
-    return Phase(name, tuple(lines), tasks, hours, hours * used, group)
+    return Phase(name=name, lines=tuple(lines), tasks=tasks, hours=hours, machine_hours=hours * used, group=group)
 
 
 def _assumptions(asked: _Asked, steps: Sequence[Operator]) -> list[str]:

@@ -1,7 +1,7 @@
 """The recipe of a corpus build: what the corpus holds, and where and how the networks run that derive its columns."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from dataprep.plan.corpus_recipe import CorpusRecipe
 
@@ -46,3 +46,10 @@ class BuildRecipe(CorpusRecipe):
     """Everything that decides what a build makes and how, but for its sources; all of it stands in the snapshot."""
 
     networks: NetworkSettings = field(default_factory=NetworkSettings)
+
+    def document(self) -> dict[str, Any]:
+        """All settings, nested; `networks` behind `learned`, where documents have always had it."""
+        settings = asdict(self)
+        names = [name for name in settings if name != "networks"]
+        names.insert(names.index("learned") + 1, "networks")
+        return {name: settings[name] for name in names}

@@ -66,7 +66,7 @@ def convert(
 ) -> CheckpointMetadata:
     """Make the checkpoint directory `out` of the weights at `address`; what the checkpoint says of itself.
 
-    sizes: of the networks that are looked for, v1's without. prediction_type is needed where neither the file nor
+    sizes: of the networks that are looked for, a family's without. prediction_type is needed where neither the file nor
     settings beside it say it. use_ema: take the moving average that an LDM file keeps beside the weights. A bundled
     autoencoder comes along. Raises SettingsError, PipelineError, ModelError or DataError, and then leaves nothing
     behind.
@@ -81,6 +81,8 @@ def convert(
         _check_noise_schedule(found, config, published)
         model = _network(found, made, config, use_ema)
         assert found.kind is not None
+        # A size that the family does not publish counts as trained at the side of its largest.
+        side = made.trained_side.get(str(found.kind.size), max(made.trained_side.values()))
         metadata = CheckpointMetadata(
             family=made.name,
             stage=published.starts_from[found.kind.family],
@@ -92,8 +94,8 @@ def convert(
             prediction_type=predicts,
             source=found.source.address,
             source_sha256=_source_sha256(found),
-            width=made.trained_side[str(found.kind.size)],
-            height=made.trained_side[str(found.kind.size)],
+            width=side,
+            height=side,
         )
         with _whole_directory(out) as folder:
             saved = save_checkpoint(folder, model, metadata)
@@ -154,7 +156,7 @@ def _check_kind(found: Inspection) -> tuple[Family, ReleasedKeys]:
         raise PipelineError(f"{address} is {what}")
     if kind.layout == "irodori":
         raise PipelineError(f"{address} is a checkpoint of irodori already")
-    made = maker(kind)
+    made = maker(kind.family)
     if made is None or kind.variant:
         known = "; ".join(other.keys.described for other in all_families() if other.keys)
         raise PipelineError(f"{address} is of family {kind}: {known}")

@@ -14,13 +14,16 @@ from typing import Any
 import torch
 import yaml
 
+from model.checkpoint import read_metadata
 from model.conversion.kinds import (
     UNET_FOLDER,
     VAE_FOLDER,
     Kind,
     Part,
     Sizes,
+    checkpoint_parts,
     kind_of,
+    maker,
     parts_of,
     text_encoder_keys,
     unmatched,
@@ -115,7 +118,7 @@ class Inspection:
 def inspect(address: str, scratch: Path, sizes: Sizes | None = None) -> Inspection:
     """What is at an address: a file or folder as a path, file://, s3:// or hf://OWNER/REPOSITORY[/FILE].
 
-    Remote files are copied to `scratch`. sizes: of the networks that are looked for, v1's without. Raises
+    Remote files are copied to `scratch`. sizes: of the networks that are looked for, a family's without. Raises
     SettingsError, PipelineError, DataError or ModelError.
     """
     return inspect_source(open_source(address, scratch), sizes)
@@ -123,13 +126,17 @@ def inspect(address: str, scratch: Path, sizes: Sizes | None = None) -> Inspecti
 
 def inspect_source(source: Source, sizes: Sizes | None = None) -> Inspection:
     """What an opened source is."""
-    tensors, recorded = source.tensors, source.settings.get("config.json", {}).get("family")
-    sizes = sizes or family(recorded or "v1").sizes
-    kind = kind_of(tensors, sizes, recorded)
-    network = _network(source) if kind is None else None
+    tensors, network = source.tensors, None
     parts: tuple[Part, ...] = ()
-    if kind is not None and kind.size and not kind.variant:
-        parts = tuple(parts_of(kind, _config(source, sizes[kind.size]), tensors))
+    kind: Kind | None
+    if "family" in source.settings.get("config.json", {}):  # a checkpoint of ours
+        metadata = read_metadata(source.files[""].path.parent)
+        kind = Kind(metadata.family, "irodori", metadata.size)
+        parts = tuple(checkpoint_parts(family(metadata.family), metadata.network, tensors))
+    elif (kind := kind_of(tensors, sizes)) is None:
+        network = _network(source)
+    elif kind.size and not kind.variant and (made := maker(kind.family)):
+        parts = tuple(parts_of(kind, (sizes or made[0].sizes)[kind.size], tensors))
     known = bool(parts) or network is not None
     stray = unmatched(parts, tensors) if parts else () if known else tuple(sorted(tensors))
     return Inspection(source, kind, network, parts, stray, *(_prediction(source, kind) if kind else (None, "")))
@@ -194,16 +201,6 @@ def _inside(value: Any, *names: str) -> Any:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
-
-
-def _config(source: Source, size: Any) -> Any:
-    """The network's sizes: those that a checkpoint of ours records, else the size's."""
-    recorded = _inside(source.settings, "config.json", "network")
-    if not isinstance(recorded, dict):
-        return size
-    from model.checkpoint import read_metadata
-
-    return read_metadata(source.files[""].path.parent).network or size
 
 
 def _prediction(source: Source, kind: Kind) -> tuple[PredictionType | None, str]:

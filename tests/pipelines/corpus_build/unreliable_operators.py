@@ -1,4 +1,4 @@
-"""Two operators of tests: "unreliable" fails on the pictures that a file names, "echo" reads what it gives.
+"""Two operators whose failures a test decides: "unreliable" fails on the pictures that a file names, "echo" reads it.
 
 The file, named by the environment, holds {id: reason}; what it says is no part of any fingerprint.
 """

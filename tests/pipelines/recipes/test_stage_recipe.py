@@ -11,7 +11,7 @@ from model.families.v1.family import FAMILY
 from model.families.v1.recipes import TINY
 from pipelines.common.overrides import SettingsError
 from pipelines.recipes.stage_recipe import StageRecipe, check_parent_given, configured, with_length
-from pipelines.recipes.stages import stage_names, stage_recipe
+from pipelines.recipes.stages import stage_recipe
 
 EVERY = [stage_recipe(stage, size) for stage in FAMILY.stages for size in ("base", "tiny")]
 LENGTH = ("images", "epochs", "decay_images")
@@ -75,7 +75,7 @@ def test_what_the_papers_do_not_name_is_off() -> None:
     assert {r.optimizer.ema_decay for r in EVERY} == {0.0}
 
 
-@pytest.mark.parametrize("stage", stage_names())
+@pytest.mark.parametrize("stage", list(FAMILY.stages))
 def test_the_tiny_size_changes_its_column_and_its_length_only(stage: str) -> None:
     base, tiny = stage_recipe(stage, "base").flat(), stage_recipe(stage, "tiny").flat()
     assert {key for key in base if base[key] != tiny[key]} <= TINY.keys() | {"model_size", *LENGTH}

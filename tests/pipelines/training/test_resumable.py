@@ -21,7 +21,7 @@ from pipelines.recipes.stages import stage_recipe
 from pipelines.training.engines.plain import PlainEngine
 from pipelines.training.parents import frozen_weights
 from pipelines.training.resumable import Engines, Position, export, gathered, read_state, write_state
-from pipelines.training.worker import build_stage
+from pipelines.training.step import build_stage
 
 HISTORY = [
     {"images_seen": 0, "validation_loss": 0.5},
@@ -160,7 +160,8 @@ def test_each_network_has_its_own_part_of_the_state_and_buffers_come_back(tmp_pa
             check_equal(found, wanted)
     theirs = dict(fresh.model.named_buffers())
     assert all(torch.equal(buffer, theirs[name]) for name, buffer in stage.model.named_buffers())
-    assert not torch.equal(fresh.model.generator[0].weight, stage.model.generator[0].weight)
+    weights = [pair.model.generator.get_parameter("0.weight") for pair in (fresh, stage)]
+    assert not torch.equal(weights[0], weights[1])
 
 
 # ---- what is exported ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from dataprep.corpus.reader import CorpusReader
 from jobs.cli import run
 from model.checkpoint import load_checkpoint
+from model.families.v1.network import V1
 from pipelines.common.errors import PipelineError
 from pipelines.recipes.stage_recipe import with_length
 from pipelines.training.batch_shares import Loader
@@ -73,7 +74,9 @@ def check_replaced(corpus: str, found: list[dict[str, Any]]) -> None:
 
 def test_a_class_token_stage_trains_samples_and_is_loaded_as_what_it_is(two: TrainReport) -> None:
     model, metadata = load_checkpoint(Path(two.checkpoint))
-    assert (metadata.stage, model.config.reference_tokens) == (CLASS_TOKEN, quick_recipe(CLASS_TOKEN).reference_tokens)
+    assert isinstance(model, V1)
+    assert metadata.stage == CLASS_TOKEN
+    assert model.config.reference_tokens == quick_recipe(CLASS_TOKEN).method.reference_tokens
     assert len(list(Path(two.out, "samples").glob("*-0000000*.png"))) == 8
 
 

@@ -56,6 +56,7 @@ def test_what_lies_in_a_parent_is_copied_bit_by_bit(tmp_path: Path) -> None:
     parent, child = tmp_path / "parent", tmp_path / "child"
     for folder in (parent, child):
         folder.mkdir()
+        (folder / "config.json").write_text("{}")
         save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
     save_file({"vae": torch.ones(2)}, parent / "sd-vae.safetensors")
     own = (child / "model.safetensors").read_bytes()

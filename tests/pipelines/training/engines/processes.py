@@ -103,7 +103,9 @@ def train(folder: Path, ranks: Ranks, steps: range, start: State | None = None) 
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
     out = folder / f"{ranks.count}-{steps.start}-{steps.stop}-{ranks.bf16}-{ranks.optimizer.kind}.pt"
-    mp.spawn(rank_main, args=(ranks, port, steps, start, str(out)), nprocs=ranks.count)
+    arguments = (ranks, port, steps, start, str(out))
+    # torch does not list it as exported
+    mp.spawn(rank_main, args=arguments, nprocs=ranks.count)  # type: ignore[attr-defined]
     return State(**torch.load(out, weights_only=True))
 
 
