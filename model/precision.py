@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["fp32", "fp16", "bf16"]
+AnyPrecision = Literal["float32", "float16", "bfloat16", "fp32", "fp16", "bf16"]  # in either spelling
 SPELLED_OUT: Mapping[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 

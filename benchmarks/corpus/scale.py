@@ -26,11 +26,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.corpus.made_up_rows import judged, made_up_records
 from benchmarks.measuring import Section, markdown
-from dataprep.corpus.column_files import ColumnFile, write_table
+from dataprep.corpus.column_files import ColumnFile, column_path, write_table
 from dataprep.corpus.hashes import short_hash, unhex
 from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus.schema import ROW_SCHEMA
-from dataprep.corpus.snapshot import Contents, Snapshot, column_path, commit, open_snapshot
+from dataprep.corpus.snapshot import Contents, Snapshot, commit, open_snapshot
 from dataprep.corpus_tools.diff import Difference, diff
 from dataprep.plan.near_duplicates import near_duplicates
 from dataprep.plan.row_plan import Plan, make_plan

@@ -28,6 +28,11 @@ _REASON = re.compile(r"[a-z]+(-[a-z]+)*")
 _OTHER_VERSION = "Is it another version?"
 
 
+def column_path(split: str, shard: str, column: str, fingerprint: str, variant: str = "") -> str:
+    """Where a column of a shard lies, relative to the corpus; files that differ at one fingerprint have a `variant`."""
+    return f"data/{split}/{shard}/{column}-{fingerprint}{variant and '-'}{variant}.parquet"
+
+
 @dataclass(frozen=True)
 class ColumnFile:
     """What a snapshot says of one file; the fields of schema.FILE_SCHEMA. `path` is relative to the corpus."""

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.corpus.column_files import ColumnFile
-from dataprep.corpus.snapshot import Snapshot, column_path
+from dataprep.corpus.column_files import ColumnFile, column_path
+from dataprep.corpus.snapshot import Snapshot
 from dataprep.errors import DataError
 
 # What becomes part of a path. A corpus may come from elsewhere, and its names must not lead out of where they belong.

@@ -82,11 +82,6 @@ def refused_in(rejects: pa.Table) -> Iterator[tuple[str | None, str]]:
         yield from zip(batch["id"].to_pylist(), batch["reason"].to_pylist(), strict=True)
 
 
-def column_path(split: str, shard: str, column: str, fingerprint: str, variant: str = "") -> str:
-    """Where a column of a shard lies, relative to the corpus; files that differ at one fingerprint have a `variant`."""
-    return f"data/{split}/{shard}/{column}-{fingerprint}{variant and '-'}{variant}.parquet"
-
-
 def snapshot_numbers(uri: str) -> list[int]:
     """The numbers of the committed snapshots, rising."""
     names = (_SNAPSHOT_NAME.search(entry.uri) for entry in storage.list_files(storage.join(uri, "snapshots")))

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataprep.corpus.column_files import ColumnFile, ColumnWriter, describe, read_rows, read_vouched
+from dataprep.corpus.column_files import ColumnFile, ColumnWriter, column_path, describe, read_rows, read_vouched
 from dataprep.corpus.digest import metadata_hash, metadata_variant
 from dataprep.corpus.schema import INDEX_SCHEMA, REJECT_SCHEMA
 from dataprep.corpus.shard_files import ShardFiles, shards
-from dataprep.corpus.snapshot import Contents, Snapshot, column_path
+from dataprep.corpus.snapshot import Contents, Snapshot
 from dataprep.errors import DataError
 from dataprep.plan.row_plan import duplicates, shard_name
 from dataprep.storage import store as storage

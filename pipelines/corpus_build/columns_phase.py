@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.column_files import ColumnFile
+from dataprep.corpus.column_files import ColumnFile, column_path
 from dataprep.corpus.digest import metadata_variant
 from dataprep.corpus.hashes import short_hash
 from dataprep.corpus.schema import FILE_SCHEMA
-from dataprep.corpus.snapshot import Snapshot, column_path
+from dataprep.corpus.snapshot import Snapshot
 from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan, Shard
 from dataprep.storage import store as storage

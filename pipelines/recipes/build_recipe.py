@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from dataprep.plan.corpus_recipe import CorpusRecipe
-from model.precision import spelled_out
+from model.precision import AnyPrecision, spelled_out
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class NetworkSettings:
     per_gpu: int = 6  # actors that share a GPU
     batch_megapixels: float = 0.0  # 0: 4 on a GPU, one picture at a time on a CPU, which batches do not speed up
     window: int = 32  # pictures of a shard that are decoded at a time
-    precision: Literal["float32", "float16", "bfloat16", "fp32", "fp16", "bf16"] = "float32"  # half: where 1e-2 holds
+    precision: AnyPrecision = "float32"  # half: where 1e-2 holds
     conventions: tuple[str, ...] = ()  # "operator=name", where a network is published with several
 
     def __post_init__(self) -> None:

@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch import nn
 
 from model.families.registry import family, stage_kind
-from model.optimizer import OptimizerSettings, average_decay, scheduled_rate
 from model.stage import Stage, StageContext
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.batch_shares import BatchShares
@@ -26,6 +25,7 @@ from pipelines.training.feeder import Fed, Feeder, stage_seed
 from pipelines.training.flops import count_flops, peak_flops
 from pipelines.training.parents import network_of, start_network
 from pipelines.training.picture_loaders import Replaced
+from pipelines.training.schedule import average_decay, learning_rate
 from pipelines.weights.frozen import frozen_networks
 
 Engines = Mapping[str, TrainingEngine]
@@ -69,18 +69,6 @@ def start_engines(stage: Stage, recipe: StageRecipe, shares: BatchShares) -> dic
         )
         for name, module in stage.networks.items()
     }
-
-
-def learning_rate(recipe: StageRecipe, images_seen: int, optimizer: OptimizerSettings | None = None) -> float:
-    """Of the step that starts at `images_seen`; `optimizer`: of a network that has one of its own."""
-    return scheduled_rate(
-        (optimizer or recipe.optimizer).learning_rate,
-        images_seen,
-        images=recipe.length.images,
-        batch_size=recipe.length.batch_size,
-        warmup_images=recipe.optimizer.warmup_images,
-        decay_images=recipe.optimizer.decay_images,
-    )
 
 
 class Step(NamedTuple):

@@ -30,7 +30,8 @@ from pipelines.training.flops import count_flops
 from pipelines.training.parents import frozen_weights
 from pipelines.training.plan import TrainJob
 from pipelines.training.resumable import Position, export, gathered, read_state, write_state
-from pipelines.training.step import build_stage, learning_rate, performance, start_engines, training_step
+from pipelines.training.schedule import learning_rate
+from pipelines.training.step import build_stage, performance, start_engines, training_step
 from pipelines.training.watch import sample_fixed_pairs, validation
 from pipelines.weights.checkpoints import fetch_checkpoint
 

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dataprep.storage import s3
 from dataprep.storage.store import explained, file_entry, is_s3, join, list_folder, read_bytes
-from model.precision import dtype_of, spelled_out
+from model.precision import AnyPrecision, dtype_of, spelled_out
 from model.weights.catalogue import CATALOGUE, Published
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS = "IRODORI_WEIGHTS"
-Precision = Literal["float32", "float16", "bfloat16"]
 MOST_COMPANION_BYTES = 16 * 2**20
 _MOST_RECORD_BYTES = 2**16
 _OTHER = ":other"  # behind the hash of weights whose published hash is known and is another one
@@ -146,7 +145,7 @@ def combined_sha256(files: Mapping[str, str]) -> str:
 
 
 def load_network(
-    name: str, sha256: str, store: str = "", device: str = "cpu", precision: Precision = "float32"
+    name: str, sha256: str, store: str = "", device: str = "cpu", precision: AnyPrecision = "float32"
 ) -> "nn.Module":
     """The network in evaluation mode with the stored weights, one for each process; its parameters take no gradient.
 
@@ -157,7 +156,7 @@ def load_network(
 
 
 @cache
-def _loaded(name: str, sha256: str, store: str, device: str, precision: Precision) -> "nn.Module":
+def _loaded(name: str, sha256: str, store: str, device: str, precision: AnyPrecision) -> "nn.Module":
 
     from model.weights.reading import read_tensors
 

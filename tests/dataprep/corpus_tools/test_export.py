@@ -19,9 +19,9 @@ import pytest
 import webdataset
 from PIL import Image
 
-from dataprep.corpus.column_files import ColumnWriter, describe, read_rows
+from dataprep.corpus.column_files import ColumnWriter, column_path, describe, read_rows
 from dataprep.corpus.shard_files import shards
-from dataprep.corpus.snapshot import Contents, column_path, commit
+from dataprep.corpus.snapshot import Contents, commit
 from dataprep.corpus_tools.export import export_shard, start_export
 from dataprep.corpus_tools.export_layouts import LAYOUTS
 from dataprep.corpus_tools.export_settings import LAYOUT_NAMES, ExportSettings

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from model.optimizer import OptimizerSettings, average_decay, scheduled_rate
+from model.optimizer import OptimizerSettings
+from pipelines.training.schedule import average_decay, scheduled_rate
 
 
 def rate(images_seen: int, warmup_images: int = 0, decay_images: int = 0) -> float:

@@ -1,6 +1,6 @@
 """Trains the two frozen networks of the tiny size, from the shipped pictures alone.
 
-Run: `python -m pipelines.training.tiny_frozen`.
+Run: `python -m pipelines.weights.tiny_frozen`.
 
 The published sizes take Stable Diffusion's autoencoder and OpenCLIP's image tower, trained on billions of pictures. The
 tiny size has neither, so its codec and its reference encoder are trained here once and ship with the repository
