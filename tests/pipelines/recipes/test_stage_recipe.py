@@ -15,7 +15,7 @@ from pipelines.recipes.stages import stage_recipe
 
 EVERY = [stage_recipe(stage, size) for stage in FAMILY.stages for size in ("base", "tiny")]
 LENGTH = ("images", "epochs", "decay_images")
-WRITTEN = Path(__file__).parents[2] / "assets" / "written_by_0_1_recipes.json"
+WRITTEN = Path(__file__).parents[2] / "assets" / "written_by_0_1" / "recipes.json"
 
 
 def test_the_base_size_is_trained_as_published() -> None:
