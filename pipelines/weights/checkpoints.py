@@ -1,4 +1,7 @@
-"""Finds the checkpoint behind an address: a checkpoint directory, or the output of a training run that holds one."""
+"""Finds the checkpoint behind an address: a checkpoint directory, or the output of a training run that holds one.
+
+Whether one is there is answered without torch, so that a wrong call is refused at once.
+"""
 
 import atexit
 import os
@@ -6,12 +9,16 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataprep.storage.store import download_directory, exists, is_s3, join, read_bytes
-from model.checkpoint import CONFIG, CheckpointMetadata, metadata_of
 from pipelines.common.errors import PipelineError
 
+if TYPE_CHECKING:
+    from model.checkpoint import CheckpointMetadata
+
 CHECKPOINT = "checkpoint"
+CONFIG = "config.json"  # model.checkpoint's
 DEMO = "demo"
 _copies: dict[str, tuple[bytes, Path]] = {}  # of remote checkpoints: address -> its config.json and where it lies
 _copying = threading.Lock()
@@ -38,11 +45,13 @@ def demo_checkpoint(root: str = DEMO) -> str:
     return path
 
 
-def metadata_at(uri: str) -> CheckpointMetadata:
+def metadata_at(uri: str) -> "CheckpointMetadata":
     """What the checkpoint at an address says of itself: its config.json alone is read, whatever its weights weigh.
 
     Raises PipelineError where there is none, ModelError where it cannot be used.
     """
+    from model.checkpoint import metadata_of
+
     found = checkpoint_uri(uri)
     return metadata_of(read_bytes(join(found, CONFIG)), found)
 
