@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from eval.protocols.table import PROTOCOLS
 from jobs.options import Address, Json, Tracking
 from jobs.output import as_json, as_lines, engine_console, log_folder
 from jobs.settings_options import GivenSettings, settings_options
@@ -20,7 +21,7 @@ DEFAULTS = SamplingSettings(guidance_scale=2.0)
 def command(
     checkpoint: Annotated[str, typer.Option(help="The model to score.")],
     corpus: Annotated[str, typer.Option(help="The corpus whose validation rows are used.")],
-    protocol: Annotated[str, typer.Option(help="random-reference, deformed-reference, self or known-answer.")],
+    protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}, or module:NAME of another.")],
     out: Annotated[str, typer.Option(help="Where scores, pairs and pictures go.")],
     given: GivenSettings,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
