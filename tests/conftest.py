@@ -5,6 +5,7 @@ a checkpoint and a corpus.
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -14,7 +15,12 @@ from tests.pipelines.s3_server import s3_environment, s3_server
 
 DRILL_SEED = "IRODORI_DRILL_SEED"
 _numbers = itertools.count()
-os.environ["IRODORI_FAMILIES"] = "tests.families.duel"  # before Ray starts, since its workers inherit it
+# A family of the suite, registered as a user's own would be: before Ray starts, since its workers inherit this, and so
+# that commands which tests start in other folders find it.
+os.environ["IRODORI_FAMILIES"] = "tests.families.duel"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    path for path in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if path
+)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,12 @@ def family(name: str) -> Family:
         near = get_close_matches(str(name), paths, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(paths)}"
         raise ModelError(f"there is no model family {name!r}: {hint}")
-    found: Family = import_module(f"{paths[name]}.family").FAMILY
+    try:
+        found: Family = import_module(f"{paths[name]}.family").FAMILY
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{VARIABLE} names {paths[name]}, which cannot be imported ({error}): is its package on PYTHONPATH?"
+        ) from error
     if found.name != name:
         raise ModelError(f"{paths[name]} holds the family {found.name!r}, not {name!r}")
     return found
