@@ -13,7 +13,15 @@ import pytest
 from tests.pipelines.s3_server import s3_environment, s3_server
 
 DRILL_SEED = "IRODORI_DRILL_SEED"
+DEAR = {"drawn_corpus", "untrained_checkpoint"}  # fixtures that take seconds, so that what asks for them does
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that ask for a dear fixture are `seconds`."""
+    for item in items:
+        if DEAR & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.seconds)
 
 
 @pytest.fixture(scope="session")
