@@ -14,6 +14,7 @@ import pytest
 from tests.pipelines.s3_server import s3_environment, s3_server
 
 DRILL_SEED = "IRODORI_DRILL_SEED"
+DEAR = {"drawn_corpus", "untrained_checkpoint"}  # fixtures that take seconds, so that what asks for them does
 _numbers = itertools.count()
 # A family of the suite, registered as a user's own would be: before Ray starts, since its workers inherit this, and so
 # that commands which tests start in other folders find it.
@@ -21,6 +22,13 @@ os.environ["IRODORI_FAMILIES"] = "tests.families.duel"
 os.environ["PYTHONPATH"] = os.pathsep.join(
     path for path in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if path
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that ask for a dear fixture are `seconds`."""
+    for item in items:
+        if DEAR & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.seconds)
 
 
 @pytest.fixture(scope="session")

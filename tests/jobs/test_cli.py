@@ -111,6 +111,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
     assert said.err == ""
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "call",
     [

@@ -21,6 +21,7 @@ def test_no_shipped_line_art_and_no_negative_of_one_is_turned_around() -> None:
     assert polarity_errors(list(shipped_line_art())[::3]) == (0.0, 0.0)
 
 
+@pytest.mark.seconds
 def test_extracted_lines_of_real_pictures_and_their_negatives_keep_their_polarity() -> None:
     files = sorted(DEFAULT_PICTURES.glob("images/*.jpg"))[::25]
     if not files:

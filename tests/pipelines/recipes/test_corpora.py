@@ -29,6 +29,7 @@ def test_the_validation_split_holds_what_the_paper_counts_within_a_percent(name:
     assert CORPUS_RECIPES[name].validation_share == validation_share(name)
 
 
+@pytest.mark.seconds
 def test_a_hash_gives_52000_of_six_million_within_a_percent() -> None:
     rows = 6_000_000
     ids = np.random.default_rng(0).integers(0, 256, (rows // 10, 32), np.uint8)  # a tenth: sqrt(10) times the spread
