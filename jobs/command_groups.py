@@ -1,7 +1,7 @@
 """Commands and groups of commands: each is a module, found by its name in a table.
 
 A module of a command has one function `command`, whose docstring is its help; a package of commands has a group
-`command`, made here. So adding a command is a file and a name in a table.
+`command`, made here. So adding a command is a file and a name in a table: `COMMANDS` of jobs/cli.py, or a group's own.
 """
 
 from collections.abc import Sequence

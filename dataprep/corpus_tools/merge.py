@@ -75,6 +75,7 @@ def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> Mer
     rows = rows.sort_by([("id", "ascending"), ("part", "ascending")])
     recipes = [part.document["recipe"] for part in parts]
     kept_row, reason = duplicates(rows, max(recipe["filters"]["phash_distance"] for recipe in recipes))
+    # Rows that stay, where their files go, and what is copied whole or filtered.
     keep = reason == ""
     index, moves = _placed(rows.filter(pa.array(keep)), files)
     there = {entry.uri: entry.size for entry in storage.list_files(storage.join(out, "data"))}
@@ -86,6 +87,7 @@ def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> Mer
         if name is not None
     ]
     filtered = sum(task["keep"] is not None for task in tasks)
+    # The others become rejects beside those of the parts.
     dropped = rows.filter(pa.array(~keep))
     doubles = pa.table(
         [dropped["id"], dropped["source"], pa.array(reason[~keep], pa.string()), rows["id"].take(kept_row[~keep])],

@@ -59,9 +59,7 @@ def _client_message(error: aws.ClientError) -> str:
     if code == "NoSuchBucket":
         return "there is no such bucket. Create it, or check the name."
     if code in _REFUSED:
-        return (
-            f"the S3 server at {s3.endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
-        )
+        return _refusing()
     return f"the S3 server at {s3.endpoint_name()} answered {code or 'an error'}: {_first_line(error)}"
 
 
@@ -69,9 +67,7 @@ def _arrow_message(error: OSError) -> str:
     """pyarrow raises its S3 failures as plain OSErrors with the code in the text."""
     text = _first_line(error)
     if "ACCESS_DENIED" in text or "INVALID_ACCESS_KEY" in text or "SIGNATURE" in text:
-        return (
-            f"the S3 server at {s3.endpoint_name()} refuses these credentials. Check AWS_ACCESS_KEY_ID and its secret."
-        )
+        return _refusing()
     if any(word in text for word in _AWAY):
         return _silent()
     return text

@@ -68,6 +68,8 @@ AS_TRAINED = AttentionControls()
 class SplitReference:
     """Two references in one context, (foreground tokens, background tokens) along N, separated by a sketch mask.
 
+    Thesis Eq. 5.4, without the LoRA sets of its W.
+
     mask: (B, 1, H, W) in [0, 1], 1 = foreground, at latent size. Positions below threshold take the background's
     attention; merge blends the background into the foreground (ColorizeDiffusion, released code, without LoRA).
     """
@@ -161,8 +163,8 @@ def _joined(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-class SelfAttention(nn.Module):
-    """softmax(q k^T / sqrt(head width)) v over a picture's own tokens, and a bank's where there is one."""
+class _Projections(nn.Module):
+    """The four projections of an attention layer of diffusers, under their names."""
 
     to_q: nn.Linear
     to_k: nn.Linear
@@ -173,6 +175,13 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.layer, self.heads = layer, source.heads
         self.to_q, self.to_k, self.to_v, self.to_out = source.to_q, source.to_k, source.to_v, source.to_out
+
+
+class SelfAttention(_Projections):
+    """softmax(q k^T / sqrt(head width)) v over a picture's own tokens, and a bank's where there is one.
+
+    Vaswani et al., "Attention Is All You Need", 2017, Eq. 1.
+    """
 
     def forward(
         self,
@@ -191,18 +200,8 @@ class SelfAttention(nn.Module):
         return self.to_out[0](_joined(out))  # type: ignore[no-any-return]
 
 
-class CrossAttention(nn.Module):
-    """Attention to the tokens of a reference, as `project` prepared them."""
-
-    to_q: nn.Linear
-    to_k: nn.Linear
-    to_v: nn.Linear
-    to_out: nn.ModuleList
-
-    def __init__(self, source: Attention, layer: int) -> None:
-        super().__init__()
-        self.layer, self.heads = layer, source.heads
-        self.to_q, self.to_k, self.to_v, self.to_out = source.to_q, source.to_k, source.to_v, source.to_out
+class CrossAttention(_Projections):
+    """Attention to the tokens of a reference, as `project` prepared them (ColorizeDiffusion section 3.1)."""
 
     def project(self, context: torch.Tensor) -> KeysValues:
         """Keys and values of a context (R, N, D)."""

@@ -54,7 +54,7 @@ class SketchEncoder(nn.Module):
         self.block_hints = nn.ModuleList(_zero_conv1(width) for width in channels)
 
     def forward(self, sketch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The hints of widths C, C, 2C, 4C, 4C (multipliers of the config) for UNet input blocks 0, 3, 6, 9, 11."""
+        """The hints s_i of thesis Eq. 5.1, of widths C, C, 2C, 4C, 4C, for UNet input blocks 0, 3, 6, 9, 11."""
         features = self.stem(sketch)
         hints = [self.stem_hint(features)]
         for block, hint in zip(self.blocks, self.block_hints, strict=True):

@@ -11,7 +11,10 @@ from model.diffusion.sampling_settings import SamplingSettings
 
 
 def classifier_free(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
-    """u + s (c - u); with u_r this is reference guidance, with u_s sketch guidance."""
+    """u + s (c - u); with u_r this is reference guidance, with u_s sketch guidance.
+
+    Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022, Eq. 6, where s = 1 + w.
+    """
     return unconditional + scale * (conditional - unconditional)
 
 

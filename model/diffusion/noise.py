@@ -36,7 +36,7 @@ def scales(timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def add_noise(clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-    """x_t = sqrt(abar_t) x + sqrt(1 - abar_t) noise."""
+    """x_t = sqrt(abar_t) x + sqrt(1 - abar_t) noise (Ho et al., "Denoising Diffusion Probabilistic Models", Eq. 4)."""
     signal, sigma = scales(timesteps, clean)
     return signal * clean + sigma * noise
 
@@ -74,7 +74,10 @@ def drop(condition: torch.Tensor, keep: torch.Tensor, empty: float = 0.0) -> tor
 def prediction_target(
     latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, prediction_type: PredictionType
 ) -> torch.Tensor:
-    """What the network learns to say: the noise (eps), or v = sqrt(abar_t) noise - sqrt(1 - abar_t) x."""
+    """What the network predicts: the noise (eps; thesis Eqs. 5.2, 5.3), or v = sqrt(abar_t) noise - sqrt(1 - abar_t) x.
+
+    v: Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", 2022, appendix D.
+    """
     if prediction_type == "eps":
         return noise
     if prediction_type == "v":
@@ -84,7 +87,7 @@ def prediction_target(
 
 
 def loss_per_sample(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of each sample, (B,), in float32."""
+    """Mean squared error of each sample, (B,), in float32: the norm within thesis Eqs. 5.2 and 5.3."""
     return F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
 
 

@@ -197,6 +197,7 @@ class ColorizationPipeline:
         settings: SamplingSettings,
         batch_size: int,
     ) -> Iterator[Colored]:
+        # References first: their tokens are small and serve every group.
         used = _references([task for group in groups for task in group])
         contexts = self._contexts({index: references[index] for index in used}, settings, batch_size)
         unguided = replace(settings, guidance_scale=1.0)  # without a reference both of its branches are the same
@@ -207,6 +208,7 @@ class ColorizationPipeline:
             empty = self._empty_hints(sketches[group[0].sketch], settings)
             size = sketches[group[0].sketch].shape[-2:]
             for start in range(0, len(group), batch_size):
+                # What the last batch had made is kept where this one needs it again; only the rest is encoded.
                 batch = group[start : start + batch_size]
                 drawn, shown = dict.fromkeys(task.sketch for task in batch), _references(batch)
                 hints = {n: hints[n] for n in drawn if n in hints}
@@ -215,6 +217,7 @@ class ColorizationPipeline:
                 injections |= self._injections(
                     {n: references[n] for n in shown if n not in injections}, self._padded(size), settings
                 )
+                # Colour, and take the paper off that was added around the sketch.
                 conditions = self._conditions(batch, hints, empty, contexts, injections)
                 pictures = self._sample(conditions, [task.seed for task in batch], chosen)
                 pictures = _crop(pictures, size).cpu()

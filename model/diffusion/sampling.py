@@ -163,6 +163,7 @@ def sample(
     if settings.adds_noise and (generators is None or len(generators) != len(noise)):
         added = "attention injection" if settings.injection else f"the sampler {settings.sampler}"
         raise ValueError(f"{added} adds noise and needs one generator per sample")
+    # What stays the same over the steps.
     network = GuidedNetwork(model, conditions, settings)
     scheduler = build_scheduler(
         settings.sampler, prediction_type, spacing=settings.spacing, sigma_schedule=settings.sigma_schedule
@@ -172,6 +173,7 @@ def sample(
     references = _noised_references(conditions, settings, timesteps, generators)
     extra = _step_options(settings, generators)
 
+    # From noise to latents, one guided prediction at a time.
     latents = noise * scheduler.init_noise_sigma
     for index, timestep in enumerate(scheduler.timesteps):
         prediction = network.guided(

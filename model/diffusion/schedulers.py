@@ -1,4 +1,4 @@
-"""diffusers' schedulers by the names of `settings.SAMPLERS`, on the noise schedule of Stable Diffusion.
+"""diffusers' schedulers by the names of `sampling_settings.SAMPLERS`, on the noise schedule of Stable Diffusion.
 
 A scheduler is offered when a perfect denoiser is followed to its clean latents and every timestep names the noise that
 is in the latents. Left out, of diffusers 0.42: DPMSolverSDE (needs torchsde, unmaintained since 2023; "dpmpp_2s_sde" is

@@ -63,10 +63,12 @@ def build_corpus(
         return plan_build(sources, out, recipe, limit=limit, progress=progress, retry=retry)
     from pipelines.execution.ray_session import ray_session
 
+    # Everything out of reach is found before anything starts.
     out, sources = absolute(out), [absolute(source) for source in sources]
     storage.check_reachable(out)
     for source in sources:
         _check_there(source)
+    # The build itself, traced.
     with (
         ray_session(log_file, num_cpus=workers, address=address),
         lineage.run("corpus", "corpus build", out, tracking_uri, flatten(asdict(recipe))) as run,

@@ -72,6 +72,7 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     if not tasks:
         return
     DataContext.get_current().raise_original_map_exception = True
+    # One block for each task, through each part of the work in tasks or in actors.
     blocks: Any = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     build = uuid.uuid4().hex
     for part, actors in placed(work, nodes(), len(tasks)):
@@ -86,6 +87,7 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
                 num_cpus=actors.cpus,
                 num_gpus=actors.gpus or None,
             )
+    # Results as they come; a failure of ours is raised as its own kind.
     try:
         for row in blocks.iter_rows():
             yield json.loads(row["task"])

@@ -136,7 +136,7 @@ class V1Stage:
         return loss_per_sample(denoiser(noised, timesteps, sketch, context), target)
 
     def objective(self, name: str, engines: Mapping[str, Network], prepared: Conditioned) -> torch.Tensor:
-        """The mean over the batch that is minimised, a scalar: `losses`, weighted where the recipe says so."""
+        """The mean over the batch that is minimised (thesis Eqs. 5.2, 5.3), a scalar: `losses`, weighted on request."""
         losses = self.losses(engines[name], prepared)
         if self.settings.min_snr_gamma:
             weights = min_snr_weights(prepared.timesteps, self.settings.min_snr_gamma, self.settings.prediction_type)
