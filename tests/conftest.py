@@ -24,11 +24,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that ask for a dear fixture are `seconds`."""
+    """A test is marked by what it asks for: a dear fixture makes it `seconds`, Ray `ray`, the S3 server `s3`."""
     for item in items:
-        if DEAR & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.seconds)
+        asked = set(getattr(item, "fixturenames", ()))
+        for fixtures, marker in ((DEAR, "seconds"), ({"ray_engine"}, "ray"), ({"s3_bucket"}, "s3")):
+            if fixtures & asked:
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

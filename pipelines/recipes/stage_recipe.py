@@ -5,6 +5,7 @@ understood; which group a name belongs to is looked up. A group of a method's ow
 reached by dotted keys.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from pipelines.common.overrides import SettingsError, nearest, override
 from pipelines.recipes.stage_settings import LengthSettings, SizeSettings, TrainedSettings, WatchSettings
 
 GROUPS = ("length", "optimizer", "method", "samples", "watch")
+_GROUP = re.compile(rf"\b(?:{'|'.join(GROUPS)})\.(?=[a-z])")  # before a setting's name
 IDENTITY = ("stage", "family", "model_size", "parent_stage")
 
 
@@ -49,14 +51,31 @@ class StageRecipe:
         for group in GROUPS:
             values |= {name: value for name, value in _flat(getattr(self, group)).items() if _is_recorded(name, value)}
         values["seed"] = self.seed
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in _in_order(values).items()}
 
     def changed(self, **values: Any) -> "StageRecipe":
-        """A copy with settings changed by their flat names. Raises SettingsError."""
-        return override(self, _grouped(self, values))
+        """A copy with settings changed by their flat names. SettingsError names them as they were given."""
+        try:
+            return override(self, _grouped(self, values))
+        except SettingsError as error:
+            if any("." in name for name in values):
+                raise
+            raise SettingsError(_GROUP.sub("", str(error))) from error
 
 
+_SCHEDULE = ("warmup_images", "decay_images")
 _LATER = {"kind": "adamw"}  # settings that recipes of version 0.1 did not have, with what they then were
+
+
+def _in_order(values: dict[str, Any]) -> dict[str, Any]:
+    """The schedule stands behind the rate, as in the recipes of version 0.1."""
+    ordered: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in _SCHEDULE:
+            ordered[name] = value
+        if name == "learning_rate":
+            ordered |= {scheduled: values[scheduled] for scheduled in _SCHEDULE}
+    return ordered
 
 
 def _is_recorded(name: str, value: Any) -> bool:

@@ -115,7 +115,8 @@ def sample_fixed_pairs(
     for number, ((sketch, reference), result) in enumerate(zip(pairs, results.cpu().numpy(), strict=True)):
         write_whole(join(out, f"{number}-{images_seen:09d}.png"), encode_png(from_model_image(result)))
         if images_seen == 0:
-            write_whole(join(out, f"{number}-sketch.png"), encode_png(from_model_sketch(samples[sketch].sketch)))
+            drawn = np.repeat(from_model_sketch(samples[sketch].sketch)[..., None], 3, axis=2)  # RGB, as all beside it
+            write_whole(join(out, f"{number}-sketch.png"), encode_png(drawn))
             write_whole(join(out, f"{number}-reference.png"), encode_png(from_model_image(samples[reference].color)))
 
 

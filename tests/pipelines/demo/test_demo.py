@@ -16,6 +16,8 @@ from pipelines.demo.demo import DemoSizes, run_demo
 from pipelines.lineage import find_chain
 from tests.jobs.command import irodori
 
+pytestmark = pytest.mark.ray
+
 DRAWINGS = 40
 
 

@@ -35,7 +35,7 @@ def small_recipe(stage: str) -> StageRecipe:
 
 
 def take_steps(folder: Path, corpus: str, snapshot: int, stages: list[str], workers: int) -> None:
-    """Each stage's next step with so many workers, from where it stands in `folder`; the last one exports it."""
+    """Each stage's next step with so many workers, from where it stands in `folder`, and its export; parents first."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
@@ -53,7 +53,7 @@ def _worker(rank: int, workers: int, port: int, folder: str, corpus: str, snapsh
 
 
 def _one_step(place: Path, corpus: str, snapshot: int, recipe: StageRecipe, rank: int, workers: int) -> None:
-    parent = place.parent / recipe.parent_stage / "final" / "model" if recipe.parent_stage else None
+    parent = place.parent / recipe.parent_stage / "first" / "model" if recipe.parent_stage else None
     stage, config = build_stage(recipe, parent, torch.device("cpu"))
     frozen = frozen_weights(stage.model, set(trained_names(stage.networks)), parent)
     shares = BatchShares.of(recipe.length, workers)
@@ -77,8 +77,7 @@ def _one_step(place: Path, corpus: str, snapshot: int, recipe: StageRecipe, rank
         return
     after.mkdir(parents=True)
     write_state(after, state, history)
-    if after.name == "final":
-        metadata = CheckpointMetadata(
-            family=recipe.family, stage=recipe.stage, size="tiny", width=32, height=32, **stage.recorded()
-        )
-        export(after, family(recipe.family).build(config), state, frozen, metadata)
+    metadata = CheckpointMetadata(
+        family=recipe.family, stage=recipe.stage, size="tiny", width=32, height=32, **stage.recorded()
+    )
+    export(after, family(recipe.family).build(config), state, frozen, metadata)

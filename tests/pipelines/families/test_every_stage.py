@@ -39,26 +39,9 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stages")
     corpus = write_corpus(folder / "made", drawings=12, size=64)
     snapshot = open_snapshot(corpus).number
-    for stages in in_generations():
-        take_steps(folder, corpus, snapshot, stages, workers=1)
-        take_steps(folder, corpus, snapshot, stages, workers=2)
+    for workers in (1, 2):
+        take_steps(folder, corpus, snapshot, in_order(), workers)
     return folder
-
-
-def in_generations() -> list[list[str]]:
-    """Stages whose parents are done before, together."""
-    generations: list[list[str]] = []
-    done: list[str] = []
-    for name in in_order():
-        if stage_recipe(name).parent_stage in (None, *done):
-            if not generations or stage_recipe(name).parent_stage in generations[-1]:
-                done += generations[-1] if generations else []
-                generations.append([])
-            generations[-1].append(name)
-        else:
-            done += generations[-1]
-            generations.append([name])
-    return generations
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -159,7 +142,7 @@ def test_a_configuration_goes_through_json(found: Any) -> None:
 
 def _parent(name: str, stepped: Path) -> Path | None:
     parent = stage_recipe(name).parent_stage
-    return stepped / parent / "final" / "model" if parent else None
+    return stepped / parent / "first" / "model" if parent else None
 
 
 def _is_published(config: Any) -> bool:

@@ -215,3 +215,31 @@ def test_a_stage_that_continues_another_needs_a_parent_and_a_fresh_one_may_have_
     check_parent_given(stage_recipe("v1.refine"), "runs/noisy")
     with pytest.raises(SettingsError, match="--from"):
         check_parent_given(stage_recipe("v1.refine"), None)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"learning_rate": "fast"}, r"^learning_rate=fast is not a number"),
+        ({"width": "100"}, r"^width cannot be set so: width and height"),
+        ({"learnin_rate": "1"}, r"^there is no setting 'learnin_rate': did you mean learning_rate\?"),
+        ({"optimizer.learning_rate": "fast"}, r"^optimizer\.learning_rate=fast is not a number"),
+    ],
+)
+def test_a_setting_is_refused_under_the_name_that_was_given(values: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        configured(stage_recipe("v1.noisy"), values)
+
+
+def test_flat_and_dotted_names_set_the_same() -> None:
+    flat = configured(stage_recipe("v1.noisy"), {"learning_rate": "0.5", "reference_drop": "0.25"})
+    dotted = configured(stage_recipe("v1.noisy"), {"optimizer.learning_rate": "0.5", "method.reference_drop": "0.25"})
+    assert flat == dotted
+    assert (flat.optimizer.learning_rate, flat.method.reference_drop) == (0.5, 0.25)
+
+
+def test_a_recipe_stands_on_disk_in_the_order_of_version_0_1() -> None:
+    written = json.loads(WRITTEN.read_text())
+    for stage, sizes in written.items():
+        for size, values in sizes.items():
+            assert list(stage_recipe(stage, size).flat()) == list(values)
