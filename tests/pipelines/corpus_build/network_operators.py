@@ -1,7 +1,7 @@
 """A small network as an operator, and one without a network that reads it: what a build's lanes are tested with.
 
 The network is a Laplacian, so that its values can be worked out by hand; on pictures with a mark it misbehaves as
-tests.pipelines.fault_operators does, within the batch that holds them.
+tests.pipelines.corpus_build.fault_operators does, within the batch that holds them.
 """
 
 import os

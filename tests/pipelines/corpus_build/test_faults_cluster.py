@@ -23,7 +23,7 @@ TIMEOUT_S = 240
 
 
 def start(module: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", f"tests.pipelines.{module}", *map(str, arguments)]
+    command = [sys.executable, "-m", f"tests.pipelines.corpus_build.{module}", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
