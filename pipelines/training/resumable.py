@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from model.checkpoint import EMA, WEIGHTS, CheckpointMetadata, save_checkpoint
+from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.stage import WHOLE, Stage, parameter_name
 from model.weights.reading import read_tensors
 from pipelines.training.engines.engine import TrainingEngine
@@ -71,9 +71,13 @@ def write_state(folder: Path, state: TrainedState, history: list[dict[str, Any]]
 
 def read_state(folder: Path, stage: Stage, engines: Engines, with_average: bool) -> Position:
     """Put the state in `folder` into the engines; where the run then is. ModelError for what does not fit."""
-    old = not (folder / TRAINED).exists()  # version 0.1 kept the whole exported model instead
-    weights = read_tensors(folder / MODEL / WEIGHTS if old else folder / TRAINED)
-    averages = read_tensors(folder / MODEL / EMA if old else folder / AVERAGE) if with_average else None
+    averages: Tensors | None = None
+    if (folder / TRAINED).exists():
+        weights = read_tensors(folder / TRAINED)
+        averages = read_tensors(folder / AVERAGE) if with_average else None
+    else:  # version 0.1 kept the whole exported checkpoint instead, whose hashes are checked
+        weights = load_checkpoint(folder / MODEL)[0].state_dict()
+        averages = load_checkpoint(folder / MODEL, ema=True)[0].state_dict() if with_average else None
     optimizer = read_tensors(folder / OPTIMIZER)
     for network, engine in engines.items():
         module = stage.networks[network]

@@ -4,7 +4,7 @@ Nothing here knows Ray: torch.distributed alone tells the workers of each other.
 after the other, each over the whole global batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -95,16 +95,15 @@ def training_step(
 
 
 def _stepped(stage: Stage, engines: Engines, accumulation: int, feeder: Feeder) -> Step:
-    fed = (feeder.next() for _ in range(accumulation))
-    # One network takes its micro-batches as they come; several go through the same ones in turn, so that each has
-    # stepped on the whole global batch before the next begins.
-    batches: Iterator[Fed] | list[Fed] = fed if len(stage.networks) == 1 else list(fed)
+    came = ((stage.prepare(fed.batch), fed) for fed in (feeder.next() for _ in range(accumulation)))
+    # One network takes its micro-batches as they come; several go through the same ones in turn, prepared once, so that
+    # each has stepped on the whole global batch before the next begins.
+    batches: Iterable[tuple[Any, Fed]] = came if len(stage.networks) == 1 else list(came)
     totals, replaced, size = {}, list[Replaced](), (0, 0)
     for name in stage.networks:
         total = torch.zeros((), device=stage.device)
         with _others_still(stage.networks, name):
-            for batch, found in batches:
-                prepared = stage.prepare(batch)
+            for prepared, (batch, found) in batches:
                 loss = stage.objective(name, engines, prepared)
                 engines[name].backward(loss)
                 engines[name].step()

@@ -109,9 +109,10 @@ def _loop(run: Run, feeder: Feeder, position: Position) -> None:
         if step.replaced:
             position.history.append({"images_seen": position.images_seen, "replaced": step.replaced})
             record = record | {"replaced_samples": len(step.replaced)}
-        workers = run.job.plan.shares.workers
-        speed = performance(recipe, run.config, run.stage.device, workers, step.size, took)
-        run.post(record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
+        if run.rank == 0:  # the others' would be counted for nobody
+            workers = run.job.plan.shares.workers
+            speed = performance(recipe, run.config, run.stage.device, workers, step.size, took)
+            run.post(record | speed | {"data_wait_share": (feeder.waited_s - waited) / took})
         _watch(run, position)
         if _due(recipe.watch.checkpoint_images, recipe, position.images_seen):
             _checkpoint(run, position)
