@@ -4,17 +4,19 @@ a checkpoint and a corpus.
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import pytest
 
+from tests.faults import Survived
 from tests.pipelines.s3_server import s3_environment, s3_server
 
 DRILL_SEED = "IRODORI_DRILL_SEED"
 DEAR = {"drawn_corpus", "untrained_checkpoint"}  # fixtures that take seconds, so that what asks for them does
+MARKED_BY = ((DEAR, "seconds"), ({"ray_engine"}, "ray"), ({"s3_bucket"}, "s3"), ({"survived"}, "fault"))
 _numbers = itertools.count()
 # A family of the suite, registered as a user's own would be: before Ray starts, since its workers inherit this, and so
 # that commands which tests start in other folders find it.
@@ -26,10 +28,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test is marked by what it asks for: a dear fixture makes it `seconds`, Ray `ray`, the S3 server `s3`."""
+    """A test is marked by what it asks for: a dear fixture makes it `seconds`, Ray `ray`, the S3 server `s3`, and
+    `survived` makes it one of the faults that `python -m benchmarks.drills` counts.
+    """
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
-        for fixtures, marker in ((DEAR, "seconds"), ({"ray_engine"}, "ray"), ({"s3_bucket"}, "s3")):
+        for fixtures, marker in MARKED_BY:
             if fixtures & asked:
                 item.add_marker(marker)
 
@@ -87,3 +91,9 @@ def drill_random(request: pytest.FixtureRequest) -> np.random.Generator:
     seed = int(os.environ.get(DRILL_SEED, "0"))
     print(f"{DRILL_SEED}={seed} repeats this drill")
     return np.random.default_rng([seed, crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture
+def survived(record_property: Callable[[str, object], None]) -> Survived:
+    """Counts what a disturbance did: `survived("worker killed", work="training", tries=1, lost=0, doubled=0)`."""
+    return Survived(record_property)

@@ -39,7 +39,7 @@ FLOORS = {
         *("forecast", "demo"),
     ),
     "jobs": ("console", "output", "options", "command_groups", "recipe_files", "settings_options", "commands", "cli"),
-    "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "extractors", "learning"),
+    "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
 }
 MOST_MODULES = 14  # in one folder
 LOWER = ("dataprep", "model", "eval")

@@ -18,8 +18,17 @@ import torch
 from model.checkpoint import load_checkpoint
 from pipelines.common.progress import Progress
 from pipelines.training.stage import read_history
+from tests.faults import Survived
 from tests.jobs.command import irodori
-from tests.pipelines.training.train_helpers import Bench, alive, checkpointed, losses, training_workers, wait_for
+from tests.pipelines.training.train_helpers import (
+    Bench,
+    alive,
+    checkpointed,
+    images_compared,
+    losses,
+    training_workers,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.drill, pytest.mark.ray]
 
@@ -27,7 +36,7 @@ TOLERANCE = 1e-5
 
 
 def test_a_killed_worker_is_replaced_and_the_run_ends_as_an_undisturbed_one(
-    bench: Bench, undisturbed: Path, tmp_path: Path, drill_random: np.random.Generator
+    bench: Bench, undisturbed: Path, tmp_path: Path, drill_random: np.random.Generator, survived: Survived
 ) -> None:
     out, news = tmp_path / "out", list[Progress]()
     with _assassin(out, drill_random):
@@ -35,15 +44,19 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_as_an_undisturbed_one(
     assert read_history(str(out)) == read_history(str(undisturbed))
     assert (report.restarts, report.resumed_from) == (1, 0)
     assert any(item.note.startswith("goes on from ") for item in news)
+    survived("worker killed", work="training", **images_compared(out, undisturbed))
 
 
-def test_a_killed_driver_resumes_by_the_same_command(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_killed_driver_resumes_by_the_same_command(
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
     out = tmp_path / "out"
     _kill_driver(bench.arguments(out), out)
     assert not (out / "lineage.json").exists()
     done = irodori(*bench.arguments(out), cwd=tmp_path)
     assert "done (resumed from " in done.stdout
     assert read_history(str(out)) == read_history(str(undisturbed))
+    survived("driver killed", work="training", **images_compared(out, undisturbed))
 
 
 def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:

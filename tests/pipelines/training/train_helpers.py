@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -91,6 +92,15 @@ def quick_recipe(stage: str = "v1.noisy", **changes: Any) -> StageRecipe:
 def losses(out: Path | str) -> list[float]:
     """The loss of each step of a finished stage."""
     return [record["loss"] for record in read_history(str(out)) if "loss" in record]
+
+
+def images_compared(out: Path | str, undisturbed: Path | str) -> dict[str, int]:
+    """Images whose step a disturbed run lacks or counts twice, beside a run that nothing disturbed (`Survived`)."""
+    ran, whole = (
+        Counter(record["images_seen"] for record in read_history(str(run)) if "loss" in record)
+        for run in (out, undisturbed)
+    )
+    return {"lost": BATCH * (whole - ran).total(), "doubled": BATCH * (ran - whole).total()}
 
 
 def training_workers(parent_pid: int) -> list[psutil.Process]:

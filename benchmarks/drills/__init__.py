@@ -1,0 +1,1 @@
+"""Every disturbance that the suite tries, run again and counted: kind, tries, lost, doubled."""
