@@ -1,9 +1,11 @@
 """What lies where in a tar or zip archive, from its headers alone, and one member's bytes by one range read.
 
-Nothing is ever unpacked to disk. An archive is hostile until shown otherwise: a link, a device, a name that leaves the
-archive, a member larger than MOST_BYTES or than the archive, overlapping zip members (the way to a bomb that needs no
-nesting: D. Fifield, "A better zip bomb", WOOT 2019) and encryption become members that are `refused`. Deflated
-members are inflated to the size that the directory states and not one byte further.
+Archives that were joined end to end are read to the last byte: a tar goes on behind its end mark (as with
+`tar --ignore-zeros`), and before a zip another one may stand. What cannot be read is a last, refused member without a
+name, which says at which byte. Nothing is ever unpacked to disk. An archive is hostile until shown otherwise: a link, a
+device, a name that leaves the archive, a member larger than MOST_BYTES or than the archive, overlapping zip members
+(the way to a bomb that needs no nesting: D. Fifield, "A better zip bomb", WOOT 2019) and encryption become members that
+are `refused`. Deflated members are inflated to the size that the directory states and not one byte further.
 """
 
 import io
@@ -13,7 +15,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +27,11 @@ TAR, ZIP = ".tar", ".zip"
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _MOST_AT_ONCE = 64 << 20  # of headers: a directory of some half a million zip members
 _BLOCK = 64 << 10  # read ahead: small members and their side files come with their headers
+_MOST_ZEROS = 256 << 20  # behind the end mark of a tar, before another one
+_MOST_ZIPS = 1000  # joined end to end
+_PACKED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
+_COMPRESSED = "a compressed tar cannot be read by parts; unpack it to a plain .tar"
+_ZIP_END, _ZIP_END_BYTES = b"PK\5\6", 22  # the record at the end of a zip, without the comment that follows it
 _LOCAL_HEADER, _MOST_EXTRA = 30, 65_535  # bytes before a zip member's name; of what may follow the name
 _OUTSIDE = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
 
@@ -32,7 +39,7 @@ _OUTSIDE = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
 @dataclass(frozen=True)
 class Member:
     """One file of an archive. For a zip `offset` and `size` span its local header too, and `packed` is the size in the
-    archive, `method` 0 (stored) or 8 (deflated)."""
+    archive, `method` 0 (stored) or 8 (deflated). `part` counts the archives that were joined to this one."""
 
     name: str
     offset: int = 0
@@ -42,6 +49,7 @@ class Member:
     packed: int = 0
     crc: int = 0
     refused: str | None = None
+    part: int = 0
 
     def place(self) -> dict[str, int]:
         """What `member_bytes` needs, as JSON."""
@@ -62,7 +70,7 @@ class Archive:
         """The files in their order. What makes the rest unreadable is a last, refused member without a name."""
         name = self.uri.lower()
         if name.endswith(COMPRESSED_TARS):
-            yield Member("", refused="a compressed tar cannot be read by parts; unpack it to a plain .tar")
+            yield Member("", refused=_COMPRESSED)
             return
         try:
             yield from _zip_members(self._file) if name.endswith(ZIP) else _tar_members(self._file)
@@ -117,6 +125,10 @@ class _RangeReader:
         self.uri, self.size = entry.uri, entry.size
         self._at, self._start, self._block = 0, 0, b""
 
+    def first(self, size: int) -> "_RangeReader":
+        """The first bytes of it, as a file of their own."""
+        return self if size == self.size else _RangeReader(FileEntry(self.uri, size))
+
     def read(self, size: int = -1) -> bytes:
         left = max(0, self.size - self._at)
         size = left if size is None or size < 0 else min(size, left)
@@ -146,24 +158,57 @@ class _RangeReader:
 
 
 def _tar_members(file: _RangeReader) -> Iterator[Member]:
-    end = 0
+    """The members of a tar, and of those that were joined to it."""
+    if file.read(8).startswith(_PACKED_MAGIC):
+        raise RefusedItem(_COMPRESSED)
+    start: int | None = 0
+    part = 0
+    while start is not None:
+        end = yield from _one_tar(file, start, part)
+        if end == start and part:
+            raise RefusedItem(f"what stands behind its end, from byte {end:,} on, is no tar archive and is not read")
+        file.seek(end)
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0") or file.tell() < end + tarfile.BLOCKSIZE:
+            raise RefusedItem(f"the tar archive is cut or damaged at byte {end:,}; what follows is lost")
+        start, part = _behind_zeros(file, end + tarfile.BLOCKSIZE), part + 1
+
+
+def _one_tar(file: _RangeReader, start: int, part: int) -> Generator[Member, None, int]:
+    """The members up to the first block that is no header; returns where that is."""
+    end = start
+    file.seek(start)
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
             while (info := tar.next()) is not None:
                 tar.members.clear()  # it would keep them all
                 if not info.isdir():
-                    yield _tar_member(info, file.size)
+                    yield _tar_member(info, file.size, part)
                 if tar.offset <= end:
                     raise RefusedItem(f"the tar archive goes in circles at byte {end:,}")
                 end = tar.offset
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise RefusedItem(f"not a whole tar archive ({error}); what follows byte {end:,} is lost") from error
-    file.seek(end)
-    if file.read(tarfile.BLOCKSIZE).strip(b"\0") or file.tell() < end + tarfile.BLOCKSIZE:
-        raise RefusedItem(f"the tar archive is cut or damaged at byte {end:,}; what follows is lost")
+    return end
 
 
-def _tar_member(info: tarfile.TarInfo, archive_bytes: int) -> Member:
+def _behind_zeros(file: _RangeReader, start: int) -> int | None:
+    """Where the first block stands that is not all zeros; None where there is none up to the end."""
+    at = start
+    file.seek(at)
+    while block := file.read(_BLOCK if at == start else 16 * _BLOCK):
+        filled = len(block) - len(block.lstrip(b"\0"))
+        if filled < len(block):
+            return at + filled - filled % tarfile.BLOCKSIZE
+        at += len(block)
+        if at - start > _MOST_ZEROS and at < file.size:
+            raise RefusedItem(
+                f"behind its end, from byte {start:,} on, stand more than {_MOST_ZEROS >> 20} MiB of zeros; "
+                f"what may follow byte {at:,} is not read"
+            )
+    return None
+
+
+def _tar_member(info: tarfile.TarInfo, archive_bytes: int, part: int) -> Member:
     name = printable(info.name.removeprefix("./"))
     kinds = {"a link": info.issym() or info.islnk(), "a sparse file": info.issparse()}
     kinds |= {"a device or pipe": not info.isreg() and not any(kinds.values())}
@@ -171,22 +216,67 @@ def _tar_member(info: tarfile.TarInfo, archive_bytes: int) -> Member:
     why = why and f"{why}, not a plain file"
     if info.size < 0 or info.offset_data + info.size > archive_bytes:
         why = why or "the archive ends inside this member"
-    return Member(name, info.offset_data, info.size, info.size, refused=why or _untrusted(name, info.size))
+    why = why or _untrusted(name, info.size)
+    return Member(name, info.offset_data, info.size, info.size, refused=why, part=part)
 
 
 def _zip_members(file: _RangeReader) -> Iterator[Member]:
+    """The members of a zip after those of the zips that it was joined to."""
+    behind, lost = _behind_zip(file), ""
+    zips = [_one_zip(file, file.size)]
+    while end := _zip_before(file, zips[-1]):
+        if len(zips) == _MOST_ZIPS:
+            lost = f"more than {_MOST_ZIPS:,} zip archives are joined; the members before byte {end:,} are not read"
+            break
+        try:
+            zips.append(_one_zip(file, end))
+        except RefusedItem:
+            lost = f"what stands before its first member, up to byte {end:,}, is no whole zip archive and is not read"
+            break
+    infos = [(part, info) for part, some in enumerate(reversed(zips)) for info in some if not info.is_dir()]
+    starts = sorted(info.header_offset for _, info in infos)
+    ends = dict(pairwise(starts)) | {start: start for start, next_ in pairwise(starts) if start == next_}
+    for part, info in infos:
+        yield _zip_member(info, ends.get(info.header_offset, file.size), file.size, part)
+    for why in (lost, behind):
+        if why:
+            yield Member("", refused=why)
+
+
+def _one_zip(file: _RangeReader, size: int) -> list[zipfile.ZipInfo]:
+    """The directory of the zip that ends within the first `size` bytes."""
     try:
-        with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+        with zipfile.ZipFile(file.first(size)) as archive:  # type: ignore[arg-type]
+            return archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
         raise RefusedItem(f"not a whole zip archive: {error}") from error
-    starts = sorted(info.header_offset for info in infos)
-    ends = dict(pairwise(starts)) | {start: start for start, next_ in pairwise(starts) if start == next_}
-    for info in infos:
-        yield _zip_member(info, ends.get(info.header_offset, file.size), file.size)
 
 
-def _zip_member(info: zipfile.ZipInfo, end: int, archive_bytes: int) -> Member:
+def _zip_before(file: _RangeReader, infos: list[zipfile.ZipInfo]) -> int:
+    """Where a zip ends that stands before these members; 0 where there is none (a program may, that unpacks itself)."""
+    start = min((info.header_offset for info in infos), default=0)
+    file.seek(0)
+    return start if start and file.read(4) == b"PK\3\4" else 0
+
+
+def _behind_zip(file: _RangeReader) -> str:
+    """What is not read because it stands behind the end record and its comment; nothing in most zips."""
+    file.seek(max(0, file.size - _ZIP_END_BYTES))
+    if (last := file.read()).startswith(_ZIP_END) and last.endswith(b"\0\0"):
+        return ""
+    start = max(0, file.size - _ZIP_END_BYTES - 65_535)
+    file.seek(start)
+    tail = file.read()
+    at = tail.rfind(_ZIP_END)
+    if at < 0 or at + _ZIP_END_BYTES > len(tail):
+        return ""
+    after = at + _ZIP_END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little")
+    if not tail[after:].strip(b"\0"):
+        return ""
+    return f"what stands behind its end, from byte {start + after:,} on, belongs to no member and is not read"
+
+
+def _zip_member(info: zipfile.ZipInfo, end: int, archive_bytes: int, part: int) -> Member:
     """The member whose bytes lie before `end`, where the next one (or what is after the last one) begins."""
     name, start = printable(info.filename.removeprefix("./")), info.header_offset
     least = _LOCAL_HEADER + len(info.orig_filename.encode("utf-8", "replace")) + info.compress_size
@@ -210,6 +300,7 @@ def _zip_member(info: zipfile.ZipInfo, end: int, archive_bytes: int) -> Member:
         packed=info.compress_size,
         crc=info.CRC,
         refused=why or _untrusted(name, max(info.file_size, info.compress_size)),
+        part=part,
     )
 
 

@@ -7,7 +7,8 @@ Members may be called `0001/a.jpg` too. Sketches and masks may be missing. `imag
 there is one, says which pictures are taken: a list of names ("a.jpg", "0001/a.jpg") or of objects {"name", ...} with
 the columns of `facts` (tags also as one text with commas, as the released loaders want them), or {zip: [names]}. A line
 art or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
-picture that the list does not name as "not listed", a second picture of one name (a.jpg, a.png) as "duplicate name".
+picture that the list does not name as "not listed", a second picture of one name (a.jpg, a.png) as "duplicate name":
+of these the one counts that has a line art or mask of its very name, suffix and all, and no other is paired with it.
 A zip of sketches or masks that cannot be read to its end is a reject. Zips are gone through one at a time.
 """
 
@@ -42,6 +43,11 @@ class Held:
 
     entry: FileEntry
     member: Member | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The last part of its name, with the suffix."""
+        return posixpath.basename(self.member.name if self.member else self.entry.uri)
 
 
 @dataclass
@@ -78,7 +84,9 @@ def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row
     listed = _listed(storage.join(source, LIST), counts)
     folders = {name: _archives(storage.join(source, name)) for name in (COLOR, *EXTRAS)}
     for archive in sorted({archive for found in folders.values() for archive in found}):
-        colors, *others = (_pictures(archive, folders[name].get(archive, []), counts) for name in (COLOR, *EXTRAS))
+        colors, *others = _paired(
+            [_pictures(archive, folders[name].get(archive, [])) for name in (COLOR, *EXTRAS)], counts
+        )
         extras = dict(zip(EXTRAS, others, strict=True))
         yield from _broken(archive, others)
         counts["no picture"] += sum(len(held.keys() - colors.keys()) for held in others)
@@ -125,13 +133,36 @@ def _archives(folder: str) -> dict[str, list[tuple[str, FileEntry]]]:
     return found
 
 
-def _pictures(archive: str, files: list[tuple[str, FileEntry]], counts: Counter[str]) -> dict[str, Held]:
-    """Name without suffix -> picture, of one archive or of the plain files; of two with one name the first."""
-    found: dict[str, Held] = {}
+def _pictures(archive: str, files: list[tuple[str, FileEntry]]) -> dict[str, list[Held]]:
+    """Name without suffix -> the pictures of that name, of one archive or of the plain files."""
+    found: dict[str, list[Held]] = {}
     for key, held in _held(archive, files):
-        counts["duplicate name"] += key in found
-        found.setdefault(key, held)
+        found.setdefault(key, []).append(held)
     return found
+
+
+def _paired(found: list[dict[str, list[Held]]], counts: Counter[str]) -> list[dict[str, Held]]:
+    """One picture of each name in each folder. Where a name comes twice in a folder, only what has the same suffix too
+    belongs together, and the others are counted."""
+    chosen: list[dict[str, Held]] = [{} for _ in found]
+    for key in dict.fromkeys(key for pictures in found for key in pictures):
+        held = [pictures.get(key, []) for pictures in found]
+        if any(len(some) > 1 for some in held):
+            color = next((one for one in held[0] if _of_name(one, held[1]) or _of_name(one, held[2])), None)
+            color = color or next(iter(held[0]), None)
+            alike = [
+                [color] if color else [],
+                *([] if color is None else _of_name(color, some)[:1] for some in held[1:]),
+            ]
+            counts["duplicate name"] += sum(map(len, held)) - sum(map(len, alike))
+            held = alike
+        for one, some in zip(chosen, held, strict=True):
+            one.update((key, picture) for picture in some)
+    return chosen
+
+
+def _of_name(color: Held, extras: list[Held]) -> list[Held]:
+    return [extra for extra in extras if extra.file_name == color.file_name]
 
 
 def _held(archive: str, files: list[tuple[str, FileEntry]]) -> Iterator[tuple[str, Held]]:

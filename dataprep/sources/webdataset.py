@@ -2,9 +2,9 @@
 
 `key.jpg` (or `key.color.jpg`) is the picture, `key.sketch.png` its line art, `key.mask.png` its mask, `key.json` its
 facts (the columns of `facts`, or a Danbooru post), `key.txt` its caption, `key.cls` its class (tag `class:...`). Only
-the picture is needed; the order of members does not matter. Two pictures of one key are two items with the same side
-files. Columns that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left
-out.
+the picture is needed. The order of members does not matter as long as a key comes once; two pictures of one sample
+(`key.jpg`, `key.png`) are two items with the same side files. What a key is that comes again, `pairing` says. Columns
+that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left out.
 """
 
 import json
@@ -19,11 +19,13 @@ from dataprep.sources.archives import COMPRESSED_TARS, TAR, ZIP, Archive, Member
 from dataprep.sources.danbooru.posts import is_post, post_facts
 from dataprep.sources.facts import facts_of, json_object
 from dataprep.sources.items import RefusedItem, Row, is_picture, refused_row, stem_of
+from dataprep.sources.pairing import PICTURE, SampleFile, SideFileError, samples_of
 from dataprep.storage.store import FileEntry
 
 SIDE_FILES = (".json", ".txt", ".cls")
 MOST_SIDE_BYTES = 1 << 20
 _ROLES = {"color": "picture", "sketch": "sketch", "sketch_drawn": "sketch", "mask": "mask"}
+_DRAWN = ("sketch", "mask")
 _DERIVED = re.compile(r"sketch_\w+|region_map")
 _AHEAD = 8  # archives whose headers are read at the same time
 
@@ -52,20 +54,23 @@ def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) 
 def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
     """The candidates of one archive, in the order of its pictures."""
     archive = Archive(entry)
-    pictures: list[tuple[str, Member]] = []
-    drawn: dict[str, dict[str, Member]] = {}
-    metadata: dict[str, dict[str, str | DataError]] = {}
-    for member in archive.members():
-        if member.name.lower().endswith(SIDE_FILES):
-            stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
-            metadata.setdefault(stem, {})[kind] = _side_text(archive, member)
-        elif is_picture(member.name) or not member.name:
-            key, role = _key_and_role(member.name)
-            if role == "picture":
-                pictures.append((key, member))
-            elif role:
-                drawn.setdefault(key, {})[role] = member
-    return [_row(archive, picture, drawn.get(key, {}), metadata.get(key, {}), column) for key, picture in pictures]
+    files = [file for member in archive.members() if (file := _sample_file(archive, member))]
+    return [
+        _row(archive, file.member, sample, column)
+        for file, sample in zip(files, samples_of(files), strict=True)
+        if file.role == PICTURE
+    ]
+
+
+def _sample_file(archive: Archive, member: Member) -> SampleFile | None:
+    """What the member is in a sample; None for what takes no part. Side files are read while their block is here."""
+    if member.name.lower().endswith(SIDE_FILES):
+        stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
+        return SampleFile(stem, kind, member, _side_text(archive, member))
+    if is_picture(member.name) or not member.name:
+        key, role = _key_and_role(member.name)
+        return SampleFile(key, role, member) if role else None
+    return None
 
 
 def _key_and_role(name: str) -> tuple[str, str | None]:
@@ -91,27 +96,24 @@ def member_row(archive: str, version: str, picture: Member, extras: Mapping[str,
     return row | {f"{role}_uri": f"{place}#{member.name}" for role, (place, member) in extras.items()}
 
 
-def _row(
-    archive: Archive,
-    picture: Member,
-    drawn: Mapping[str, Member],
-    metadata: Mapping[str, str | DataError],
-    column: str | None,
-) -> Row:
-    row = member_row(archive.uri, archive.version, picture, {role: (archive.uri, drawn[role]) for role in drawn})
+def _row(archive: Archive, picture: Member, sample: list[SampleFile] | str, column: str | None) -> Row:
+    if isinstance(sample, str):
+        return refused_row(f"{archive.uri}#{picture.name}", sample, archive.version)
+    drawn = {file.role: (archive.uri, file.member) for file in sample if file.role in _DRAWN}
+    row = member_row(archive.uri, archive.version, picture, drawn)
     if row.get("refused"):
         return row
     try:
-        return _facts(metadata, row["uri"], column) | row
+        return _facts({file.role: file.text for file in sample if file.text is not None}, row["uri"], column) | row
     except DataError as error:
         return refused_row(row["uri"], str(error), archive.version)
 
 
-def _facts(metadata: Mapping[str, str | DataError], where: str, column: str | None) -> Row:
-    for problem in metadata.values():
-        if isinstance(problem, DataError):
-            raise problem
-    texts = {kind: str(text) for kind, text in metadata.items()}
+def _facts(texts: Mapping[str, str | SideFileError], where: str, column: str | None) -> Row:
+    for problem in texts.values():
+        if isinstance(problem, SideFileError):
+            raise DataError(problem.why)
+    texts = {kind: str(text) for kind, text in texts.items()}
     facts: Row = {}
     if "json" in texts:
         where = f"{stem_of(where)}.json"
@@ -124,10 +126,10 @@ def _facts(metadata: Mapping[str, str | DataError], where: str, column: str | No
     return facts
 
 
-def _side_text(archive: Archive, member: Member) -> str | DataError:
+def _side_text(archive: Archive, member: Member) -> str | SideFileError:
     if member.length > MOST_SIDE_BYTES:
-        return DataError(f"{member.name}: a side file of {member.length:,} bytes is not read")
+        return SideFileError(f"{member.name}: a side file of {member.length:,} bytes is not read")
     try:
         return archive.read(member).decode("utf-8", "replace")
     except RefusedItem as error:
-        return DataError(f"{member.name}: {error}")
+        return SideFileError(f"{member.name}: {error}")

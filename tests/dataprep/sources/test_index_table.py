@@ -323,8 +323,20 @@ def test_a_cut_archive_of_sketches_or_masks_is_a_reject_beside_its_pictures(tmp_
     assert len(items(root)) > 1
 
 
-def test_a_second_picture_of_one_name_is_counted(tmp_path: Path) -> None:
-    for name in ("color/a.jpg", "color/a.png", "color/b.png", "sketch/a.png"):
-        write(tmp_path / name, png())
-    assert short(items(tmp_path)) == ["a.jpg", "b.png"]
-    assert counts(tmp_path) == {"duplicate name": 1}
+def test_of_two_pictures_of_one_name_the_one_counts_that_has_a_sketch_of_its_suffix(tmp_path: Path) -> None:
+    for number, name in enumerate(("color/a.jpg", "color/a.png", "color/b.png", "color/c.jpg", "color/c.png")):
+        write(tmp_path / name, png(number))
+    write(tmp_path / "sketch/a.png", png(7))
+    write(tmp_path / "sketch/c.webp", png(8))  # of which of the two?
+    found = items(tmp_path)
+    assert short(found) == ["a.png", "b.png", "c.jpg"]
+    assert [read_item(item).drawn_sketch for item in found] == [png(7), None, None]
+    assert counts(tmp_path) == {"duplicate name": 3}
+
+
+def test_of_two_sketches_of_one_name_that_with_the_suffix_of_the_picture_is_taken(tmp_path: Path) -> None:
+    for number, name in enumerate(("color/a.png", "sketch/a.jpg", "sketch/a.png", "mask/a.webp")):
+        write(tmp_path / name, png(number))
+    (item,) = items(tmp_path)
+    assert (read_item(item).drawn_sketch, read_item(item).mask) == (png(2), None)
+    assert counts(tmp_path) == {"duplicate name": 2}

@@ -5,6 +5,7 @@ import json
 import struct
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -381,3 +382,191 @@ def test_headers_that_ask_for_too_much_at_once_are_refused(tmp_path: Path, monke
     info.pax_headers = {"comment": "x" * 20_000}
     path = write(tmp_path / "x.tar", tar_of([info]))
     assert "headers ask for" in refusals_or_error(path)
+
+
+# ---- keys that come again, archives that were joined ----------------------------------------------------------------
+
+
+Members = list[tuple[str, bytes]]
+
+
+def tar_in_order(members: Members) -> bytes:
+    """A tar in which a name may come more than once."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def zip_in_order(members: Members) -> bytes:
+    out = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def sample(key: str, number: int, kinds: str = "csj", suffix: str = "png") -> Members:
+    """Colour, sketch, json, txt, mask of one sample; `number` tells samples of one key apart."""
+    files = {
+        "c": (f"{key}.{suffix}", png(10 * number)),
+        "s": (f"{key}.sketch.png", png(10 * number + 1)),
+        "m": (f"{key}.mask.png", png(10 * number + 2)),
+        "j": (f"{key}.json", json.dumps({"group": f"g{number}"}).encode()),
+        "t": (f"{key}.txt", f"caption {number}".encode()),
+    }
+    return [files[kind] for kind in kinds]
+
+
+def sample_numbers(path: Path) -> list[dict[str, int]]:
+    """For each picture which sample its files are of: every one of them must be of the same."""
+    found = []
+    numbers = {png(10 * number + kind): number for number in range(5) for kind in range(3)}
+    for item in items(path):
+        if "refused" in item.detail:
+            continue
+        data = read_item(item)
+        parts = {"c": data.data, "s": data.drawn_sketch, "m": data.mask}
+        one = {kind: numbers[part] for kind, part in parts.items() if part is not None}
+        one |= {"j": int(item.group[1:])} if item.group else {}
+        one |= {"t": int(item.caption[-1])} if item.caption else {}
+        found.append(one)
+    return found
+
+
+PACKS = pytest.mark.parametrize(("name", "pack"), [("x.tar", tar_in_order), ("x.zip", zip_in_order)])
+Pack = Callable[[Members], bytes]
+
+
+@PACKS
+@pytest.mark.parametrize(
+    "members",
+    [
+        sample("0", 1, "csjtm") + sample("0", 2, "csjtm"),  # side by side: cut where everything begins anew
+        sample("0", 1, "cs") + sample("9", 3, "c") + sample("0", 2, "csj"),  # two runs
+        sample("0", 1, "sc") + sample("0", 2, "sc", "jpg") + sample("0", 3, "sc", "webp"),
+        sample("0", 1, "c") + sample("9", 3, "cj") + sample("0", 2, "cj", "jpg"),  # not the json of the other run
+    ],
+)
+def test_a_key_that_comes_again_is_another_sample_and_never_shares_its_files(
+    tmp_path: Path, name: str, pack: Pack, members: Members
+) -> None:
+    found = sample_numbers(write(tmp_path / name, pack(members)))
+    assert len(found) == sum(member.endswith((".jpg", ".webp", "0.png", "9.png")) for member, _ in members)
+    assert all(len({*one.values()}) == 1 for one in found)
+    assert sum(len(one) for one in found) == len(members)
+
+
+@PACKS
+@pytest.mark.parametrize(
+    "members",
+    [
+        sample("0", 1, "csj") + sample("0", 2, "sc"),  # whose is the second sketch?
+        sample("0", 1, "cj") + sample("9", 3, "c") + sample("0", 2, "j"),
+        [*sample("0", 1, "cs"), ("0.sketch.jpg", png(21))],
+        sample("0", 1, "c") + sample("9", 3, "c") + sample("0", 2, "c") + sample("8", 4, "c") + sample("0", 2, "s"),
+    ],
+)
+def test_a_key_whose_files_cannot_be_told_apart_is_refused_with_the_archive(
+    tmp_path: Path, name: str, pack: Pack, members: Members
+) -> None:
+    path = write(tmp_path / name, pack([*members, *sample("good", 4, "csj")]))
+    told = [json.loads(item.detail)["refused"] for item in items(path) if item.uri.endswith("#0.png")]
+    assert told
+    assert all("under the key 0; which files belong together cannot be known" in why for why in told)
+    good = [item for item in items(path) if item.uri.endswith("#good.png")]
+    assert read_item(good[0]).drawn_sketch == png(41)
+
+
+@PACKS
+def test_one_key_in_two_shards_or_two_folders_of_an_archive_are_two_samples(
+    tmp_path: Path, name: str, pack: Pack
+) -> None:
+    write(tmp_path / "one" / name, pack(sample("0", 1, "csj") + sample("deep/0", 2, "csj")))
+    write(tmp_path / "two" / name, pack(sample("0", 3, "csj")))
+    write(tmp_path / "zwei" / name, pack(sample("0", 4, "c")))
+    assert [{*one.values()} for one in sample_numbers(tmp_path)] == [{1}, {2}, {3}, {4}]
+    assert len(sample_numbers(tmp_path)[3]) == 1
+
+
+@pytest.mark.parametrize("between", [b"", bytes(512), bytes(512 * 40), bytes(1 << 20)])
+def test_tars_joined_end_to_end_are_read_to_the_last_one(tmp_path: Path, between: bytes) -> None:
+    parts = [tar_in_order(sample("0", number, "csj")) for number in (1, 2, 3)]
+    path = write(tmp_path / "x.tar", between.join(parts))
+    assert sample_numbers(path) == [{"c": number, "s": number, "j": number} for number in (1, 2, 3)]
+    assert refusals(path) == {}
+
+
+def test_zero_blocks_inside_a_tar_end_nothing(tmp_path: Path) -> None:
+    one, two = (tar_in_order([(f"{name}.png", png(1))])[:1024] for name in "ab")
+    path = write(tmp_path / "x.tar", one + bytes(512) + two + bytes(1024))
+    assert short(items(path)) == ["x.tar#a.png", "x.tar#b.png"]
+    assert refusals(path) == {}
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish", b"x" * 5000, b"\0" * 511 + b"x"])
+def test_what_stands_behind_the_end_of_a_tar_and_is_none_is_named_with_its_byte(tmp_path: Path, rubbish: bytes) -> None:
+    whole = tar_bytes({"a.png": png(1)})
+    path = write(tmp_path / "x.tar", whole + rubbish)
+    assert [read_item(item).data for item in items(path)[:1]] == [png(1)]
+    assert list(refusals(path).values()) == [
+        f"what stands behind its end, from byte {len(whole):,} on, is no tar archive and is not read"
+    ]
+
+
+def test_a_joined_tar_that_is_cut_says_where(tmp_path: Path) -> None:
+    first, second = tar_bytes({"a.png": png(1)}), tar_bytes({"b.png": png(2), "c.png": png(3)})
+    path = write(tmp_path / "x.tar", first + second[: 512 + 512 + 512 + 100])
+    told = refusals(path)
+    assert [item.uri.rpartition("#")[2] for item in items(path) if "refused" not in item.detail] == ["a.png", "b.png"]
+    assert told["c.png"] == "the archive ends inside this member"
+    assert "what follows byte" in told[""]
+
+
+def test_zeros_without_end_behind_a_tar_are_not_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_MOST_ZEROS", 4 << 20)
+    whole = tar_bytes({"a.png": png(1)})
+    path = write(tmp_path / "x.tar", whole)
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)  # a terabyte that takes no room
+    assert "more than 4 MiB of zeros" in next(iter(refusals(path).values()))
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"])
+def test_a_compressed_tar_under_the_name_of_a_plain_one_is_named(tmp_path: Path, magic: bytes) -> None:
+    with pytest.raises(DataError, match=r"unpack it to a plain \.tar"):
+        items(write(tmp_path / "x.tar", magic + bytes(600)))
+
+
+def test_zips_joined_end_to_end_are_read_from_the_first_on(tmp_path: Path) -> None:
+    parts = [zip_in_order(sample("0", number, "csj")) for number in (1, 2, 3)]
+    path = write(tmp_path / "x.zip", b"".join(parts))
+    assert sample_numbers(path) == [{"c": number, "s": number, "j": number} for number in (1, 2, 3)]
+
+
+def test_a_zip_behind_a_program_or_with_folders_first_is_a_whole_one(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("deep/", b"")
+        archive.writestr("deep/a.png", png(1))
+    for before in (b"", b"MZ" + b"program" * 100):
+        path = write(tmp_path / "x.zip", before + out.getvalue() + bytes(100))
+        assert [read_item(item).data for item in items(path)] == [png(1)]
+        assert refusals(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "says"),
+    [
+        (zip_bytes({"lost.png": png(2)})[:-10], b"", "no whole zip archive and is not read"),
+        (b"", zip_bytes({"lost.png": png(2)})[:-60], "what stands behind its end, from byte"),
+    ],
+)
+def test_a_damaged_zip_joined_to_a_whole_one_is_named(tmp_path: Path, before: bytes, behind: bytes, says: str) -> None:
+    path = write(tmp_path / "x.zip", before + zip_bytes({"a.png": png(1)}) + behind)
+    told = refusals(path)
+    assert says in " ".join(told.values())
+    assert [read_item(item).data for item in items(path) if item.uri.endswith("#a.png")] == [png(1)]
