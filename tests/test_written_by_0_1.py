@@ -101,9 +101,13 @@ def test_a_build_goes_on_from_it_and_renews_only_where_the_pictures_lie(here: Pa
     before = open_snapshot("built")
     demo = CORPUS_RECIPES["demo"]
     recipe = replace(demo, validation_share=0.4, shard_rows=16, regions=replace(demo.regions, threshold=99))
-    report = run_build(["pictures/drawings", "pictures/files"], "built", recipe, engine=in_process)
+    at_own_size = replace(recipe, xdog=replace(recipe.xdog, long_side=0))  # as version 0.1 filtered them
+    report = run_build(["pictures/drawings", "pictures/files"], "built", at_own_size, engine=in_process)
     assert (report.digest, report.snapshot) == (before.digest, 3)
     assert (set(report.computed), report.rejects) == ({"row"}, {"unreadable": 1})
+    report = run_build(["pictures/drawings", "pictures/files"], "built", recipe, engine=in_process)
+    assert (report.snapshot, set(report.computed)) == (4, {"sketch_xdog", "region_map"})
+    assert open_snapshot("built", 3).digest == before.digest
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------------------

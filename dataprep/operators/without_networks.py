@@ -11,7 +11,7 @@ from dataprep.errors import DataError
 from dataprep.faults import Fault
 from dataprep.lines.region_map import RegionSettings, region_map
 from dataprep.lines.strokes import VERSION, StrokeSettings, even_strokes
-from dataprep.lines.xdog import XDoGSettings, draw_common, draw_sigma, xdog
+from dataprep.lines.xdog import XDoGColumns, draw_common, xdog
 from dataprep.operators.operator import Operator
 from dataprep.operators.row_input import Gray, RowInput, Value
 from dataprep.operators.styles import StyleSettings, has_style
@@ -46,19 +46,20 @@ class RowsOfStyle:
 @dataclass(frozen=True)
 class CommonXDoG:
     seed: int
+    long_side: int = 0
 
     def __call__(self, row: RowInput) -> Value:
         """One of the settings that line-art colorization repositories share, drawn for the row."""
-        return xdog(gray_of(row.picture), draw_common(row.id, self.seed))
+        return xdog(gray_of(row.picture), draw_common(row.id, self.seed), self.long_side)
 
 
 @dataclass(frozen=True)
 class XDoG:
-    settings: XDoGSettings
+    settings: XDoGColumns
     seed: int
 
     def __call__(self, row: RowInput) -> Value:
-        return xdog(gray_of(row.picture), replace(self.settings, sigma=draw_sigma(row.id, self.seed)))
+        return xdog(gray_of(row.picture), self.settings.numbers(row.id, self.seed), self.settings.long_side)
 
 
 def drawn_sketch(row: RowInput) -> Value:

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from dataprep.errors import DataError
 from dataprep.operators.operator import Operator
@@ -69,14 +69,16 @@ def _regions(recipe: CorpusRecipe, made: Mapping[str, Operator]) -> Operator:
 
 def classical(recipe: CorpusRecipe) -> tuple[Operator, ...]:
     """The operators that read nothing but the row's own picture and take no weights."""
-    sigma_drawn = {name: value for name, value in asdict(recipe.xdog).items() if name != "sigma"}
-    seeded = {"seed": recipe.seed}
+    scaled = bool(recipe.xdog.long_side)  # at their own size, pictures have the sketches of version 0.1
     made = [Operator("color", "source-or-png", 2, source_color, gives="picture")]
     if recipe.styles.is_made("xdog"):
-        compute, settings = XDoG(recipe.xdog, recipe.seed), sigma_drawn | seeded
-        made.append(drawn_for("xdog", recipe, Operator("sketch_xdog", "xdog-rasc", 2, compute, settings)))
+        compute, settings = XDoG(recipe.xdog, recipe.seed), recipe.xdog.described(recipe.seed)
+        version = 3 if scaled else 2
+        made.append(drawn_for("xdog", recipe, Operator("sketch_xdog", "xdog-rasc", version, compute, settings)))
     if recipe.styles.is_made("xdog_common"):
-        common = Operator("sketch_xdog_common", "xdog-common", 1, CommonXDoG(recipe.seed), seeded)
+        drawn, settings = CommonXDoG(recipe.seed, recipe.xdog.long_side), recipe.xdog.size_described()
+        settings |= {"seed": recipe.seed}
+        common = Operator("sketch_xdog_common", "xdog-common", 2 if scaled else 1, drawn, settings)
         made.append(drawn_for("xdog_common", recipe, common))
     made.append(Operator("sketch_drawn", "drawn", 2, drawn_sketch))
     made.append(Operator("mask", "alpha", 2, source_mask, gives="mask"))

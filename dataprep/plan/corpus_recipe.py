@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from dataprep.limits import LimitSettings
 from dataprep.lines.region_map import RegionSettings
 from dataprep.lines.strokes import StrokeSettings
-from dataprep.lines.xdog import XDoGSettings
+from dataprep.lines.xdog import XDoGColumns
 from dataprep.operators.learned_columns import LearnedSettings
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.canvas import CanvasSettings
@@ -19,7 +19,8 @@ _DOTTED = re.compile(r"[\w.]+:\w+")
 
 @dataclass(frozen=True)
 class CorpusRecipe:
-    """Everything that decides what a corpus holds, but for its sources. `seed` draws `xdog.sigma` for each row.
+    """Everything that decides what a corpus holds, but for its sources. `seed` draws for each row what is
+    drawn by lot: XDoG's sigma, and which styles it gets.
 
     extra_operators: "module:function", each a function (recipe, operators so far by column) -> Operator.
     `weights_sha256` is filled in when a build starts: "name=sha256" of the weights that its learned operators take.
@@ -28,7 +29,7 @@ class CorpusRecipe:
     select: Selection = field(default_factory=Selection)
     filters: FilterSettings = field(default_factory=FilterSettings)
     canvas: CanvasSettings = field(default_factory=CanvasSettings)
-    xdog: XDoGSettings = field(default_factory=XDoGSettings)
+    xdog: XDoGColumns = field(default_factory=XDoGColumns)
     styles: StyleSettings = field(default_factory=StyleSettings)
     learned: LearnedSettings = field(default_factory=LearnedSettings)
     weights_sha256: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from dataprep.corpus.column_files import ColumnFile
 from dataprep.corpus.snapshot import Contents, Snapshot, commit, newest_snapshot
+from dataprep.corpus_tools.ink import ColumnLook, look
 from dataprep.errors import DataError
 from dataprep.plan.row_plan import Plan, make_plan
 from dataprep.storage import store as storage
@@ -151,6 +152,8 @@ def run_build(
     listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
     snapshot, is_new = commit(out, _contents(files, plan, sources, job, listed), earlier)
     clock.lap("commit")
+    looks = _looks(snapshot)
+    clock.lap("look")
     retried_cells = _retried(column_plan.work)
     return BuildReport(
         out=out,
@@ -169,7 +172,16 @@ def run_build(
         batch_rows=recipe.batch_rows,
         underfilled=underfilled(plan, recipe.batch_rows),
         seconds=clock.seconds,
+        looks=looks,
     )
+
+
+def _looks(snapshot: Snapshot) -> Sequence[ColumnLook]:
+    """What some cells show; nothing where the store fails now: the snapshot stands."""
+    try:
+        return look(snapshot)
+    except DataError:
+        return ()
 
 
 def _check_there(source: str) -> None:

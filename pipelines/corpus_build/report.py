@@ -1,9 +1,10 @@
 """What a build found, did and left alone: for a person in a few lines, for a program as one document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dataprep.corpus_tools.ink import ColumnLook
 from dataprep.plan.row_plan import Plan
 from dataprep.samples.buckets import fill
 
@@ -35,6 +36,7 @@ class BuildReport:
     batch_rows: int
     underfilled: Mapping[str, Counts]  # split -> bucket -> rows, of buckets with less than `batch_rows`
     seconds: Mapping[str, float] = field(default_factory=dict)  # phase -> time
+    looks: Sequence[ColumnLook] = ()  # what some cells of each column of pictures show
 
     @property
     def shard_columns_reused(self) -> int:
@@ -42,7 +44,9 @@ class BuildReport:
 
     def document(self) -> dict[str, Any]:
         """All of it, JSON-able."""
-        return asdict(self) | {"shard_columns_reused": self.shard_columns_reused}
+        known = {name: value for name, value in asdict(self).items() if name != "looks"}
+        looks = {seen.column: seen.document() for seen in self.looks}
+        return known | {"shard_columns_reused": self.shard_columns_reused, "looks": looks}
 
     def summary(self) -> str:
         """The report in a few lines for a person."""
@@ -55,7 +59,9 @@ class BuildReport:
             f"reused {self.shard_columns_reused:,} of {self.shard_columns:,} shard columns",
             f"  digest {self.digest}",
         ]
-        return "\n".join([*lines, *self._selection_lines(), *self._failure_lines(), *self._bucket_lines()])
+        return "\n".join(
+            [*lines, *self._selection_lines(), *self._failure_lines(), *self._look_lines(), *self._bucket_lines()]
+        )
 
     def _selection_lines(self) -> list[str]:
         left_out = sum(self.not_selected.values())
@@ -76,6 +82,10 @@ class BuildReport:
                 "see column 'error', or try again with --retry-rejects REASON"
             )
         return lines
+
+    def _look_lines(self) -> list[str]:
+        """The columns that a training would learn nothing from."""
+        return [f"  warning: {seen.column}: {seen.worthless}" for seen in self.looks if seen.worthless]
 
     def _bucket_lines(self) -> list[str]:
         """The buckets that cannot fill one batch: training repeats their rows."""

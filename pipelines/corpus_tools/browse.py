@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dataprep.corpus.snapshot import Snapshot, open_snapshot
+from dataprep.corpus_tools.ink import LOOKED_AT, ColumnLook, look_at
 from dataprep.corpus_tools.survey import (
     MOST_SHARDS,
     FailureCount,
@@ -75,6 +76,7 @@ class ColumnFacts:
     rows: int
     failed: int
     bytes: int
+    seen: ColumnLook | None = None  # what some of its cells show; columns of pictures only
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ class Page:
         return self.uri.rstrip("/").rsplit("/", 1)[-1] or self.uri
 
     @property
+    def looked_at(self) -> int:
+        """The sketches of a column that were looked at for their ink, at most."""
+        return max((facts.seen.values for facts in self.facts if facts.seen and facts.seen.ink), default=0)
+
+    @property
     def rows(self) -> int:
         return sum(self.document["rows"].values())
 
@@ -132,8 +139,9 @@ def make_page(
     columns = ordered(column for column in snapshot.document["operators"] if column != "row")
     examples = reject_examples(snapshot, EXAMPLES)
     messages = [reject["message"] for rejects in examples.values() for reject in rejects]
-    view = look_up(snapshot, samples, messages, seed)
+    view = look_up(snapshot, max(samples, LOOKED_AT), messages, seed)
     seen, picker = survey(snapshot, most_shards, seed), RowPicker(snapshot)
+    looks = {one.column: one for one in look_at(picker, view.picked[:LOOKED_AT], snapshot.document["operators"])}
     counts = snapshot.document["rejects"]
     reasons = [
         RejectReason(
@@ -145,8 +153,8 @@ def make_page(
         uri=uri,
         document=snapshot.document,
         columns=columns,
-        samples=tuple(make_samples(picker, view.picked, columns, PAGE_BYTES)),
-        facts=tuple(_column_facts(snapshot)),
+        samples=tuple(make_samples(picker, view.picked[:samples], columns, PAGE_BYTES)),
+        facts=tuple(_column_facts(snapshot, looks)),
         rejects=tuple(reasons),
         failures=tuple(failures(snapshot)),
         charts=tuple(charts_of(seen, view.buckets, snapshot.document["recipe"])),
@@ -173,7 +181,9 @@ def render_page(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(webp=_webp_uri, count="{:,}".format, size=shown_bytes, label=column_label, role=role_of)
+    environment.filters.update(
+        webp=_webp_uri, count="{:,}".format, size=shown_bytes, share=shown_share, label=column_label, role=role_of
+    )
     return environment.get_template("browse.html.j2").render(page=page)
 
 
@@ -199,7 +209,13 @@ def shown_bytes(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
-def _column_facts(snapshot: Snapshot) -> list[ColumnFacts]:
+def shown_share(share: float) -> str:
+    """0.00456 -> 0.46 %: two digits, as ink has them on a page."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.2g} %"
+
+
+def _column_facts(snapshot: Snapshot, looks: Mapping[str, ColumnLook]) -> list[ColumnFacts]:
     files = snapshot.table("files").group_by("column").aggregate([("rows", "sum"), ("failed", "sum"), ("bytes", "sum")])
     sums = {row["column"]: row for row in files.to_pylist()}
     known: Mapping[str, Mapping[str, Any]] = snapshot.document["operators"]
@@ -212,6 +228,7 @@ def _column_facts(snapshot: Snapshot) -> list[ColumnFacts]:
             rows=sums[column]["rows_sum"],
             failed=sums[column]["failed_sum"],
             bytes=sums[column]["bytes_sum"],
+            seen=looks.get(column),
         )
         for column in (*ordered(set(known) - {"row"}), "row")
         if column in sums

@@ -1,11 +1,26 @@
 from math import ceil
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dataprep.lines.xdog import COMMON, RASC_SIGMAS, XDoGSettings, difference_of_gaussians, draw_sigma, xdog
+from dataprep.lines.xdog import (
+    COMMON,
+    LONG_SIDE,
+    RASC_SIGMAS,
+    XDoGColumns,
+    XDoGSettings,
+    difference_of_gaussians,
+    draw_sigma,
+    xdog,
+)
+from dataprep.operators.without_networks import gray_of
+from dataprep.pictures.decode import decode
+
+STORYBOOK = Path(__file__).parents[4] / "shared" / "data" / "storybook"
 
 
 def scipy_difference(gray: np.ndarray, settings: XDoGSettings) -> np.ndarray:
@@ -92,3 +107,59 @@ def test_sigma_is_drawn_evenly_and_depends_on_row_and_seed() -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         XDoGSettings(**wrong)
+
+
+# ---- large pictures -------------------------------------------------------------------------------------------------
+
+
+def scanned_disc(side: int = 2400, radius: int = 800) -> np.ndarray:
+    """A dark disc on light paper whose edge is as soft as a scanner leaves it."""
+    y, x = np.ogrid[:side, :side]
+    sharp = np.where((x - side / 2) ** 2 + (y - side / 2) ** 2 < radius**2, 60.0, 230.0)
+    return np.rint(cv2.GaussianBlur(sharp, (0, 0), 2.5)).astype(np.uint8)
+
+
+@pytest.mark.seconds
+def test_a_large_page_keeps_its_lines_with_smooth_sharp_sides() -> None:
+    page = scanned_disc()
+    own, drawn = (xdog(page, XDoGSettings(), long_side) for long_side in (0, LONG_SIDE))
+    assert drawn.shape == page.shape
+    assert set(np.unique(drawn)) == {0, 255}
+    assert (own == 0).mean() < 0.001 < (drawn == 0).mean() < 0.01
+    outlines, _ = cv2.findContours((drawn == 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    whole = [outline[:, 0] - 1200.0 for outline in outlines if len(outline) > 500]
+    assert len(whole) == 2  # one line around the disc, nowhere broken, no second line beside it
+    # Round to within what the pixel grid does to any circle (0.3); stairs of scaled pixels would give 0.85.
+    assert all(np.hypot(*outline.T).std() < 0.4 for outline in whole)
+
+
+def test_a_picture_of_at_most_that_size_is_filtered_as_it_is() -> None:
+    gray = picture(64)
+    np.testing.assert_array_equal(xdog(gray, XDoGSettings(), 64), xdog(gray, XDoGSettings()))
+    assert (xdog(gray, XDoGSettings(), 63) != xdog(gray, XDoGSettings())).any()
+
+
+def test_the_numbers_of_a_row_are_the_settings_and_a_sigma_of_its_own_where_none_is_set() -> None:
+    drawn = {XDoGColumns().numbers(f"row-{i}", 3).sigma for i in range(100)}
+    assert drawn == set(RASC_SIGMAS)
+    assert XDoGColumns(sigma=0.8, tau=0.9).numbers("row", 3) == XDoGSettings(sigma=0.8, tau=0.9)
+
+
+@pytest.mark.parametrize("wrong", [{"sigma": -1.0}, {"kappa": 1.0}, {"long_side": 8}])
+def test_impossible_settings_of_a_corpus_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        XDoGColumns(**wrong)
+
+
+@pytest.mark.seconds
+@pytest.mark.skipif(not STORYBOOK.is_dir(), reason="the storybook pictures are not beside this checkout")
+@pytest.mark.parametrize("scale", [1.0, 4.0], ids=["as they are", "as scans of four times the size"])
+def test_storybook_pictures_get_between_a_thousandth_and_two_fifths_of_ink(scale: float) -> None:
+    """`python -m benchmarks.extractors.ink` measures all of them."""
+    inked = []
+    for number, file in enumerate(sorted((STORYBOOK / "images").glob("*.jpg"))[:: 50 if scale > 1 else 20]):
+        gray = gray_of(decode(file.read_bytes()))
+        page = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else gray
+        settings = XDoGSettings(sigma=RASC_SIGMAS[number % len(RASC_SIGMAS)])
+        inked.append(float((255 - xdog(np.asarray(page, np.uint8), settings, LONG_SIDE)).mean() / 255))
+    assert np.mean([0.001 <= share <= 0.4 for share in inked]) >= 0.95

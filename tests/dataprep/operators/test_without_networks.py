@@ -1,14 +1,12 @@
 """What each column holds."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 
 from dataprep.errors import DataError
 from dataprep.lines.region_map import trapped_ball
-from dataprep.lines.xdog import draw_sigma, xdog
+from dataprep.lines.xdog import XDoGSettings, draw_sigma, xdog
 from dataprep.operators.row_input import RowInput
 from dataprep.pictures.decode import decode, decode_png, encode_png
 from dataprep.plan.columns import operators
@@ -64,7 +62,7 @@ def test_the_xdog_sketch_has_the_sigma_drawn_for_its_row() -> None:
     sketch = compute("sketch_xdog", row)
     assert sketch is not None
     gray = cv2.cvtColor(picture(2), cv2.COLOR_RGB2GRAY).astype(np.uint8)
-    expected = xdog(gray, replace(PLAIN.xdog, sigma=draw_sigma(row.id, PLAIN.seed)))
+    expected = xdog(gray, XDoGSettings(sigma=draw_sigma(row.id, PLAIN.seed)))
     np.testing.assert_array_equal(decode_png(sketch), expected)
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from dataprep.errors import DataError
 from dataprep.lines.strokes import StrokeSettings, even_strokes
+from dataprep.lines.xdog import XDoGSettings, xdog
 from dataprep.operators.operator import Operator, fingerprint
 from dataprep.operators.row_input import RowInput
+from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode, decode_png, encode_png
 from dataprep.plan.columns import operators
 from dataprep.plan.corpus_recipe import CorpusRecipe
@@ -34,8 +36,30 @@ def test_a_setting_renews_its_column_and_those_made_from_it() -> None:
 
 def test_what_does_not_change_a_cell_renews_nothing() -> None:
     assert changed(replace(PLAIN, shard_rows=8, validation_share=0.5)) == set()
-    # Each row draws its own sigma, so the setting's does not count.
-    assert changed(replace(PLAIN, xdog=replace(PLAIN.xdog, sigma=0.9))) == set()
+
+
+def test_a_sigma_that_is_set_is_that_of_every_row_and_no_seed_counts() -> None:
+    fixed = replace(PLAIN, xdog=replace(PLAIN.xdog, sigma=0.9))
+    assert changed(fixed) == {"sketch_xdog", "region_map"}
+    assert marks(replace(fixed, seed=1)) == marks(fixed)
+    data = encode_png(picture(4))
+    drawn = sketch_of(fixed, RowInput("ab" * 32, data, decode(data)))
+    assert drawn is not None
+    np.testing.assert_array_equal(decode_png(drawn), xdog(gray_of(decode(data)), XDoGSettings(sigma=0.9)))
+
+
+def test_the_size_of_filtering_is_that_of_both_styles_and_without_it_columns_are_those_of_version_0_1() -> None:
+    both = replace(PLAIN, styles=replace(PLAIN.styles, xdog_common=1.0))
+    own = replace(both, xdog=replace(both.xdog, long_side=0))
+    known = {operator.column: operator for operator in operators(own)}
+    assert [known[f"sketch_{style}"].version for style in ("xdog", "xdog_common")] == [2, 1]
+    assert fingerprint(known["sketch_xdog"]) == "1cf55198e2a9"  # as in tests/assets/written_by_0_1
+    newer = {operator.column: operator for operator in operators(both)}
+    assert [newer[f"sketch_{style}"].version for style in ("xdog", "xdog_common")] == [3, 2]
+    rows = np.random.default_rng(0).integers(0, 256, (40, 1500, 3)).astype(np.uint8)
+    row = RowInput("ab" * 32, encode_png(rows), decode(encode_png(rows)))
+    for column in ("sketch_xdog", "sketch_xdog_common"):
+        assert known[column].value(row) != newer[column].value(row)
 
 
 def test_the_share_of_another_style_renews_nothing_where_every_row_gets_the_sketch_anyway() -> None:

@@ -64,6 +64,18 @@ def test_every_picture_is_a_row_or_a_reject_with_its_reason(source: Path, tmp_pa
     assert verify(str(tmp_path)) == []
 
 
+def test_a_column_of_blank_pages_is_warned_of(source: Path, tmp_path: Path, expected: str) -> None:
+    report = build(source, tmp_path, replace(SMALL, xdog=replace(SMALL.xdog, epsilon=-0.1)))
+    warning = f"sketch_xdog: 100 % of {PICTURES} values looked at are blank: less than 0.1 % ink"
+    assert f"  warning: {warning}" in report.summary().splitlines()
+    looks = json.loads(json.dumps(report.document()))["looks"]
+    assert f"sketch_xdog: {looks['sketch_xdog']['worthless']}" == warning
+    assert looks["sketch_xdog"]["ink_50"] == 0.0
+    sound = build(source, tmp_path / "sound")
+    assert (sound.digest, "warning" in sound.summary()) == (expected, False)
+    assert 0.001 < sound.document()["looks"]["sketch_xdog"]["ink_50"] < 0.4
+
+
 def test_building_again_writes_nothing_and_says_so(source: Path, tmp_path: Path) -> None:
     first = build(source, tmp_path)
     before = files_below(tmp_path)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataprep.corpus.schema import ROW_SCHEMA
+from dataprep.corpus_tools.ink import ColumnLook
 from dataprep.corpus_tools.survey import FailureCount, Survey
 from dataprep.pictures.decode import encode_png
 from pipelines.corpus_tools.browse import ColumnFacts, Page, RejectReason
@@ -11,6 +12,7 @@ from pipelines.corpus_tools.browse_charts import charts_of
 from pipelines.corpus_tools.browse_pictures import GroupStrip, Layer, RejectExample, Sample, thumb
 from tests.corpus_pictures import picture
 
+INK = (0.0, *(0.01 * number for number in range(1, 20)))
 COLUMNS = ("color", "sketch_xdog", "mask", "region_map")
 
 
@@ -44,7 +46,11 @@ def sample_page(text: str = "") -> Page:
         document=document,
         columns=COLUMNS,
         samples=samples,
-        facts=(ColumnFacts(text or "color", f"op {text}", text or "abc", ((text or "sigma", text or 1),), 3, 1, 999),),
+        facts=(
+            ColumnFacts(text or "color", f"op {text}", text or "abc", ((text or "sigma", text or 1),), 3, 1, 999),
+            ColumnFacts("sketch_xdog", "xdog-rasc 3", "def", (), 20, 0, 999, ColumnLook("sketch_xdog", 20, 0.0, INK)),
+            ColumnFacts("mask", "alpha 2", "fed", (), 20, 0, 99, ColumnLook("mask", 20, 0.9)),
+        ),
         rejects=(
             RejectReason(text or "near-duplicate", 1, text, (duplicate,)),
             RejectReason("unreadable", 1, "", (RejectExample("b.png", text or "the file is empty", None),)),

@@ -15,7 +15,7 @@ from dataprep.corpus.snapshot import open_snapshot
 from dataprep.corpus_tools.survey import RowPicker
 from dataprep.pictures.decode import decode, encode_png
 from pipelines.corpus_build.build import run_build
-from pipelines.corpus_tools.browse import make_page, ordered, render_page, shown_bytes, write_page
+from pipelines.corpus_tools.browse import make_page, ordered, render_page, shown_bytes, shown_share, write_page
 from pipelines.corpus_tools.browse_pictures import SIDES, in_words, make_samples, region_colors, thumb
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
@@ -131,6 +131,21 @@ def test_a_page_of_a_corpus_tells_what_lies_there(corpus: str, tmp_path: Path) -
     assert "&lt;b&gt;" in (tmp_path / "page.html").read_text()
 
 
+def test_a_column_of_sketches_shows_its_ink_and_what_is_wrong_with_it(html: str, corpus: str) -> None:
+    cells = re.findall(r'<td data-label="Ink">(.*?)</td>', html, re.S)
+    assert [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells] == [
+        "\N{EN DASH}",
+        "9.5 % 0.95 % to 18 %, 5 % of them outside",
+        "90 % of 20 values looked at are one value all over",
+    ]
+    facts = {column.column: column.seen for column in make_page(corpus, samples=1).facts}
+    drawn = facts["sketch_xdog"]
+    assert drawn is not None
+    assert drawn.values == 10
+    assert 0.01 < drawn.percentile(50) < 0.4
+    assert facts["color"] is None
+
+
 def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus: str) -> None:
     one, same, other = (make_page(corpus, samples=5, seed=seed) for seed in (1, 1, 2))
     assert [sample.row["id"] for sample in one.samples] == [sample.row["id"] for sample in same.samples]
@@ -191,3 +206,8 @@ def test_what_operators_say_in_words_is_shown_as_words() -> None:
     assert in_words(tags) == "rating: safe 0.90, explicit 0.10; general: solo 0.99, hat 0.30"
     assert in_words(5.4321) == "5.43"
     assert in_words({f"tag{n}": n / 100 for n in range(20)}).count(",") == 11
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0, "0 %"), (0.00456, "0.46 %"), (0.071, "7.1 %"), (0.296, "30 %")])
+def test_shares_are_told_in_two_digits(share: float, shown: str) -> None:
+    assert shown_share(share) == shown
