@@ -1,8 +1,9 @@
 """A checkpoint is a directory that says what it is: config.json beside model.safetensors, and ema.safetensors where a
 moving average of the weights was kept.
 
-Written whole or not at all (a temporary directory, then a rename). Loading trusts nothing but the metadata: family,
-the file's sha256 and every key are checked, and what does not fit is one clear ModelError.
+Written whole or not at all (a temporary directory, synced, then a rename), and never with weights that are not finite.
+Loading trusts nothing but the metadata: family, the file's sha256, every key and every number are checked, and what
+does not fit is one clear ModelError.
 """
 
 import json
@@ -21,6 +22,7 @@ from torch import nn
 from model.diffusion.noise import PredictionType
 from model.errors import ModelError
 from model.families.registry import family
+from model.finite import check_weights
 from model.weights.reading import load_strictly, read_tensors, sha256
 
 WEIGHTS = "model.safetensors"
@@ -72,6 +74,7 @@ def save_checkpoint(
     """Write the checkpoint, replacing one that is there; returns the metadata as saved.
 
     model: of the metadata's family, with its `config`. ema: the moving average of its weights under the same names.
+    Raises ModelError for weights that are not finite: no such checkpoint is ever written.
     """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +88,9 @@ def save_checkpoint(
             ema_sha256=_save(ema, temporary / EMA) if ema is not None else "",
         )
         save_metadata(temporary, metadata)
+        for file in temporary.iterdir():
+            sync(file)
+        sync(temporary)
         _move_into_place(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -97,7 +103,8 @@ def save_metadata(directory: Path, metadata: CheckpointMetadata) -> None:
 
 
 def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> str:
-    """Writes a safetensors file; returns its sha256."""
+    """Writes a safetensors file of finite tensors; returns its sha256."""
+    check_weights(tensors, path.name)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     return sha256(path)
 
@@ -107,7 +114,17 @@ def _move_into_place(temporary: Path, directory: Path) -> None:
     if directory.exists():
         os.rename(directory, old)  # a directory cannot be renamed onto another that holds files
     os.rename(temporary, directory)
+    sync(directory.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_checkpoint(directory: Path, ema: bool = False) -> tuple[nn.Module, CheckpointMetadata]:

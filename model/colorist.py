@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from model.errors import ModelError
+from model.finite import check_pictures
 
 PAPER = -1.0  # of a sketch; lines are +1
 Pictures = torch.Tensor | Sequence[torch.Tensor]
@@ -101,7 +102,7 @@ class DirectColorist:
         guidance_scale: float | None = None,
         settings: Any = None,
     ) -> torch.Tensor:
-        """See `Colorist`. Raises ModelError for counts that do not fit."""
+        """See `Colorist`. Raises ModelError for counts that do not fit, and for a picture that is not finite."""
         if len(seeds) != len(sketches) or (references is not None and len(references) != len(sketches)):
             raise ModelError(f"{len(sketches)} sketches need as many seeds and references")
         height, width = sketches.shape[-2:]
@@ -112,7 +113,8 @@ class DirectColorist:
             squashed = torch.ones(len(sketches), 3, *size, device=self.device)
         else:
             squashed = torch.cat([_squashed(reference.to(self.device), size) for reference in references])
-        return self._run(padded, squashed)[..., :height, :width].clamp(-1, 1)
+        pictures = check_pictures(self._run(padded, squashed))  # before it is clamped: infinity would become white
+        return pictures[..., :height, :width].clamp(-1, 1)
 
     def every(
         self,

@@ -23,6 +23,7 @@ from model.diffusion.noise import PredictionType
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
 from model.errors import ModelError
+from model.finite import check_pictures
 from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder, Tokens, released_squash, squash, widen
 
@@ -289,6 +290,7 @@ class ColorizationPipeline:
         noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
         self._visit(self.model)
         latents = sample(self.model, conditions, noise, self.prediction_type, settings, generators)
+        check_pictures(latents, "a latent")
         self._visit(self.codec)
         return self.codec.decode(latents)
 

@@ -19,6 +19,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import nn
 
 from model.errors import ModelError
+from model.finite import check_pictures
 from model.frozen.config import CODECS, CodecConfig
 from model.frozen.tiles import in_tiles
 from model.weights.reading import ASSETS, load_strictly, read_tensors
@@ -82,10 +83,13 @@ class ImageCodec(nn.Module):
         return latents * self.scaling_factor
 
     def decode(self, latents: torch.Tensor, *, clamp: bool = True) -> torch.Tensor:
-        """Images (B, 3, H, W) in [-1, 1] of scaled latents; clamp=False keeps gradients for training the codec."""
+        """Images (B, 3, H, W) in [-1, 1] of scaled latents; clamp=False keeps gradients for training the codec.
+
+        Raises ModelError for images that are not finite, which a clamp would hide.
+        """
         latents = latents / self.scaling_factor
         images = self._in_pieces(self._pixels, latents, 1, self.config.downsampling)
-        return images.clamp(-1, 1) if clamp else images
+        return check_pictures(images).clamp(-1, 1) if clamp else images
 
     def _moments(self, images: torch.Tensor) -> torch.Tensor:
         """Mean and log variance (B, 2 C, H/8, W/8) of the unscaled latents."""

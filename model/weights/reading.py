@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from model.errors import ModelError
+from model.finite import check_weights
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -31,8 +32,10 @@ def sha256(path: Path) -> str:
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source: Path | str) -> None:
-    """Load tensors into module; ModelError lists every missing, unknown and wrongly shaped key."""
+    """Load tensors into module; ModelError lists every missing, unknown and wrongly shaped key, or names the first
+    tensor that is not finite."""
     check_tensors(module.state_dict(), tensors, source)
+    check_weights(tensors, source)
     module.load_state_dict(tensors)
 
 

@@ -25,6 +25,7 @@ from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.colorist import Colorist as Network
 from model.colorist import controls_set
 from model.diffusion.sampling_settings import SamplingSettings
+from model.finite import check_pictures
 from pipelines.colorization.jobs import LAYERS, ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings, target_size
 from pipelines.colorization.provenance import Provenance, Source, Weights, embed, recorded_provenance, sha256_of
@@ -202,7 +203,7 @@ class Colorist:
         )
         for colored in made:
             pair = sketches[colored.sketch], None if colored.reference is None else references[colored.reference]
-            yield pair, colored.seed, from_model_image(colored.picture.float().numpy())
+            yield pair, colored.seed, from_model_image(check_pictures(colored.picture).float().numpy())
 
     def _read(self, jobs: Sequence[ColorizeJob]) -> _Inputs:
         """Each sketch and each reference once; what is wrong with those that cannot be read."""

@@ -56,6 +56,20 @@ def test_a_failed_save_leaves_the_old_checkpoint(saved: Path, ruled: Ruled) -> N
     assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(saved: Path, ruled: Ruled, wrong: float) -> None:
+    tensors = {name: tensor.clone() for name, tensor in ruled[0].state_dict().items()}
+    name = sorted(tensors)[3]
+    tensors[name].view(-1)[0] = wrong
+    save_file(tensors, saved / WEIGHTS)
+    rewrite(saved, weights_sha256=sha256(saved / WEIGHTS))
+    with pytest.raises(ModelError, match=f"{name} is not finite \\(1 of its .* numbers"):
+        load_checkpoint(saved)
+    with pytest.raises(ModelError, match=f"ema.safetensors: {name} is not finite"):
+        save_checkpoint(saved.with_name("another"), ruled[0], METADATA, ema=tensors)
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
+
+
 def test_another_family_is_refused(saved: Path) -> None:
     rewrite(saved, family="rasc")
     with pytest.raises(ModelError, match=r"a checkpoint of family 'rasc'; there is no model family 'rasc': known: v1"):

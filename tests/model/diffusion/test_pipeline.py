@@ -444,3 +444,13 @@ def test_bytes_are_no_pictures(pipeline: ColorizationPipeline, wrong: torch.Tens
     for kind, sketches, references in (("sketch", wrong, right), ("reference", right, wrong)):
         with pytest.raises(ModelError, match=rf"{kind} 0 does not hold floating-point numbers in \[-1, 1\]"):
             pipeline(sketches, references, [0])
+
+
+@pytest.mark.parametrize("part", ["model", "codec"])
+def test_a_picture_that_is_not_finite_is_an_error_and_never_black_or_white(
+    own_pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor], part: str
+) -> None:
+    weights = own_pipeline.model.unet.conv_out if part == "model" else own_pipeline.codec.autoencoder.decoder.conv_out
+    torch.nn.init.constant_(weights.bias, float("inf"))  # an overflow, which a clamp would paint white
+    with pytest.raises(ModelError, match="is not finite"):
+        own_pipeline(pictures[0][:1], pictures[1][:1], [1], steps=1)

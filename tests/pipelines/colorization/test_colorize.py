@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import dataprep
 from dataprep.errors import DataError
@@ -21,6 +22,7 @@ from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
 from model.errors import ModelError
 from model.frozen.image_encoder import load_image_encoder
+from model.weights.reading import sha256
 from pipelines.colorization.colorize import Colorist, Failed, Made, advice_on_memory, colorize, find_device
 from pipelines.colorization.jobs import ColorizeJob, check_targets, find_pictures, plan_jobs
 from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings
@@ -226,6 +228,19 @@ def test_light_lines_on_dark_are_coloured_as_their_negative(files: Path, checkpo
 
 
 # ---- what fails, and what is there already -----------------------------------------------------------------------
+
+
+@pytest.mark.seconds
+def test_weights_that_are_not_finite_colour_nothing(files: Path, checkpoint: str, tmp_path: Path) -> None:
+    harmed = Path(shutil.copytree(checkpoint, tmp_path / "harmed"))
+    tensors = load_file(harmed / "model.safetensors")
+    tensors["unet.conv_out.bias"][0] = float("nan")
+    save_file(tensors, harmed / "model.safetensors")
+    config = json.loads((harmed / "config.json").read_text())
+    (harmed / "config.json").write_text(json.dumps(config | {"weights_sha256": sha256(harmed / "model.safetensors")}))
+    with pytest.raises(ModelError, match=r"unet\.conv_out\.bias is not finite"):
+        make(job(files), str(harmed))
+    assert not (files / "x.png").exists()
 
 
 def test_networks_are_loaded_only_when_a_picture_is_to_be_made(files: Path) -> None:
