@@ -38,7 +38,17 @@ FLOORS = {
         *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
         *("forecast", "demo"),
     ),
-    "jobs": ("console", "output", "options", "command_groups", "recipe_files", "settings_options", "commands", "cli"),
+    "jobs": (
+        "addresses",
+        "console",
+        "output",
+        "options",
+        "command_groups",
+        "recipe_files",
+        "settings_options",
+        "commands",
+        "cli",
+    ),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
 }
 MOST_MODULES = 14  # in one folder

@@ -5,6 +5,7 @@ is a pure function of the row, so cells made at one fingerprint differ only wher
 the same rows has other cells at the same fingerprint nevertheless, they are compared one by one.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -75,9 +76,15 @@ class Difference:
 
 
 def parse_at(address: str) -> tuple[str, int | None]:
-    """(URI, n) of "URI@n"; an address without a number at its end is whole, and means the newest snapshot."""
-    uri, at, number = address.rpartition("@")
-    return (uri, int(number)) if at and uri and number.isascii() and number.isdigit() else (address, None)
+    """(URI, n) of "URI@n"; an address without a number at its end is whole, and means the newest snapshot. So does a
+    folder whose own name ends so."""
+    uri, at, number = address.rstrip("/").rpartition("@")
+    numbered = at and uri and number.isascii() and number.isdigit()
+    return (uri, int(number)) if numbered and not _is_folder(address) else (address, None)
+
+
+def _is_folder(address: str) -> bool:
+    return any(storage.list_folder(address)) if storage.is_s3(address) else os.path.isdir(address)
 
 
 def diff(uri_a: str, number_a: int | None, uri_b: str, number_b: int | None) -> Difference:

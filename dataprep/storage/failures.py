@@ -11,6 +11,7 @@ from botocore import exceptions as aws
 
 from dataprep.errors import DataError
 from dataprep.storage import s3
+from dataprep.storage.addresses import check_form
 
 Result = TypeVar("Result")
 
@@ -21,7 +22,11 @@ _AWAY = ("NETWORK_CONNECTION", "curlCode", "INTERNAL_FAILURE", "SERVICE_UNAVAILA
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn every failure of disk, botocore or pyarrow about `uri` into one clear line."""
+    """Turn every failure of disk, botocore or pyarrow about `uri` into one clear line.
+
+    Raises DataError at once for an address that is none (`addresses.check_form`).
+    """
+    check_form(uri)
     try:
         yield
     except aws.ClientError as error:

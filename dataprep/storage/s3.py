@@ -16,8 +16,6 @@ from botocore import exceptions as aws
 from botocore.config import Config
 from pyarrow import fs
 
-from dataprep.errors import DataError
-
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
 ATTEMPTS = 3
@@ -55,9 +53,8 @@ def endpoint_name() -> str:
 
 
 def bucket_and_key(uri: str) -> dict[str, str]:
+    """The bucket and key of an address of the right form (`addresses.check_form`)."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise DataError(f"{uri}: an S3 address needs a bucket: s3://bucket/prefix.")
     return {"Bucket": bucket, "Key": key}
 
 

@@ -20,6 +20,8 @@ from pyarrow import fs
 
 from dataprep.errors import DataError
 from dataprep.storage import s3
+from dataprep.storage.addresses import check_form
+from dataprep.storage.addresses import is_s3 as is_s3
 from dataprep.storage.failures import MISSING
 from dataprep.storage.failures import explained as explained
 from dataprep.storage.failures import patiently as patiently
@@ -43,12 +45,11 @@ class FileEntry:
     modified_s: float = field(default=0.0, compare=False)  # seconds since 1970, by the store's clock
 
 
-def is_s3(uri: str) -> bool:
-    return uri.startswith("s3://")
-
-
 def join(uri: str, *parts: str) -> str:
-    """`uri/part/part`; parts are relative and use '/'."""
+    """`uri/part/part`; parts are relative and use '/'. Raises DataError for the empty address, which would be the
+    root."""
+    if not uri:
+        check_form(uri)
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
@@ -90,6 +91,8 @@ def file_entry(uri: str) -> FileEntry | None:
     with explained(uri):
         if not is_s3(uri):
             return _disk_entry(uri) if os.path.isfile(uri) else None
+        if not s3.bucket_and_key(uri)["Key"]:
+            return None  # a whole bucket
         try:
             head = s3.client().head_object(**s3.bucket_and_key(uri))
         except aws.ClientError as error:
@@ -133,9 +136,11 @@ def remove(uri: str) -> None:
 
 def exists(uri: str) -> bool:
     """Whether a file (not a directory) is at this address."""
-    if not is_s3(uri):
-        return Path(uri).is_file()
     with explained(uri):
+        if not is_s3(uri):
+            return Path(uri).is_file()
+        if not s3.bucket_and_key(uri)["Key"]:
+            return False
         try:
             s3.client().head_object(**s3.bucket_and_key(uri))
         except aws.ClientError as error:
@@ -221,6 +226,7 @@ def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
 
 def download_directory(uri: str, local: Path) -> Path:
     """A local directory with the files of `uri`: copied to `local` from S3, the directory itself where it is local."""
+    check_form(uri)
     if not is_s3(uri):
         if not Path(uri).is_dir():
             raise DataError(f"{uri}: there is no such directory.")
@@ -247,6 +253,7 @@ def _target(local: Path, key: str, folder: str) -> Path:
 
 def upload_directory(local: Path, uri: str) -> None:
     """Copy every file below `local` to `uri`, each whole or not at all, in sorted order."""
+    check_form(uri)
     if not is_s3(uri) and local.resolve() == Path(uri).resolve():
         return
     for entry in list_files(str(local)):

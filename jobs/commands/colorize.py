@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.addresses import place
 from jobs.console import Console
 from jobs.options import DryRun, Json
 from jobs.output import as_json, engine_console, log_folder, print_json
@@ -59,7 +60,7 @@ def command(
     context: typer.Context,
     *,
     sketch: Annotated[
-        list[str], _option(INPUT, "Line art: files or directories; may be repeated.", metavar="ADDRESS")
+        list[str], _option(INPUT, "Line art: files or directories; may be repeated.", metavar="ADDRESS", parser=place)
     ] = [],  # noqa: B006 (typer reads the defaults, nothing changes them)
     reference: Annotated[
         list[str],
@@ -67,25 +68,40 @@ def command(
             INPUT,
             "Pictures whose colours to take, as --sketch; every sketch meets each. None: colours freely.",
             metavar="ADDRESS",
+            parser=place,
         ),
     ] = [],  # noqa: B006
     pair: Annotated[bool, _option(INPUT, "The nth sketch meets the nth reference, and no other.", "--pair")] = False,
     checkpoint: Annotated[
-        str,
-        _option(INPUT, "A trained or converted model.", metavar="ADDRESS", show_default="the one of irodori demo"),
-    ] = "",
+        str | None,
+        _option(
+            INPUT,
+            "A trained or converted model.",
+            metavar="ADDRESS",
+            parser=place,
+            show_default="the one of irodori demo",
+        ),
+    ] = None,
     replay: Annotated[
-        str,
+        str | None,
         _option(
             INPUT,
             "Make this picture again and compare; inputs that moved may be named.",
             metavar="FILE",
+            parser=place,
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     out: Annotated[
-        str, _option(OUTPUT, "A .png file for one picture, else a directory.", metavar="ADDRESS", show_default=False)
-    ] = "",
+        str | None,
+        _option(
+            OUTPUT,
+            "A .png file for one picture, else a directory.",
+            metavar="ADDRESS",
+            parser=place,
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRun = False,
     json_: Json = False,
     seed: Annotated[
@@ -126,8 +142,10 @@ def command(
         moved = {name: values[0] for name, values in addresses.items() if values}
         _replay(replay, out, moved, run, dry_run=dry_run, json_=json_)
         return
-    if missing := [name for name in ("sketch", "out") if not is_given(context, name)]:
-        raise SettingsError(f"--{missing[0]} is missing: give line art and where the pictures go, or --replay FILE")
+    if not sketch or out is None:
+        raise SettingsError(
+            f"--{'out' if sketch else 'sketch'} is missing: give line art and where the pictures go, or --replay FILE"
+        )
     if pair and not reference:
         raise SettingsError("--pair needs --reference")
     # What decides the pictures besides their inputs.
@@ -249,7 +267,9 @@ def _given_options(context: typer.Context, but: set[str]) -> Iterator[str]:
             yield (option.secondary_opts if negated else option.opts)[0]
 
 
-def _replay(file: str, out: str, moved: Mapping[str, str], run: RunSettings, *, dry_run: bool, json_: bool) -> None:
+def _replay(
+    file: str, out: str | None, moved: Mapping[str, str], run: RunSettings, *, dry_run: bool, json_: bool
+) -> None:
     """Make the picture in `file` again, and report whether it is the same; `moved`: where inputs lie now."""
     from pipelines.colorization.jobs import folder_of, is_png, replay_out
     from pipelines.common.addresses import check_buckets

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import local_place
 from jobs.output import engine_console, log_folder
 
 
 def command(
-    out: Annotated[str, typer.Option(help="Where everything goes; a local directory.")] = "demo",
+    out: Annotated[str, typer.Option(parser=local_place, help="Where everything goes; a local directory.")] = "demo",
 ) -> None:
     """The whole main job on the shipped pictures: corpus, training, evaluation, report."""
     from pipelines.demo.demo import run_demo

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from eval.protocols.table import PROTOCOLS
+from jobs.addresses import place
 from jobs.options import Address, Json, Tracking
 from jobs.output import as_json, as_lines, engine_console, log_folder
 from jobs.settings_options import GivenSettings, settings_options
@@ -19,10 +20,10 @@ DEFAULTS = SamplingSettings(guidance_scale=2.0)
     DEFAULTS, PictureSettings(), only=("steps", "guidance_scale", "ema"), panel=SAMPLING, panels=(SAMPLING,)
 )
 def command(
-    checkpoint: Annotated[str, typer.Option(help="The model to score.")],
-    corpus: Annotated[str, typer.Option(help="The corpus whose validation rows are used.")],
+    checkpoint: Annotated[str, typer.Option(parser=place, help="The model to score.")],
+    corpus: Annotated[str, typer.Option(parser=place, help="The corpus whose validation rows are used.")],
     protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}, or module:NAME of another.")],
-    out: Annotated[str, typer.Option(help="Where scores, pairs and pictures go.")],
+    out: Annotated[str, typer.Option(parser=place, help="Where scores, pairs and pictures go.")],
     given: GivenSettings,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Json, Tracking
 from jobs.output import print_json, print_result
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    uri_or_run: Annotated[str, typer.Argument(help="An output of irodori, or the id of an MLflow run.")],
+    uri_or_run: Annotated[str, typer.Argument(parser=place, help="An output of irodori, or the id of an MLflow run.")],
     tracking_uri: Tracking = None,
     json_: Json = False,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.addresses import local_place
 from jobs.options import Json, Set
 from jobs.output import as_json, print_result
 from jobs.recipe_files import recipe_by_name
@@ -23,7 +24,9 @@ def command(
     rows: Annotated[
         int | None, typer.Option(min=1, help="Pictures, or training rows; default: what the recipe's paper counts.")
     ] = None,
-    cluster: Annotated[str, typer.Option(help="A Ray cluster file; without it, this machine.")] = "",
+    cluster: Annotated[
+        str | None, typer.Option(parser=local_place, help="A Ray cluster file; without it, this machine.")
+    ] = None,
     megapixels: Annotated[
         str, typer.Option(help="Mean size of the pictures, or a named distribution: danbooru, danbooru-512.")
     ] = "danbooru",
@@ -48,8 +51,9 @@ def command(
         ),
     ] = [],  # noqa: B006
     costs: Annotated[
-        str, typer.Option(help="Other measured costs: a file that python -m benchmarks.costs wrote.")
-    ] = "",
+        str | None,
+        typer.Option(parser=local_place, help="Other measured costs: a file that python -m benchmarks.costs wrote."),
+    ] = None,
     model_size: Annotated[str, typer.Option(help="Of the network of a stage: tiny or base.")] = "base",
     images_per_second: Annotated[
         float | None, typer.Option(help="How many one device trains on, where it is known.")

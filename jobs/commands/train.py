@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Address, DryRun, Set, Tracking
 from jobs.output import engine_console, log_folder, print_json
 from pipelines.common.overrides import SettingsError, parse_assignments
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 
 def command(
     stage: Annotated[str, typer.Argument(help="The stage, such as v1.noisy or v1.refine.")],
-    corpus: Annotated[str | None, typer.Option(help="The corpus to train on.")] = None,
+    corpus: Annotated[str | None, typer.Option(parser=place, help="The corpus to train on.")] = None,
     out: Annotated[
-        str | None, typer.Option(help="Where checkpoints, samples and history go. The same again resumes.")
+        str | None,
+        typer.Option(parser=place, help="Where checkpoints, samples and history go. The same again resumes."),
     ] = None,
     model_size: Annotated[str, typer.Option(help="tiny (two CPU cores) or base (published size).")] = "tiny",
-    from_: Annotated[str | None, typer.Option("--from", help="The checkpoint to continue or start from.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", parser=place, help="The checkpoint to continue or start from.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Training workers (one for each GPU, or CPU processes).")] = 1,
     loader: Annotated[
         str, typer.Option(help="What makes the samples: threads (beside the trainer) or ray (as tasks).")

@@ -2,11 +2,14 @@
 
 import os
 
-from dataprep.storage.store import check_reachable, is_s3
+from dataprep.storage.addresses import is_s3, plain
+from dataprep.storage.store import check_reachable
 
 
 def absolute(uri: str) -> str:
-    """The address with a local path made absolute; s3:// addresses stay."""
+    """The address with a local path made absolute; s3:// addresses stay. Raises DataError for one that cannot be meant:
+    empty, or of an unknown store."""
+    uri = plain(uri)
     return uri.rstrip("/") if is_s3(uri) else os.path.abspath(uri)
 
 

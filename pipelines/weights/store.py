@@ -70,7 +70,7 @@ def recorded_hashes(notes: Iterable[str]) -> tuple[dict[str, str], set[str]]:
     return {name: sha256.removesuffix(_OTHER) for name, sha256 in said.items()}, others
 
 
-def store_address(given: str = "") -> str:
+def store_address(given: str | None = None) -> str:
     """The store: the one given, else $IRODORI_WEIGHTS, else a folder in the user's cache."""
     return absolute(given or os.environ.get(WEIGHTS) or str(cache_folder() / "weights"))
 
@@ -87,7 +87,7 @@ def published(name: str) -> Published:
     return CATALOGUE[name]
 
 
-def stored(name: str, store: str = "") -> StoredWeights:
+def stored(name: str, store: str | None = None) -> StoredWeights:
     """What the store holds under `name`. Raises PipelineError, naming the command that mends it, where it does not."""
     found = find_stored(name, store)
     if found is None:
@@ -95,7 +95,7 @@ def stored(name: str, store: str = "") -> StoredWeights:
     return found
 
 
-def find_stored(name: str, store: str = "") -> StoredWeights | None:
+def find_stored(name: str, store: str | None = None) -> StoredWeights | None:
     """What the store holds under `name`, None where it holds nothing. Raises PipelineError for a damaged record."""
     published(name)
     uri = join(store_address(store), f"{name}.json")
@@ -112,7 +112,7 @@ def find_stored(name: str, store: str = "") -> StoredWeights | None:
     return record
 
 
-def stored_file(name: str, store: str = "") -> Path:
+def stored_file(name: str, store: str | None = None) -> Path:
     """The store's weight file on this machine, verified; for what is loaded by another than `load_network`.
 
     Raises PipelineError, naming the command that mends it, where it is not there or damaged.
@@ -121,14 +121,14 @@ def stored_file(name: str, store: str = "") -> Path:
     return _verified(store_address(store), file, record.files[file], name)
 
 
-def all_stored(store: str = "") -> dict[str, StoredWeights]:
+def all_stored(store: str | None = None) -> dict[str, StoredWeights]:
     """Everything of the catalogue that the store holds, by name."""
     _, files = list_folder(store_address(store))
     there = {file.uri.rpartition("/")[2] for file in files}
     return {name: stored(name, store) for name in CATALOGUE if f"{name}.json" in there}
 
 
-def command_to_get(name: str, store: str = "") -> str:
+def command_to_get(name: str, store: str | None = None) -> str:
     """The command that brings the weights, in one phrase."""
     entry, option = CATALOGUE[name], f" --store {store}" if store else ""
     if entry.package:
@@ -145,7 +145,7 @@ def combined_sha256(files: Mapping[str, str]) -> str:
 
 
 def load_network(
-    name: str, sha256: str, store: str = "", device: str = "cpu", precision: AnyPrecision = "float32"
+    name: str, sha256: str, store: str | None = None, device: str = "cpu", precision: AnyPrecision = "float32"
 ) -> "nn.Module":
     """The network in evaluation mode with the stored weights, one for each process; its parameters take no gradient.
 

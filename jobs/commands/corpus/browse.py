@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Json
 from jobs.output import as_json, print_result
 
 
 def command(
-    uri: Annotated[str, typer.Argument(help="A corpus, or one of its snapshots as URI@n.")] = "corpus",
-    out: Annotated[str, typer.Option(help="The HTML file; default: named for corpus and snapshot, here.")] = "",
+    uri: Annotated[str, typer.Argument(parser=place, help="A corpus, or one of its snapshots as URI@n.")] = "corpus",
+    out: Annotated[
+        str | None, typer.Option(parser=place, help="The HTML file; default: named for corpus and snapshot, here.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Pictures to show.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Decides which ones.")] = 0,
     shards: Annotated[int, typer.Option(min=0, help="Count the rows of at most N shards; 0 for all.")] = 1000,

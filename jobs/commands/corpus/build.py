@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Address, DryRun, Json, Set, Tracking
 from jobs.output import as_json, engine_console, log_folder
 from jobs.recipe_files import recipe_by_name
@@ -11,8 +12,11 @@ from pipelines.common.overrides import override, parse_assignments
 
 
 def command(
-    source: Annotated[list[str], typer.Option(help="A folder, archive, index or s3:// prefix; may be repeated.")],
-    out: Annotated[str, typer.Option(help="Where the corpus is or will be.")] = "corpus",
+    source: Annotated[
+        list[str],
+        typer.Option(parser=place, help="A folder, archive, index or s3:// prefix; may be repeated."),
+    ],
+    out: Annotated[str, typer.Option(parser=place, help="Where the corpus is or will be.")] = "corpus",
     recipe: Annotated[str, typer.Option(help="The name of a recipe, or a YAML file of settings.")] = "plain",
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N pictures of the sources.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="CPUs to use; all by default.")] = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Address, CorpusAt, Json, RayWorkers
 from jobs.output import as_json, engine_console
 from pipelines.common.overrides import SettingsError
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 def command(
     uri: CorpusAt,
     to: Annotated[str, typer.Option(help="wide (Parquet), webdataset (tar), folders, or official (zips).")],
-    out: Annotated[str, typer.Option(help="Where the export goes; the same call again goes on where it stopped.")],
+    out: Annotated[
+        str,
+        typer.Option(parser=place, help="Where the export goes; the same call again goes on where it stopped."),
+    ],
     columns: Annotated[str, typer.Option(help="Derived columns to take, by commas; all by default.")] = "",
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     style: Annotated[str | None, typer.Option(help="The sketch of the official layout; default xdog.")] = None,

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import DryRun, Json
 from jobs.output import as_json, print_result
 
 
 def command(
-    uri: Annotated[str, typer.Argument(help="The corpus.")],
+    uri: Annotated[str, typer.Argument(parser=place, help="The corpus.")],
     keep: Annotated[int | None, typer.Option(min=1, help="Drop all but the N newest snapshots; else none.")] = None,
     older_than: Annotated[
         float, typer.Option(min=0, metavar="HOURS", help="Leave what was written later: a build may be using it.")

@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Address, Json, RayWorkers, Tracking
 from jobs.output import as_json, engine_console, log_folder
 from pipelines.common.overrides import SettingsError
 
 
 def command(
-    parts: Annotated[list[str], typer.Argument(metavar="URI[@n]", help="Two corpora or more.")],
-    out: Annotated[str, typer.Option(help="Where the new corpus goes; the same call again goes on.")],
+    parts: Annotated[list[str], typer.Argument(parser=place, metavar="URI[@n]", help="Two corpora or more.")],
+    out: Annotated[str, typer.Option(parser=place, help="Where the new corpus goes; the same call again goes on.")],
     columns: Annotated[str, typer.Option(help="all: their operators must agree; shared: take those that do.")] = "all",
     workers: RayWorkers = None,
     address: Address = None,

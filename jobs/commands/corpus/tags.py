@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dataprep.corpus_tools.tags import Thresholds, VocabularySettings
+from jobs.addresses import place
 from jobs.options import CorpusAt, Json
 from jobs.output import print_result
 from pipelines.common.overrides import SettingsError
@@ -13,7 +14,10 @@ from pipelines.common.overrides import SettingsError
 
 def command(
     uri: CorpusAt,
-    out: Annotated[str, typer.Option(help="The JSON file to write, with every tag; without it, only a summary.")] = "",
+    out: Annotated[
+        str | None,
+        typer.Option(parser=place, help="The JSON file to write, with every tag; without it, only a summary."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Take the N most frequent tags of the training split.")] = 6000,
     origin: Annotated[
         str, typer.Option("--from", help="Which tags: of the source, or predicted (by a tagger).")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import weights_place
 from jobs.commands.weights.stored_text import print_stored
 from jobs.options import Json, Network, Store
 
@@ -12,9 +13,11 @@ def command(
     name: Network,
     address: Annotated[
         str,
-        typer.Argument(help="A file or folder: a path, file://, s3:// or hf://OWNER/REPOSITORY/FILE."),
+        typer.Argument(
+            parser=weights_place, help="A file or folder: a path, file://, s3:// or hf://OWNER/REPOSITORY/FILE."
+        ),
     ],
-    store: Store = "",
+    store: Store = None,
     accept_other_sha256: Annotated[
         bool, typer.Option("--accept-other-sha256", help="Take a file that is not the published one; it is recorded.")
     ] = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.options import Weights
 from jobs.output import print_result
 
@@ -18,7 +19,7 @@ class Predicts(StrEnum):
 
 def command(
     address: Weights,
-    out: Annotated[str, typer.Option(help="The checkpoint directory to make.")],
+    out: Annotated[str, typer.Option(parser=place, help="The checkpoint directory to make.")],
     prediction_type: Annotated[
         Predicts | None,
         typer.Option(help="What the network predicts; needed where nothing beside the file records it."),

@@ -4,12 +4,15 @@ from typing import Annotated
 
 import typer
 
+from jobs.addresses import place
 from jobs.output import print_result
 
 
 def command(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint directory, or the output of a training.")],
-    out: Annotated[str, typer.Option(help="The new .safetensors file, a path or s3:// address.")],
+    checkpoint: Annotated[
+        str, typer.Argument(parser=place, help="A checkpoint directory, or the output of a training.")
+    ],
+    out: Annotated[str, typer.Option(parser=place, help="The new .safetensors file, a path or s3:// address.")],
     use_ema: Annotated[bool, typer.Option("--use-ema", help="Write the moving average of the weights.")] = False,
     schedule: Annotated[
         bool, typer.Option(help="With the constants of the noise schedule, as released.", show_default="on")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipelines.weights.store import StoredWeights
 
 
-def command(store: Store = "", json_: Json = False) -> None:
+def command(store: Store = None, json_: Json = False) -> None:
     """Every network of the catalogue: whether the store holds it, its licence, and the command that brings it."""
     from pipelines.common.addresses import check_buckets
     from pipelines.weights.store import all_stored, store_address
@@ -29,7 +29,7 @@ def command(store: Store = "", json_: Json = False) -> None:
     print_result("\n".join(lines))
 
 
-def _documents(held: dict[str, "StoredWeights"], store: str) -> list[dict[str, Any]]:
+def _documents(held: dict[str, "StoredWeights"], store: str | None) -> list[dict[str, Any]]:
     from model.weights.catalogue import CATALOGUE
     from pipelines.weights.store import command_to_get
 

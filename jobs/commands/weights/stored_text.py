@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _KNOWN = {True: "the published one", False: "NOT the published one", None: "of the source, none is published"}
 
 
-def print_stored(record: "StoredWeights", store: str, as_json: bool) -> None:
+def print_stored(record: "StoredWeights", store: str | None, as_json: bool) -> None:
     """The record as it is stored, or in lines for a person."""
     from pipelines.weights.store import store_address
 

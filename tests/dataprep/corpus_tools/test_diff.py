@@ -175,12 +175,20 @@ def test_a_column_that_one_side_lacks_is_named(corpus: str, tmp_path: Path) -> N
     [
         ("a/b", ("a/b", None)),
         ("a/b@3", ("a/b", 3)),
-        ("s3://b/c@12", ("s3://b/c", 12)),
         ("a@2/b", ("a@2/b", None)),
         ("a@", ("a@", None)),
         ("@7", ("@7", None)),
         ("a@b@7", ("a@b", 7)),
+        ("a@7/", ("a", 7)),
     ],
 )
 def test_an_address_names_its_snapshot_behind_the_last_at(address: str, expected: tuple[str, int | None]) -> None:
     assert parse_at(address) == expected
+
+
+def test_a_folder_whose_own_name_ends_in_a_number_is_meant_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "c@2024"
+    assert parse_at(str(folder)) == (str(tmp_path / "c"), 2024)
+    folder.mkdir()
+    assert parse_at(str(folder)) == (str(folder), None)
+    assert parse_at(f"{folder}@3") == (str(folder), 3)

@@ -8,8 +8,13 @@ from jobs.cli import run
 from tests.jobs.command import one_line
 
 
-@pytest.mark.parametrize("out", ["a.safetensors", "hf://a/b/c.safetensors"])
-def test_without_a_checkpoint_nothing_is_written(out: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["weights", "export", "absent", "--out", out]) == 1
-    assert "absent holds no checkpoint" in one_line(capsys)
+@pytest.mark.parametrize(
+    ("out", "code", "said"),
+    [("a.safetensors", 1, "absent holds no checkpoint"), ("hf://a/b/c.safetensors", 2, "no store hf:")],
+)
+def test_without_a_checkpoint_nothing_is_written(
+    out: str, code: int, said: str, desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["weights", "export", "absent", "--out", out]) == code
+    assert said in one_line(capsys)
     assert sorted(path.name for path in desk.iterdir()) == ["bad.png", "empty"]
