@@ -19,20 +19,92 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataprep.corpus.column_files import BATCH_ROWS, ColumnFile, read_batches, read_table, write_table
 from dataprep.corpus.digest import corpus_digest, rejects_digest
 from dataprep.corpus.schema import FILE_SCHEMA, INDEX_SCHEMA, REJECT_SCHEMA
+from dataprep.documents import DocumentError, checked, parse_json
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
 
 FORMAT = 2  # raise when a table or the document changes: 2 knows buckets, scores and the reasons of failures
 TABLES = {"files": FILE_SCHEMA, "index": INDEX_SCHEMA, "rejects": REJECT_SCHEMA}
-_PARTS = ("digest", "rows", "rejects", "failures", "operators", "bytes", "sources", "recipe", "tables")
 _SNAPSHOT_NAME = re.compile(r"/(\d+)\.json$")
+_MOST_DOCUMENT_BYTES = 16 << 20
+# Where the files of a corpus lie, in each table and in the document. One may come from elsewhere, and what it names
+# must not lead out of it.
+_TABLE_PATHS = {
+    "files": re.compile(r"snapshots/\d+-files-[0-9a-f]+\.parquet"),
+    "index": re.compile(r"snapshots/\d+-index-[0-9a-f]+\.parquet"),
+    "rejects": re.compile(r"rejects/[0-9a-f]+\.parquet"),
+}
+_DATA_PATH = r"^data/[a-z]+/[0-9a-f]+/\w+-[0-9a-z]+(-[0-9a-z]+)*\.parquet$"
+
+
+class TableFacts(TypedDict):
+    """A table beside a snapshot: `path` is relative to the corpus."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class OperatorFacts(TypedDict):
+    """What made a column (`Operator.describe`), and the fingerprint that its files have in their names."""
+
+    name: str
+    version: str | int
+    settings: dict[str, Any]
+    fingerprint: str
+    gives: NotRequired[str]
+    weights: NotRequired[Any]
+    inputs: NotRequired[list[str]]
+
+
+class Tables(TypedDict):
+    """The three tables of a snapshot."""
+
+    files: TableFacts
+    index: TableFacts
+    rejects: TableFacts
+
+
+class Merged(TypedDict):
+    """One part of a merge."""
+
+    uri: str
+    snapshot: int
+    digest: str
+
+
+class Listed(TypedDict):
+    """What the sources held, or what was merged."""
+
+    merged: NotRequired[list[Merged]]
+
+
+class SnapshotDocument(TypedDict):
+    """`snapshots/<n>.json`; counts are by split, reason or column."""
+
+    snapshot: int
+    created: str
+    digest: str
+    rows: dict[str, int]
+    rejects: dict[str, int]
+    failures: dict[str, int]
+    failure_reasons: NotRequired[dict[str, dict[str, int]]]
+    operators: dict[str, OperatorFacts]
+    bytes: int
+    sources: list[str]
+    listed: NotRequired[Listed]
+    recipe: dict[str, Any]
+    tables: Tables
+    sha256: NotRequired[str]  # `document_sha256`; snapshots of version 0.1 have none
 
 
 @dataclass(frozen=True)
@@ -48,12 +120,28 @@ class Snapshot:
         return str(self.document["digest"])
 
     def table(self, name: str) -> pa.Table:
-        """`files`, `index` or `rejects`, as in the schema. Raises DataError where it is missing or damaged."""
-        return read_table(self._address(name), TABLES[name])
+        """`files`, `index` or `rejects`, as in the schema. Raises DataError where it is missing or damaged, or names a
+        file that is none of a corpus.
+        """
+        table = read_table(self._address(name), TABLES[name])
+        if name == "files":
+            self._check_paths(table["path"])
+        return table
 
     def batches(self, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of a table, a piece at a time, in its order: for tables with as many lines as there are rows."""
-        return read_batches(self._address(name), TABLES[name], columns)
+        for batch in read_batches(self._address(name), TABLES[name], columns):
+            if "path" in columns:
+                self._check_paths(batch["path"])
+            yield batch
+
+    def _check_paths(self, paths: pa.ChunkedArray | pa.StringArray) -> None:
+        strange = paths.filter(pc.invert(pc.match_substring_regex(paths, _DATA_PATH)))
+        if len(strange):
+            raise DataError(
+                f"{self.uri}: {self.document['tables']['files']['path']} names {strange[0].as_py()!r}, which is no "
+                "place of that file in a corpus. The table is damaged, or made to lead elsewhere: do not use it."
+            )
 
     def _address(self, name: str) -> str:
         return storage.join(self.uri, self.document["tables"][name]["path"])
@@ -103,18 +191,39 @@ def open_snapshot(uri: str, number: int | None = None) -> Snapshot:
     if number not in numbers:
         raise DataError(f"{uri}: there is no snapshot {number}; there are {_ranges(numbers)}.")
     path = storage.join(uri, f"snapshots/{number}.json")
+    return Snapshot(uri, number, _read_document(path, number))
+
+
+def _read_document(path: str, number: int) -> dict[str, Any]:
+    data = storage.read_bytes(path, _MOST_DOCUMENT_BYTES)
     try:
-        document = json.loads(storage.read_bytes(path))
-        known = document["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}). Deleting it brings back the snapshot before.") from error
-    if known != FORMAT:
-        raise DataError(
-            f"{path}: format {known} is not {FORMAT}, the one this version reads. Build it anew at another place."
-        )
-    if absent := [name for name in _PARTS if name not in document]:
-        raise DataError(f"{path}: damaged (no {', '.join(absent)}). Deleting it brings back the snapshot before.")
-    return Snapshot(uri, number, document)
+        stored = checked(parse_json(data, path), dict[str, Any], path)
+        known = stored.get("format")
+        if known == FORMAT:
+            document: dict[str, Any] = dict(checked(stored, SnapshotDocument, path))
+            _check_document(document, number, path)
+            return document
+    except DocumentError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"{path}: damaged ({reason}). Deleting it brings back the snapshot before.") from error
+    if "format" not in stored:
+        raise DataError(f"{path}: damaged (no format). Deleting it brings back the snapshot before.")
+    raise DataError(
+        f"{path}: format {known} is not {FORMAT}, the one this version reads. Build it anew at another place."
+    )
+
+
+def _check_document(document: Mapping[str, Any], number: int, path: str) -> None:
+    """DocumentError for values that types do not show to be wrong: counts below zero, tables that lie elsewhere."""
+    if document["snapshot"] != number:
+        raise DocumentError(f"snapshot is {document['snapshot']} in the document of number {number}")
+    for name in ("rows", "rejects", "failures"):
+        for key, count in document[name].items():
+            if count < 0:
+                raise DocumentError(f"{name}.{key} is {count}")
+    for name, facts in document["tables"].items():
+        if name in _TABLE_PATHS and not _TABLE_PATHS[name].fullmatch(facts["path"]):
+            raise DocumentError(f"tables.{name}.path is {facts['path']!r:.80}, no place of that table in a corpus")
 
 
 def commit(uri: str, contents: Contents, earlier: Snapshot | None) -> tuple[Snapshot, bool]:
@@ -157,13 +266,13 @@ def _document(uri: str, number: int, digest: str, contents: Contents, earlier: S
     for file in ordered:
         if file.failed:
             failed.setdefault(file.column, Counter()).update(json.loads(file.reasons))
-    return {
+    document = {
         "format": FORMAT,
         "snapshot": number,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "digest": digest,
-        "rows": _counts(contents.index["split"]),
-        "rejects": _counts(contents.rejects["reason"]),
+        "rows": counted(contents.index["split"]),
+        "rejects": counted(contents.rejects["reason"]),
         "failures": {column: reasons.total() for column, reasons in failed.items()},
         "failure_reasons": {column: dict(reasons) for column, reasons in failed.items()},
         "operators": {column: dict(facts) for column, facts in contents.operators.items()},
@@ -177,6 +286,13 @@ def _document(uri: str, number: int, digest: str, contents: Contents, earlier: S
             "rejects": _write_table(uri, "rejects/", contents.rejects, earlier),
         },
     }
+    return document | {"sha256": document_sha256(document)}
+
+
+def document_sha256(document: Mapping[str, Any]) -> str:
+    """Of a snapshot's document without its own `sha256`, as sorted JSON: an edited value is found by `verify`."""
+    others = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def _write_table(uri: str, stem: str, table: pa.Table, earlier: Snapshot | None) -> dict[str, Any]:
@@ -191,7 +307,8 @@ def _write_table(uri: str, stem: str, table: pa.Table, earlier: Snapshot | None)
     return {"path": path, "rows": len(table), "bytes": len(data), "sha256": sha256}
 
 
-def _counts(values: pa.ChunkedArray) -> dict[str, int]:
+def counted(values: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value is there, by value."""
     return dict(sorted((entry["values"], entry["counts"]) for entry in values.value_counts().to_pylist()))
 
 

@@ -5,7 +5,6 @@ seeded choice of shards stands for all, and the survey says so. Tags are counted
 memory of a survey is that of its distinct tags and some 60 bytes a row.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from dataprep.corpus.column_files import ROW_GROUP_ROWS, failure_reason
 from dataprep.corpus.schema import REJECT_SCHEMA
 from dataprep.corpus.snapshot import Snapshot
+from dataprep.documents import parse_document
 from dataprep.errors import DataError
 from dataprep.randomness import generator
 from dataprep.storage import store as storage
@@ -88,7 +88,8 @@ def failures(snapshot: Snapshot, examples: int = 3, most_files: int = 40) -> lis
     failed = files.filter(pc.greater(files["failed"], 0)).select(["column", "path", "reasons"]).to_pylist()
     counts: Counter[tuple[str, str]] = Counter()
     for file in failed:
-        counts.update({(file["column"], reason): count for reason, count in json.loads(file["reasons"]).items()})
+        reasons = parse_document(file["reasons"], dict[str, int], f"{snapshot.uri}: the reasons of {file['path']}")
+        counts.update({(file["column"], reason): count for reason, count in reasons.items()})
     shown: dict[tuple[str, str], list[str]] = {key: [] for key in counts}
     for file in failed[:most_files]:
         for row_id, message in _errors(snapshot.uri, file["path"]):

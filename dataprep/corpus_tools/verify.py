@@ -1,11 +1,12 @@
 """Reads a whole snapshot again and names every file that is not what it was: hash, schema, rows, ids, pictures, sizes.
 
-The snapshot's own tables come first, since everything else is judged by them; then every file, so that one damage does
-not hide another. One shard is in memory at a time, beside the index (some 200 bytes for each row).
+The document of the snapshot is held against its tables, count by count, and against its own hash. The tables come
+first, since everything else is judged by them; then every file, so that one damage does not hide another. One shard is
+in memory at a time, beside the index (some 200 bytes for each row).
 """
 
 import hashlib
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,9 +15,11 @@ import pyarrow.compute as pc
 
 from dataprep.corpus.column_files import ColumnFile, describe, read_rows
 from dataprep.corpus.digest import corpus_digest, rejects_digest
-from dataprep.corpus.schema import INDEX_SCHEMA
+from dataprep.corpus.hashes import short_hash
+from dataprep.corpus.schema import INDEX_SCHEMA, REJECT_SCHEMA
 from dataprep.corpus.shard_files import ShardFiles, ShardIds, shards
-from dataprep.corpus.snapshot import TABLES, Snapshot, open_snapshot
+from dataprep.corpus.snapshot import TABLES, Snapshot, counted, document_sha256, open_snapshot
+from dataprep.documents import parse_document, parse_json
 from dataprep.errors import DataError
 from dataprep.operators.outputs import JSON
 from dataprep.pictures.decode import decode, decode_png
@@ -38,7 +41,9 @@ def verify(uri: str, number: int | None = None) -> list[str]:
     ids = ShardIds(index)
     damages += _index_damages(snapshot, index, ids)
     damages += [line for shard in shards(snapshot) for line in _shard_damages(snapshot, shard, ids)]
-    return damages + ([] if damages else _digest_damages(snapshot))
+    if not tables["rejects"]:
+        damages += [f"snapshots/{snapshot.number}.json: {line}" for line in _document_damages(snapshot, index)]
+    return damages or _digest_damages(snapshot) or _edited(snapshot)
 
 
 def _table_damages(snapshot: Snapshot, name: str) -> Iterator[str]:
@@ -127,9 +132,40 @@ def _picture_damages(file: ColumnFile, row: dict[str, Any], sizes: Sizes) -> Ite
 
 def _word_damages(file: ColumnFile, row: dict[str, Any], sizes: Sizes) -> Iterator[str]:
     try:
-        json.loads(row[file.column])
-    except ValueError as error:
-        yield f"{file.path}: the value of {row['id']} is no JSON: {error}"
+        parse_json(row[file.column], f"{file.path}: the value of {row['id']}")
+    except DataError as error:
+        yield str(error)
+
+
+def _document_damages(snapshot: Snapshot, index: pa.Table) -> Iterator[str]:
+    """What the document says that its tables, or the rest of it, do not: counts, bytes, fingerprints."""
+    document, files = snapshot.document, snapshot.table("files")
+    rejects = pa.Table.from_batches(snapshot.batches("rejects", ["reason"]), pa.schema([REJECT_SCHEMA.field("reason")]))
+    failed: dict[str, Counter[str]] = {}
+    for file in files.filter(pc.greater(files["failed"], 0)).select(["column", "reasons"]).to_pylist():
+        reasons = parse_document(file["reasons"], dict[str, int], document["tables"]["files"]["path"])
+        failed.setdefault(file["column"], Counter()).update(reasons)
+    found: dict[str, Any] = {
+        "rows": counted(index["split"]),
+        "rejects": counted(rejects["reason"]),
+        "failures": {column: reasons.total() for column, reasons in failed.items()},
+        "failure_reasons": {column: dict(reasons) for column, reasons in failed.items()},
+        "bytes": pc.sum(files["bytes"]).as_py() or 0,
+    }
+    found |= {
+        f"tables.{name}.rows": len(table) for name, table in (("files", files), ("index", index), ("rejects", rejects))
+    }
+    said = {**document, **{f"tables.{name}.rows": facts["rows"] for name, facts in document["tables"].items()}}
+    for name, value in found.items():
+        if name in said and said[name] != value:
+            yield f"its {name} are {said[name]}, those of its tables {value}"
+    for column, facts in document["operators"].items():
+        inputs = [document["operators"].get(name) for name in facts.get("inputs", ())]
+        made_of = [facts["name"], facts["version"], facts["settings"], facts.get("weights")]
+        if None not in inputs and facts["fingerprint"] != short_hash(
+            [*made_of, [known["fingerprint"] for known in inputs if known]]
+        ):
+            yield f"the fingerprint of operators.{column} is not that of its name, version, settings and inputs"
 
 
 def _digest_damages(snapshot: Snapshot) -> list[str]:
@@ -141,6 +177,14 @@ def _digest_damages(snapshot: Snapshot) -> list[str]:
     if digest == snapshot.digest:
         return []
     return [f"snapshots/{snapshot.number}.json: its digest is not that of its files"]
+
+
+def _edited(snapshot: Snapshot) -> list[str]:
+    """What nothing else shows: another recipe, other sources, another date."""
+    document = snapshot.document
+    if document.get("sha256") in (None, document_sha256(document)):
+        return []
+    return [f"snapshots/{snapshot.number}.json: it was edited: its sha256 is not that of its content"]
 
 
 def _pairs(batch: pa.RecordBatch) -> Iterator[tuple[str | None, str]]:

@@ -6,6 +6,7 @@ only those that name inputs and outputs, or stand for several settings.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 PANELS = (INPUT, OUTPUT, LINE_ART, SAMPLING, GUIDANCE, ATTENTION, MACHINE)
 # What may be given beside --replay: the other settings are in the picture.
 WITH_REPLAY = {
-    "replay", "sketch", "reference", "checkpoint", "out", "layers", "overwrite", "dry_run", "json_",
+    "replay", "follow", "sketch", "reference", "checkpoint", "out", "layers", "overwrite", "dry_run", "json_",
     "device", "compile",
 }  # fmt: skip
 
@@ -92,6 +93,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    follow: Annotated[
+        bool,
+        _option(
+            INPUT,
+            "With --replay: read sketch, references and checkpoint at the addresses in the picture, also on S3; else "
+            "a terminal is asked, and anything else refused.",
+            "--follow",
+        ),
+    ] = False,
     out: Annotated[
         str | None,
         _option(
@@ -140,8 +150,10 @@ def command(
         _check_replay(context, sketch, reference)
         addresses = {"sketch": sketch, "reference": reference, "checkpoint": [checkpoint] if checkpoint else []}
         moved = {name: values[0] for name, values in addresses.items() if values}
-        _replay(replay, out, moved, run, dry_run=dry_run, json_=json_)
+        _replay(replay, out, moved, run, follow=follow, dry_run=dry_run, json_=json_)
         return
+    if follow:
+        raise SettingsError("--follow needs --replay")
     if not sketch or out is None:
         raise SettingsError(
             f"--{'out' if sketch else 'sketch'} is missing: give line art and where the pictures go, or --replay FILE"
@@ -268,7 +280,14 @@ def _given_options(context: typer.Context, but: set[str]) -> Iterator[str]:
 
 
 def _replay(
-    file: str, out: str | None, moved: Mapping[str, str], run: RunSettings, *, dry_run: bool, json_: bool
+    file: str,
+    out: str | None,
+    moved: Mapping[str, str],
+    run: RunSettings,
+    *,
+    follow: bool,
+    dry_run: bool,
+    json_: bool,
 ) -> None:
     """Make the picture in `file` again, and report whether it is the same; `moved`: where inputs lie now."""
     from pipelines.colorization.jobs import folder_of, is_png, replay_out
@@ -278,11 +297,15 @@ def _replay(
     if not is_png(out):
         raise SettingsError(f"--out {out}: a replay is one .png file")
     check_buckets(file, out, *moved.values())
-    from pipelines.colorization.replay import InputAddresses, plan_replay, replay
+    from pipelines.colorization.replay import InputAddresses, addresses_to_follow, plan_replay, replay
     from pipelines.colorization.roles import REFERENCE
 
     references = {REFERENCE: moved["reference"]} if "reference" in moved else {}
-    inputs = InputAddresses(sketch=moved.get("sketch"), references=references, checkpoint=moved.get("checkpoint"))
+    inputs = InputAddresses(
+        sketch=moved.get("sketch"), references=references, checkpoint=moved.get("checkpoint"), follow=follow
+    )
+    if not (follow or json_) and sys.stdin.isatty():
+        inputs = replace(inputs, follow=_asked(addresses_to_follow(file, inputs)))
     job, recorded = plan_replay(file, out, inputs, run)
     if dry_run:
         print_json(_plan([job], recorded.checkpoint.address, recorded.settings, run))
@@ -294,6 +317,14 @@ def _replay(
             return
         _report(console, replayed.made)
         console.result(_verdict(file, replayed))
+
+
+def _asked(addresses: Mapping[str, str]) -> bool:
+    """Whether the person at the terminal wants these addresses of a picture read."""
+    report = Console(sys.stdout, sys.stderr).message
+    for role, address in addresses.items():
+        report(f"{role:<10}  {address}")
+    return not addresses or typer.confirm("The picture names these. Read them?", err=True)
 
 
 def _verdict(file: str, replayed: "Replayed") -> str:

@@ -1,24 +1,26 @@
 """Makes a coloured picture again from its provenance, and compares the pixels.
 
 Where an input, the checkpoint or its weights are not what they were, nothing is made: the result would be another
-picture. Files that have moved may be named; what they hold must be the same. Heavy imports happen once the files are
-found to be right.
+picture. Files that have moved may be named; what they hold must be the same. A picture may come from elsewhere, and the
+addresses in it are whoever's made it: none is opened unless it is named or following them is asked for, and what is
+read is bounded. Heavy imports happen once the files are found to be right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dataprep.sources.items import MOST_BYTES
 from dataprep.storage.store import read_bytes
 from pipelines.colorization.jobs import ColorizeJob, check_apart, check_targets
 from pipelines.colorization.provenance import Provenance, Source, Weights, extract, sha256_of
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
-from pipelines.common.overrides import differences
+from pipelines.common.overrides import SettingsError, differences
 from pipelines.common.progress import ProgressSink, silent
 from pipelines.common.versions import code_version
-from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint, metadata_at
 
 if TYPE_CHECKING:
     from pipelines.colorization.colorize import Made
@@ -47,26 +49,49 @@ class Replayed:
 
 @dataclass(frozen=True, kw_only=True)
 class InputAddresses:
-    """Where the inputs of a replay lie now, references by role; what is left out lies where the provenance names it."""
+    """Where the inputs of a replay lie now, references by role; what is left out lies where the provenance names it,
+    and is read there only with `follow`.
+    """
 
     sketch: str | None = None
     references: Mapping[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
+    follow: bool = False
+
+
+def addresses_to_follow(file: str, inputs: InputAddresses) -> dict[str, str]:
+    """What a replay reads where the picture says that it lay, by role: all that `inputs` does not name.
+
+    Raises PipelineError where the file is no picture of `colorize`.
+    """
+    recorded = extract(read_bytes(file, MOST_BYTES), file)
+    named = {"sketch": inputs.sketch, "checkpoint": inputs.checkpoint, **inputs.references}
+    followed = {"sketch": recorded.sketch.address, "checkpoint": recorded.checkpoint.address}
+    followed |= {role: source.address for role, source in recorded.references.items()}
+    return {role: address for role, address in followed.items() if named.get(role) is None}
 
 
 def plan_replay(file: str, out: str, inputs: InputAddresses, run: RunSettings) -> tuple[ColorizeJob, Provenance]:
     """What to make, with inputs where they lie now.
 
-    Raises PipelineError where anything is not what it was, or the picture cannot go to `out`.
+    Raises PipelineError where anything is not what it was, or the picture cannot go to `out`, SettingsError where an
+    address of the picture's own would be opened that `inputs` neither names nor follows; then nothing was opened.
     """
     # The picture itself: it must be one, and stay.
     if absolute(out) == absolute(file):
         raise PipelineError(f"--out {out}: this is the picture to compare with; give another file")
-    recorded = extract(read_bytes(file), file)
+    recorded = extract(read_bytes(file, MOST_BYTES), file)
     if recorded.layer:
         raise PipelineError(f"{file} is a layer of a picture: replay the picture itself, with --layers")
     for role in inputs.references.keys() - recorded.references.keys():
         raise PipelineError(f"{file} was made without a {role}")
+    if not inputs.follow and (unnamed := addresses_to_follow(file, inputs)):
+        listed = ", ".join(f"{role} {address}" for role, address in unnamed.items())
+        options = ", ".join(f"--{role}" for role in unnamed)
+        raise SettingsError(
+            f"{file} names addresses that the call does not: {listed}. Name what is yours with {options}, or have them "
+            "read with --follow"
+        )
     # The inputs: each must hold what it held.
     sketch = _same("sketch", file, recorded.sketch, inputs.sketch)
     references = {
@@ -82,18 +107,21 @@ def plan_replay(file: str, out: str, inputs: InputAddresses, run: RunSettings) -
 
 def _check_weights(file: str, recorded: Provenance, checkpoint: str) -> None:
     """PipelineError unless checkpoint and frozen networks are what they were, as far as the picture records it."""
-    from model.checkpoint import read_metadata
+    from model.checkpoint import expected_sha256, read_metadata
     from pipelines.colorization.colorize import weights_of
 
-    then, directory = recorded.checkpoint, fetch_checkpoint(checkpoint)
-    settings = recorded.settings
+    then, settings = recorded.checkpoint, recorded.settings
+    found = expected_sha256(metadata_at(checkpoint), checkpoint, settings.ema)
+    if found != then.sha256:  # before gigabytes are copied
+        raise _another_checkpoint(file, checkpoint, [f"sha256: {then.sha256} -> {found}"])
+    directory = fetch_checkpoint(checkpoint)
     now = weights_of(checkpoint, directory, read_metadata(directory), ema=settings.ema, extract=settings.extract)
     beside = {"address", "codec_sha256", "image_encoder_sha256", "extractor_sha256"}  # named below, or no matter
     before, after = ({k: v for k, v in asdict(weights).items() if k not in beside} for weights in (then, now))
     if then.prediction_type is None:  # not recorded then
         before["prediction_type"] = now.prediction_type
     if changed := differences(before, after):
-        raise PipelineError(f"{checkpoint}: another checkpoint than {file} was made with: {'; '.join(changed)}")
+        raise _another_checkpoint(file, checkpoint, changed)
     extractor = settings.extract, then.extractor_sha256, now.extractor_sha256
     for network, old, new in (*_frozen(then, now), extractor):
         if old is not None and old != new:
@@ -101,6 +129,10 @@ def _check_weights(file: str, recorded: Provenance, checkpoint: str) -> None:
                 f"{network}: the frozen network has changed since {file} was made: the sha256 of its weights was "
                 f"{old[:12]}… and is {(new or 'none')[:12]}…"
             )
+
+
+def _another_checkpoint(file: str, checkpoint: str, changed: Sequence[str]) -> PipelineError:
+    return PipelineError(f"{checkpoint}: another checkpoint than {file} was made with: {'; '.join(changed)}")
 
 
 def replay(
@@ -112,7 +144,7 @@ def replay(
     from dataprep.pictures.decode import decode
     from pipelines.colorization.colorize import Failed, colorize
 
-    before = decode(read_bytes(file)).rgb
+    before = decode(read_bytes(file, MOST_BYTES)).rgb
     (outcome,) = colorize([job], recorded.checkpoint.address, recorded.settings, replace(run, again=True), progress)
     if isinstance(outcome, Failed):
         raise PipelineError(outcome.reason)
@@ -152,7 +184,7 @@ def _frozen(then: Weights, now: Weights) -> tuple[tuple[str, str | None, str | N
 def _same(kind: str, file: str, recorded: Source, now: str | None) -> str:
     """Where the input lies, which must hold what it held; `now`: if not where it lay."""
     address = now or recorded.address
-    if (found := sha256_of(read_bytes(address))) != recorded.sha256:
+    if (found := sha256_of(read_bytes(address, MOST_BYTES))) != recorded.sha256:
         raise PipelineError(
             f"{address}: the {kind} has changed since {file} was made: its sha256 was {recorded.sha256[:12]}… and is "
             f"{found[:12]}…"

@@ -6,7 +6,7 @@ of shards they count a seeded choice of shards, and the page says of how many.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from dataprep.corpus_tools.survey import (
     survey,
 )
 from dataprep.storage import store as storage
+from pipelines.common.addresses import absolute
 from pipelines.corpus_tools.browse_charts import Chart, charts_of
 from pipelines.corpus_tools.browse_pictures import (
     GroupStrip,
@@ -121,6 +122,11 @@ class Page:
         return sum(self.document["rows"].values())
 
     @property
+    def rejects_unread(self) -> bool:
+        """Whether rejects stand on the page whose pictures nobody asked to read."""
+        return any(not example.asked_for for reason in self.rejects for example in reason.examples)
+
+    @property
     def counted(self) -> str:
         """Which rows the charts count, in words."""
         if self.shards_read == self.shards:
@@ -129,10 +135,18 @@ class Page:
 
 
 def make_page(
-    uri: str, number: int | None = None, samples: int = SAMPLES, seed: int = 0, most_shards: int = MOST_SHARDS
+    uri: str,
+    number: int | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    most_shards: int = MOST_SHARDS,
+    *,
+    rejects_from: Sequence[str] = (),
 ) -> Page:
     """Read what the page of snapshot `number` (the newest by default) shows; `most_shards` 0 counts the rows of all.
 
+    rejects_from: folders, on disk or S3, from which pictures of rejects may be read. Without any the page is made of
+    the corpus alone: addresses in a corpus from elsewhere are not this machine's to open.
     Raises DataError where there is no such snapshot or its tables cannot be read.
     """
     snapshot = open_snapshot(uri, number)
@@ -142,10 +156,14 @@ def make_page(
     view = look_up(snapshot, max(samples, LOOKED_AT), messages, seed)
     seen, picker = survey(snapshot, most_shards, seed), RowPicker(snapshot)
     looks = {one.column: one for one in look_at(picker, view.picked[:LOOKED_AT], snapshot.document["operators"])}
+    folders = [absolute(folder) for folder in rejects_from]
     counts = snapshot.document["rejects"]
     reasons = [
         RejectReason(
-            reason, counts[reason], MEANINGS.get(reason, ""), tuple(make_rejects(picker, examples[reason], view.found))
+            reason,
+            counts[reason],
+            MEANINGS.get(reason, ""),
+            tuple(make_rejects(picker, examples[reason], view.found, folders)),
         )
         for reason in sorted(counts, key=counts.__getitem__, reverse=True)
     ]

@@ -69,6 +69,7 @@ class RejectExample:
     picture: bytes | None
     kept_id: str = ""
     kept: bytes | None = None
+    asked_for: bool = True  # whether its address lies in a folder that pictures may be read from
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,23 @@ def make_samples(picker: RowPicker, places: Sequence[Place], columns: Sequence[s
 
 
 def make_rejects(
-    picker: RowPicker, rejects: Sequence[Mapping[str, Any]], kept: Mapping[str, Place]
+    picker: RowPicker, rejects: Sequence[Mapping[str, Any]], kept: Mapping[str, Place], sources: Sequence[str] = ()
 ) -> list[RejectExample]:
-    """Rejects of one reason; `kept`: where the rows lie that some of them duplicate."""
+    """Rejects of one reason; `kept`: where the rows lie that some of them duplicate.
+
+    sources: folders from which pictures of rejects are read. A corpus may come from elsewhere, and its rejects hold
+    addresses that whoever made it chose: none that lies outside of these folders is opened.
+    """
 
     def example(reject: Mapping[str, Any]) -> RejectExample:
         where = kept.get(reject["message"])
-        picture = attempt(partial(_source_thumb, reject["source"]))
+        allowed = any(lies_within(reject["source"], folder) for folder in sources)
+        picture = attempt(partial(_source_thumb, reject["source"])) if allowed else None
         return RejectExample(
             source=reject["source"],
             message="" if where else reject["message"],
             picture=None if isinstance(picture, Failure) else picture,
+            asked_for=allowed,
             kept_id=reject["message"] if where else "",
             kept=_color_thumb(picker, where) if where else None,
         )
@@ -185,6 +192,15 @@ def _color_thumb(picker: RowPicker, place: Place) -> bytes | None:
     cell = picker.cell(place, "color")
     picture = attempt(partial(thumb, cell.value or b"", THUMB_SIDE))
     return None if isinstance(picture, Failure) else picture
+
+
+def lies_within(address: str, folder: str) -> bool:
+    """Whether an address of a corpus lies in a folder, on disk or S3, by its words alone: nothing is asked of a store.
+
+    Both are absolute or `s3://`; an address with ".." in it lies nowhere.
+    """
+    start = folder if folder.endswith("/") else f"{folder}/"
+    return address.startswith(start) and ".." not in address.split("/")
 
 
 def _source_thumb(source: str) -> bytes:

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataprep.storage.store import download_directory, exists, is_s3, join, read_bytes
+from dataprep.storage.store import download_directory, exists, is_s3, join, list_files, read_bytes
 from pipelines.common.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint"
 CONFIG = "config.json"
 DEMO = "demo"
+MOST_CONFIG_BYTES = 1 << 20
+MOST_CHECKPOINT_BYTES = 64 << 30  # of a remote one: the published size takes 10 GB with its frozen networks
 _copies: dict[str, tuple[bytes, Path]] = {}  # of remote checkpoints: address -> its config.json and where it lies
 _copying = threading.Lock()
 
@@ -50,21 +52,24 @@ def metadata_at(uri: str) -> "CheckpointMetadata":
     found = checkpoint_uri(uri)
     from model.checkpoint import metadata_of
 
-    return metadata_of(read_bytes(join(found, CONFIG)), found)
+    return metadata_of(read_bytes(join(found, CONFIG), MOST_CONFIG_BYTES), found)
 
 
 def fetch_checkpoint(uri: str) -> Path:
     """A local directory with the checkpoint of `uri`; a remote one is copied once, and kept until Python ends.
 
-    It is copied again only where its config.json, which names the hash of its weights, is another by now.
+    It is copied again only where its config.json, which names the hash of its weights, is another by now. Raises
+    PipelineError where a copy would take more than MOST_CHECKPOINT_BYTES.
     """
     found = checkpoint_uri(uri)
     if not is_s3(found):
         return Path(found)
-    config = read_bytes(join(found, CONFIG))
+    config = read_bytes(join(found, CONFIG), MOST_CONFIG_BYTES)
     with _copying:
         known = _copies.get(found)
         if known is None or known[0] != config:
+            if (size := sum(entry.size for entry in list_files(found))) > MOST_CHECKPOINT_BYTES:
+                raise PipelineError(f"{found}: {size:,} bytes are no checkpoint: {MOST_CHECKPOINT_BYTES:,} at most")
             local = tempfile.mkdtemp(prefix="irodori-checkpoint-")
             atexit.register(shutil.rmtree, local, ignore_errors=True)
             _copies[found] = known = config, download_directory(found, Path(local))

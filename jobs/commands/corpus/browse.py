@@ -19,6 +19,14 @@ def command(
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Pictures to show.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Decides which ones.")] = 0,
     shards: Annotated[int, typer.Option(min=0, help="Count the rows of at most N shards; 0 for all.")] = 1000,
+    show_rejects_from: Annotated[
+        list[str],
+        typer.Option(
+            help="Read pictures of rejects that lie in this folder; may be repeated. Else none is read: their "
+            "addresses are those of whoever built the corpus.",
+            metavar="ADDRESS",
+        ),
+    ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json_: Json = False,
 ) -> None:
@@ -28,7 +36,7 @@ def command(
     corpus, number = parse_at(uri)
     from pipelines.corpus_tools.browse import make_page, page_file, summary, write_page
 
-    page = make_page(corpus, number, samples, seed, shards)
+    page = make_page(corpus, number, samples, seed, shards, rejects_from=show_rejects_from)
     file = out or page_file(corpus, page.document["snapshot"])
     size = write_page(page, file)
     document = {

@@ -86,10 +86,12 @@ def test_failures_are_counted_by_reason_with_examples(corpus: str, tmp_path: Pat
     writer = ColumnWriter("mask")
     for row_id, error in (("a" * 64, "timeout: 60 s"), ("b" * 64, None), ("c" * 64, "timeout: 61 s")):
         writer.add(row_id, None, error)
-    (tmp_path / "mask.parquet").write_bytes(writer.finish())
+    path, gone = "data/train/0a/mask-0.parquet", "data/train/0b/mask-0.parquet"
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_bytes(writer.finish())
     known = open_snapshot(corpus).table("files").to_pylist()[0]
-    lines = [known | {"column": "mask", "path": "mask.parquet", "failed": 2, "reasons": '{"timeout": 2}'}]
-    lines += [lines[0] | {"path": "gone.parquet", "failed": 1, "reasons": '{"timeout": 1}'}, known]
+    lines = [known | {"column": "mask", "path": path, "failed": 2, "reasons": '{"timeout": 2}'}]
+    lines += [lines[0] | {"path": gone, "failed": 1, "reasons": '{"timeout": 1}'}, known]
     (tmp_path / "files.parquet").write_bytes(write_table(pa.Table.from_pylist(lines, FILE_SCHEMA)))
     (found,) = failures(Snapshot(str(tmp_path), 1, {"tables": {"files": {"path": "files.parquet"}}}))
     assert (found.column, found.reason, found.count) == ("mask", "timeout", 3)

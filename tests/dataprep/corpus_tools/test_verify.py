@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -126,6 +127,77 @@ def _tables(corpus: Path, contents: Contents) -> dict[str, object]:
     commit(str(other), contents, None)
     shutil.copytree(other / "snapshots", corpus / "snapshots", dirs_exist_ok=True, ignore=lambda *_: ["1.json"])
     return dict(open_snapshot(str(other)).document["tables"])
+
+
+# ---- a document that was edited -----------------------------------------------------------------------------------
+
+
+def leaves(value: object, *keys: str | int) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """(keys, value) of every number, text and truth value in a document."""
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, entry in entries:
+            yield from leaves(entry, *keys, key)
+    elif value is not None:
+        yield keys, value
+
+
+def edited(document: dict[str, Any], keys: tuple[str | int, ...], value: object) -> dict[str, Any]:
+    changed = json.loads(json.dumps(document))
+    *outer, last = keys
+    at = changed
+    for key in outer:
+        at = at[key]
+    at[last] = value
+    return dict(changed)
+
+
+def findings(corpus: Path) -> list[str]:
+    """What verify says, be it that it refuses the document."""
+    try:
+        return verify(str(corpus))
+    except DataError as error:
+        return [str(error)]
+
+
+@pytest.mark.seconds
+def test_every_edited_value_of_a_document_is_found(corpus: Path) -> None:
+    path = corpus / "snapshots" / "1.json"
+    document = json.loads(path.read_text())
+    places = list(leaves(document))
+    assert len(places) > 100
+    rng = np.random.default_rng(0)  # a verification takes a tenth of a second: every tenth place, and all counts
+    counts = [place for place in places if place[0][0] in ("rows", "rejects", "failures", "bytes", "tables", "digest")]
+    for keys, value in (*counts, *(places[at] for at in rng.choice(len(places), len(places) // 10, replace=False))):
+        other = value + 1 if isinstance(value, int | float) and not isinstance(value, bool) else f"{value}0"
+        path.write_text(json.dumps(edited(document, keys, not value if isinstance(value, bool) else other)))
+        assert findings(corpus), keys
+    path.write_text(json.dumps(document))
+    assert verify(str(corpus)) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (("rows", "train"), 7000, "its rows are {'train': 7000"),
+        (("rejects",), {"blank": 4}, "its rejects are {'blank': 4}"),
+        (("bytes",), 1, "its bytes are 1, "),
+        (("failures",), {"mask": 1}, "its failures are {'mask': 1}"),
+        (("tables", "index", "rows"), 13, "its tables.index.rows are 13, those of its tables 12"),
+        (("operators", "color", "version"), 99, "the fingerprint of operators.color is not that of"),
+    ],
+)
+def test_a_count_is_named_also_in_a_snapshot_that_has_no_hash_of_itself(
+    corpus: Path, keys: tuple[str, ...], value: object, said: str
+) -> None:
+    path = corpus / "snapshots" / "1.json"
+    document = json.loads(path.read_text())
+    del document["sha256"]  # as version 0.1 wrote it
+    path.write_text(json.dumps(document))
+    assert verify(str(corpus)) == []
+    path.write_text(json.dumps(edited(document, keys, value)))
+    (line,) = verify(str(corpus))
+    assert line.startswith(f"snapshots/1.json: {said}")
 
 
 # ---- a snapshot cut short -----------------------------------------------------------------------------------------

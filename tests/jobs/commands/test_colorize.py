@@ -57,6 +57,7 @@ WRONG = [
     (["colorize", "--replay", "x.png", "--extract", "xdog"], "leave out --extract"),
     (["colorize", "--replay", "x.png", "--again", "--seed", "random"], "leave out --again, --seed"),
     (["colorize", "--replay", "x.png", "--out", "folder"], "one .png file"),
+    (["colorize", "--sketch", "a.png", "--out", "o", "--follow"], "--follow needs --replay"),
     (["colorize", "--replay", "x.png", "--sketch", "a.png", "--sketch", "b.png"], "one --sketch"),
 ]
 HALF_BUT_MIDDLE = [0.5] * 6 + [1.0] + [0.5] * 9
@@ -181,7 +182,10 @@ def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.Captur
     assert "2/2 pictures" in said.err
     with Image.open(f"{first}-lines.png") as lines:
         assert lines.mode == "RGBA"
-    assert run(["colorize", "--replay", f"{first}.png"]) == 0
+    assert run(["colorize", "--replay", f"{first}.png"]) == 2  # nobody is at a terminal to be asked
+    assert "/s/p0000.png" in (said := capfd.readouterr().err)
+    assert "--follow" in said
+    assert run(["colorize", "--replay", f"{first}.png", "--follow"]) == 0
     told, verdict = capfd.readouterr().out.splitlines()
     assert told == f"{first}-replay.png"
     assert verdict.startswith(f"pixels equal to {first}.png")
@@ -201,7 +205,7 @@ def test_a_colour_picture_is_coloured_from_its_extracted_lines_and_made_again_eq
     assert not made[drawn == 0].any()
     assert extract(Path("o.png").read_bytes(), "o.png").settings.extract == "xdog"
     capfd.readouterr()
-    assert run(["colorize", "--replay", "o.png"]) == 0
+    assert run(["colorize", "--replay", "o.png", "--follow"]) == 0
     assert "pixels equal to o.png" in capfd.readouterr().out
     assert run(["colorize", "--sketch", "s/p0000.png", "--out", "read.png", *where]) == 0  # the same, taken for lines
     assert (decode(Path("read.png").read_bytes()).rgb != made).any()
@@ -231,7 +235,7 @@ def test_a_random_seed_is_told_kept_in_names_and_replayed(
         assert extract(Path(f"made/p0000--{seed}.png").read_bytes(), "").seed == int(seed)
         seeds.add(seed)
     assert len(seeds) == 2
-    assert run(["colorize", "--replay", f"made/p0000--{seed}.png"]) == 0
+    assert run(["colorize", "--replay", f"made/p0000--{seed}.png", "--follow"]) == 0
     assert "pixels equal" in capfd.readouterr().out
     assert run(["colorize", *where, "--out", "one.png"]) == 0
     capfd.readouterr()

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dataprep.errors import DataError
 from dataprep.pictures.decode import decode, encode_png
+from dataprep.sources.items import MOST_BYTES
 from model.checkpoint import read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.colorize import Made, colorize, weights_of
@@ -21,6 +23,7 @@ from pipelines.colorization.provenance import KEYWORD, embed, extract, sha256_of
 from pipelines.colorization.replay import InputAddresses, Replayed, plan_replay, replay, unrecorded
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError
 from tests.corpus_pictures import picture, write_pictures
 from tests.pipelines.extraction.test_learned_operators import keep_weights
 from tests.pipelines.training.untrained import write_checkpoint
@@ -51,7 +54,7 @@ def desk(tmp_path: Path, checkpoint: str) -> Path:
 
 def again(desk: Path, **moved: Any) -> Replayed:
     made = str(desk / "made.png")
-    job, recorded = plan_replay(made, str(desk / "again.png"), InputAddresses(**moved), RUN)
+    job, recorded = plan_replay(made, str(desk / "again.png"), InputAddresses(**{"follow": True} | moved), RUN)
     return replay(made, job, recorded, RUN)
 
 
@@ -82,6 +85,32 @@ def test_a_replay_is_made_again_where_one_is_there_already(desk: Path) -> None:
     assert (replayed.equal, replayed.made.already) == (True, False)
     made, new = (decode((desk / name).read_bytes()).rgb for name in ("made.png", "again.png"))
     np.testing.assert_array_equal(made, new)
+
+
+def test_addresses_of_the_picture_are_opened_only_where_they_are_named_or_followed(
+    desk: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, out = str(desk / "made.png"), str(desk / "again.png")
+    recorded = extract(Path(made).read_bytes(), "")
+    away = replace(recorded.sketch, address="s3://somebody/else.png")
+    record(desk, sketch=asdict(away))
+    opened: list[str] = []
+    monkeypatch.setattr("dataprep.storage.s3.client", lambda: opened.append("s3"))
+    for given in (InputAddresses(), InputAddresses(checkpoint=checkpoint)):
+        with pytest.raises(SettingsError, match=r"sketch s3://somebody/else\.png.*reference .*p0001\.png.*--follow"):
+            plan_replay(made, out, given, RUN)
+    named = InputAddresses(
+        sketch=str(desk / "p0000.png"), references={"reference": str(desk / "p0001.png")}, checkpoint=checkpoint
+    )
+    assert plan_replay(made, out, named, RUN)[0].sketch == str(desk / "p0000.png")
+    assert opened == []
+
+
+def test_an_input_that_is_too_large_to_be_a_picture_is_not_read(desk: Path) -> None:
+    with (desk / "p0000.png").open("r+b") as file:
+        file.truncate(MOST_BYTES + 1)  # sparse: it takes no room
+    with pytest.raises(DataError, match=r"p0000\.png: the file has 268,435,457 bytes"):
+        again(desk)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("p0000.png", "sketch"), ("p0001.png", "reference")])
@@ -119,7 +148,7 @@ def test_files_that_moved_may_be_named_and_must_be_the_same(desk: Path, checkpoi
 def test_a_replay_never_overwrites_what_it_repeats(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     with pytest.raises(PipelineError, match="give another file"):
-        plan_replay("made.png", str(desk / "made.png"), InputAddresses(), RUN)
+        plan_replay("made.png", str(desk / "made.png"), InputAddresses(follow=True), RUN)
 
 
 @pytest.mark.parametrize(("out", "said"), [("p0001.png", "would overwrite"), ("drawn.png", "drawn.png is there")])
@@ -127,7 +156,7 @@ def test_a_replay_never_overwrites_an_input_or_what_others_made(desk: Path, out:
     (desk / "drawn.png").write_bytes(encode_png(picture(4)))
     before = (desk / out).read_bytes()
     with pytest.raises(PipelineError, match=said):
-        plan_replay(str(desk / "made.png"), str(desk / out), InputAddresses(), RUN)
+        plan_replay(str(desk / "made.png"), str(desk / out), InputAddresses(follow=True), RUN)
     assert (desk / out).read_bytes() == before
 
 
@@ -149,12 +178,12 @@ def test_frozen_weights_that_changed_are_named(desk: Path, tmp_path: Path) -> No
     assert weights.codec_sha256 is not None
     record(desk, checkpoint=asdict(weights))
     made, out = str(desk / "made.png"), str(desk / "again.png")
-    assert plan_replay(made, out, InputAddresses(), RUN)[1].checkpoint == weights
+    assert plan_replay(made, out, InputAddresses(follow=True), RUN)[1].checkpoint == weights
     (tmp_path / "bundled" / "sd-vae.safetensors").write_bytes(b"another")
     with pytest.raises(
         PipelineError, match=rf"sd-vae: the frozen network has changed since .*{weights.codec_sha256[:12]}"
     ):
-        plan_replay(made, out, InputAddresses(), RUN)
+        plan_replay(made, out, InputAddresses(follow=True), RUN)
 
 
 def test_line_art_of_other_weights_is_no_replay(desk: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:

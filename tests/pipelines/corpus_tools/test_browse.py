@@ -1,16 +1,21 @@
 """The browse page: complete, escaped, offline; and what it reads from a corpus."""
 
 import base64
+import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from dataprep.corpus.column_files import write_table
+from dataprep.corpus.schema import REJECT_SCHEMA
 from dataprep.corpus.snapshot import open_snapshot
 from dataprep.corpus_tools.survey import RowPicker
 from dataprep.pictures.decode import decode, encode_png
@@ -117,7 +122,7 @@ def test_a_page_that_counts_some_shards_says_so() -> None:
 
 
 def test_a_page_of_a_corpus_tells_what_lies_there(corpus: str, tmp_path: Path) -> None:
-    page = make_page(corpus, samples=6)
+    page = make_page(corpus, samples=6, rejects_from=[str(Path(corpus).parent / "pictures")])
     snapshot = open_snapshot(corpus)
     assert page.rows == 10
     assert len({sample.row["id"] for sample in page.samples}) == 6
@@ -144,6 +149,44 @@ def test_a_column_of_sketches_shows_its_ink_and_what_is_wrong_with_it(html: str,
     assert drawn.values == 10
     assert 0.01 < drawn.percentile(50) < 0.4
     assert facts["color"] is None
+
+
+def test_no_address_of_a_corpus_is_opened_outside_of_the_folders_that_are_trusted(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "home" / "secret.png"
+    secret.parent.mkdir()
+    secret.write_bytes(encode_png(picture(77)))
+    (tmp_path / "home-of-another").mkdir()
+    addresses = [str(secret), "s3://somebody/tracked.png", f"{tmp_path}/trusted/../home/secret.png"]
+    foreign = with_rejects(corpus, tmp_path / "foreign", addresses)
+    asked: list[str] = []
+    monkeypatch.setattr("dataprep.storage.s3.client", lambda: asked.append("s3"))
+    for folders in ([], [str(tmp_path / "home-of-another")], [str(tmp_path / "trusted"), "s3://some"]):
+        page = make_page(foreign, samples=1, rejects_from=folders)
+        shown = [example for reason in page.rejects for example in reason.examples]
+        assert {example.source for example in shown} == set(addresses)
+        assert not any(example.picture for example in shown)
+        assert page.rejects_unread
+    assert asked == []
+    assert "--show-rejects-from FOLDER" in render_page(page)
+    page = make_page(foreign, samples=1, rejects_from=[str(secret.parent)])
+    assert [bool(e.picture) for r in page.rejects for e in r.examples if e.source == str(secret)] == [True]
+
+
+def with_rejects(corpus: str, copy: Path, sources: list[str]) -> str:
+    """A copy of the corpus whose rejects name these addresses, every hash of it right."""
+    shutil.copytree(corpus, copy)
+    snapshot = open_snapshot(corpus)
+    rows = [{"id": None, "source": source, "reason": "too-small", "message": ""} for source in sources]
+    data = write_table(pa.Table.from_pylist(rows, REJECT_SCHEMA))
+    table = {"path": f"rejects/{'ab' * 6}.parquet", "rows": len(rows), "bytes": len(data)}
+    table["sha256"] = hashlib.sha256(data).hexdigest()
+    (copy / str(table["path"])).write_bytes(data)
+    document = snapshot.document | {"rejects": {"too-small": len(rows)}}
+    document["tables"] = document["tables"] | {"rejects": table}
+    (copy / "snapshots" / "1.json").write_text(json.dumps(document))
+    return str(copy)
 
 
 def test_samples_are_those_of_the_seed_and_show_the_pixels_of_their_row(corpus: str) -> None:
