@@ -60,6 +60,8 @@ SCAN_SCHEMA = pa.schema(
         pa.field("chroma", pa.int16()),
         pa.field("drawing", pa.float32()),  # probabilities of dataprep.plan.scan.Content; null where no filter asks
         pa.field("unsafe", pa.float32()),
+        pa.field("lossless", pa.bool_()),
+        pa.field("notes", STRINGS),  # what was left out to read it: dataprep.pictures.ancillary.NOTES
         pa.field("pixel_hash", pa.string()),
         pa.field("phash", pa.uint64()),
         pa.field("assembly", pa.string()),

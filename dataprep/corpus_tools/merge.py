@@ -1,6 +1,7 @@
 """Makes one corpus of several: rows of all, duplicates across them recorded as rejects, nothing computed again.
 
-The plan's own rules decide which of two equal pictures stays, over the rows of all parts sorted by id. A shard that
+The plan's own rules decide which of two equal pictures stays, over the rows of all parts sorted by id; whether a file
+was lossless, and how large it was before it was put on a canvas, is read from the scan caches. A shard that
 keeps all its rows is copied as it is, checked against its hash; one that loses some is filtered row by row; one that
 loses all is left behind.
 Where recipe and splits agree the result has the digest of one build from all sources, with one exception that no merge
@@ -19,9 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataprep.corpus.column_files import ColumnFile, ColumnWriter, column_path, describe, read_rows, read_vouched
+from dataprep.corpus.column_files import (
+    ColumnFile,
+    ColumnWriter,
+    column_path,
+    describe,
+    parse_table,
+    read_rows,
+    read_vouched,
+)
 from dataprep.corpus.digest import metadata_hash, metadata_variant
-from dataprep.corpus.schema import INDEX_SCHEMA, REJECT_SCHEMA
+from dataprep.corpus.schema import INDEX_SCHEMA, REJECT_SCHEMA, SCAN_SCHEMA
 from dataprep.corpus.shard_files import ShardFiles, shards
 from dataprep.corpus.snapshot import Contents, Snapshot
 from dataprep.errors import DataError
@@ -31,7 +40,8 @@ from dataprep.storage import store as storage
 Task = dict[str, Any]  # JSON-able
 READERS = 16  # row files that are read at once
 SCAN_FILES = 64  # scan caches of one task
-_FACTS = ["id", "source", "pixel_hash", "phash", "assembly"]  # of a row file
+_FACTS = ["id", "source", "width", "height", "pixel_hash", "phash", "assembly"]  # of a row file
+_SCANNED = ("id", "width", "height", "lossless")  # of a scan cache
 _WEIGHT = {"duplicate-pixels": 1, "near-duplicate": 2, "duplicate-file": 3}  # of the fates of one id; 0 is to be kept
 
 
@@ -168,7 +178,29 @@ def _rows(number: int, part: Snapshot, files: Sequence[ShardFiles]) -> pa.Table:
         raise DataError(f"{part.uri}: its row files do not hold the rows of its index. Run: irodori corpus verify")
     columns = {name: index[name] for name in INDEX_SCHEMA.names} | {name: facts[name] for name in _FACTS[1:]}
     columns["part"] = pa.array(np.full(len(index), number, np.int32))
+    # As the source had it, where the scan cache is still there.
+    scanned = _scanned(part.uri)
+    where = pc.index_in(index["id"], scanned["id"])
+    for name in ("width", "height"):
+        columns[name] = pc.coalesce(scanned[name].take(where), columns[name])
+    columns["lossless"] = scanned["lossless"].take(where)
     return pa.table(columns)
+
+
+def _scanned(uri: str) -> pa.Table:
+    """What the scan caches of a corpus know of the files behind its rows; those of other versions know less."""
+    schema = pa.schema([SCAN_SCHEMA.field(name) for name in _SCANNED])
+
+    def part(entry: storage.FileEntry) -> pa.Table:
+        try:
+            table = parse_table(storage.read_bytes(entry.uri), entry.uri, SCAN_SCHEMA, _SCANNED)
+        except DataError:
+            return schema.empty_table()  # a cache: of another version, or damaged
+        return table.filter(pc.is_valid(table["width"]))
+
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = list(pool.map(part, storage.list_files(storage.join(uri, "scan"))))
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def _facts(uri: str, file: ColumnFile) -> pa.Table:

@@ -2,37 +2,59 @@
 
 What the bytes are decides, never a file name. Headers are read first and a picture of absurd size is refused before
 anything is decoded. Transparent pixels are laid over white (so that line art on nothing does not turn black) and the
-alpha is kept beside them; EXIF orientation is applied; of an animation the first frame is taken. Every failure is one
-`UnreadablePicture` that says why: the reason under which the picture appears among the rejects.
+alpha is kept beside them, but for an alpha that hides a whole picture: its colours are taken, as viewers do. EXIF
+orientation is applied; of an animation the first frame is taken, of a document the first page. What cannot be read
+beside the pixels is left out and noted. Every other failure is one `UnreadablePicture` that says why: the reason under
+which the picture appears among the rejects.
 
-Pillow reads every header. Upright 8-bit JPEG and PNG are then decoded by OpenCV, which gives the same pixels in half to
-nine tenths of the time; everything else, and whatever OpenCV refuses, is decoded or refused by Pillow.
+Pillow reads every header but those of Photoshop and of drawings. Upright 8-bit JPEG and PNG are then decoded by OpenCV,
+which gives the same pixels in half to nine tenths of the time; everything else, and whatever OpenCV refuses, is decoded
+or refused by Pillow.
+
+Nothing here bounds time: a caller that no process stands in for takes `dataprep.pictures.guarded`.
 """
 
 import io
 import struct
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from dataprep.errors import DataError
-from dataprep.pictures import svg
+from dataprep.pictures import psd, svg
+from dataprep.pictures.ancillary import without_unreadable
+from dataprep.pictures.no_pictures import looks_like_html, what_it_is
 from dataprep.pictures.resize import Fit, fitted_size, resize_color
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192; 192 MiB as RGB
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # Pillow's names; SVG besides
+MOST_SCANS = 100  # of a progressive JPEG of MAX_PIXELS, of smaller ones more: each goes over the whole picture
+EVERYWHERE = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # Pillow's names; what anybody reads, and so is stored as it is
+FORMATS = (*EVERYWHERE, "TIFF", "AVIF", "JPEG2000")  # PSD and SVG besides
+NAMES = "PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF, JPEG 2000, PSD or SVG"
 WHOLE = (1 << 31, 1 << 31)  # a size that no smaller decoding covers
 RESIZE_GAP = 4 / 3  # how much larger than wanted a picture is decoded: shrinking it by less would blur it twice
 
 DIVISORS = (8, 4, 2, 1)  # of the sides of a JPEG
 UPRIGHT, TRANSPOSED = 1, (5, 6, 7, 8)  # EXIF orientations; the latter swap width and height
+_TURNS = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BITS, _PLANAR = 258, 284  # TIFF tags
 START_OF_SCAN, END_OF_IMAGE = b"\xda", 0xD9  # JPEG markers, after their 0xFF
 _IGNORE_EXIF = cv2.IMREAD_IGNORE_ORIENTATION
 _READ_RGB = {  # by what the sides are divided
@@ -43,7 +65,7 @@ _READ_RGB = {  # by what the sides are divided
 }
 
 # What Pillow's decoders raise on damaged data, beside its own errors (OSError).
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, OverflowError)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError)
 _DAMAGE_BELOW = (struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 # By bytes a value and dimensions. At 512 x 512, beside the default of Pillow (level 6, all filters): line art is 16 %
@@ -54,6 +76,10 @@ _PNG_OPTIONS = {
     (2, 2): [_LEVEL, 4, _STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT, _FILTER, cv2.IMWRITE_PNG_FILTER_NONE],
     (1, 3): [_LEVEL, 4, _STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED, _FILTER, cv2.IMWRITE_PNG_ALL_FILTERS],
 }
+
+
+# What Pillow says of metadata goes into a picture's notes, or is of no account; nobody could act on a line of Python.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class UnreadablePicture(DataError):
@@ -68,17 +94,36 @@ class Picture:
     they can be stored as they are.
     extent: (width, height) of the source in pixels of `rgb` where `decode_at_least` made it smaller, else None. Sides
     are rounded up, so the last column and row may stand for less than a pixel; `resize_color` wants to know.
+    notes: what was left out to take the picture, sorted (dataprep.pictures.ancillary.NOTES).
+    lossless: the file keeps every colour that it was given: no JPEG, and no GIF with its 256 colours.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None
     source_is_plain_rgb: bool
     extent: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+    lossless: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """pixels: uint8 RGB or RGBA with straight alpha, upright; `extent` as it lies in the file."""
+
+    pixels: np.ndarray
+    plain: bool = False
+    orientation: int = UPRIGHT
+    extent: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+    lossless: bool = True
+
+
+Result = TypeVar("Result")
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode PNG, JPEG, WebP, BMP, GIF or SVG of at most `max_pixels`; raises UnreadablePicture."""
-    return _decode(data, WHOLE, max_pixels)
+    """Decode a picture (NAMES) of at most `max_pixels`; raises UnreadablePicture."""
+    return _picture(data, WHOLE, max_pixels)
 
 
 def decode_at_least(data: bytes, width: int, height: int, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -89,7 +134,7 @@ def decode_at_least(data: bytes, width: int, height: int, max_pixels: int = MAX_
     """
     if min(width, height) < 1:
         raise ValueError(f"width and height must be at least 1, got {width}x{height}")
-    return _decode(data, (width, height), max_pixels)
+    return _picture(data, (width, height), max_pixels)
 
 
 def decode_resized(
@@ -105,19 +150,17 @@ def decode_resized(
 
 def decode_rgba(data: bytes, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """uint8 (H, W, 4) with straight alpha: the colour of transparent pixels is kept. Raises UnreadablePicture."""
-    if svg.looks_like_svg(data):
-        return _rasterized(data, max_pixels)
-    with _opened(data, max_pixels) as image:
-        pixels = _pixels(image, data, _orientation(image, data), divisor=1)
+    pixels = _shown(_decoded(data, WHOLE, max_pixels)).pixels
     return pixels if pixels.shape[2] == 4 else cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA).astype(np.uint8, copy=False)
 
 
 def measure(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(width, height) of what `decode` would give, for most formats from the header alone; raises UnreadablePicture."""
-    if svg.looks_like_svg(data):
-        return _rasterized(data, max_pixels).shape[1::-1]
-    with _opened(data, max_pixels) as image:
-        return image.size[::-1] if _orientation(image, data) in TRANSPOSED else image.size
+    if _is_svg(data):
+        return _svg_size(data, max_pixels)
+    if psd.looks_like_psd(data):
+        return _psd_header(data, max_pixels)[:2]
+    return _mended(data, lambda some: _measured(some, max_pixels))[0]
 
 
 def over_white(rgba: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -159,11 +202,69 @@ def decode_png(data: bytes) -> np.ndarray:
     return cv2.cvtColor(array, cv2.COLOR_BGR2RGB, dst=array) if colors == 2 else array
 
 
-def _rasterized(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8]:
+def _is_svg(data: bytes) -> bool:
+    return svg.looks_like_svg(data) and not looks_like_html(data)
+
+
+def _svg_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    with _drawing():
+        return svg.measure(data, max_pixels)[1:]
+
+
+def _rasterized(data: bytes, max_pixels: int) -> _Decoded:
+    with _drawing():
+        markup = svg.measure(data, max_pixels)[0]
+        pixels = svg.rasterize(markup)
+        if not svg.has_text(markup):
+            return _Decoded(pixels)
+        if not pixels[..., 3].any() and svg.has_letters(markup):
+            pixels = svg.rasterize_text(markup)
+        if not pixels[..., 3].any():
+            raise UnreadablePicture("a drawing of text alone, in letters that we have no font for; turn it into paths")
+    return _Decoded(pixels, notes=("svg text",))
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """SvgRefused, and what resvg says about markup that it cannot draw, as an UnreadablePicture."""
     try:
-        return svg.rasterize(svg.measure(data, max_pixels)[0])
-    except ValueError as error:  # SvgRefused, and what resvg says about markup that it cannot draw
+        yield
+    except ValueError as error:
         raise UnreadablePicture(_one_line(error)) from error
+
+
+def _psd_header(data: bytes, max_pixels: int) -> tuple[int, int, psd.Header]:
+    try:
+        header = psd.read_header(data)
+    except (ValueError, struct.error) as error:
+        raise UnreadablePicture(_one_line(error)) from error
+    if header.width * header.height > max_pixels:
+        raise UnreadablePicture(_too_large(header.width, header.height, max_pixels))
+    return header.width, header.height, header
+
+
+def _merged(data: bytes, max_pixels: int) -> _Decoded:
+    header = _psd_header(data, max_pixels)[2]
+    try:
+        return _Decoded(psd.merged_picture(data, header))
+    except psd.NotRead as error:
+        raise UnreadablePicture(str(error)) from error
+    except (ValueError, *_DAMAGE_BELOW) as error:
+        raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
+
+
+def _mended(data: bytes, work: Callable[[bytes], Result]) -> tuple[Result, tuple[str, ...]]:
+    """`work` on the file, or where that is refused on the file without what is damaged beside its pixels."""
+    try:
+        return work(data), ()
+    except UnreadablePicture as error:
+        mended = without_unreadable(data)
+        if mended is None:
+            raise
+        try:
+            return work(mended.data), mended.notes
+        except UnreadablePicture:
+            raise error from None
 
 
 @contextmanager
@@ -174,43 +275,94 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
-                raise UnreadablePicture(f"{image.width}x{image.height} pixels, more than the {max_pixels} allowed")
+                raise UnreadablePicture(_too_large(image.width, image.height, max_pixels))
+            if image.info.get("progressive"):
+                _refuse_many_scans(data, image.width * image.height)
             yield image
     except UnidentifiedImageError as error:
-        raise UnreadablePicture("not a PNG, JPEG, WebP, BMP, GIF or SVG picture") from error
+        raise UnreadablePicture(what_it_is(data) or f"not a {NAMES} picture") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePicture(f"more than the {max_pixels} pixels allowed") from error
     except (*_DAMAGE, *_DAMAGE_BELOW) as error:
         raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
 
 
-def _decode(data: bytes, least: tuple[int, int], max_pixels: int) -> Picture:
-    if svg.looks_like_svg(data):
-        return Picture(*over_white(_rasterized(data, max_pixels)), source_is_plain_rgb=False)
+def _too_large(width: int, height: int, max_pixels: int) -> str:
+    return f"{width}x{height} pixels, more than the {max_pixels} allowed"
+
+
+def _refuse_many_scans(data: bytes, pixels: int) -> None:
+    scans = data.count(b"\xff" + START_OF_SCAN)
+    if scans * pixels > MOST_SCANS * MAX_PIXELS:
+        raise UnreadablePicture(f"a JPEG of {pixels / 1e6:.1f} megapixels in {scans:,} scans: too much work")
+
+
+def _picture(data: bytes, least: tuple[int, int], max_pixels: int) -> Picture:
+    found = _shown(_decoded(data, least, max_pixels))
+    rgb, alpha = (found.pixels, None) if found.pixels.shape[2] == 3 else over_white(found.pixels)
+    extent = found.extent[::-1] if found.extent and found.orientation in TRANSPOSED else found.extent
+    plain = found.plain and not found.notes
+    return Picture(rgb, alpha, plain, extent, tuple(sorted(set(found.notes))), found.lossless)
+
+
+def _decoded(data: bytes, least: tuple[int, int], max_pixels: int) -> _Decoded:
+    if _is_svg(data):
+        return _rasterized(data, max_pixels)
+    if psd.looks_like_psd(data):
+        return _merged(data, max_pixels)
+    found, notes = _mended(data, lambda some: _raster(some, least, max_pixels))
+    return replace(found, notes=(*found.notes, *notes)) if notes else found
+
+
+def _raster(data: bytes, least: tuple[int, int], max_pixels: int) -> _Decoded:
     with _opened(data, max_pixels) as image:
-        orientation = _orientation(image, data)
+        orientation, notes = _orientation(image, data)
         divisor = _divisor(image, orientation, least[::-1] if orientation in TRANSPOSED else least)
         # What holds for the whole picture, upright, holds for any reader of the bytes.
-        plain = image.mode == "RGB" and _is_simple(image, data) and orientation == UPRIGHT and divisor == 1
+        plain = image.mode == "RGB" and image.format in EVERYWHERE and _is_simple(image, data)
+        plain = plain and orientation == UPRIGHT and divisor == 1
         extent = None if divisor == 1 else (image.width / divisor, image.height / divisor)
-        pixels = _pixels(image, data, orientation, divisor)
-    rgb, alpha = (pixels, None) if pixels.shape[2] == 3 else over_white(pixels)
-    return Picture(rgb, alpha, plain, extent[::-1] if extent and orientation in TRANSPOSED else extent)
+        pixels = None
+        if orientation == UPRIGHT and not notes:
+            pixels = _decode_by_opencv(image, data, divisor)
+        if pixels is None:
+            pixels = _decode_by_pillow(image, orientation, divisor)
+        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+            notes = (*notes, "further pages")
+        return _Decoded(pixels, plain, orientation, extent, notes, _is_lossless(image, data))
 
 
-def _pixels(image: Image.Image, data: bytes, orientation: int, divisor: int) -> np.ndarray:
-    """uint8 RGB or RGBA with straight alpha, upright, at 1/divisor of the size, rounded up."""
-    pixels = _decode_by_opencv(image, data, divisor) if orientation == UPRIGHT else None
-    return _decode_by_pillow(image, orientation, divisor) if pixels is None else pixels
+def _measured(data: bytes, max_pixels: int) -> tuple[int, int]:
+    with _opened(data, max_pixels) as image:
+        return image.size[::-1] if _orientation(image, data)[0] in TRANSPOSED else image.size
 
 
-def _orientation(image: Image.Image, data: bytes) -> int:
-    """The EXIF orientation: 1 to 8, or 0 where it is none of these."""
+def _shown(found: _Decoded) -> _Decoded:
+    """The colours alone where the alpha hides all of them, and they are a picture and no empty sheet."""
+    if found.pixels.shape[2] == 3 or found.pixels[..., 3].any():
+        return found
+    colors = found.pixels[..., :3]
+    if (colors == colors[:1, :1]).all():
+        return found
+    return replace(found, pixels=np.ascontiguousarray(colors), plain=False, notes=(*found.notes, "alpha"))
+
+
+def _orientation(image: Image.Image, data: bytes) -> tuple[int, tuple[str, ...]]:
+    """The EXIF orientation, 1 to 8, or 0 where it is none of these; upright, and a note, where EXIF is unreadable."""
+    if image.format == "TIFF":
+        return UPRIGHT, ()  # Pillow turns it, as its own header says
     # A PNG may state it behind its pixels, where Pillow looks for it only by decoding them.
-    at_once = image.format == "PNG" and _ends_with_pixels(data)
-    exif = Image.Image.getexif(image) if at_once else image.getexif()
-    value = exif.get(ExifTags.Base.Orientation, UPRIGHT) or UPRIGHT
-    return int(value) if value in range(1, 9) else 0
+    at_once = image.format != "PNG" or _ends_with_pixels(data)
+    if not at_once:
+        image.load()
+    try:
+        exif = Image.Image.getexif(image)
+        if not exif and "exif" in image.info:
+            Image.Exif().load(image.info["exif"])  # of a JPEG Pillow has tried it before, and keeps silent
+        value = exif.get(ExifTags.Base.Orientation, UPRIGHT) or UPRIGHT
+    except (*_DAMAGE, *_DAMAGE_BELOW):
+        return UPRIGHT, ("exif",)
+    return (int(value) if value in range(1, 9) else 0), ()
 
 
 def _divisor(image: Image.Image, orientation: int, least: tuple[int, int]) -> int:
@@ -227,6 +379,18 @@ def _is_simple(image: Image.Image, data: bytes) -> bool:
     """One frame of at most 8 bits a channel, and no colour that stands for transparency."""
     deep = image.format == "PNG" and data[24] > 8  # Pillow calls 16-bit RGB by the same name
     return not deep and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+
+
+def _is_lossless(image: Image.Image, data: bytes) -> bool:
+    if image.format == "TIFF":
+        return image.info.get("compression") not in ("jpeg", "tiff_jpeg", "webp")
+    if image.format == "WEBP":
+        at, kind = 12, b""
+        while at + 8 <= len(data) and kind not in (b"VP8 ", b"VP8L", b"ANMF"):
+            kind = data[at : at + 4]
+            at += 8 + (int.from_bytes(data[at + 4 : at + 8], "little") + 1) // 2 * 2
+        return kind == b"VP8L"
+    return image.format in ("PNG", "BMP")
 
 
 def _decode_by_opencv(image: Image.Image, data: bytes, divisor: int) -> np.ndarray | None:
@@ -247,13 +411,21 @@ def _decode_by_opencv(image: Image.Image, data: bytes, divisor: int) -> np.ndarr
 
 def _decode_by_pillow(image: Image.Image, orientation: int, divisor: int) -> np.ndarray:
     """uint8 RGB, or RGBA where some pixel may be transparent, of the first frame, upright."""
+    if image.format == "TIFF" and _has_deep_planes(image):
+        raise UnreadablePicture("a TIFF of 16-bit planes that lie apart, which is not read")
     image.seek(0)
     if divisor > 1:
         image.draft(None, (image.width // divisor, image.height // divisor))
     image.load()
-    upright = ImageOps.exif_transpose(image) if orientation != UPRIGHT else image
+    upright = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
     opaque = upright.mode == "RGB" and "transparency" not in upright.info
     return np.asarray(upright) if opaque else _rgba(upright)
+
+
+def _has_deep_planes(image: Image.Image) -> bool:
+    """Whether a TIFF has its colours in planes of more than 8 bits, which Pillow takes for planes of 8."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_PLANAR, 1) == 2 and max(tags.get(_BITS, (8,))) > 8 and image.mode not in ("L", "I;16", "I;16B")
 
 
 def _is_whole_jpeg(image: Image.Image, data: bytes) -> bool:
@@ -288,11 +460,13 @@ def _ends_with_pixels(data: bytes) -> bool:
 
 
 def _rgba(image: Image.Image) -> np.ndarray:
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise UnreadablePicture("32 bits a channel, which are not read; 8 and 16 are")
     if image.mode.startswith("I"):  # 16-bit gray, which Pillow itself would clip at 255
         gray = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         narrow = ((gray + 128) // 257).astype(np.uint8)
         return np.stack([narrow, narrow, narrow, np.full_like(narrow, 255)], axis=-1)
-    if image.mode == "CMYK" and "adobe" not in image.info:
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for one of Adobe's, which hold 255 - ink
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")

@@ -1,7 +1,8 @@
 """Which pictures become rows, and which shard each row lies in: a pure function of the scan records.
 
-Rows are sorted by id. Of equal pictures (same bytes, same pixels, or perceptual hashes within the filter's distance)
-the first is kept and the others become rejects that name it. A shard is named by the hash of what it holds, so equal
+Rows are sorted by id. Of equal pictures (same bytes or same pixels) the first is kept, of nearly equal ones (perceptual
+hashes within the filter's distance) the one with most pixels, of these a lossless one, of these the first; the others
+become rejects that name it. A shard is named by the hash of what it holds, so equal
 plans have equal names. Shards of an earlier snapshot stay as they are while all their rows still exist unchanged:
 adding pictures adds shards, and removing a picture re-plans the rows of its shard only.
 """
@@ -68,18 +69,23 @@ class Plan:
 def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None = None) -> Plan:
     """Plan judged scan records in listing order; `earlier` is the index of the newest snapshot.
 
-    Of schema.SCAN_SCHEMA only these are needed: uri, group, id, sketch_id, width, height, pixel_hash, phash, assembly,
-    reason, message. (dataprep.plan.filters.judge needs tags, which are too many to hold for all rows.)
+    Of schema.SCAN_SCHEMA only these are needed: uri, group, id, sketch_id, width, height, lossless, pixel_hash, phash,
+    assembly, reason, message. (dataprep.plan.filters.judge needs tags, which are too many to hold for all rows.)
     """
     usable = np.flatnonzero(pc.is_null(records["reason"]))
     ids = unhex(records["id"])[usable]
     order = rising(ids)
     usable, ids = usable[order], ids[order]
-    pixel_hashes = unhex(records["pixel_hash"])[usable]
-    phashes = pc.fill_null(records["phash"], 0).to_numpy().astype(np.uint64, copy=False)[usable]
-    found = np.asarray(pc.is_null(records["assembly"]))[usable]
-    kept, reason = _duplicates(ids, pixel_hashes, phashes, found, recipe.filters.phash_distance)
-    del pixel_hashes, phashes
+    pictures = _Pictures(
+        ids,
+        unhex(records["pixel_hash"])[usable],
+        pc.fill_null(records["phash"], 0).to_numpy().astype(np.uint64, copy=False)[usable],
+        np.asarray(pc.is_null(records["assembly"]))[usable],
+        _pixels(records)[usable],
+        _flags(records["lossless"])[usable],
+    )
+    kept, reason = _duplicates(pictures, recipe.filters.phash_distance)
+    del pictures
     is_kept = kept == np.arange(len(kept))
     double = np.flatnonzero(~is_kept)
     rejects = _rejects(records, usable[double], reason[double], to_hex(ids[kept[double]]))
@@ -92,26 +98,60 @@ def make_plan(records: pa.Table, recipe: CorpusRecipe, earlier: pa.Table | None 
     return Plan(rows, tuple(_shards(ids, rows, recipe.shard_rows, earlier)), rejects)
 
 
+@dataclass(frozen=True)
+class _Pictures:
+    """What decides which of several pictures are the same, and which of these is kept: arrays (N,), by rising id."""
+
+    ids: Hashes
+    pixel_hashes: Hashes
+    phashes: npt.NDArray[np.uint64]
+    found: Flags  # not assembled
+    pixels: npt.NDArray[np.int64]
+    lossless: Flags
+
+    def best_first(self, rows: Rows) -> Rows:
+        """These rows, the ones to be kept rather first: most pixels, then lossless, then the smallest id."""
+        return np.asarray(rows[np.lexsort((rows, ~self.lossless[rows], -self.pixels[rows]))], np.intp)
+
+
 def duplicates(rows: pa.Table, distance: int) -> tuple[Rows, npt.NDArray[np.object_]]:
-    """For each row (sorted by id): the row it duplicates or itself, and the reason ("" for a row that is kept)."""
-    phashes = rows["phash"].to_numpy().astype(np.uint64, copy=False)
-    found = np.asarray(pc.is_null(rows["assembly"]))
-    return _duplicates(unhex(rows["id"]), unhex(rows["pixel_hash"]), phashes, found, distance)
+    """For each row (sorted by id): the row it duplicates or itself, and the reason ("" for a row that is kept).
+
+    Needs id, width, height, lossless (null: unknown, and taken for no), pixel_hash, phash and assembly.
+    """
+    pictures = _Pictures(
+        unhex(rows["id"]),
+        unhex(rows["pixel_hash"]),
+        rows["phash"].to_numpy().astype(np.uint64, copy=False),
+        np.asarray(pc.is_null(rows["assembly"])),
+        _pixels(rows),
+        _flags(rows["lossless"]),
+    )
+    return _duplicates(pictures, distance)
 
 
-def _duplicates(
-    ids: Hashes, pixel_hashes: Hashes, phashes: npt.NDArray[np.uint64], found: Flags, distance: int
-) -> tuple[Rows, npt.NDArray[np.object_]]:
-    """As `duplicates`; `found` marks the pictures that are not assembled."""
-    kept = np.arange(len(ids))
-    reason = np.full(len(ids), "", object)
-    for hashes, word in ((ids, "duplicate-file"), (pixel_hashes, "duplicate-pixels")):
-        alive = np.flatnonzero(kept == np.arange(len(ids)))
+def _duplicates(pictures: _Pictures, distance: int) -> tuple[Rows, npt.NDArray[np.object_]]:
+    """As `duplicates`."""
+    count = len(pictures.ids)
+    kept = np.arange(count)
+    reason = np.full(count, "", object)
+    for hashes, word in ((pictures.ids, "duplicate-file"), (pictures.pixel_hashes, "duplicate-pixels")):
+        alive = np.flatnonzero(kept == np.arange(count))
         _mark(kept, reason, alive, first_equals(hashes[alive]), word)
     # Recolourings of one assembled drawing have nearly equal hashes: only found pictures are compared.
-    alive = np.flatnonzero((kept == np.arange(len(ids))) & found)
-    _mark(kept, reason, alive, near_duplicates(phashes[alive], distance), "near-duplicate")
+    alive = pictures.best_first(np.flatnonzero((kept == np.arange(count)) & pictures.found))
+    _mark(kept, reason, alive, near_duplicates(pictures.phashes[alive], distance), "near-duplicate")
     return kept, reason
+
+
+def _pixels(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Width times height, 0 where nothing was read."""
+    width, height = (pc.fill_null(pc.cast(table[name], pa.int64()), 0) for name in ("width", "height"))
+    return np.asarray(pc.multiply(width, height).to_numpy(), np.int64)
+
+
+def _flags(column: pa.ChunkedArray) -> Flags:
+    return np.asarray(pc.fill_null(column, False).to_numpy(), bool)
 
 
 def _mark(kept: Rows, reason: npt.NDArray[np.object_], alive: Rows, representative: Rows, word: str) -> None:

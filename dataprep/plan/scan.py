@@ -34,7 +34,8 @@ __all__ = [
     "scan_fingerprint",
 ]
 
-VERSION = 2  # raise when decoding, hashing or filtering gives another result
+VERSION = 2  # raise when decoding, hashing or filtering gives another result for what was a row: all rows are renewed
+CACHE_VERSION = 3  # raise with VERSION, and when more pictures can be rows or a record says more: all is read again
 Content = Callable[[npt.NDArray[np.uint8]], dict[str, float]]  # RGB (H, W, 3) -> `drawing` and `unsafe`, 0 to 1
 NOT_READ = "not-read"  # no bytes came; the only outcome that the next build tries again
 
@@ -52,7 +53,7 @@ def scan_fingerprint(content: str | None = None) -> str:
 
     content: names the network behind `scan`'s `content`, its weights among it.
     """
-    return short_hash([VERSION] if content is None else [VERSION, content])
+    return short_hash([CACHE_VERSION] if content is None else [CACHE_VERSION, content])
 
 
 def scan(listed: ListedItem, limiter: Limiter, content: Content | None = None) -> dict[str, Any]:
@@ -115,4 +116,5 @@ def _look(data: SourceData) -> tuple[Picture | None, dict[str, Any]]:
     except UnreadablePicture as error:
         return None, {"reason": "unreadable", "message": str(error)}
     hashes = {"pixel_hash": pixel_hash(picture.rgb), "phash": phash(picture.rgb)}
-    return picture, measure(picture) | hashes
+    read = {"lossless": picture.lossless, "notes": list(picture.notes) or None}
+    return picture, measure(picture) | hashes | read

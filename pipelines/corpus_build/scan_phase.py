@@ -34,7 +34,7 @@ PART_MIN, PART_MAX = 32, 1024  # pictures of one scan task; large sources get la
 NEW = "new"  # why a picture is read: nothing is known of it
 READERS = 8
 _MEASURED = ("width", "height", "contrast", "chroma", "drawing", "unsafe")
-_SEEN = ("id", "sketch_id", *_MEASURED, "pixel_hash", "phash", "assembly")
+_SEEN = ("id", "sketch_id", *_MEASURED, "lossless", "notes", "pixel_hash", "phash", "assembly")
 _OUTCOME = ("reason", "message")
 
 # A record without what only workers need; `metadata` is its dataprep.corpus.digest.metadata_hash, `place` the item's

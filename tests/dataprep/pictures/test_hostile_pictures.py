@@ -268,12 +268,12 @@ def a_jpeg_that_is_called_png(rgb: np.ndarray) -> Case:
 
 @case
 def a_page_that_is_called_png(rgb: np.ndarray) -> Case:
-    return Case(b"<!doctype html><title>404</title>", refused="not a PNG")
+    return Case(b"<!doctype html><title>404</title>", refused="an HTML page, not a picture")
 
 
 @case
 def a_zip_that_is_called_jpg(rgb: np.ndarray) -> Case:
-    return Case(b"PK\x03\x04" + bytes(100), refused="not a PNG", suffix="jpg")
+    return Case(b"PK\x03\x04" + bytes(100), refused="a zip archive, not a picture", suffix="jpg")
 
 
 @case
@@ -353,7 +353,7 @@ def pixels_that_inflate_to_far_more_than_the_header_says(rgb: np.ndarray) -> Cas
 @case
 def a_text_that_inflates_to_sixty_four_megabytes(rgb: np.ndarray) -> Case:
     bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(64 << 20)))
-    return Case(png((WIDTH, HEIGHT, 8, 2), rows_of(rgb), bomb), refused="picture")
+    return Case(png((WIDTH, HEIGHT, 8, 2), rows_of(rgb), bomb), rgb)
 
 
 # ---- nothing, or not enough -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from dataprep.corpus.schema import SCAN_SCHEMA
 from dataprep.plan.corpus_recipe import CorpusRecipe
@@ -80,6 +81,39 @@ def test_duplicates_name_the_picture_that_was_kept() -> None:
     assert rejects(made)["b/1.png"][1] == first["id"]
     assert sorted(reasons.values()) == ["duplicate-file", "duplicate-pixels", "near-duplicate"]
     assert {message for _, message in rejects(made).values()} <= {kept, first["id"], recoded["id"], similar["id"]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"width": 200, "lossless": False}, {"width": 100, "lossless": True}),
+        ({"width": 200, "height": 41}, {"width": 100, "height": 80}),
+        ({"lossless": True}, {"lossless": False}),
+        ({"lossless": True}, {"lossless": None}),
+    ],
+    ids=["larger before lossless", "most pixels", "lossless", "lossless before unknown"],
+)
+def test_of_near_duplicates_the_better_picture_is_kept(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for first, second in ((1, 2), (2, 1)):  # whichever has the smaller id
+        better, worse = record(first, **one), record(second, **other)
+        worse["phash"] = better["phash"] ^ 0b1
+        made = plan([worse, better])
+        assert made.rows["id"].to_pylist() == [better["id"]]
+        assert rejects(made) == {worse["uri"]: ("near-duplicate", better["id"])}
+
+
+def test_of_near_duplicates_that_are_as_good_the_smallest_id_is_kept() -> None:
+    records = [record(number, lossless=True) for number in range(5)]
+    for number in range(1, 5):
+        records[number]["phash"] = records[0]["phash"]
+    assert plan(records).rows["id"].to_pylist() == [min(one["id"] for one in records)]
+
+
+def test_of_a_chain_of_near_duplicates_both_ends_are_kept_where_they_are_better_than_the_middle() -> None:
+    left, middle, right = (record(number, width=300 - number) for number in range(3))
+    middle["width"] = 100
+    middle["phash"], right["phash"] = left["phash"] ^ 0b111, left["phash"] ^ 0b111111
+    assert set(plan([left, middle, right]).rows["id"].to_pylist()) == {left["id"], right["id"]}
 
 
 def test_recolourings_of_one_drawing_are_no_near_duplicates_but_equal_pixels_are() -> None:

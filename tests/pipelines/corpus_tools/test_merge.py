@@ -14,7 +14,9 @@ from dataprep.corpus.shard_files import shards
 from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.corpus_tools.merge import merge_shard, plan_merge
 from dataprep.errors import DataError
+from dataprep.pictures.canvas import CanvasSettings
 from dataprep.pictures.decode import encode_png
+from dataprep.pictures.identity import content_id
 from dataprep.storage import store as storage
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.corpus_tools.merge import MergeReport, open_parts, run_merge
@@ -59,6 +61,13 @@ def bmp(seed: int) -> bytes:
     return bytes(cv2.imencode(".bmp", picture(seed)[..., ::-1])[1].tobytes())
 
 
+def jpeg_before(png: bytes, seed: int) -> bytes:
+    """A JPEG that looks like `picture(seed)` and whose id comes before that of `png`."""
+    bgr, option = picture(seed)[..., ::-1], cv2.IMWRITE_JPEG_QUALITY
+    made = (cv2.imencode(".jpg", bgr, [option, quality])[1].tobytes() for quality in range(99, 80, -1))
+    return next(data for data in made if content_id(data) < content_id(png))
+
+
 @pytest.fixture(scope="module")
 def parts(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("parts")
@@ -76,6 +85,29 @@ def test_the_digest_is_that_of_one_build_from_all_sources(
     assert (report.rows, report.rejects) == (whole.rows, whole.rejects)
     assert report.duplicates == {"duplicate-file": 2, "duplicate-pixels": 1, "near-duplicate": 1}
     assert verify(str(tmp_path / "merged")) == []
+
+
+@pytest.mark.parametrize("canvas", [0, 64])
+def test_of_near_duplicates_the_lossless_and_then_the_larger_one_is_kept_as_by_one_build(
+    tmp_path: Path, canvas: int
+) -> None:
+    recipe = replace(SMALL, canvas=CanvasSettings(size=canvas))
+    lossless, large = encode_png(picture(1)), encode_png(cv2.resize(picture(2), None, fx=2, fy=2))
+    held = {
+        "one": {"a.jpg": jpeg_before(lossless, 1), "b.png": large, "c.png": encode_png(picture(3))},
+        "two": {"a.png": lossless, "b.png": encode_png(picture(2))},
+    }
+    for part, files in held.items():
+        (tmp_path / part).mkdir()
+        for name, data in files.items():
+            (tmp_path / part / name).write_bytes(data)
+        build([tmp_path / part], tmp_path / f"corpus-{part}", recipe)
+    report = merge([tmp_path / "corpus-two", tmp_path / "corpus-one"], tmp_path / "merged")
+    whole = build([tmp_path / part for part in held], tmp_path / "whole", recipe)
+    assert report.digest == whole.digest
+    assert report.duplicates == {"near-duplicate": 2}
+    kept = set(open_snapshot(str(tmp_path / "merged")).table("index")["id"].to_pylist())
+    assert {content_id(lossless), content_id(large)} < kept
 
 
 def test_every_reject_of_a_duplicate_names_the_row_that_was_kept(parts: list[Path], tmp_path: Path) -> None:
