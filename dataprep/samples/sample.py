@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
+from dataprep.operators.styles import REWORKED
 from dataprep.pictures.decode import Picture, decode, decode_at_least, decode_png, measure
 from dataprep.pictures.resize import Bytes, fitted_size, resize_color, resize_mask, resize_sketch
 from dataprep.randomness import WORD, generator
@@ -162,13 +163,14 @@ def _further(rng: np.random.Generator) -> Callable[[str], np.random.Generator]:
 
 
 def _styles(row: Mapping[str, Any], settings: SampleSettings) -> list[str]:
-    """The wanted styles that the row has a sketch of; none where no sketch is asked for."""
+    """The styles that the row's sketch is drawn among; none where no sketch is asked for."""
     if not settings.asks_for("sketch"):
         return []
     styles = [style for style in settings.styles if row.get(f"sketch_{style}") is not None]
     if not styles:
         raise DataError(f"row {row.get('id')} has no sketch of the styles {', '.join(settings.styles)}")
-    return styles
+    reworked = [style for style in styles if style in REWORKED]
+    return reworked if reworked and settings.simplified == "instead" else styles
 
 
 # ---- pictures of a row ---------------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ class SampleSettings:
     `reference_crop`: references show the whole picture (thesis 3.2), the window that sketch and colour share ("joint"),
     or a window of their own, rescaled and placed by numbers of its own ("separate"). A second reference has no part in
     the sample's window, so "joint" cuts it as "separate" does.
+
+    `styles`: drawn evenly among those that the row has. `simplified`: what a sketch that a network has reworked
+    (`operators.styles.REWORKED`) is to its row: one style "among" the others, or shown "instead" of them. Where 30 % of
+    the rows have one, that makes 30 % of the samples, as thesis 3.2 has it.
     """
 
     width: int = 128
@@ -42,6 +46,7 @@ class SampleSettings:
     rescale_max: float = 1.3  # isotropic rescale ~ U(1, rescale_max), where 1 just covers the window
     sketch_crop_max: float = 0.15  # share of the window blanked at each side of the sketch ~ U(0, sketch_crop_max)
     styles: tuple[str, ...] = ("drawn", "xdog")
+    simplified: Literal["among", "instead"] = "among"
     reference_size: int = 224  # the reference is squashed to this square
     pictures: tuple[str, ...] = V1_PICTURES
     reference_crop: ReferenceCrop = "whole"

@@ -71,7 +71,9 @@ class SplitReference:
     Thesis Eq. 5.4, without the LoRA sets of its W.
 
     mask: (B, 1, H, W) in [0, 1], 1 = foreground, at latent size. Positions below threshold take the background's
-    attention; merge blends the background into the foreground (ColorizeDiffusion, released code, without LoRA).
+    attention; merge blends the background into the foreground. Both as in ColorizeDiffusion's released code without
+    LoRA: a position of just the threshold is foreground, which Eq. 5.4 (and paper 000, Eq. 1) gives to the background.
+    At threshold 0 all is foreground.
     """
 
     mask: torch.Tensor

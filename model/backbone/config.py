@@ -1,7 +1,8 @@
 """What the parts of the Stable Diffusion shape need to know of a network; families add what else is theirs.
 
-Sources: ColorizeDiffusion section 3.1 and thesis Table 5.1 (the backbone has the shape of Stable Diffusion 2.1),
-thesis Table 5.2 (sketch encoder).
+Sources: ColorizeDiffusion section 3.1 (the backbone is that of Stable Diffusion 2.1) and thesis Table 5.2 (sketch
+encoder). Thesis Table 5.1 draws the backbone with attention in its levels of 1/2, 1/4 and 1/8 and none in the finest;
+Stable Diffusion 2.1, whose weights it starts from, has it in the finest three and none at 1/8, and so has this one.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """Classifier-free guidance on reference and sketch.
 
-Formulas only; `sampling.py` decides which branches run. Thesis section 3.3; the mean of two guidances is the released
-code's dual guidance. The prediction of a branch is named c (both conditions), u_r (no reference), u_s (no sketch).
+Formulas only; `sampling.py` decides which branches run. The prediction of a branch is named c (both conditions), u_r
+(no reference), u_s (no sketch). Thesis 2.3.2 writes guidance as c + gamma (c - u) (Eq. 2.16), Ho and Salimans as
+u + s (c - u), where s = 1 + gamma; the scales here and in the papers' tables (GS-3, GS-5) are s, as in the released
+code. The mean of two guidances is the released code's dual guidance.
 """
 
 import torch

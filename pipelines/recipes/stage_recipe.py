@@ -64,7 +64,10 @@ class StageRecipe:
 
 
 _SCHEDULE = ("warmup_images", "decay_images")
-_LATER = {"kind": "adamw"}  # settings that recipes of version 0.1 did not have, with what they then were
+_LATER = {
+    "kind": "adamw",
+    "simplified": "among",
+}  # settings that recipes of version 0.1 did not have, with what they then were
 
 
 def _in_order(values: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class SizeSettings:
     bucket, at its size, with the tables of the released code. `bucket_sizes` are the buckets, or the name of a table
     (v1, xl, tiny); none: those that the corpus was built with. `bucket_weights`: steps in proportion to the rows of
     each bucket ("fill"), or the released weights, square four times, however many rows there are ("table").
+    `styles` are the sketches that a sample may show, drawn evenly among those that its row has; with `simplified`
+    "instead" a row that has a simplified one shows that (`dataprep.samples.sample_settings`).
     """
 
     sizes: Literal["fixed", "buckets", "random"] = "fixed"
@@ -74,6 +76,7 @@ class SizeSettings:
         0.15, help="Largest share of a sketch's side that is blanked.", panel=SAMPLES, least=0, most=0.49
     )
     styles: tuple[str, ...] = ("drawn", "xdog")
+    simplified: Literal["among", "instead"] = "among"
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < SIDE_MULTIPLE or self.width % SIDE_MULTIPLE or self.height % SIDE_MULTIPLE:
@@ -81,6 +84,7 @@ class SizeSettings:
         if not self.styles:
             raise ValueError("styles must name at least one sketch style")
         check_choice("sizes", self.sizes, ("fixed", "buckets", "random"))
+        check_choice("simplified", self.simplified, ("among", "instead"))
         check_choice("bucket_weights", self.bucket_weights, ("fill", "table"))
         if self.size_multiple < SIDE_MULTIPLE or self.size_multiple % SIDE_MULTIPLE:
             raise ValueError(f"size_multiple must be a multiple of {SIDE_MULTIPLE}, the codec's reduction")

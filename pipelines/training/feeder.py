@@ -59,6 +59,7 @@ def sample_settings(recipe: StageRecipe, needs: Needs) -> SampleSettings:
         rescale_max=samples.rescale_max,
         sketch_crop_max=samples.sketch_crop_max,
         styles=samples.styles,
+        simplified=samples.simplified,
         reference_size=needs.reference_size,
         pictures=needs.pictures,
         reference_crop=needs.reference_crop,

@@ -84,6 +84,7 @@ def plan_stage(
     for split in ("train", "validation"):
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
+    _check_styles(recipe, snapshot)
     recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
     # What it starts from: of the parent only config.json is read, and the frozen networks bundled with it.
     parent = checked_parent(recipe, absolute(parent) if parent else None)
@@ -184,6 +185,18 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
         return trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise PipelineError(f"training {plan.recipe.stage} failed: {failure_line(error)}") from error
+
+
+def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
+    """Raises PipelineError where the corpus lacks sketches that the recipe opens, naming those that it has."""
+    sketches = [name for name in snapshot.document["operators"] if name.startswith("sketch_")]
+    known = [name.removeprefix("sketch_") for name in sketches if not name.endswith("mask")]
+    if absent := [style for style in recipe.samples.styles if style not in known]:
+        raise PipelineError(
+            f"{snapshot.uri} has no sketches of the style {' and '.join(absent)}, which {recipe.stage} "
+            f"({recipe.model_size}) opens. Train on those that it has with --set styles={','.join(known)}, or build a "
+            "corpus that has them (docs/recipes.md)"
+        )
 
 
 def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:

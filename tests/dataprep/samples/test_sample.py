@@ -204,3 +204,26 @@ def test_thin_lines_keep_more_ink_than_averaging_leaves_and_paper_stays_white() 
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SampleSettings(**wrong)
+
+
+def test_three_samples_of_ten_are_simplified_where_three_rows_of_ten_have_that_sketch() -> None:
+    """Thesis 3.2: 30 % of the sketches; drawn among three styles it would be a tenth."""
+    settings = replace(PLAIN, styles=("keras", "anime2sketch", "simplified"))
+    row = make_row()
+    plain = {"keras": row["sketch_xdog"], "anime2sketch": row["sketch_xdog"]}
+    rows = [
+        row | {f"sketch_{style}": value for style, value in (plain | {"simplified": reworked}).items()}
+        for reworked in (*[row["sketch_xdog"]] * 3, *[None] * 7)
+    ]
+
+    def shown(asked: SampleSettings) -> list[str]:
+        return [
+            training_sample(rows[number % 10], asked, generator(1, number, "augment")).style for number in range(600)
+        ]
+
+    instead, among = shown(replace(settings, simplified="instead")), shown(settings)
+    assert instead.count("simplified") == 180
+    assert instead.count("keras") == pytest.approx(210, abs=45)
+    assert among.count("simplified") == pytest.approx(60, abs=25)
+    without = shown(replace(settings, styles=("keras", "anime2sketch"), simplified="instead"))
+    assert set(without) == {"keras", "anime2sketch"}

@@ -23,6 +23,7 @@ from pipelines.forecast.rates import TRAINING, RateGiven
 from pipelines.forecast.text import document, duration, text
 from pipelines.forecast.training import forecast_stage, mean_area
 from pipelines.recipes.corpora import CORPUS_RECIPES
+from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.stages import stage_recipe
 from tests.corpus_pictures import picture, write_pictures
 
@@ -147,11 +148,16 @@ def test_the_mean_of_a_log_normal_is_the_textbook_one() -> None:
     assert MIXES["danbooru"].megapixels == log_normal_mean(1.0, 0.8)
 
 
+def published(stage: str, **changes: Any) -> StageRecipe:
+    """The stage at the published size, on sketches whose costs TABLE has."""
+    return stage_recipe(stage, "base").changed(styles=("drawn", "xdog"), **changes)
+
+
 def test_a_stage_takes_its_images_over_the_rate_of_all_devices() -> None:
     group = WorkerGroup("gpu", machines=2, cpus=96, gpus=8, price=30.0)
     given = RateGiven(images_per_s=10.0)
     mix = PictureMix("toy", 2.0, 1.0, "given")
-    forecast = forecast_stage(stage_recipe("v1.noisy", "base"), 1_000_000, TABLE, group, mix, given, SHARES)
+    forecast = forecast_stage(published("v1.noisy"), 1_000_000, TABLE, group, mix, given, SHARES)
     images = math.ceil(5_000_000 / 256) * 256
     assert forecast.hours == pytest.approx(images / 160 / 3600)
     assert forecast.cost == pytest.approx(forecast.hours * 2 * 30)
@@ -163,7 +169,7 @@ def test_a_stage_takes_its_images_over_the_rate_of_all_devices() -> None:
 
 def test_without_a_measured_rate_operations_over_a_share_of_the_peak_are_an_estimate() -> None:
     group = WorkerGroup("gpu", machines=1, cpus=96, gpus=8, instance="p5.48xlarge")
-    mix, recipe = PictureMix("toy", 2.0, 1.0, "given"), stage_recipe("v1.refine", "base")
+    mix, recipe = PictureMix("toy", 2.0, 1.0, "given"), published("v1.refine")
     forecast = forecast_stage(recipe, 1000, TABLE, group, mix, RateGiven(), SHARES)
     assert forecast.estimate
     assert forecast.hours == pytest.approx(2048 / (989e12 * TRAINING / 1e12 * 8) / 3600)
@@ -176,14 +182,14 @@ def test_a_measured_rate_is_scaled_to_the_size_of_samples() -> None:
     rate = {"images_per_s": 8.0, "device": "toy", "date": "2030-01-01"}
     table = replace(TABLE, training={"v1.base": {"flops": 1e12, "area": 512 * 512, "rates": {"cuda": rate}}})
     group, mix = WorkerGroup("gpu", 1, 8, gpus=1), PictureMix("toy", 2.0, 1.0, "given")
-    recipe = stage_recipe("v1.noisy", "base").changed(width=1024, height=512, images=2560)
+    recipe = published("v1.noisy", width=1024, height=512, images=2560)
     assert forecast_stage(recipe, 9, table, group, mix, RateGiven(), SHARES).hours == pytest.approx(2560 / 4 / 3600)
     assert mean_area(recipe.changed(sizes="random")) == 1024 * 1024
     assert mean_area(recipe.changed(sizes="buckets", bucket_sizes=("512x512", "512x1024"))) == 1.5 * 512 * 512
 
 
 def test_a_rate_of_another_gpu_is_an_estimate_and_one_of_the_same_is_not() -> None:
-    mix, recipe = PictureMix("toy", 2.0, 1.0, "given"), stage_recipe("v1.refine", "base")
+    mix, recipe = PictureMix("toy", 2.0, 1.0, "given"), published("v1.refine")
     group = WorkerGroup("gpu", 1, 8, gpus=1, instance="p5.48xlarge")
     hours = 256 / 8 / 3600
     for device, ratio in (("NVIDIA H100 80GB HBM3", 1.0), ("NVIDIA A100-SXM4-80GB", 989 / 312)):
