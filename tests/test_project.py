@@ -25,7 +25,7 @@ FLOORS = {
         "assets_build",  # a script that nothing imports
     ),
     "model": (
-        *("errors", "setting", "precision", "batch", "optimizer", "weights"),
+        *("errors", "setting", "typed_entries", "precision", "batch", "optimizer", "weights"),
         *("backbone", "frozen", "extractors"),
         *("colorist", "stage", "diffusion"),
         *("families", "checkpoint", "conversion"),
