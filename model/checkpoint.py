@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,15 @@ from model.diffusion.noise import PredictionType
 from model.errors import ModelError
 from model.families.registry import family
 from model.finite import check_weights
+from model.setting import EPSILON, check_range
+from model.typed_entries import check_types, json_entries
 from model.weights.reading import load_strictly, read_tensors, sha256
 
 WEIGHTS = "model.safetensors"
 EMA = "ema.safetensors"
 CONFIG = "config.json"
+MOST_CONFIG_BYTES = 1 << 20
+MOST_SIDE = 1 << 16  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +160,8 @@ def read_metadata(directory: Path) -> CheckpointMetadata:
     """The metadata alone, checked; ModelError when the directory is no checkpoint of a registered family."""
     path = Path(directory) / CONFIG
     try:
-        stored = path.read_bytes()
+        with path.open("rb") as file:
+            stored = file.read(MOST_CONFIG_BYTES + 1)
     except FileNotFoundError as error:
         within = next((folder for folder in path.parent.glob(f"*/{CONFIG}")), None)
         hint = f"; there is one in {within.parent}" if within else ""
@@ -169,18 +174,36 @@ def read_metadata(directory: Path) -> CheckpointMetadata:
 def metadata_of(config: bytes, address: Path | str) -> CheckpointMetadata:
     """The metadata that the contents of a config.json give, checked. Raises ModelError, which names the address."""
     path = f"{address}/{CONFIG}"
+    if len(config) > MOST_CONFIG_BYTES:
+        raise ModelError(f"{path}: more than {MOST_CONFIG_BYTES:,} bytes are no description of a checkpoint")
     try:
-        stored = json.loads(config)
+        stored = json_entries(config)
     except ValueError as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from error
-    name = stored.get("family") if isinstance(stored, dict) else None
+    name = stored.get("family")
     if not isinstance(name, str):
-        raise ModelError(f"{path}: its entries do not describe a checkpoint (its family is {name!r})")
+        raise ModelError(f"{path}: its entries do not describe a checkpoint (its family is {name!s:.40})")
     try:
         kind = family(name)
     except ModelError as error:
-        raise ModelError(f"{address}: a checkpoint of family {name!r}; {error}") from error
+        raise ModelError(f"{address}: a checkpoint of family {name!r:.40}; {error}") from error
     try:
-        return CheckpointMetadata(**{**stored, "network": kind.config(stored["network"])})
-    except (KeyError, TypeError, ValueError) as error:
+        if absent := [entry for entry in ("stage", "size", "network") if entry not in stored]:
+            raise ValueError(f"no {', '.join(absent)}")
+        if unknown := stored.keys() - {entry.name for entry in fields(CheckpointMetadata)}:
+            raise ValueError(f"unknown entries {', '.join(sorted(unknown)):.80}")
+        check_types(CheckpointMetadata, stored)
+        metadata = CheckpointMetadata(**{**stored, "network": kind.config(stored["network"])})
+        _check_numbers(metadata)
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ModelError(f"{path}: its entries do not describe a {name} checkpoint ({error})") from error
+    return metadata
+
+
+def _check_numbers(metadata: CheckpointMetadata) -> None:
+    """ValueError for numbers that no training leaves."""
+    for side in ("width", "height"):
+        check_range(side, getattr(metadata, side), 1, MOST_SIDE)
+    check_range("images_seen", metadata.images_seen, 0)
+    check_range("scaling_factor", metadata.scaling_factor, EPSILON)
+    check_range("ema_decay", metadata.ema_decay or 0.0, 0, 1)

@@ -25,7 +25,7 @@ FLOORS = {
         "assets_build",  # a script that nothing imports
     ),
     "model": (
-        *("errors", "finite", "setting", "precision", "batch", "optimizer", "weights"),
+        *("errors", "finite", "setting", "typed_entries", "precision", "batch", "optimizer", "weights"),
         *("backbone", "frozen", "extractors"),
         *("colorist", "stage", "diffusion"),
         *("families", "checkpoint", "conversion"),

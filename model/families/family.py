@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from model.typed_entries import check_types
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, torch.Tensor]
 
 RELEASED = "released"  # the stage of a checkpoint whose weights the published code trained
+MOST_WIDTH = 1 << 16  # of any number in a network's configuration
 Values = Mapping[str, Any]
 
 
@@ -101,8 +104,18 @@ class Family:
     trained_side: Mapping[str, int] = field(default_factory=dict)
 
     def config(self, values: Values) -> Any:
-        """The network configuration that a checkpoint's config.json records. Raises ValueError or TypeError."""
+        """The network configuration that a checkpoint's config.json records. Raises ValueError or TypeError.
+
+        Its numbers are held to MOST_WIDTH: a file could otherwise ask for all memory before its weights are looked at.
+        """
         kind = type(next(iter(self.sizes.values())))
+        if not isinstance(values, Mapping):
+            raise ValueError("network should be a mapping")
+        check_types(kind, values)
+        for name, value in values.items():
+            for number in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(number, int) and not 0 <= number <= MOST_WIDTH:
+                    raise ValueError(f"network.{name}={number} is not within 0..{MOST_WIDTH}")
         if unknown := set(values) - {entry.name for entry in fields(kind)}:
             raise ValueError(f"unknown network entries {', '.join(sorted(unknown))}")
         return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

@@ -29,7 +29,7 @@ def family(name: str) -> Family:
     if name not in paths:
         near = get_close_matches(str(name), paths, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(paths)}"
-        raise ModelError(f"there is no model family {name!r}: {hint}")
+        raise ModelError(f"there is no model family {name!r:.40}: {hint}")
     try:
         found: Family = import_module(f"{paths[name]}.family").FAMILY
     except ModuleNotFoundError as error:

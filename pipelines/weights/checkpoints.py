@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint"
 CONFIG = "config.json"
 DEMO = "demo"
-MOST_CONFIG_BYTES = 1 << 20
+MOST_CONFIG_BYTES = 1 << 20  # as in model.checkpoint, which importing torch makes slow
 MOST_CHECKPOINT_BYTES = 64 << 30  # of a remote one: the published size takes 10 GB with its frozen networks
 _copies: dict[str, tuple[bytes, Path]] = {}  # of remote checkpoints: address -> its config.json and where it lies
 _copying = threading.Lock()

@@ -7,10 +7,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoint import CONFIG, EMA, WEIGHTS, CheckpointMetadata, load_checkpoint, read_metadata, save_checkpoint
+from model.checkpoint import (
+    CONFIG,
+    EMA,
+    WEIGHTS,
+    CheckpointMetadata,
+    load_checkpoint,
+    metadata_of,
+    read_metadata,
+    save_checkpoint,
+)
 from model.errors import ModelError
 from model.families.v1.network import V1
 from model.weights.reading import sha256
+from pipelines.colorization.picture_settings import target_size
+from tests.hostile_documents import assert_refused_or_read
 
 Ruled = tuple[V1, dict[str, torch.Tensor]]
 METADATA = CheckpointMetadata(
@@ -84,6 +95,23 @@ def test_a_folder_without_metadata_is_refused(tmp_path: Path) -> None:
 def test_the_folder_of_a_run_names_the_checkpoint_in_it(saved: Path) -> None:
     with pytest.raises(ModelError, match=f"there is one in {saved}"):
         load_checkpoint(saved.parent)
+
+
+def test_every_hostile_description_is_one_line_or_can_be_worked_with(saved: Path) -> None:
+    def read(config: bytes) -> None:
+        metadata = metadata_of(config, "here")
+        assert target_size("autofit", (640, 480), (metadata.width, metadata.height)) >= (1, 1)
+        assert len(f"{metadata.stage}{metadata.images_seen:,}{metadata.scaling_factor:g}") < 500
+
+    counts = assert_refused_or_read(json.loads((saved / CONFIG).read_text()), read, "here")
+    assert counts["refused"] > 200
+
+
+def test_a_description_of_more_than_a_megabyte_is_not_parsed(saved: Path) -> None:
+    with (saved / CONFIG).open("r+b") as file:
+        file.truncate(1 << 32)  # sparse
+    with pytest.raises(ModelError, match="bytes are no description of a checkpoint"):
+        read_metadata(saved)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"family": "v1"}', '{"family": "v1", "network": {"depth": 3}}'])
