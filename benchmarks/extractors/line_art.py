@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.measuring import DEFAULT_PICTURES
 from dataprep.lines.ink_polarity import find_polarity, tones_of
-from dataprep.lines.layers import keep_lines, line_art_mask
+from dataprep.lines.layers import at_size, keep_lines, line_art_mask
 from dataprep.lines.line_art import read_line_art
 from dataprep.lines.xdog import COMMON, XDoGSettings, xdog
 from dataprep.operators.without_networks import gray_of
@@ -185,7 +185,7 @@ def _cells(data: bytes) -> Iterator[Bytes]:
     yield (given[..., :3] * share + _checkers(given.shape) * (1 - share)).astype(np.uint8)
     yield read.gray
     yield line_art_mask(read.gray)
-    yield keep_lines(_color(given.shape), read)
+    yield keep_lines(at_size(_color(given.shape), read, "smooth"), read)
 
 
 def _checkers(shape: tuple[int, ...]) -> Bytes:

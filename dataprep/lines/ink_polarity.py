@@ -37,7 +37,7 @@ class Tones:
 
 def tones_of(rgba: Bytes) -> Tones:
     """uint8 (H, W, 4) of any size with straight alpha, shrunk and split by Otsu's threshold."""
-    small = _shrunk(rgba)
+    small = shrunk(rgba)
     visible = small[..., 3] >= 128
     luma = np.asarray(cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2GRAY), np.uint8)
     seen = luma[visible]
@@ -91,7 +91,7 @@ def _depth(flags: Flags) -> npt.NDArray[np.float32]:
     return np.asarray(np.minimum(depth, max(flags.shape)), np.float32)
 
 
-def _shrunk(rgba: Bytes) -> Bytes:
+def shrunk(rgba: Bytes) -> Bytes:
     """With a long side of at most WORKING_SIDE; colours weigh as much as they are visible."""
     scale = WORKING_SIDE / max(rgba.shape[:2])
     if scale >= 1:

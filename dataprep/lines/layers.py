@@ -1,38 +1,62 @@
 """A coloured result as an artist works on: colour, lines and mask as layers of the artist's own size.
 
-The model colours at its own size; here its colour is brought to the size of the line art and the artist's lines, which
-no network has touched, are laid over it.
+The model colours at its own size; here its colour is brought to the size of the line art, up to the lines or smoothly
+across them, and the artist's lines, which no network has touched, are laid over it.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.lines.enlarge_color import INK, enlarge_color
 from dataprep.lines.line_art import LineArt
 from dataprep.pictures.resize import resize_color
 
 Bytes = npt.NDArray[np.uint8]
-INK = 128  # gray below it is line
+Enlargement = Literal["lines", "smooth"]
+LineColor = Literal["own", "black", "white"]
+_LEVELS = {"black": 0, "white": 255}
 GAP = 1 / 64  # of the long side: the longest gap in an outline that is closed
 
 
+def at_size(color: Bytes, line_art: LineArt, enlargement: Enlargement) -> Bytes:
+    """uint8 (h, w, 3) of any size -> uint8 (H, W, 3), the size of the line art: "lines": colour ends at the lines
+    (`enlarge_color`), "smooth": bicubic where it grows. Both average where it shrinks.
+    """
+    height, width = line_art.gray.shape
+    return resize_color(color, width, height) if enlargement == "smooth" else enlarge_color(color, line_art.gray)
+
+
 def keep_lines(color: Bytes, line_art: LineArt) -> Bytes:
-    """uint8 (h, w, 3) of any size beneath the artist's lines -> uint8 (H, W, 3), the size of the line art.
+    """uint8 (H, W, 3) of the line art's size beneath the artist's lines -> uint8 (H, W, 3).
 
     Where a line is opaque, the result has the artist's own RGB.
     """
-    beneath = _at_size(color, line_art).astype(np.uint16)
+    beneath = color.astype(np.uint16)
     alpha = line_art.lines[..., 3:].astype(np.uint16)
     return ((line_art.lines[..., :3] * alpha + beneath * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def layers(color: Bytes, line_art: LineArt) -> dict[str, Bytes]:
-    """`color` uint8 (H, W, 3) without the lines laid over, `lines` uint8 (H, W, 4) with straight alpha, `mask` uint8
-    (H, W) of the drawing (`line_art_mask`); all of the line art's size.
+def with_line_color(line_art: LineArt, color: LineColor) -> LineArt:
+    """The line art with its lines in this colour, as opaque as they were: light lines show on light colours in black.
+
+    What is laid over alone changes; `LineArt.gray`, which a network sees, does not.
     """
-    return {"color": _at_size(color, line_art), "lines": line_art.lines, "mask": line_art_mask(line_art.gray)}
+    if color == "own":
+        return line_art
+    lines = line_art.lines.copy()
+    lines[..., :3] = _LEVELS[color]
+    return replace(line_art, lines=lines)
+
+
+def layers(color: Bytes, line_art: LineArt) -> dict[str, Bytes]:
+    """`color` uint8 (H, W, 3), of the line art's size, as it is; `lines` uint8 (H, W, 4) with straight alpha; `mask`
+    uint8 (H, W) of the drawing (`line_art_mask`).
+    """
+    return {"color": color, "lines": line_art.lines, "mask": line_art_mask(line_art.gray)}
 
 
 def line_art_mask(gray: Bytes, gap: float = GAP) -> Bytes:
@@ -53,8 +77,3 @@ def line_art_mask(gray: Bytes, gap: float = GAP) -> Bytes:
 def _away(flags: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """How many pixels each is away from the nearest that is not set; beyond the page's edge nothing is unset."""
     return np.asarray(cv2.distanceTransform(flags.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
-
-
-def _at_size(color: Bytes, line_art: LineArt) -> Bytes:
-    height, width = line_art.gray.shape
-    return resize_color(color, width, height)

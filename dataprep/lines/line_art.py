@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.lines.ink_polarity import LEAST_CONTRAST, Polarity, find_polarity, has_paper, tones_of
+from dataprep.lines.sketch_check import is_coloured
 from dataprep.pictures.decode import MAX_PIXELS, decode_rgba
 
 Bytes = npt.NDArray[np.uint8]
@@ -45,12 +46,14 @@ class LineArtSettings:
 @dataclass(frozen=True, eq=False)
 class LineArt:
     """gray: uint8 (H, W), black lines on white. lines: uint8 (H, W, 4), the artist's lines alone, straight alpha: their
-    own colours untouched where alpha is 255. polarity: what was found or set.
+    own colours untouched where alpha is 255. polarity: what was found or set. coloured: whether the page is rather a
+    picture in colours (`dataprep.lines.sketch_check`).
     """
 
     gray: Bytes
     lines: Bytes
     polarity: Polarity
+    coloured: bool = False
 
 
 def read_line_art(data: bytes, settings: LineArtSettings | None = None, max_pixels: int = MAX_PIXELS) -> LineArt:
@@ -69,7 +72,8 @@ def line_art_of(rgba: Bytes, settings: LineArtSettings) -> LineArt:
     paper = np.ascontiguousarray(np.broadcast_to(paper, page.shape))
     ink = _levelled(page, paper) if settings.levels else _luma_ink(page)
     lines = _lifted(page, paper, ink) if on_paper else seen
-    return LineArt(np.asarray(255 - ink, np.uint8), lines if polarity == "dark" else _negative(lines), polarity)
+    own = lines if polarity == "dark" else _negative(lines)
+    return LineArt(np.asarray(255 - ink, np.uint8), own, polarity, is_coloured(rgba))
 
 
 def _negative(rgba: Bytes) -> Bytes:

@@ -28,6 +28,7 @@ from dataprep.storage.failures import patiently as patiently
 from dataprep.storage.s3 import wait_out_outages as wait_out_outages
 
 _DELETED_AT_ONCE = 1000  # the most that one S3 request takes
+_SHOWN_NAME = 200  # bytes: with what is added less than the 255 of most file systems
 _PARTIAL = ".partial"  # names that end so are unfinished writes: never listed, never read
 
 _BROKEN_OFF = (aws.ResponseStreamingError, aws.IncompleteReadError, aws.ReadTimeoutError)
@@ -264,7 +265,7 @@ def upload_directory(local: Path, uri: str) -> None:
                 s3.client().upload_file(entry.uri, where["Bucket"], where["Key"])
                 continue
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-            temporary = f"{target}.{uuid.uuid4().hex}{_PARTIAL}"
+            temporary = _unfinished_name(Path(target))
             shutil.copyfile(entry.uri, temporary)
             os.replace(temporary, target)
 
@@ -286,7 +287,7 @@ def check_reachable(uri: str) -> None:
 def _temporary(target: Path, data: bytes) -> Iterator[Path]:
     """A finished, synced file under a temporary name beside the target; gone afterwards."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_PARTIAL}")
+    temporary = _unfinished_name(target)
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -295,6 +296,12 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unfinished_name(target: Path) -> Path:
+    """A name of its own beside the target, which it shows where there is room for both."""
+    shown = target.name if len(os.fsencode(target.name)) <= _SHOWN_NAME else ""
+    return target.with_name(f".{shown}.{uuid.uuid4().hex}{_PARTIAL}")
 
 
 def _put_if_absent(uri: str, data: bytes) -> bool:

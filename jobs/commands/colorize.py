@@ -166,12 +166,16 @@ def command(
     words = _aliases(schedule, attention_scale) | parse_assignments(set_)
     settings = _picture_settings(given, words, report)
     # The pictures and where they go.
-    from pipelines.colorization.jobs import check_targets, find_pictures, plan_jobs
+    from pipelines.colorization.jobs import check_targets, find_pictures, folder_of, plan_jobs, same_place
+    from pipelines.colorization.summary import pairs_shown
     from pipelines.common.addresses import check_buckets
 
     check_buckets(*sketch, *reference, checkpoint, out)
-    sketches, references = find_pictures(sketch, report), find_pictures(reference, report)
+    sketches = find_pictures(sketch, report, lambda _: True)
+    references = find_pictures(reference, report, lambda folder: same_place(folder, folder_of(out)))
     jobs = plan_jobs(sketches, references, out, seeds, pair=pair, drawn=drawn)
+    if pair:
+        report(pairs_shown(jobs))
     # The networks, and whether the pictures can be written.
     from pipelines.weights.checkpoints import checkpoint_uri, demo_checkpoint
 
@@ -210,6 +214,7 @@ def _make(
     """Colour, report each picture as it is there, and fail at the end where one could not be made."""
     from pipelines.colorization.colorize import Failed, colorize
     from pipelines.colorization.jobs import folder_of
+    from pipelines.colorization.summary import summary
     from pipelines.common.errors import PipelineError
 
     outcomes = []
@@ -220,6 +225,9 @@ def _make(
                 _report(console, outcome)
         if json_:
             console.result(as_json(_document(outcomes)))
+        else:
+            for line in summary(outcomes, settings):
+                console.message(line)
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     if failed and json_:
         raise typer.Exit(1)

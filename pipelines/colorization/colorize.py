@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from dataprep.errors import DataError
-from dataprep.lines.layers import keep_lines, layers
+from dataprep.lines.layers import at_size, keep_lines, layers, with_line_color
 from dataprep.lines.line_art import LineArt, LineArtSettings, read_line_art
+from dataprep.lines.sketch_check import is_empty
 from dataprep.pictures.decode import MAX_PIXELS, decode, encode_png
+from dataprep.pictures.print_facts import PrintFacts, from_srgb, print_facts, to_srgb, with_print_facts
 from dataprep.samples.sample import from_model_image, model_sketch, reference_picture, resize_sketch
 from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
@@ -39,30 +41,49 @@ from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
 from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
+MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
 BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
 CPU_MEMORY = "can't allocate memory"  # the message of torch's allocator, in a plain RuntimeError
+EMPTY = "there are no lines on this page"
+COLOURED = "the sketch is a picture in colours, and was read as line art: --extract xdog first draws its lines"
 ROLES = (REFERENCE,)  # of references, that the networks here take
 
 
 @dataclass(frozen=True)
 class Made:
-    """A picture that is at `job.out`; `already`: it was there, made of the same."""
+    """A picture that is at `job.out`.
+
+    network_width, network_height: of the network's picture, in pixels. already: it was there, made of the same. notes:
+    what a person should know of its inputs.
+    """
 
     job: ColorizeJob
     width: int
     height: int
+    network_width: int
+    network_height: int
     layers: tuple[str, ...] = ()
     already: bool = False
+    notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""
         sizes = {"width": self.width, "height": self.height}
-        return self.job.document() | sizes | {"layers": self.layers, "already": self.already}
+        sizes |= {"network_width": self.network_width, "network_height": self.network_height}
+        return (
+            self.job.document()
+            | sizes
+            | {
+                "layers": self.layers,
+                "already": self.already,
+                "notes": self.notes,
+            }
+        )
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A picture whose input cannot be read, and why."""
+    """A picture whose input cannot be used, or whose file cannot be written, and why."""
 
     job: ColorizeJob
     reason: str
@@ -76,6 +97,7 @@ class Failed:
 class _Sketch:
     source: Source
     line_art: LineArt
+    facts: PrintFacts
     fitted: torch.Tensor  # (3, h, w) as the model wants it
 
 
@@ -104,7 +126,7 @@ def colorize(
     """Make the pictures of `jobs`, and yield what became of each as it is done.
 
     Raises PipelineError or ModelError for a checkpoint, a device, settings or a reference's role that cannot be used,
-    DataError for an output that cannot be written.
+    DataError once MOST_UNWRITTEN pictures in a row could not be written.
     """
     for role in sorted({role for job in jobs for role in job.references} - set(ROLES)):
         raise PipelineError(f"{checkpoint} takes no {role}; the references that it takes: {', '.join(ROLES)}")
@@ -147,6 +169,7 @@ class Colorist:
     def __init__(self, checkpoint: str, settings: PictureSettings, run: RunSettings) -> None:
         self.address = checkpoint_uri(absolute(checkpoint))
         self.settings, self.run = settings, run
+        self._unwritten = 0
         self.device = find_device(run.device)
         self.extractor = LineExtractor(settings.extract, self.device) if settings.extract else None
         self.directory = fetch_checkpoint(self.address)
@@ -172,8 +195,8 @@ class Colorist:
         # What cannot be made, and what is there already, needs no network.
         wanted: dict[_Pair, list[ColorizeJob]] = {}
         for job in jobs:
-            if reason := next((inputs.broken[name] for name in job.inputs if name in inputs.broken), ""):
-                yield Failed(job, reason)
+            if reasons := [inputs.broken[name] for name in job.inputs if name in inputs.broken]:
+                yield Failed(job, "; ".join(reasons))
             elif self._is_made(job, inputs):
                 yield self._outcome(job, inputs, already=True)
             else:
@@ -186,7 +209,7 @@ class Colorist:
             for pair, seed, color in self._color(inputs, seeds, pairs):
                 for job in wanted[pair]:
                     if job.seed == seed:
-                        yield self._write(job, color, inputs)
+                        yield self._written(job, color, inputs)
 
     def _color(
         self, inputs: _Inputs, seeds: Sequence[int], pairs: Sequence[_Pair]
@@ -225,10 +248,14 @@ class Colorist:
         line_art = self._line_art(data)
         height, width = line_art.gray.shape
         size = target_size(self.settings.size, (width, height), (self.metadata.width, self.metadata.height))
+        if is_empty(line_art.gray):
+            raise DataError(EMPTY)
         if size[0] * size[1] > MAX_PIXELS:
             raise DataError(f"{size[0]}x{size[1]} pixels are more than the {MAX_PIXELS} that are coloured")
         fitted = torch.from_numpy(model_sketch(resize_sketch(line_art.gray, *size)))
-        return _Sketch(Source(absolute(address), sha256_of(data)), line_art, fitted)
+        laid_over = with_line_color(line_art, self.settings.line_color)
+        facts = print_facts(data) if self.settings.color_managed else PrintFacts()
+        return _Sketch(Source(absolute(address), sha256_of(data)), laid_over, facts, fitted)
 
     def _line_art(self, data: bytes) -> LineArt:
         if self.extractor is not None:
@@ -237,7 +264,10 @@ class Colorist:
 
     def _reference(self, address: str) -> _Reference:
         data = read_bytes(address)
-        picture = torch.from_numpy(reference_picture(decode(data).rgb))
+        rgb = decode(data).rgb
+        if self.settings.color_managed:
+            rgb = to_srgb(rgb, print_facts(data).profile)
+        picture = torch.from_numpy(reference_picture(rgb))
         return _Reference(Source(absolute(address), sha256_of(data)), picture)
 
     def _provenance(self, job: ColorizeJob, inputs: _Inputs) -> Provenance:
@@ -261,26 +291,55 @@ class Colorist:
             return False
         wanted = self._provenance(job, inputs).decisive()
         parts = ("", *(LAYERS if self.run.layers else ()))
-        found = (recorded_provenance(file) if exists(file) else None for file in job.targets(self.run.layers))
+        found = (_recorded(file) for file in job.targets(self.run.layers))
         return all(
             recorded is not None and recorded.decisive() == replace(wanted, layer=part)
             for recorded, part in zip(found, parts, strict=True)
         )
 
+    def _written(self, job: ColorizeJob, color: np.ndarray, inputs: _Inputs) -> Made | Failed:
+        """The picture at its place; a name or a place that cannot take it costs this one and no other."""
+        try:
+            made = self._write(job, color, inputs)
+        except DataError as error:
+            self._unwritten += 1
+            if self._unwritten == MOST_UNWRITTEN:
+                raise
+            return Failed(job, str(error))
+        self._unwritten = 0
+        return made
+
     def _write(self, job: ColorizeJob, color: np.ndarray, inputs: _Inputs) -> Made:
-        provenance, line_art = self._provenance(job, inputs), inputs.sketches[job.sketch].line_art
-        parts: dict[str, np.ndarray] = layers(color, line_art) if self.run.layers else {}
-        parts[""] = keep_lines(color, line_art) if self.settings.keep_lines else color  # last: all is there then
+        provenance, sketch = self._provenance(job, inputs), inputs.sketches[job.sketch]
+        keeps, parts = self.settings.keep_lines, dict[str, np.ndarray]()
+        if self.run.layers or keeps:  # in the size and the colours of the sketch's page, beside its own lines
+            on_page = from_srgb(color, sketch.facts.profile)
+            on_page = at_size(on_page, sketch.line_art, self.settings.enlargement)
+        if self.run.layers:
+            parts |= layers(on_page, sketch.line_art)
+        parts[""] = keep_lines(on_page, sketch.line_art) if keeps else color  # last: all is there then
         for name, pixels in parts.items():
             png = encode_png(pixels)
+            if name or keeps:
+                png = with_print_facts(png, sketch.facts if pixels.ndim == 3 else replace(sketch.facts, profile=None))
             target = job.layer(name) if name else job.out
             write_whole(target, embed(png, replace(provenance, layer=name)) if self.run.provenance else png)
         return self._outcome(job, inputs)
 
     def _outcome(self, job: ColorizeJob, inputs: _Inputs, already: bool = False) -> Made:
         sketch = inputs.sketches[job.sketch]
-        seen = sketch.line_art.gray if self.settings.keep_lines else sketch.fitted[0]
-        return Made(job, seen.shape[1], seen.shape[0], job.targets(self.run.layers)[1:], already)
+        network_height, network_width = sketch.fitted.shape[-2:]
+        kept = sketch.line_art.gray.shape if self.settings.keep_lines else (network_height, network_width)
+        return Made(
+            job,
+            width=kept[1],
+            height=kept[0],
+            network_width=network_width,
+            network_height=network_height,
+            layers=job.targets(self.run.layers)[1:],
+            already=already,
+            notes=(COLOURED,) if sketch.line_art.coloured else (),
+        )
 
 
 def find_device(name: str) -> torch.device:
@@ -309,6 +368,14 @@ def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, *, e
         extractor_sha256=extractor_sha256(extract) if extract else "",
         prediction_type=metadata.prediction_type,
     )
+
+
+def _recorded(address: str) -> Provenance | None:
+    """The provenance of a picture, None where there is none, or no picture that can be read."""
+    try:
+        return recorded_provenance(address) if exists(address) else None
+    except DataError:
+        return None
 
 
 def _named(address: str, error: DataError) -> str:

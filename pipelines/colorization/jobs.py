@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dataprep.errors import DataError
 from dataprep.storage.store import exists, is_s3, join, list_folder
+from pipelines.colorization.file_names import natural_order, picture_name
 from pipelines.colorization.provenance import recorded_provenance
 from pipelines.colorization.roles import REFERENCE, role_entries
 from pipelines.colorization.run_settings import RunSettings
@@ -20,6 +22,7 @@ from pipelines.common.overrides import SettingsError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 LAYERS = ("color", "lines", "mask")
+RESULTS = "made by irodori"  # what is passed over for this reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +55,21 @@ class ColorizeJob:
         return (self.out, *(self.layer(name) for name in LAYERS if layers))
 
 
-def find_pictures(addresses: Sequence[str], report: Callable[[str], None] = lambda text: None) -> list[str]:
-    """The picture files among `addresses` and directly in the directories among them, sorted within each.
+def find_pictures(
+    addresses: Sequence[str],
+    report: Callable[[str], None] = lambda text: None,
+    without_results: Callable[[str], bool] = lambda folder: False,
+) -> list[str]:
+    """The picture files among `addresses` and directly in the directories among them, in natural order within each.
 
-    report: gets one line for each directory of which files are passed over. Raises PipelineError for an address that
-    holds no picture.
+    report: gets one line for each directory of which files are passed over. without_results: whether, of this
+    directory, pictures that irodori made are passed over. Raises PipelineError for an address that holds no picture.
     """
     found: list[str] = []
     for address in addresses:
-        files, others = _files(address)
+        files, others = _files(address, without_results)
         passed = f"{others.total()} passed over ({', '.join(sorted(others))})" if others else ""
-        if not files and not is_s3(address) and not Path(address).exists():
+        if not files and not is_s3(address) and not os.path.lexists(address):
             raise PipelineError(f"{address}: there is no such file or folder")
         if not files:
             but = f"; files: {passed}" if passed else ""
@@ -73,13 +80,31 @@ def find_pictures(addresses: Sequence[str], report: Callable[[str], None] = lamb
     return found
 
 
-def _files(address: str) -> tuple[list[str], Counter[str]]:
-    """The pictures at an address, and the endings of the other files of a directory; hidden files are none."""
+def _files(address: str, without_results: Callable[[str], bool]) -> tuple[list[str], Counter[str]]:
+    """The pictures at an address, and the other files of a directory by ending; hidden files are none."""
     if address.lower().endswith(PICTURE_ENDINGS) if is_s3(address) else Path(address).is_file():
         return [address], Counter()
     files = [entry.uri for entry in list_folder(address)[1] if not Path(entry.uri).name.startswith(".")]
     pictures = [file for file in files if file.lower().endswith(PICTURE_ENDINGS)]
-    return pictures, Counter(Path(file).suffix.lower() or "no ending" for file in set(files).difference(pictures))
+    others = Counter(Path(file).suffix.lower() or "no ending" for file in set(files).difference(pictures))
+    if without_results(address):
+        drawn = [file for file in pictures if not is_result(file)]
+        others += Counter({RESULTS: len(pictures) - len(drawn)})
+        pictures = drawn
+    return sorted(pictures, key=natural_order), others
+
+
+def is_result(address: str) -> bool:
+    """Whether this is a PNG that records how irodori made it, a picture or a layer; what cannot be read is none."""
+    try:
+        return is_png(address) and recorded_provenance(address) is not None
+    except DataError:
+        return False
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two addresses are of one file or directory."""
+    return _place(one) == _place(other)
 
 
 def plan_jobs(
@@ -167,8 +192,8 @@ def _stem(address: str) -> str:
 
 
 def _name(sketch: str, reference: str | None, seed: int | None) -> str:
-    parts = [Path(sketch).stem, *([Path(reference).stem] if reference else []), *([] if seed is None else [str(seed)])]
-    return "--".join(parts)
+    stems = [Path(sketch).stem, *([Path(reference).stem] if reference else [])]
+    return picture_name(stems, "" if seed is None else str(seed))
 
 
 def _unique(names: Sequence[str]) -> list[str]:

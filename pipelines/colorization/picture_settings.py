@@ -27,6 +27,8 @@ MOST_SEED = 2**63 - 1  # what every generator of torch takes
 RANDOM, DRAWN_SEEDS = "random", 2**32  # a drawn seed is below, so that it can be read and typed
 # The panels under which an interface shows settings of a call, beside those of sampling.
 INPUT, OUTPUT, LINE_ART, MACHINE = "Input", "Output", "Line art", "Machine"
+# What holds for a picture that was made before a setting was there, where that is not today's default.
+BEFORE_THEY_WERE = {"keep_lines": False, "enlargement": "smooth", "color_managed": False}
 EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines of a colour picture are drawn
 
 
@@ -34,6 +36,7 @@ EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines o
 class PictureSettings:
     """All that decides a picture besides sketch, reference, seed and weights.
 
+    By default the result has the sketch's size, and the sketch's own lines over the colour (`dataprep.lines.layers`).
     polarity and levels are those of `dataprep.lines.line_art`, extract is a style of
     `pipelines.extraction.line_extractor`. Raises ValueError for a size or a style that is none, and for a way to read
     line art where lines are extracted.
@@ -42,7 +45,8 @@ class PictureSettings:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     size: str = setting(
         AUTOFIT,
-        help="autofit (the area of training, in the sketch's shape), original (its own size), or WxH (fits inside)",
+        help="Of the network's picture: autofit (the area of training, in the sketch's shape), original (the sketch's "
+        "size), or WxH (fits inside)",
         panel=OUTPUT,
         metavar="SIZE",
     )
@@ -57,7 +61,18 @@ class PictureSettings:
         metavar="STYLE",
     )
     keep_lines: bool = setting(
-        False, help="Lay the artist's own lines over the colour, at their own size", panel=LINE_ART
+        True,
+        help="The sketch's own size, its own lines over the colour; off: the network's picture as it is",
+        panel=OUTPUT,
+    )
+    line_color: Literal["own", "black", "white"] = setting(
+        "own", help="Of the lines that are laid over: the sketch's own, or black or white", panel=OUTPUT
+    )
+    enlargement: Literal["lines", "smooth"] = setting(
+        "lines", help="Of the colour to the sketch's size: up to the lines, or smoothly across them", panel=OUTPUT
+    )
+    color_managed: bool = setting(
+        True, help="Read colours by the pictures' colour profiles, and keep the sketch's", panel=OUTPUT
     )
     ema: bool = setting(False, help="With the moving average of the checkpoint's weights", panel=INPUT)
     precision: Precision = setting("fp32", help="Of the networks", panel=MACHINE)
@@ -73,6 +88,8 @@ class PictureSettings:
             raise ValueError(f"there is no style {self.extract!r}: {nearest(self.extract, EXTRACTED_STYLES)}")
         if self.extract and (self.polarity != "auto" or not self.levels):
             raise ValueError("extracted lines are black on white: polarity and levels have no say")
+        if self.line_color != "own" and not self.keep_lines:
+            raise ValueError(f"line_color={self.line_color} is of lines that are laid over: keep_lines is off")
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it; `picture_settings` reads it."""
@@ -151,8 +168,8 @@ def attention_scales(words: Iterable[str]) -> tuple[float, ...]:
 
 
 def picture_settings(document: Mapping[str, Any]) -> PictureSettings:
-    """The settings of `PictureSettings.document`. Raises SettingsError for what is none."""
-    values = dict(document)
+    """The settings of `PictureSettings.document`, of any version. Raises SettingsError for what is none."""
+    values = dict(BEFORE_THEY_WERE) | dict(document)
     sampling = values.pop("sampling", {})
     if not isinstance(sampling, Mapping):
         raise SettingsError("sampling must be a mapping of settings")

@@ -19,7 +19,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
 KEYWORD = "irodori"
-FORMAT = 3
+FORMAT = 4
 MOST_BYTES = 1 << 16  # of the JSON
 _SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -112,11 +112,19 @@ def sha256_of(data: bytes) -> str:
 
 def embed(png: bytes, provenance: Provenance) -> bytes:
     """The PNG with the provenance in it; its pixels are untouched."""
-    text = json.dumps(provenance.document(), ensure_ascii=False).encode()
+    text = _encoded(provenance.document())
     body = KEYWORD.encode() + b"\0\0\0\0\0" + text  # not compressed, no language, no translated keyword
     chunk = struct.pack(">I", len(body)) + b"iTXt" + body
     chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
     return png[:_HEADER_END] + chunk + png[_HEADER_END:]
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    """JSON in UTF-8; a file name that is none stands in it escaped, as Python reads it from the disk."""
+    try:
+        return json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(document).encode()
 
 
 def extract(data: bytes, name: str) -> Provenance:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.extractors.line_art import on_nothing, png
-from dataprep.lines.layers import keep_lines, layers, line_art_mask
+from dataprep.lines.layers import at_size, keep_lines, layers, line_art_mask, with_line_color
 from dataprep.lines.line_art import read_line_art
 from dataprep.pictures.assembled import coloring, line_art, mask, shipped_templates
 
@@ -24,7 +24,7 @@ def test_opaque_pixels_of_the_artists_lines_are_in_the_result_to_the_bit() -> No
     gray = line_art(coloring(next(iter(shipped_templates().values())), 0, 0), SIZE)
     art = read_line_art(on_nothing(gray, (31, 66, 99)))
     color = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    kept = keep_lines(color, art)
+    kept = keep_lines(at_size(color, art, "lines"), art)
     assert kept.shape == (SIZE, SIZE, 3)
     full = art.lines[..., 3] == 255
     assert (kept[full] == (31, 66, 99)).all()
@@ -40,6 +40,7 @@ def test_between_the_lines_the_result_is_the_colour_and_soft_edges_mix_both() ->
 def test_layers_are_of_the_artists_size_and_give_the_kept_lines_when_put_together() -> None:
     art = read_line_art(png(outline()))
     color = np.random.default_rng(1).integers(0, 256, (50, 50, 3)).astype(np.uint8)
+    color = at_size(color, art, "smooth")
     made = layers(color, art)
     assert {name: layer.shape for name, layer in made.items()} == {
         "color": (200, 200, 3), "lines": (200, 200, 4), "mask": (200, 200)
@@ -91,3 +92,16 @@ def test_masks_of_shipped_drawings_agree_with_their_own() -> None:
         overlaps.append((found & own).sum() / (found | own).sum())
     assert np.median(overlaps) > 0.98
     assert np.mean(overlaps) > 0.9
+
+
+def test_lines_are_laid_over_in_black_or_white_and_as_opaque_as_they_were() -> None:
+    art = read_line_art(png(255 - outline()))  # light lines on dark
+    color = np.full((200, 200, 3), 240, np.uint8)
+    assert with_line_color(art, "own") is art
+    black, white = (with_line_color(art, name) for name in ("black", "white"))
+    assert black.gray is white.gray is art.gray
+    np.testing.assert_array_equal(black.lines[..., 3], art.lines[..., 3])
+    inked = art.lines[..., 3] == 255
+    assert inked.any()
+    assert (keep_lines(color, black)[inked] == 0).all()
+    assert (keep_lines(color, white)[inked] == 255).all()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ WRONG = [
     ([*CALL, "--polarity", "lite"], "light"),
     ([*CALL, "--extract", "anime2scetch"], "anime2sketch"),
     ([*CALL, "--extract", "xdog", "--polarity", "light"], "polarity and levels have no say"),
+    ([*CALL, "--no-keep-lines", "--line-color", "black"], "line_color=black is of lines that are laid over"),
+    ([*CALL, "--line-color", "blak"], "black"),
     ([*CALL, "--extract", "xdog", "--no-levels"], "polarity and levels have no say"),
     ([*CALL, "--precision", "fp8"], "fp16"),
     ([*CALL, "--guidance-window", "0.5"], "2 values"),
@@ -189,6 +192,75 @@ def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.Captur
     told, verdict = capfd.readouterr().out.splitlines()
     assert told == f"{first}-replay.png"
     assert verdict.startswith(f"pixels equal to {first}.png")
+
+
+def test_the_first_call_gives_the_sketchs_size_and_says_so(
+    desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
+) -> None:
+    where = ["--checkpoint", checkpoint, "--sketch", "line.png", "--steps", "1"]
+    drawn = np.full((240, 320), 255, np.uint8)
+    drawn[40:200:30, 30:290] = 0
+    Image.fromarray(drawn).save("line.png", dpi=(300, 300))
+    assert run(["colorize", *where, "--out", "o.png"]) == 0
+    said = capfd.readouterr()
+    assert said.out.splitlines() == ["o.png"]
+    told = "1 picture made: 320x240, the sketch's own size, its lines over the network's picture of 74x55\n"
+    assert told in said.err
+    with Image.open("o.png") as image:
+        assert image.size == (320, 240)
+        assert not np.asarray(image)[drawn == 0].any()
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+    assert run(["colorize", *where, "--out", "raw.png", "--no-keep-lines"]) == 0
+    assert "1 picture made: the network's picture of 74x55 as it is" in capfd.readouterr().err
+    with Image.open("raw.png") as image:
+        assert image.size == (74, 55)
+    assert run(["colorize", *where, "--out", "o.png"]) == 0
+    assert "1 picture kept: made of the same before" in capfd.readouterr().err
+
+
+def test_the_same_call_into_the_folder_of_the_inputs_does_nothing_twice(
+    desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
+) -> None:
+    where = ["--checkpoint", checkpoint, "--steps", "1", "--layers"]
+    for folder, inputs in (("s", ["--sketch", "s", "--reference", "r/p0005.png"]), ("r", ["--sketch", "s/p0000.png"])):
+        call = ["colorize", *inputs, *(["--reference", "r"] if folder == "r" else []), "--out", folder, *where]
+        assert run(call) == 0
+        made = sorted(path.name for path in (desk / folder).glob("*.png"))
+        capfd.readouterr()
+        assert run(call) == 0
+        said = capfd.readouterr()
+        assert "2 pictures kept" in said.err
+        assert "8 passed over (made by irodori)" in said.err
+        assert sorted(path.name for path in (desk / folder).glob("*.png")) == made
+
+
+def test_pairs_are_printed_in_the_order_in_which_people_number(
+    desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
+) -> None:
+    for folder, ending in (("drawn", "{}.png"), ("colours", "ref_{:02}.png")):
+        (desk / folder).mkdir()
+        for number in (1, 2, 10):
+            shutil.copy("s/p0000.png", desk / folder / ending.format(number))
+    call = ["colorize", "--sketch", "drawn", "--reference", "colours", "--pair", "--checkpoint", checkpoint]
+    assert run([*call, "--out", "o", "--dry-run"]) == 0
+    said = capfd.readouterr()
+    assert said.err == "pairs:\n  1.png   ref_01.png\n  2.png   ref_02.png\n  10.png  ref_10.png\n"
+    pairs = [(picture["sketch"], picture["reference"]) for picture in json.loads(said.out)["pictures"]]
+    assert pairs == [(f"drawn/{n}.png", f"colours/ref_{n:02}.png") for n in (1, 2, 10)]
+
+
+def test_a_long_name_is_coloured_under_a_shorter_one(
+    desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
+) -> None:
+    for name in ("y" * 250, "\u6f22" * 83):
+        shutil.copy("s/p0000.png", f"s/{name}.png")
+    call = ["colorize", "--sketch", "s", "--checkpoint", checkpoint, "--out", "o", "--steps", "1"]
+    assert run(call) == 0
+    made = capfd.readouterr().out.splitlines()
+    assert len(set(made)) == 4
+    assert all(Path(address).is_file() for address in made)
+    shutil.copy("s/p0000.png", "one.png")
+    assert run(["colorize", "--sketch", "one.png", "--checkpoint", checkpoint, "--out", f"{'z' * 251}.png"]) == 0
 
 
 def test_a_colour_picture_is_coloured_from_its_extracted_lines_and_made_again_equal(

@@ -1,9 +1,11 @@
 """Files in, pictures out: every sketch with every reference, each at its own shape, the same for the same seed."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,14 @@ from model.diffusion.sampling_settings import InjectionSettings, SamplingSetting
 from model.errors import ModelError
 from model.frozen.image_encoder import load_image_encoder
 from model.weights.reading import sha256
-from pipelines.colorization.colorize import Colorist, Failed, Made, advice_on_memory, colorize, find_device
+from pipelines.colorization.colorize import COLOURED, Colorist, Failed, Made, advice_on_memory, colorize, find_device
 from pipelines.colorization.jobs import ColorizeJob, check_targets, find_pictures, plan_jobs
 from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings
 from pipelines.colorization.provenance import embed, extract
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
+from tests.color_profiles import exchanged_profile
 from tests.corpus_pictures import picture
 from tests.pipelines.colorization.colorize_files import names, sketches_and_references
 from tests.pipelines.training.untrained import write_checkpoint
@@ -166,7 +169,7 @@ def test_a_picture_keeps_the_shape_of_its_sketch(
 ) -> None:
     """60x40 pixels; trained at 64 x 64, whose area 78 x 52 has in that shape."""
     (files / "wide.png").write_bytes(encode_png(picture(1, 40, 60)))
-    settings = PictureSettings(QUICK.sampling, size=size)
+    settings = PictureSettings(QUICK.sampling, size=size, keep_lines=False)
     (made,) = make(job(files, sketch=str(files / "wide.png")), checkpoint, settings)
     assert made.shape == (*shape, 3)
 
@@ -191,6 +194,65 @@ def test_kept_lines_are_the_artists_own_pixels_at_their_own_size(files: Path, ch
     assert made.shape == (60, 90, 3)
     np.testing.assert_array_equal(made[opaque], artist[opaque][:, :3])
     assert len(np.unique(made[~opaque], axis=0)) > 10
+
+
+def test_by_default_a_result_has_the_sketchs_size_and_lines_and_states_the_networks_size(
+    files: Path, checkpoint: str, ink: Path
+) -> None:
+    (outcome,) = colorize([job(files, sketch=str(ink))], checkpoint, QUICK)
+    assert isinstance(outcome, Made)
+    assert (outcome.width, outcome.height, outcome.network_width, outcome.network_height) == (90, 60, 78, 52)
+    made, artist = decode(Path(outcome.job.out).read_bytes()).rgb, decode_rgba(ink.read_bytes())
+    opaque = artist[..., 3] == 255
+    np.testing.assert_array_equal(made[opaque], artist[opaque][:, :3])
+
+
+@pytest.mark.parametrize(("color", "level"), [("black", 0), ("white", 255)])
+def test_lines_are_black_or_white_by_choice_and_the_colour_beneath_is_the_same(
+    files: Path, checkpoint: str, color: Any, level: int
+) -> None:
+    """Of light lines on dark, which light colours would hide."""
+    gray = np.zeros((60, 60, 3), np.uint8)
+    gray[10:50, 20:24] = 255
+    (files / "light.png").write_bytes(encode_png(gray))
+    asked = [job(files, f"{name}.png", sketch=str(files / "light.png")) for name in ("own", color)]
+    (own,), (made,) = (
+        make(one, checkpoint, replace(QUICK, line_color=name)) for one, name in zip(asked, ("own", color), strict=True)
+    )
+    assert (made[20:40, 21:23] == level).all()
+    assert (own[20:40, 21:23] == 255).all()
+    np.testing.assert_array_equal(made[:, :10], own[:, :10])
+
+
+def test_resolution_and_colour_profile_of_the_sketch_are_kept_and_colours_are_read_by_them(
+    files: Path, checkpoint: str, ink: Path
+) -> None:
+    profile = exchanged_profile()
+    with Image.open(ink) as drawn:
+        drawn.save(files / "print.png", dpi=(300, 300), icc_profile=profile)
+    plain, tagged = (job(files, f"{name}-made.png", sketch=str(files / f"{name}.png")) for name in ("ink", "print"))
+    (untouched,), (made,) = (make(one, checkpoint, layers=True) for one in (plain, tagged))
+    for name, has_profile in (("", True), ("color", True), ("lines", True), ("mask", False)):
+        with Image.open(tagged.layer(name) if name else tagged.out) as image:
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+            assert image.info.get("icc_profile") == (profile if has_profile else None)
+    opaque = decode_rgba(ink.read_bytes())[..., 3] == 255
+    np.testing.assert_array_equal(made[opaque], untouched[opaque])  # the artist's own pixels
+    assert np.abs(made[~opaque].astype(int) - untouched[~opaque][:, [1, 0, 2]]).mean() < 1  # the same colours in print
+    ignored = replace(QUICK, color_managed=False)
+    np.testing.assert_array_equal(make(replace(tagged, out=str(files / "i.png")), checkpoint, ignored)[0], untouched)
+    with Image.open(files / "i.png") as image:
+        assert image.info.keys() == {"irodori"}
+
+
+def test_a_references_colours_are_those_that_its_profile_means(files: Path, checkpoint: str) -> None:
+    rgb = picture(5)
+    seen = Image.fromarray(rgb)
+    seen.save(files / "srgb.png")
+    Image.fromarray(rgb[..., [1, 0, 2]]).save(files / "tagged.png", icc_profile=exchanged_profile())
+    jobs = [job(files, f"{name}-made.png", reference=str(files / f"{name}.png")) for name in ("srgb", "tagged")]
+    first, second = make(jobs, checkpoint)
+    assert np.abs(first.astype(int) - second).mean() < 1
 
 
 def test_layers_lie_beside_the_picture_and_give_it_back(files: Path, checkpoint: str, ink: Path) -> None:
@@ -223,7 +285,7 @@ def test_light_lines_on_dark_are_coloured_as_their_negative(files: Path, checkpo
     for name, pixels in (("dark", gray), ("light", 255 - gray)):
         (files / f"{name}.png").write_bytes(encode_png(pixels))
     jobs = [job(files, f"{name}-made.png", sketch=str(files / f"{name}.png")) for name in ("dark", "light")]
-    dark, light = make(jobs, checkpoint)
+    dark, light = make(jobs, checkpoint, replace(QUICK, keep_lines=False))
     assert np.abs(dark.astype(int) - light).max() <= 2
 
 
@@ -262,6 +324,53 @@ def test_a_bad_input_fails_its_own_pictures_and_no_others(files: Path, checkpoin
     assert failed.keys() == {"bad--p0005.png", "bad--p0006.png", "p0000--p0006.png", "p0001--p0006.png"}
     assert failed["p0000--p0006.png"].endswith("p0006.png: the file is empty")
     assert "bad.png: not a PNG" in failed["bad--p0005.png"]
+
+
+def test_an_empty_page_is_no_sketch_and_a_colour_picture_is_noted(files: Path, checkpoint: str) -> None:
+    (files / "empty.png").write_bytes(encode_png(np.full((60, 60, 3), 250, np.uint8)))
+    (files / "scene.png").write_bytes(
+        encode_png(np.repeat(np.eye(4, 3, dtype=np.uint8)[None] * 200, 60, 0).repeat(15, 1))
+    )
+    jobs = [job(files, f"{name}-made.png", sketch=str(files / f"{name}.png")) for name in ("empty", "scene")]
+    empty, scene = colorize(jobs, checkpoint, QUICK)
+    assert isinstance(empty, Failed)
+    assert empty.reason == f"{files / 'empty.png'}: there are no lines on this page"
+    assert isinstance(scene, Made)
+    assert scene.notes == (COLOURED,)
+    assert "--extract xdog" in COLOURED
+    drawn = replace(QUICK, extract="xdog")
+    (extracted,) = colorize([replace(jobs[1], out=str(files / "drawn.png"))], checkpoint, drawn)
+    assert isinstance(extracted, Made)
+    assert extracted.notes == ()
+
+
+def test_a_place_that_cannot_take_its_picture_costs_that_one_alone(files: Path, checkpoint: str) -> None:
+    jobs = all_jobs(files)
+    Path(jobs[1].out).mkdir(parents=True)
+    outcomes = list(colorize(jobs, checkpoint, QUICK))
+    assert [outcome.job.out for outcome in outcomes if isinstance(outcome, Failed)] == [jobs[1].out]
+    assert all(Path(one.out).is_file() for one in (jobs[0], jobs[2], jobs[3]))
+
+
+def test_an_output_that_takes_nothing_is_given_up_after_a_few(files: Path, checkpoint: str) -> None:
+    jobs = all_jobs(files)
+    (files / "out").write_bytes(b"a file, no folder")
+    outcomes = colorize(jobs, checkpoint, QUICK)
+    assert [isinstance(next(outcomes), Failed) for _ in range(2)] == [True, True]
+    with pytest.raises(DataError, match=re.escape(str(files / "out"))):
+        next(outcomes)
+
+
+def test_names_that_are_no_utf8_are_coloured_recorded_and_made_again(files: Path, checkpoint: str) -> None:
+    odd = os.path.join(files, os.fsdecode(b"\xff\xfeline.png"))
+    shutil.copy(files / "sketches" / "p0000.png", odd)
+    (asked,) = plan_jobs([odd], [], str(files / "out"), [0])
+    make(asked, checkpoint)
+    assert extract(Path(asked.out).read_bytes(), "").sketch.address == odd
+    asked.out.encode()
+    (outcome,) = colorize([asked], checkpoint, QUICK)
+    assert isinstance(outcome, Made)
+    assert outcome.already
 
 
 def test_the_same_call_makes_only_what_is_missing_or_would_differ(files: Path, checkpoint: str) -> None:

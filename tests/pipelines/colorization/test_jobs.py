@@ -1,5 +1,6 @@
 """Which pictures a call is about: what is found, what goes where, and what is never overwritten."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,25 @@ def test_files_that_are_no_pictures_are_reported_with_their_endings(files: Path)
     (files / "scans" / "a.tiff").write_bytes(b"scan")
     with pytest.raises(PipelineError, match=r"scans: there is no picture .*1 passed over \(\.tiff\)"):
         find_pictures([str(files / "scans")])
+
+
+def test_a_directory_is_read_in_the_order_in_which_people_number(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        for name in (f"{number}.png", f"Ref_{number}.png"):
+            (tmp_path / name).write_bytes(b"")
+    found = names(find_pictures([str(tmp_path)]))
+    assert found == ["1.png", "2.png", "10.png", "Ref_1.png", "Ref_2.png", "Ref_10.png"]
+
+
+def test_results_and_their_layers_are_passed_over_where_asked_for(files: Path) -> None:
+    kept = Path(__file__).parents[2] / "assets" / "written_by_0_1" / "coloured" / "result.png"
+    shutil.copy(kept, files / "sketches" / "p0000--ref.png")
+    (files / "sketches" / "p0002.png").write_bytes(b"not readable")
+    reported: list[str] = []
+    found = find_pictures([str(files / "sketches")], reported.append, lambda _: True)
+    assert names(found) == ["p0000.png", "p0001.png", "p0002.png"]
+    assert "2 passed over (.txt, made by irodori)" in reported[0]
+    assert len(find_pictures([str(files / "sketches")])) == 4
 
 
 @pytest.mark.s3

@@ -148,7 +148,7 @@ LIES = {
     "very deep": b"[" * 60_000,
     "a list": [],
     "empty": {},
-    "format": DOCUMENT | {"format": 4},
+    "format": DOCUMENT | {"format": 5},
     "frozen weights": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"codec_sha256": None}},
     "prediction type": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"prediction_type": None}},
     "layer": DOCUMENT | {"layer": 1},

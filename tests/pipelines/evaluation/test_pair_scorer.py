@@ -109,7 +109,7 @@ def test_the_same_picture_is_made_again_from_what_is_shown(
     sketch, reference, out = (str(tmp_path / f"{name}.png") for name in ("sketch", "reference", "out"))
     Path(sketch).write_bytes(row["sketch_png"])
     Path(reference).write_bytes(row["reference_png"])
-    as_drawn = PictureSettings(sampling, polarity="dark", levels=False)
+    as_drawn = PictureSettings(sampling, polarity="dark", levels=False, keep_lines=False)
     list(
         colorize(
             [ColorizeJob(sketch=sketch, references={"reference": reference}, out=out, seed=pair.seed)],
