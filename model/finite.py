@@ -14,8 +14,9 @@ REMEDY = "try --precision bf16 or fp32 where fp16 was asked for, or another chec
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether every number of a tensor is finite; True for whole numbers. A device is waited for."""
-    if not tensor.is_floating_point():
+    """Whether every number of a tensor is finite; True for whole numbers and for tensors without any ("meta").
+    A device is waited for."""
+    if not tensor.is_floating_point() or tensor.is_meta:
         return True
     kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32  # a sum in fp16 would overflow early
     return bool(torch.isfinite(tensor.sum(dtype=kind))) or bool(torch.isfinite(tensor).all())

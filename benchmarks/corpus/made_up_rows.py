@@ -22,7 +22,7 @@ SAME_FILE, SAME_PIXELS, SIMILAR = 0.01, 0.01, 0.03  # shares of all pictures tha
 CROWDED = 0.08  # share of the hashes in crowds; a crowd differs in CROWD_BITS bits only
 CROWDS, CROWD_BITS = 4, 32
 GROUPED, GROUP_SIZE = 0.4, 8
-RECORD_COLUMNS = ("uri", "group", "id", "sketch_id", "width", "height", "pixel_hash", "phash", "assembly")
+RECORD_COLUMNS = ("uri", "group", "id", "sketch_id", "width", "height", "lossless", "pixel_hash", "phash", "assembly")
 _WATERMARKED = 0.002
 
 Hashes = npt.NDArray[np.uint8]
@@ -76,6 +76,7 @@ def _block(
         "height": height,
         "contrast": np.full(count, 200, np.int16),
         "chroma": np.full(count, 90, np.int16),
+        "lossless": rng.random(count) < 0.5,
         "pixel_hash": to_hex(pixels),
         "phash": phashes,
     }

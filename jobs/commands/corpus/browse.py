@@ -25,6 +25,7 @@ def command(
             help="Read pictures of rejects that lie in this folder; may be repeated. Else none is read: their "
             "addresses are those of whoever built the corpus.",
             metavar="ADDRESS",
+            parser=place,
         ),
     ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
