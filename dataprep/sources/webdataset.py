@@ -4,42 +4,49 @@
 facts (the columns of `facts`, or a Danbooru post), `key.txt` its caption, `key.cls` its class (tag `class:...`). Only
 the picture is needed; the order of members does not matter. Two pictures of one key are two items with the same side
 files. Columns that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left
-out.
+out. What is not taken is counted by kind (`left_out`), sketches and captions without a picture among it.
 """
 
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from dataprep.errors import DataError
 from dataprep.sources.archives import COMPRESSED_TARS, TAR, ZIP, Archive, Member
 from dataprep.sources.danbooru.posts import is_post, post_facts
 from dataprep.sources.facts import facts_of, json_object
 from dataprep.sources.items import RefusedItem, Row, is_picture, refused_row, stem_of
+from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter
 from dataprep.storage.store import FileEntry
 
 SIDE_FILES = (".json", ".txt", ".cls")
 MOST_SIDE_BYTES = 1 << 20
 _ROLES = {"color": "picture", "sketch": "sketch", "sketch_drawn": "sketch", "mask": "mask"}
 _DERIVED = re.compile(r"sketch_\w+|region_map")
+_SIDE_NAMES = {"json": "facts", "txt": "caption", "cls": "class"}
 _AHEAD = 8  # archives whose headers are read at the same time
+
+Result = TypeVar("Result")
 
 
 def is_shard(name: str) -> bool:
     return name.lower().endswith((TAR, ZIP, *COMPRESSED_TARS))
 
 
-def shards_ahead(entries: Iterable[FileEntry], column: str | None) -> Iterator[list[Row]]:
+def shards_ahead(entries: Iterable[FileEntry], column: str | None, counts: Counter[str]) -> Iterator[list[Row]]:
     """The candidates of each archive in order."""
-    return ahead(partial(shard_rows, column=column), entries)
+    for rows, left in ahead(partial(_shard, column=column), entries):
+        counts.update(left)
+        yield rows
 
 
-def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) -> Iterator[list[Row]]:
+def ahead(read: Callable[[FileEntry], Result], entries: Iterable[FileEntry]) -> Iterator[Result]:
     """`read` of each archive in order; the headers of the next few are read meanwhile."""
-    waiting: deque[Future[list[Row]]] = deque()
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(_AHEAD) as pool:
         for entry in entries:
             waiting.append(pool.submit(read, entry))
@@ -49,14 +56,23 @@ def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) 
             yield waiting.popleft().result()
 
 
-def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
+def shard_rows(entry: FileEntry, column: str | None, counts: Counter[str]) -> list[Row]:
     """The candidates of one archive, in the order of its pictures."""
-    archive = Archive(entry)
+    rows, left = _shard(entry, column)
+    counts.update(left)
+    return rows
+
+
+def _shard(entry: FileEntry, column: str | None) -> tuple[list[Row], Counter[str]]:
+    """The candidates of one archive, and what it holds besides."""
+    archive, left = Archive(entry), Counter[str]()
     pictures: list[tuple[str, Member]] = []
     drawn: dict[str, dict[str, Member]] = {}
     metadata: dict[str, dict[str, str | DataError]] = {}
     for member in archive.members():
-        if member.name.lower().endswith(SIDE_FILES):
+        if is_litter(member.name):
+            count_litter(left)
+        elif member.name.lower().endswith(SIDE_FILES):
             stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
             metadata.setdefault(stem, {})[kind] = _side_text(archive, member)
         elif is_picture(member.name) or not member.name:
@@ -65,7 +81,17 @@ def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
                 pictures.append((key, member))
             elif role:
                 drawn.setdefault(key, {})[role] = member
-    return [_row(archive, picture, drawn.get(key, {}), metadata.get(key, {}), column) for key, picture in pictures]
+            else:
+                count_kind(left, "derived column")
+        else:
+            count_file(left, member.name, inside=True)
+    keys = {key for key, _ in pictures}
+    lone = [role for key in drawn.keys() - keys for role in drawn[key]]
+    lone += [_SIDE_NAMES[kind] for key in metadata.keys() - keys for kind in metadata[key]]
+    for what in lone:
+        count_kind(left, f"{what} without a picture")
+    rows = [_row(archive, picture, drawn.get(key, {}), metadata.get(key, {}), column) for key, picture in pictures]
+    return rows, left
 
 
 def _key_and_role(name: str) -> tuple[str, str | None]:

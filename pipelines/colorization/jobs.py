@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dataprep.pictures.names import NAMES, SUFFIXES
 from dataprep.storage.store import exists, is_s3, join, list_folder
 from pipelines.colorization.provenance import recorded_provenance
 from pipelines.colorization.roles import REFERENCE, role_entries
@@ -18,7 +19,6 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 LAYERS = ("color", "lines", "mask")
 
 
@@ -66,19 +66,19 @@ def find_pictures(addresses: Sequence[str], report: Callable[[str], None] = lamb
             raise PipelineError(f"{address}: there is no such file or folder")
         if not files:
             but = f"; files: {passed}" if passed else ""
-            raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)}){but}")
+            raise PipelineError(f"{address}: there is no picture ({NAMES}){but}")
         if passed:
-            report(f"{address}: {len(files)} pictures, {passed}; pictures end in {', '.join(PICTURE_ENDINGS)}")
+            report(f"{address}: {len(files)} pictures, {passed}; pictures are files of {NAMES}")
         found += files
     return found
 
 
 def _files(address: str) -> tuple[list[str], Counter[str]]:
     """The pictures at an address, and the endings of the other files of a directory; hidden files are none."""
-    if address.lower().endswith(PICTURE_ENDINGS) if is_s3(address) else Path(address).is_file():
+    if address.lower().endswith(SUFFIXES) if is_s3(address) else Path(address).is_file():
         return [address], Counter()
     files = [entry.uri for entry in list_folder(address)[1] if not Path(entry.uri).name.startswith(".")]
-    pictures = [file for file in files if file.lower().endswith(PICTURE_ENDINGS)]
+    pictures = [file for file in files if file.lower().endswith(SUFFIXES)]
     return pictures, Counter(Path(file).suffix.lower() or "no ending" for file in set(files).difference(pictures))
 
 
@@ -107,7 +107,7 @@ def plan_jobs(
     # Where it goes: one picture to its file, several into a directory under names of their own.
     if len(tasks) == 1 and is_png(out):
         targets = [out]
-    elif out.lower().endswith(PICTURE_ENDINGS):
+    elif out.lower().endswith(SUFFIXES):
         hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
         raise SettingsError(f"--out {out}: give {hint}")
     else:
