@@ -42,9 +42,10 @@ from dataprep.operators.row_input import RowInput
 from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.decode import decode, encode_png
 from dataprep.pictures.identity import content_id
+from dataprep.pictures.names import SUFFIXES
 from dataprep.plan.filters import FilterSettings
 from dataprep.plan.scan import ListedItem, scan
-from dataprep.sources import SUFFIXES, SourceItem
+from dataprep.sources import SourceItem
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.extraction.learned_operators import corpus_operators
 from pipelines.forecast.measured import FORMAT, SHIPPED, SOURCE_FORMATS

@@ -13,7 +13,7 @@ def info(uri: str, number: int | None = None) -> dict[str, Any]:
 
     snapshot, digest; rows: split -> count; rejects: reason -> count; failures: column -> rows without a value;
     failure_reasons: column -> reason -> rows; operators: column -> fingerprint; bytes of its files; sources; listed:
-    pictures of the sources, and those not_selected by rule.
+    pictures of the sources, those not_selected by rule, files not_taken by kind, litter, and the notes of pictures.
     """
     document = open_snapshot(uri, number).document
     facts = {name: document[name] for name in ("snapshot", "digest", "rows", "rejects", "failures", "bytes", "sources")}

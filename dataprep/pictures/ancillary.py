@@ -111,7 +111,8 @@ def _is_readable(kind: bytes, chunk: bytes) -> bool:
 
 
 def _mended_jpeg(data: bytes) -> tuple[bytes, list[str]]:
-    kept, left, at = [data[:2]], [], 2
+    kept, at = [data[:2]], 2
+    left: list[str] = []
     while data[at : at + 1] == b"\xff" and len(kept) + len(left) < MOST_PARTS:
         marker = data[at + 1] if at + 1 < len(data) else 0xDA
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")

@@ -32,6 +32,7 @@ from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 from dataprep.errors import DataError
 from dataprep.pictures import psd, svg
 from dataprep.pictures.ancillary import without_unreadable
+from dataprep.pictures.names import NAMES
 from dataprep.pictures.no_pictures import looks_like_html, what_it_is
 from dataprep.pictures.resize import Fit, fitted_size, resize_color
 
@@ -39,7 +40,6 @@ MAX_PIXELS = 1 << 26  # 8192 x 8192; 192 MiB as RGB
 MOST_SCANS = 100  # of a progressive JPEG of MAX_PIXELS, of smaller ones more: each goes over the whole picture
 EVERYWHERE = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # Pillow's names; what anybody reads, and so is stored as it is
 FORMATS = (*EVERYWHERE, "TIFF", "AVIF", "JPEG2000")  # PSD and SVG besides
-NAMES = "PNG, JPEG, WebP, BMP, GIF, TIFF, AVIF, JPEG 2000, PSD or SVG"
 WHOLE = (1 << 31, 1 << 31)  # a size that no smaller decoding covers
 RESIZE_GAP = 4 / 3  # how much larger than wanted a picture is decoded: shrinking it by less would blur it twice
 
@@ -280,7 +280,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
                 _refuse_many_scans(data, image.width * image.height)
             yield image
     except UnidentifiedImageError as error:
-        raise UnreadablePicture(what_it_is(data) or f"not a {NAMES} picture") from error
+        raise UnreadablePicture(what_it_is(data) or f"not a picture of a kind that is read ({NAMES})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePicture(f"more than the {max_pixels} pixels allowed") from error
     except (*_DAMAGE, *_DAMAGE_BELOW) as error:

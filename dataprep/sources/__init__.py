@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataprep.sources.folder_tree import ASSEMBLED, INDEX
-    from dataprep.sources.items import SUFFIXES, RefusedItem, SourceData, SourceItem
+    from dataprep.sources.items import RefusedItem, SourceData, SourceItem
     from dataprep.sources.listing import list_batches, list_items
     from dataprep.sources.reading import read_item
     from dataprep.sources.selection import Selection
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ASSEMBLED",
     "INDEX",
-    "SUFFIXES",
     "RefusedItem",
     "Selection",
     "SourceData",
@@ -45,7 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "items": ("SUFFIXES", "RefusedItem", "SourceData", "SourceItem"),
+    "items": ("RefusedItem", "SourceData", "SourceItem"),
     "listing": ("list_batches", "list_items"),
     "reading": ("read_item",),
     "selection": ("Selection",),

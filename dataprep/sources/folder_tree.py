@@ -6,12 +6,14 @@
   colouring first, so that the first N are N different drawings.
 - neither: every picture is taken by its name; what it really is, its content decides later. A `*.tar` or `*.zip` gives
   its members (`shards`).
+
+What is not taken is counted by kind (`left_out`), of a ruled folder what its marker does not name.
 """
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from posixpath import dirname
 from typing import Any
 
@@ -21,6 +23,7 @@ from dataprep.errors import DataError
 from dataprep.pictures import assembled
 from dataprep.sources.facts import facts_of, json_lines, json_object
 from dataprep.sources.items import Row, is_picture, refused_row, tables
+from dataprep.sources.left_out import count_file, count_kind, without_litter
 from dataprep.sources.webdataset import is_shard, shards_ahead
 from dataprep.storage.store import FileEntry, is_s3, join, list_files, read_bytes
 
@@ -35,7 +38,7 @@ Listed = dict[str, FileEntry]
 
 def tree(source: str, column: str | None, counts: Counter[str]) -> Iterator[pa.Table]:
     """The candidates of a folder tree, by address; those of a ruled folder and of a shard lie together."""
-    return tables(_rows(source if is_s3(source) else os.path.normpath(source), column))
+    return tables(_rows(source if is_s3(source) else os.path.normpath(source), column, counts))
 
 
 def version_of(*entries: FileEntry | None) -> str:
@@ -52,19 +55,40 @@ def file_row(entry: FileEntry) -> Row:
     return {"uri": entry.uri, "kind": "file", "detail": "", "version": version_of(entry)}
 
 
-def _rows(source: str, column: str | None) -> Iterator[Row]:
-    listed = {entry.uri: entry for entry in list_files(source, linked=True)}
+def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row]:
+    below = f"{source.rstrip('/')}/"
+    found = {entry.uri.removeprefix(below): entry for entry in list_files(source, linked=True)}
+    listed = {found[path].uri: found[path] for path in without_litter(found, counts)}
     ruled = _ruled_folders(listed)
-    free = [uri for uri in listed if (is_picture(uri) or is_shard(uri)) and not _is_ruled(dirname(uri), ruled)]
-    shards = shards_ahead([listed[uri] for uri in sorted(free) if is_shard(uri)], column)
+    unruled = [uri for uri in listed if not _is_ruled(dirname(uri), ruled)]
+    free = [uri for uri in unruled if is_picture(uri) or is_shard(uri)]
+    for uri in set(unruled).difference(free):
+        count_file(counts, uri)
+    shards = shards_ahead([listed[uri] for uri in sorted(free) if is_shard(uri)], column, counts)
     for place in sorted([*free, *(f"{folder}/" for folder in ruled)]):
         if place not in listed:
             folder = place[:-1]
-            yield from _indexed(folder, listed, column) if ruled[folder] == INDEX else _assembled(folder, listed)
+            if ruled[folder] == INDEX:
+                yield from _counted(folder, _indexed(folder, listed, column), listed, counts)
+            else:
+                yield from _assembled(folder, listed)
         elif is_shard(place):
             yield from next(shards)
         else:
             yield file_row(listed[place])
+
+
+def _counted(folder: str, rows: Iterable[Row], listed: Listed, counts: Counter[str]) -> Iterator[Row]:
+    """The rows of an index; afterwards the pictures below its folder that none of them names are counted."""
+    named: set[str | None] = set()
+    for row in rows:
+        named.update((row["uri"], row["sketch_uri"], row["mask_uri"]))
+        yield row
+    for uri in (uri for uri in listed if uri.startswith(f"{folder}/") and uri not in named):
+        if is_picture(uri) or is_shard(uri):
+            count_kind(counts, f"not in {INDEX}")
+        elif uri != f"{folder}/{INDEX}":
+            count_file(counts, uri)
 
 
 def _ruled_folders(listed: Listed) -> dict[str, str]:

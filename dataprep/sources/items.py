@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from dataprep.corpus.schema import LISTING_SCHEMA
 from dataprep.faults import Fault
+from dataprep.pictures.names import SUFFIXES
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 REFUSED = "refused"  # the reason of the rejects that no build should read
 BATCH_ROWS = 10_000
 MOST_BYTES = 256 << 20  # of one picture, sketch or mask; what is larger is not read

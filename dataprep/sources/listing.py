@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from dataprep.errors import DataError
+from dataprep.pictures.names import NAMES
 from dataprep.sources.choose import choose
 from dataprep.sources.danbooru.dump import danbooru, find_dump
 from dataprep.sources.folder_tree import tree
 from dataprep.sources.index_table import SUFFIXES as TABLES
 from dataprep.sources.index_table import is_table, table
-from dataprep.sources.items import SUFFIXES, SourceItem, tables
+from dataprep.sources.items import SourceItem, tables
+from dataprep.sources.left_out import Left
 from dataprep.sources.official_layout import is_triplets, triplets
 from dataprep.sources.selection import Selection
 from dataprep.sources.webdataset import is_shard, shard_rows
@@ -27,8 +29,9 @@ def list_batches(
 ) -> Iterator[pa.Table]:
     """The selected items of a source, some ten thousand a table (schema.LISTING_SCHEMA).
 
-    `counts` grows by what is not taken, by reason: the rule of the selection, or what the source lacks ("no file", "no
-    metadata", "duplicate id"). Raises DataError for a source that is empty, broken, or of which nothing is selected.
+    `counts` grows by what is not taken, by reason: the rule of the selection, what the source lacks ("no file", "no
+    metadata", "duplicate id"), or the kind of a file; `left_out.Left` tells them apart. Raises DataError for a source
+    that is empty, broken, or of which nothing is selected.
     """
     counts = Counter() if counts is None else counts
     before = counts.copy()
@@ -61,7 +64,7 @@ def _candidates(source: str, column: str | None, counts: Counter[str]) -> Iterat
     if (file := storage.file_entry(source)) is not None:
         if not is_shard(source):
             raise DataError(f"{source}: not a source. A file must be an index ({', '.join(TABLES)}) or a .tar or .zip.")
-        rows = shard_rows(file, column)
+        rows = shard_rows(file, column, counts)
         if rows and all(row.get("refused") for row in rows):
             raise DataError(f"{source}: {json.loads(rows[-1]['detail'])['refused']}.")
         return tables(rows)
@@ -73,14 +76,15 @@ def _candidates(source: str, column: str | None, counts: Counter[str]) -> Iterat
 
 
 def _check_any(source: str, selection: Selection, taken: int, grouped: int, left: Counter[str]) -> None:
-    if not taken and left.total():
-        why = ", ".join(f"{word} {count:,}" for word, count in left.most_common() if count)
+    found = Left.of(left)
+    if not taken and found.not_selected:
+        why = ", ".join(f"{word} {count:,}" for word, count in Counter(found.not_selected).most_common())
         raise DataError(f"{source}: not one picture is selected ({why}).")
     if not taken:
-        suffixes = ", ".join(suffix[1:] for suffix in SUFFIXES)
+        there = ", ".join(f"{kind} {count:,}" for kind, count in found.not_taken.items())
         raise DataError(
-            f"{source}: no pictures here (looked for {suffixes}; tar and zip shards; index.jsonl or assembled.json; "
-            "color/ with sketch/; original/ or 512px/ with metadata/)."
+            f"{source}: no pictures here{f', but {there}' if there else ''} (looked for {NAMES}; tar and zip "
+            "shards; index.jsonl or assembled.json; color/ with sketch/; original/ or 512px/ with metadata/)."
         )
     if selection.group_by not in ("auto", "none") and not grouped:
         raise DataError(f"{source}: not one picture has a group by {selection.group_by!r}. Change select.group_by.")

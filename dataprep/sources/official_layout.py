@@ -9,7 +9,8 @@ the columns of `facts` (tags also as one text with commas, as the released loade
 art or mask whose picture is not there is counted as "no picture", a name in the list without a picture as "no file", a
 picture that the list does not name as "not listed", a second picture of one name (a.jpg, a.png) as "duplicate name":
 of these the one counts that has a line art or mask of its very name, suffix and all, and no other is paired with it.
-A zip of sketches or masks that cannot be read to its end is a reject. Zips are gone through one at a time.
+A zip of sketches or masks that cannot be read to its end is a reject. Zips are gone through one at a time. What is no
+picture, and what lies beside the three folders, is counted by kind (`left_out`).
 """
 
 import json
@@ -27,6 +28,7 @@ from dataprep.sources.archives import Archive, Member
 from dataprep.sources.facts import facts_of, json_object
 from dataprep.sources.folder_tree import INDEX, file_row, version_of
 from dataprep.sources.items import Row, is_picture, refused_row, stem_of, tables
+from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter, without_litter
 from dataprep.sources.webdataset import is_shard, member_row
 from dataprep.storage import store as storage
 from dataprep.storage.store import FileEntry
@@ -82,10 +84,11 @@ def triplets(source: str, column: str | None, counts: Counter[str]) -> Iterator[
 
 def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row]:
     listed = _listed(storage.join(source, LIST), counts)
-    folders = {name: _archives(storage.join(source, name)) for name in (COLOR, *EXTRAS)}
+    folders = {name: _archives(storage.join(source, name), counts) for name in (COLOR, *EXTRAS)}
+    _count_beside(source, counts)
     for archive in sorted({archive for found in folders.values() for archive in found}):
         colors, *others = _paired(
-            [_pictures(archive, folders[name].get(archive, [])) for name in (COLOR, *EXTRAS)], counts
+            [_pictures(archive, folders[name].get(archive, []), counts) for name in (COLOR, *EXTRAS)], counts
         )
         extras = dict(zip(EXTRAS, others, strict=True))
         yield from _broken(archive, others)
@@ -121,22 +124,35 @@ def _row(color: Held, extras: Mapping[str, Held]) -> Row:
     return row | {"version": version} | {f"{name}_uri": held.entry.uri for name, held in extras.items()}
 
 
-def _archives(folder: str) -> dict[str, list[tuple[str, FileEntry]]]:
+def _archives(folder: str, counts: Counter[str]) -> dict[str, list[tuple[str, FileEntry]]]:
     """Archive without suffix -> (name below the folder, file); the plain pictures stand together."""
     found: dict[str, list[tuple[str, FileEntry]]] = {}
-    for entry in storage.list_files(folder, linked=True):
-        name = entry.uri.removeprefix(folder.rstrip("/") + "/")
+    below = f"{folder.rstrip('/')}/"
+    entries = {entry.uri.removeprefix(below): entry for entry in storage.list_files(folder, linked=True)}
+    for name in without_litter(entries, counts):
         if is_shard(name):
-            found.setdefault(stem_of(name), []).append((name, entry))
+            found.setdefault(stem_of(name), []).append((name, entries[name]))
         elif is_picture(name):
-            found.setdefault(_PLAIN, []).append((name, entry))
+            found.setdefault(_PLAIN, []).append((name, entries[name]))
+        else:
+            count_file(counts, name)
     return found
 
 
-def _pictures(archive: str, files: list[tuple[str, FileEntry]]) -> dict[str, list[Held]]:
+def _count_beside(source: str, counts: Counter[str]) -> None:
+    """What lies beside the folders of the layout and is not looked into."""
+    folders, files = storage.list_folder(source)
+    others = [name for name in folders if name not in (COLOR, *EXTRAS) and not is_litter(f"{name}/")]
+    count_kind(counts, f"folder beside {COLOR}", len(others))
+    for name in without_litter((posixpath.basename(entry.uri) for entry in files), counts):
+        if name != LIST:
+            count_file(counts, name)
+
+
+def _pictures(archive: str, files: list[tuple[str, FileEntry]], counts: Counter[str]) -> dict[str, list[Held]]:
     """Name without suffix -> the pictures of that name, of one archive or of the plain files."""
     found: dict[str, list[Held]] = {}
-    for key, held in _held(archive, files):
+    for key, held in _held(archive, files, counts):
         found.setdefault(key, []).append(held)
     return found
 
@@ -165,14 +181,18 @@ def _of_name(color: Held, extras: list[Held]) -> list[Held]:
     return [extra for extra in extras if extra.file_name == color.file_name]
 
 
-def _held(archive: str, files: list[tuple[str, FileEntry]]) -> Iterator[tuple[str, Held]]:
+def _held(archive: str, files: list[tuple[str, FileEntry]], counts: Counter[str]) -> Iterator[tuple[str, Held]]:
     for name, entry in files:
         if archive == _PLAIN:
             yield stem_of(name), Held(entry)
             continue
         for member in Archive(entry).members():
-            if is_picture(member.name) or not member.name:
+            if is_litter(member.name):
+                count_litter(counts)
+            elif is_picture(member.name) or not member.name:
                 yield _key(archive, stem_of(member.name)), Held(entry, member)
+            else:
+                count_file(counts, member.name, inside=True)
 
 
 def _key(archive: str, member: str) -> str:

@@ -4,21 +4,24 @@
 facts (the columns of `facts`, or a Danbooru post), `key.txt` its caption, `key.cls` its class (tag `class:...`). Only
 the picture is needed. The order of members does not matter as long as a key comes once; two pictures of one sample
 (`key.jpg`, `key.png`) are two items with the same side files. What a key is that comes again, `pairing` says. Columns
-that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left out.
+that `corpus export` adds (`key.sketch_xdog.png`, `key.region_map.png`) are ours to make again and left out. What is not
+taken is counted by kind (`left_out`), sketches and captions without a picture among it.
 """
 
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from dataprep.errors import DataError
 from dataprep.sources.archives import COMPRESSED_TARS, TAR, ZIP, Archive, Member
 from dataprep.sources.danbooru.posts import is_post, post_facts
 from dataprep.sources.facts import facts_of, json_object
 from dataprep.sources.items import RefusedItem, Row, is_picture, refused_row, stem_of
+from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter
 from dataprep.sources.pairing import PICTURE, SampleFile, SideFileError, samples_of
 from dataprep.storage.store import FileEntry
 
@@ -27,21 +30,26 @@ MOST_SIDE_BYTES = 1 << 20
 _ROLES = {"color": "picture", "sketch": "sketch", "sketch_drawn": "sketch", "mask": "mask"}
 _DRAWN = ("sketch", "mask")
 _DERIVED = re.compile(r"sketch_\w+|region_map")
+_SIDE_NAMES = {"json": "facts", "txt": "caption", "cls": "class"}
 _AHEAD = 8  # archives whose headers are read at the same time
+
+Result = TypeVar("Result")
 
 
 def is_shard(name: str) -> bool:
     return name.lower().endswith((TAR, ZIP, *COMPRESSED_TARS))
 
 
-def shards_ahead(entries: Iterable[FileEntry], column: str | None) -> Iterator[list[Row]]:
+def shards_ahead(entries: Iterable[FileEntry], column: str | None, counts: Counter[str]) -> Iterator[list[Row]]:
     """The candidates of each archive in order."""
-    return ahead(partial(shard_rows, column=column), entries)
+    for rows, left in ahead(partial(_shard, column=column), entries):
+        counts.update(left)
+        yield rows
 
 
-def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) -> Iterator[list[Row]]:
+def ahead(read: Callable[[FileEntry], Result], entries: Iterable[FileEntry]) -> Iterator[Result]:
     """`read` of each archive in order; the headers of the next few are read meanwhile."""
-    waiting: deque[Future[list[Row]]] = deque()
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(_AHEAD) as pool:
         for entry in entries:
             waiting.append(pool.submit(read, entry))
@@ -51,25 +59,47 @@ def ahead(read: Callable[[FileEntry], list[Row]], entries: Iterable[FileEntry]) 
             yield waiting.popleft().result()
 
 
-def shard_rows(entry: FileEntry, column: str | None) -> list[Row]:
+def shard_rows(entry: FileEntry, column: str | None, counts: Counter[str]) -> list[Row]:
     """The candidates of one archive, in the order of its pictures."""
-    archive = Archive(entry)
-    files = [file for member in archive.members() if (file := _sample_file(archive, member))]
-    return [
+    rows, left = _shard(entry, column)
+    counts.update(left)
+    return rows
+
+
+def _shard(entry: FileEntry, column: str | None) -> tuple[list[Row], Counter[str]]:
+    """The candidates of one archive, and what it holds besides."""
+    archive, left = Archive(entry), Counter[str]()
+    files: list[SampleFile] = []
+    for member in archive.members():
+        if is_litter(member.name):
+            count_litter(left)
+        elif file := _sample_file(archive, member, left):
+            files.append(file)
+    with_picture = {file.key for file in files if file.role == PICTURE}
+    for file in files:
+        if file.key not in with_picture:
+            count_kind(left, f"{_SIDE_NAMES.get(file.role, file.role)} without a picture")
+    rows = [
         _row(archive, file.member, sample, column)
         for file, sample in zip(files, samples_of(files), strict=True)
         if file.role == PICTURE
     ]
+    return rows, left
 
 
-def _sample_file(archive: Archive, member: Member) -> SampleFile | None:
-    """What the member is in a sample; None for what takes no part. Side files are read while their block is here."""
+def _sample_file(archive: Archive, member: Member, left: Counter[str]) -> SampleFile | None:
+    """What the member is in a sample; None, and counted, for what takes no part. Side files are read while their
+    block is here."""
     if member.name.lower().endswith(SIDE_FILES):
         stem, kind = stem_of(member.name), member.name.lower()[-4:].lstrip(".")
         return SampleFile(stem, kind, member, _side_text(archive, member))
     if is_picture(member.name) or not member.name:
         key, role = _key_and_role(member.name)
-        return SampleFile(key, role, member) if role else None
+        if role:
+            return SampleFile(key, role, member)
+        count_kind(left, "derived column")
+    else:
+        count_file(left, member.name, inside=True)
     return None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.errors import DataError
+from dataprep.pictures.names import NAMES, SUFFIXES
 from dataprep.storage.store import exists, is_s3, join, list_folder
 from pipelines.colorization.file_names import natural_order, picture_name
 from pipelines.colorization.provenance import recorded_provenance
@@ -20,7 +21,6 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg")
 LAYERS = ("color", "lines", "mask")
 RESULTS = "made by irodori"  # what is passed over for this reason
 
@@ -73,19 +73,19 @@ def find_pictures(
             raise PipelineError(f"{address}: there is no such file or folder")
         if not files:
             but = f"; files: {passed}" if passed else ""
-            raise PipelineError(f"{address}: there is no picture ({', '.join(PICTURE_ENDINGS)}){but}")
+            raise PipelineError(f"{address}: there is no picture ({NAMES}){but}")
         if passed:
-            report(f"{address}: {len(files)} pictures, {passed}; pictures end in {', '.join(PICTURE_ENDINGS)}")
+            report(f"{address}: {len(files)} pictures, {passed}; pictures are files of {NAMES}")
         found += files
     return found
 
 
 def _files(address: str, without_results: Callable[[str], bool]) -> tuple[list[str], Counter[str]]:
     """The pictures at an address, and the other files of a directory by ending; hidden files are none."""
-    if address.lower().endswith(PICTURE_ENDINGS) if is_s3(address) else Path(address).is_file():
+    if address.lower().endswith(SUFFIXES) if is_s3(address) else Path(address).is_file():
         return [address], Counter()
     files = [entry.uri for entry in list_folder(address)[1] if not Path(entry.uri).name.startswith(".")]
-    pictures = [file for file in files if file.lower().endswith(PICTURE_ENDINGS)]
+    pictures = [file for file in files if file.lower().endswith(SUFFIXES)]
     others = Counter(Path(file).suffix.lower() or "no ending" for file in set(files).difference(pictures))
     if without_results(address):
         drawn = [file for file in pictures if not is_result(file)]
@@ -132,7 +132,7 @@ def plan_jobs(
     # Where it goes: one picture to its file, several into a directory under names of their own.
     if len(tasks) == 1 and is_png(out):
         targets = [out]
-    elif out.lower().endswith(PICTURE_ENDINGS):
+    elif out.lower().endswith(SUFFIXES):
         hint = "a .png file" if len(tasks) == 1 else f"a directory for {len(tasks)} pictures"
         raise SettingsError(f"--out {out}: give {hint}")
     else:

@@ -31,7 +31,7 @@ from pipelines.corpus_build.dry_run import DryRun, column_work, leaving_rows
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.listing import list_sources
 from pipelines.corpus_build.report import BuildReport, underfilled
-from pipelines.corpus_build.scan_phase import Known, counted, records_of, scan_items
+from pipelines.corpus_build.scan_phase import Known, counted, noted, records_of, scan_items
 from pipelines.corpus_build.tasks import EVERY_REASON
 from pipelines.execution.ray_data import Engine, over_ray
 from pipelines.extraction.learned_operators import corpus_operators, with_weights
@@ -101,7 +101,7 @@ def plan_build(
         known = Known.at(out, recipe)
         to_read = counted(known.why_read(listing.keys, job.retry))
         records = records_of(listing, (), known, recipe.filters)
-    counts: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected, "to_read": to_read}
+    counts: dict[str, Any] = {**listing.counted(), "to_read": to_read}
     if not pc.any(pc.is_null(records["reason"])).as_py():
         return DryRun(out, recipe, **counts, rows=0, leaving=0, columns={})
     plan = _plan_rows(records, recipe, earlier)
@@ -136,6 +136,7 @@ def run_build(
         # Scan: what no earlier build has read.
         records, read = scan_items(listing, Known.at(out, recipe), job)
         clock.lap("scan")
+        notes = noted(records)
         # Plan: which pictures are rows of which shard, and which files are there already.
         plan = _plan_rows(records, recipe, earlier)
         del records  # the plan has what it needs of them, and six million are 2 GB
@@ -149,7 +150,7 @@ def run_build(
             cells[filled.file.column] += filled.computed
     clock.lap("columns")
     # Commit: the only write that makes the others count.
-    listed: dict[str, Any] = {"pictures": len(listing), "not_selected": listing.not_selected}
+    listed = {**listing.counted(), "notes": notes}
     snapshot, is_new = commit(out, _contents(files, plan, sources, job, listed), earlier)
     clock.lap("commit")
     looks = _looks(snapshot)

@@ -19,7 +19,7 @@ from dataprep.corpus.snapshot import Snapshot
 from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan
 from pipelines.corpus_build.columns_phase import ColumnPlan, OpenShard
-from pipelines.corpus_build.report import Counts, listed
+from pipelines.corpus_build.report import Counts, left_lines, listed
 from pipelines.corpus_build.tasks import ROW
 from pipelines.recipes.build_recipe import BuildRecipe
 
@@ -45,6 +45,8 @@ class DryRun:
     recipe: BuildRecipe
     pictures: int
     not_selected: Counts
+    not_taken: Counts
+    litter: int
     to_read: Counts  # "new", or the reason for which the picture would be tried again
     rows: int
     leaving: int  # rows of the newest snapshot that the next one would not have
@@ -64,6 +66,7 @@ class DryRun:
         lines.append(f"  would read {self.unread:,} of {self.pictures:,} pictures{listed(self.to_read)}")
         if self.not_selected:
             lines.append(f"  not selected: {sum(self.not_selected.values()):,} pictures{listed(self.not_selected)}")
+        lines += left_lines(self.not_taken, self.litter)
         if self.leaving:
             lines.append(f"  rows that would leave: {self.leaving:,}")
         lines += self._table()

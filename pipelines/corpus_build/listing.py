@@ -9,7 +9,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataprep.corpus.schema import LISTING_SCHEMA
+from dataprep.sources.left_out import Left
 from dataprep.sources.listing import list_batches
 from pipelines.common.progress import Progress, ProgressSink
 from pipelines.recipes.build_recipe import BuildRecipe
@@ -25,9 +28,9 @@ from pipelines.recipes.build_recipe import BuildRecipe
 class Listing:
     """The items of the sources in order, each key once (schema.LISTING_SCHEMA)."""
 
-    def __init__(self, path: str, keys: pa.ChunkedArray, not_selected: Mapping[str, int]) -> None:
+    def __init__(self, path: str, keys: pa.ChunkedArray, counts: Mapping[str, int]) -> None:
         self._path = path
-        self.not_selected = {rule: count for rule, count in sorted(not_selected.items()) if count}
+        self.left = Left.of(counts)
         first = pc.index_in(pc.unique(keys), keys)  # a key that comes again is the same item under the same name
         self._is_first: npt.NDArray[np.bool_] = np.zeros(len(keys), bool)
         self._is_first[first.to_numpy()] = True
@@ -35,6 +38,10 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def counted(self) -> dict[str, Any]:
+        """What a build reports of it, and a snapshot records, JSON-able."""
+        return {"pictures": len(self), **asdict(self.left)}
 
     def batches(self) -> Iterator[pa.Table]:
         """All items again, a piece at a time."""
@@ -53,14 +60,14 @@ def list_sources(
     """The first `limit` items of the sources. The listing is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="irodori-listing-") as folder:
         path = os.path.join(folder, "items.arrow")
-        keys, not_selected = [pa.array([], pa.string())], Counter[str]()
+        keys, counts = [pa.array([], pa.string())], Counter[str]()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, LISTING_SCHEMA, options=options) as stream:
-            listed = (list_batches(source, recipe.select, not_selected) for source in sources)
+            listed = (list_batches(source, recipe.select, counts) for source in sources)
             for table in _first(chain.from_iterable(listed), limit):
                 stream.write_table(table)
                 keys.append(table["key"].combine_chunks())
-        listing = Listing(path, pa.chunked_array(keys), not_selected)
+        listing = Listing(path, pa.chunked_array(keys), counts)
         progress(Progress("list pictures", len(listing), len(listing), "pictures"))
         yield listing
 

@@ -10,6 +10,7 @@ from dataprep.samples.buckets import fill
 
 Counts = Mapping[str, int]
 BUCKETS_SHOWN = 4
+KINDS_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class BuildReport:
     failure_reasons: Mapping[str, Counts]
     pictures: int  # listed and selected
     not_selected: Counts  # rule -> items of the sources that it left out
+    not_taken: Counts  # kind -> files of the sources that are none of the pictures that are read
+    litter: int  # files that systems and tools left in the sources
+    notes: Counts  # note of dataprep.pictures.ancillary.NOTES -> pictures that were taken without what it names
     pictures_read: int
     read_because: Counts  # "new", or the reason for which the picture was tried again
     retried_cells: Mapping[str, Counts]  # column -> reason -> cells that failed for it and were tried again
@@ -65,7 +69,10 @@ class BuildReport:
 
     def _selection_lines(self) -> list[str]:
         left_out = sum(self.not_selected.values())
-        return [f"  not selected: {left_out:,} pictures{listed(self.not_selected)}"] if left_out else []
+        lines = [f"  not selected: {left_out:,} pictures{listed(self.not_selected)}"] if left_out else []
+        if self.notes:
+            lines.append(f"  taken without what cannot be read or drawn{listed(self.notes)}")
+        return lines + left_lines(self.not_taken, self.litter)
 
     def _failure_lines(self) -> list[str]:
         lines = []
@@ -103,6 +110,19 @@ def underfilled(plan: Plan, batch_rows: int) -> dict[str, dict[str, int]]:
     fills = {split: fill(buckets, batch_rows) for split, buckets in plan.bucket_counts().items()}
     found = {split: {one.bucket: one.rows for one in some if one.under_filled} for split, some in fills.items()}
     return {split: buckets for split, buckets in found.items() if buckets}
+
+
+def left_lines(not_taken: Counts, litter: int) -> list[str]:
+    """What lies in the sources and is not taken, in a line each."""
+    lines = []
+    if not_taken:
+        shown = dict(list(not_taken.items())[:KINDS_SHOWN])
+        more = f", and {len(not_taken) - len(shown)} more kinds" if len(not_taken) > len(shown) else ""
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in shown.items())
+        lines.append(f"  not taken: {sum(not_taken.values()):,} files ({kinds}{more})")
+    if litter:
+        lines.append(f"  passed over: {litter:,} files that systems and tools leave behind")
+    return lines
 
 
 def listed(counts: Counts) -> str:

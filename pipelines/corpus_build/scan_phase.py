@@ -103,6 +103,13 @@ def counted(why: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted((entry["values"], entry["counts"]) for entry in counts))
 
 
+def noted(records: pa.Table) -> dict[str, int]:
+    """Note -> pictures that are taken without what it names (dataprep.pictures.ancillary.NOTES)."""
+    taken = records.filter(pc.is_null(records["reason"]))["notes"].combine_chunks()
+    counts = pc.value_counts(taken.flatten()).to_pylist()
+    return dict(sorted((entry["values"], entry["counts"]) for entry in counts))
+
+
 def records_of(listing: Listing, fresh: Sequence[str], known: Known, filters: FilterSettings) -> pa.Table:
     """The judged records of the listed items in their order (RECORD_SCHEMA); items that nobody read are left out."""
     columns = ("item", *_SEEN, *_OUTCOME)

@@ -25,6 +25,7 @@ from dataprep.corpus_tools.survey import (
     reject_examples,
     survey,
 )
+from dataprep.pictures.ancillary import NOTES
 from dataprep.storage import store as storage
 from pipelines.common.addresses import absolute
 from pipelines.corpus_tools.browse_charts import Chart, charts_of
@@ -125,6 +126,23 @@ class Page:
     def rejects_unread(self) -> bool:
         """Whether rejects stand on the page whose pictures nobody asked to read."""
         return any(not example.asked_for for reason in self.rejects for example in reason.examples)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """What lay in the sources and was not taken, or not whole, in sentences; snapshots of old know less of it."""
+        listed = self.document.get("listed", {})
+        rules, kinds, notes = (listed.get(name, {}) for name in ("not_selected", "not_taken", "notes"))
+        sentences = {
+            "Not selected": ", ".join(f"{rule} {count:,}" for rule, count in rules.items()),
+            "Files that are not taken": ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()),
+            "Taken without a part": "; ".join(
+                f"{count:,} of {note} ({NOTES.get(note, 'not known here')})" for note, count in notes.items()
+            ),
+            "Left behind by systems and tools, and passed over": f"{listed['litter']:,}"
+            if listed.get("litter")
+            else "",
+        }
+        return tuple(f"{what}: {text}." for what, text in sentences.items() if text)
 
     @property
     def counted(self) -> str:

@@ -16,6 +16,7 @@ from dataprep.errors import DataError
 from dataprep.sources.archives import Archive
 from dataprep.sources.folder_tree import file_row
 from dataprep.sources.items import CANDIDATES, Row, batches, is_picture
+from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter
 from dataprep.sources.webdataset import ahead, is_shard, member_row
 from dataprep.storage import store as storage
 from dataprep.storage.store import FileEntry
@@ -61,7 +62,8 @@ class Holdings:
 def hold(root: str, places: Sequence[str], counts: Counter[str]) -> Holdings:
     """All that lies below these folders of the root, and the shards at its top; of two files with one id the first."""
     refused: list[Row] = []
-    tables = [pa.Table.from_pylist(some, _HELD) for some in batches(_numbered(_files(root, places), refused))]
+    numbered = _numbered(_files(root, places), root, refused, counts)
+    tables = [pa.Table.from_pylist(some, _HELD) for some in batches(numbered)]
     table = pa.concat_tables([_HELD.empty_table(), *tables]).combine_chunks()
     if not len(table):
         found = f": {refused[0]['uri']} is refused ({refused[0]['why']})" if refused else ""
@@ -85,29 +87,47 @@ def _files(root: str, places: Sequence[str]) -> Iterator[FileEntry]:
             yield from storage.list_files(storage.join(root, place, folder), linked=True)
 
 
-def _numbered(files: Iterable[FileEntry], refused: list[Row]) -> Iterator[Row]:
-    """Rows of _HELD for the files and members that are named by a number."""
+def _numbered(files: Iterable[FileEntry], root: str, refused: list[Row], counts: Counter[str]) -> Iterator[Row]:
+    """Rows of _HELD for the files and members that are named by a number; the others are counted."""
     shards: list[FileEntry] = []
+    below = f"{root.rstrip('/')}/"
     for entry in files:
-        if is_shard(entry.uri):
+        if is_litter(entry.uri.removeprefix(below)):
+            count_litter(counts)
+        elif is_shard(entry.uri):
             shards.append(entry)
         elif (number := _number(entry.uri)) is not None:
             yield file_row(entry) | {"id": number, "is_picture": is_picture(entry.uri)}
-    for rows in ahead(_members, shards):
+        else:
+            _count(counts, entry.uri)
+    for rows, left in ahead(_members, shards):
+        counts.update(left)
         for row in rows:
             if row.get("id") is not None:
                 yield row
             elif row.get("refused"):
                 refused.append(row)
+            else:
+                _count(counts, row["uri"], inside=True)
 
 
-def _members(entry: FileEntry) -> list[Row]:
-    archive = Archive(entry)
-    return [
-        member_row(archive.uri, archive.version, member, {})
-        | {"id": _number(member.name), "is_picture": is_picture(member.name), "why": member.refused}
-        for member in archive.members()
-    ]
+def _count(counts: Counter[str], name: str, inside: bool = False) -> None:
+    if is_picture(name):
+        count_kind(counts, "picture without an id")
+    else:
+        count_file(counts, name, inside)
+
+
+def _members(entry: FileEntry) -> tuple[list[Row], Counter[str]]:
+    archive, rows, left = Archive(entry), [], Counter[str]()
+    for member in archive.members():
+        if is_litter(member.name):
+            count_litter(left)
+            continue
+        row = member_row(archive.uri, archive.version, member, {})
+        number = {"id": _number(member.name), "is_picture": is_picture(member.name), "why": member.refused}
+        rows.append(row | number)
+    return rows, left
 
 
 def _number(name: str) -> int | None:

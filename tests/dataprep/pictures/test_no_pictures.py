@@ -21,7 +21,7 @@ from dataprep.pictures.decode import UnreadablePicture, decode
         (b"\0\0\0\x18ftypheic" + bytes(16), "a HEIC picture, which is not read"),
         (b"\xff\x0a" + bytes(50), "a JPEG XL picture, which is not read"),
         (b"\0\0\0\x18ftypisom" + bytes(16), "a film, not a picture"),
-        (b"\x01\x02\x03\x04" * 20, "not a PNG, JPEG"),
+        (b"\x01\x02\x03\x04" * 20, "not a picture of a kind that is read .PNG, JPEG"),
     ],
 )
 def test_bytes_that_are_no_picture_say_what_they_are(data: bytes, said: str) -> None:

@@ -174,6 +174,7 @@ def test_what_has_no_counterpart_is_counted(tmp_path: Path) -> None:
         "duplicate file": 1,
         "not a picture": 1,
         "no id": 1,
+        "kind: picture without an id": 1,
     }
 
 

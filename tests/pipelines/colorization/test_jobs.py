@@ -46,15 +46,15 @@ def test_an_address_without_pictures_is_refused_by_name(files: Path, address: st
 
 
 def test_files_that_are_no_pictures_are_reported_with_their_endings(files: Path) -> None:
-    for name in ("a.tif", "b.TIF", "c.psd", ".hidden"):
+    for name in ("a.heic", "b.HEIC", "c.clip", ".hidden"):
         (files / "sketches" / name).write_bytes(b"scan")
     reported: list[str] = []
     assert len(find_pictures([str(files / "sketches"), str(files / "references")], reported.append)) == 4
     (line,) = reported
-    assert line.startswith(f"{files / 'sketches'}: 2 pictures, 4 passed over (.psd, .tif, .txt)")
+    assert line.startswith(f"{files / 'sketches'}: 2 pictures, 4 passed over (.clip, .heic, .txt)")
     (files / "scans").mkdir()
-    (files / "scans" / "a.tiff").write_bytes(b"scan")
-    with pytest.raises(PipelineError, match=r"scans: there is no picture .*1 passed over \(\.tiff\)"):
+    (files / "scans" / "a.jxl").write_bytes(b"scan")
+    with pytest.raises(PipelineError, match=r"scans: there is no picture .*1 passed over \(\.jxl\)"):
         find_pictures([str(files / "scans")])
 
 

@@ -6,14 +6,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dataprep.operators.operator import Operator
+from dataprep.pictures.decode import encode_png
 from pipelines.corpus_build.build import BuildReport, DryRun, build_corpus, plan_build, run_build
 from pipelines.corpus_build.dry_run import ColumnWork, changes
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.build_recipe import BuildRecipe
-from tests.corpus_pictures import SMALL, write_broken, write_pictures
+from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
 
 PICTURES = 18
 COLUMNS = {"row", "color", "sketch_xdog", "sketch_drawn", "mask", "region_map"}
@@ -158,6 +160,23 @@ def test_what_the_selection_leaves_out_is_counted_by_its_rule(source: Path) -> N
     assert planned.not_selected == report.not_selected
     assert "not selected: 5 pictures" in report.summary()
     assert planned.pictures == report.pictures == PICTURES - 5
+
+
+def test_what_is_not_taken_or_not_whole_is_counted_by_kind(source: Path) -> None:
+    for name in ("a.heic", "b.heic", "notes.txt", "Thumbs.db", "__MACOSX/._a.png"):
+        path = source / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    hidden = np.dstack([picture(70), np.zeros(picture(70).shape[:2], np.uint8)])
+    (source / "hidden.png").write_bytes(encode_png(hidden))
+    planned, report = plan(source), build(source)
+    assert (planned.not_taken, planned.litter) == (report.not_taken, report.litter) == ({".heic": 2, ".txt": 1}, 2)
+    assert report.notes == {"alpha": 1}
+    assert report.document().items() >= {"not_taken": report.not_taken, "litter": 2, "notes": {"alpha": 1}}.items()
+    for line in ("not taken: 3 files (.heic 2, .txt 1)", "passed over: 2 files that systems and tools leave behind"):
+        assert line in report.summary()
+        assert line in planned.summary()
+    assert "taken without what cannot be read or drawn (alpha 1)" in report.summary()
 
 
 def test_the_document_is_json_and_holds_what_the_summary_says(source: Path) -> None:

@@ -138,7 +138,13 @@ def test_what_was_not_selected_stands_in_the_snapshot(tmp_path: Path) -> None:
     recipe = replace(SMALL, select=replace(SMALL.select, ratings=("g",)))
     report = run_build([str(source)], str(tmp_path / "out"), recipe, engine=in_process)
     listed = open_snapshot(str(tmp_path / "out")).document["listed"]
-    assert listed == {"pictures": 4, "not_selected": report.not_selected}
+    assert listed == {
+        "pictures": 4,
+        "not_selected": report.not_selected,
+        "not_taken": {},
+        "litter": 0,
+        "notes": {},
+    }
     assert sum(report.not_selected.values()) == 2
 
 

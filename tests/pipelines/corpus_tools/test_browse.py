@@ -60,6 +60,21 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_the_page_says_what_of_the_sources_was_not_taken_or_not_whole() -> None:
+    page = sample_page()
+    assert page.left == (), "a snapshot that knows nothing of it"
+    listed = {"not_selected": {"ratings": 3}, "not_taken": {".heic": 2, ".jxl": 1}, "litter": 1200}
+    listed["notes"] = {"exif": 4}
+    html = render_page(replace(page, document={**page.document, "listed": listed}))
+    for sentence in (
+        "Not selected: ratings 3.",
+        "Files that are not taken: .heic 2, .jxl 1.",
+        "Taken without a part: 4 of exif (EXIF data that cannot be read",
+        "Left behind by systems and tools, and passed over: 1,200.",
+    ):
+        assert sentence in html
+
+
 def test_the_page_loads_nothing_and_forbids_loading(html: str) -> None:
     tags = Elements(html).tags
     sources = [value for _, a in tags for key in ("src", "srcset", "data", "poster") if (value := a.get(key))]
