@@ -119,7 +119,10 @@ def _second_snapshot(uri: str, records: pa.Table, recipe: BuildRecipe, phases: P
 
 def _commit(uri: str, plan: Plan, earlier: Snapshot | None, changed: str, phases: Phases) -> None:
     files = list(_files(plan, changed))
-    operators = {column: {"fingerprint": _mark(column, changed)} for column in COLUMNS}
+    operators = {
+        column: {"name": column, "settings": {}, "version": 1, "fingerprint": _mark(column, changed)}
+        for column in COLUMNS
+    }
     with phases.phase(f"commit {len(files):,} files and {len(plan.rows):,} rows"):
         commit(uri, Contents(files, plan.index(), plan.rejects, operators, ["made up"], {}), earlier)
 
