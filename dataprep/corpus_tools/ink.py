@@ -3,6 +3,7 @@
 Looked at on some rows, drawn at random: nobody sees a column of blank pages before a training on it has failed.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from dataprep.faults import Failure, attempt
 from dataprep.pictures.decode import decode_png
 
 LOOKED_AT = 64  # rows
+SECONDS = 60.0  # after which no further cell is looked at: a store may answer slowly, or no more
 ENOUGH = 8  # values, below which nothing is said of a column
 LEAST_INK, MOST_INK = 0.001, 0.4  # of a page: less than 0.1 % is a blank one, more than 40 % is no line art
 
@@ -76,12 +78,17 @@ def look(snapshot: Snapshot, seed: int = 0) -> list[ColumnLook]:
     return look_at(RowPicker(snapshot), look_up(snapshot, LOOKED_AT, (), seed).picked, snapshot.document["operators"])
 
 
-def look_at(picker: RowPicker, places: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> list[ColumnLook]:
-    """The same on the rows at these places. Cells without a value, and those that cannot be read, do not count."""
+def look_at(
+    picker: RowPicker, places: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], seconds: float = SECONDS
+) -> list[ColumnLook]:
+    """The same on the rows at these places. Cells without a value, those that cannot be read, and those that are not
+    reached within `seconds`, do not count."""
+    until = time.monotonic() + seconds
     wanted = [column for column in columns if is_sketch(column) or column.endswith("mask") or column == "region_map"]
-    cells = [(dict(place), column) for column in wanted for place in places]
+    cells = [(dict(place), column) for place in places for column in wanted]
     seen: dict[str, list[tuple[bool, float]]] = {column: [] for column in wanted}
-    for (_, column), found in zip(cells, in_threads(lambda cell: _measured(picker, *cell), cells), strict=True):
+    measured = in_threads(lambda cell: _measured(picker, *cell) if time.monotonic() < until else None, cells)
+    for (_, column), found in zip(cells, measured, strict=True):
         seen[column] += [found] if found else []
     return [
         ColumnLook(

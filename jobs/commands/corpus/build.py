@@ -36,9 +36,12 @@ def command(
     """Build or extend a corpus from pictures; only what is missing is computed. --dry-run shows what, and why."""
     from pipelines.recipes.corpora import CORPUS_RECIPES
 
-    resolved = override(recipe_by_name(recipe, CORPUS_RECIPES), parse_assignments(set_))
+    base, changes = recipe_by_name(recipe, CORPUS_RECIPES), parse_assignments(set_)
+    override(base, changes)  # a wrong one is refused before anything heavy is imported
     from pipelines.corpus_build.build import build_corpus
+    from pipelines.corpus_build.effect import with_effect
 
+    resolved = with_effect(base, changes)
     folder = None if dry_run else log_folder(out)
     with engine_console(folder, "corpus-build") as (console, log_file):
         report = build_corpus(

@@ -16,6 +16,8 @@ import pytest
 from dataprep.corpus.column_files import read_rows
 from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus_tools.info import info, open_snapshot, verify
+from dataprep.corpus_tools.ink import look_at
+from dataprep.corpus_tools.survey import RowPicker
 from dataprep.errors import DataError
 from dataprep.pictures.decode import decode_png, encode_png
 from dataprep.storage.store import upload_directory
@@ -74,6 +76,18 @@ def test_a_column_of_blank_pages_is_warned_of(source: Path, tmp_path: Path, expe
     sound = build(source, tmp_path / "sound")
     assert (sound.digest, "warning" in sound.summary()) == (expected, False)
     assert 0.001 < sound.document()["looks"]["sketch_xdog"]["ink_50"] < 0.4
+
+
+def test_a_look_ends_in_time_and_reads_what_it_reaches(source: Path, tmp_path: Path) -> None:
+    build(source, tmp_path)
+    snapshot = open_snapshot(str(tmp_path))
+    picker, places = RowPicker(snapshot), snapshot.table("index").to_pylist()
+    assert look_at(picker, places, snapshot.document["operators"], seconds=0) == []
+    seen = {one.column: one.values for one in look_at(picker, places, snapshot.document["operators"])}
+    assert seen == {"sketch_xdog": PICTURES, "region_map": PICTURES}  # no picture has line art or alpha of its own
+    for file in tmp_path.rglob("sketch_xdog-*.parquet"):
+        file.unlink()
+    assert [one.column for one in look_at(picker, places, snapshot.document["operators"])] == ["region_map"]
 
 
 def test_building_again_writes_nothing_and_says_so(source: Path, tmp_path: Path) -> None:

@@ -232,9 +232,23 @@ def selection(recipe: BuildRecipe) -> Any:
 
 
 def filtered(recipe: BuildRecipe) -> Any:
-    known = {"width": 100, "height": 80, "contrast": 100, "chroma": 60, "rating": "g", "score": 5.0, "drawing": 0.9}
+    known: dict[str, Any] = {
+        "width": 100,
+        "height": 80,
+        "contrast": 100,
+        "chroma": 60,
+        "rating": "g",
+        "score": 5.0,
+        "drawing": 0.9,
+    }
     known |= {"unsafe": 0.1, "tags": []}
-    odd = ({"width": 950, "height": 400}, {"width": 300}, {"contrast": 20}, {"chroma": 5}, {"rating": "e"})
+    odd: tuple[dict[str, Any], ...] = (
+        {"width": 950, "height": 400},
+        {"width": 300},
+        {"contrast": 20},
+        {"chroma": 5},
+        {"rating": "e"},
+    )
     odd += ({"score": 1.0}, {"tags": ["hat"]}, {"drawing": 0.2}, {"unsafe": 0.9}, {})
     table = [record(number) | known | values for number, values in enumerate(odd)]
     return judge(pa.Table.from_pylist(table, SCAN_SCHEMA), recipe.filters)
@@ -282,7 +296,7 @@ SAMPLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what differs, a
     "tags": ({"tags": True}, {}),
     "deformation": ({"deformation": DeformationSettings()}, TURNED),
 }
-BENT: dict[str, float] = {"grid": 3, "bend": 0.2, "flip": 1.0, "rotation": 90.0}
+BENT: dict[str, Any] = {"grid": 3, "bend": 0.2, "flip": 1.0, "rotation": 90.0}
 BENT |= {name: 0.5 for name in ("brightness", "contrast", "saturation", "hue")}
 READ_AS: dict[str, dict[str, Any]] = {"polarity": {"polarity": "light"}, "levels": {"levels": False}}
 

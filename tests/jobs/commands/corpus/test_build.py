@@ -17,3 +17,8 @@ def test_a_dry_run_of_a_build_writes_nothing(desk: Path, capsys: pytest.CaptureF
     assert '"shard_rows": 64' in said
     assert "would read 2 of 2 pictures" in said
     assert not (desk / "o").exists()
+
+
+def test_a_setting_without_effect_is_a_wrong_call(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["corpus", "build", "--source", "s", "--set", "canvas.padding=white", "--dry-run"]) == 2
+    assert "canvas.padding=white changes nothing" in capsys.readouterr().err
