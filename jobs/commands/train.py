@@ -81,6 +81,8 @@ def _outcome(stage: str, report: "TrainReport") -> str:
     how = "was complete already" if report.already_complete else "done"
     if report.resumed_from and not report.already_complete:
         how += f" (resumed from {report.resumed_from:,} images)"
+    if report.damaged:
+        how += "".join(f", after a damaged state: {uri} ({problem})" for uri, problem in report.damaged.items())
     if report.replaced:
         how += f", {report.replaced:,} samples whose row could not be used were replaced (see history.jsonl)"
     return f"{stage}: {how}, {report.images_seen:,} images, loss {report.loss:.4f}: {report.checkpoint}"

@@ -1,6 +1,16 @@
-"""Where a Ray Train worker begins. Nothing heavy is imported until it runs."""
+"""Where Ray Train meets a stage: the entry of its workers, and which of their errors are final.
 
+Nothing heavy is imported until a worker runs.
+"""
+
+import re
 from typing import Any
+
+from ray.train import UserCallback
+
+from pipelines.common.errors import PipelineError
+
+_FINAL = re.compile(r"(?:[\w.]+\.)?(?:PipelineError|ModelError): (.*)")  # the last line of a traceback
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -8,3 +18,13 @@ def train_worker(settings: dict[str, Any]) -> None:
     from pipelines.training.worker import run_worker
 
     run_worker(settings["job"])
+
+
+class FinalErrors(UserCallback):
+    """Ends a run at an error that would come again: Ray Train itself starts the workers anew after any."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """In the controller: what is raised here is not tried again, and reaches the driver."""
+        for error in worker_exceptions.values():
+            if found := _FINAL.fullmatch(str(error).strip().splitlines()[-1]):
+                raise PipelineError(found.group(1))

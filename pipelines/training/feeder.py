@@ -147,9 +147,10 @@ class Feeder:
     ) -> None:
         self.waited_s, self.taken, self.replaced = 0.0, 0, 0
         self._recipe, self._stage, self._seed = recipe, stage, stage_seed(recipe)
-        rows, self._sizes = sample_plans(recipe, reader.index)
+        self._index = reader.index
+        self._rows, self._sizes = sample_plans(recipe, self._index)
         self._settings = sample_settings(recipe, stage.needs)
-        candidates = Candidates(rows, self._seed, second_rows(reader, stage.needs, self._seed))
+        candidates = Candidates(self._rows, self._seed, second_rows(reader, stage.needs, self._seed))
         self._loader = picture_loader(loader, reader, candidates, threads)
         self._drawing = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._queue = self._micro_batches(shares, rank, images_seen)
@@ -166,6 +167,10 @@ class Feeder:
         self._pending.append(self._start())
         self._count(fed)
         return fed
+
+    def planned_rows(self, ordinals: Sequence[int]) -> list[str]:
+        """The ids of the rows that the samples are planned to be made of."""
+        return [self._index.id(self._rows.row_of(ordinal)) for ordinal in ordinals]
 
     def close(self) -> None:
         """Stop the threads; batches in preparation are dropped."""

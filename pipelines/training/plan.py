@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.batch_shares import BatchShares, Loader
+from pipelines.training.state.changes import Changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class TrainPlan:
     """A stage that is ready to start: the resolved recipe, its inputs and how the batch is dealt out.
 
     parent: the address of a checkpoint; parent_weights: the sha256 of its weights; frozen: the networks bundled with
-    it, file -> sha256. rows: of each split.
+    it, file -> sha256. rows: of each split. changes: what differs from the recipe that the output was begun with.
     """
 
     recipe: StageRecipe
@@ -31,6 +32,7 @@ class TrainPlan:
     shares: BatchShares
     loader: Loader = "threads"
     frozen: Mapping[str, str] = field(default_factory=dict)
+    changes: Changes = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """What decides the result, as saved in recipe.json; workers and loader change nothing, so they are no part."""
@@ -42,12 +44,14 @@ class TrainPlan:
 class TrainJob:
     """The plan as every worker gets it. `watcher` is the actor that the driver listens to.
 
-    `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a machine's cores among its workers.
+    `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a machine's cores among its workers. `token`
+    is that of the driver's lock on the output.
     """
 
     plan: TrainPlan
     code_version: str
     watcher: Any
+    token: str
     threads: int | None = None
 
     @property

@@ -1,8 +1,9 @@
 """Trains one stage on Ray Train: checks everything that can be known before, runs the workers, keeps what they made.
 
-An output directory holds `recipe.json` (what was asked), `samples/` (fixed pairs over time), `ray/` (resumable state),
-`history.jsonl`, `checkpoint/` and `lineage.json`. To resume is to run the same command again; another recipe into the
-same output is refused with the difference shown.
+An output directory holds `recipe.json` (what was asked), `samples/` (fixed pairs over time), `states/` (what a run goes
+on from), `history.jsonl`, `checkpoint/` and `lineage.json`; `changes.json` where settings changed on the way, and
+`stopped.json` where numbers were not finite. To resume is to run the same command again; another recipe into the same
+output is refused with the difference shown, and so is a second run at the same time.
 """
 
 import json
@@ -10,12 +11,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from dataprep.corpus.row_index import RowIndex
@@ -24,10 +26,12 @@ from dataprep.storage.store import (
     arrow_filesystem,
     check_reachable,
     create_exclusive,
+    delete_folder,
     exists,
     is_s3,
     join,
     read_bytes,
+    remove,
     upload_directory,
     write_whole,
 )
@@ -35,29 +39,34 @@ from model.families.registry import family
 from pipelines import lineage
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
-from pipelines.common.overrides import differences
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import StageRecipe, with_length
 from pipelines.training.batch_shares import BatchShares, Loader
-from pipelines.training.entry import train_worker
+from pipelines.training.entry import FinalErrors, train_worker
 from pipelines.training.feeder import rows_by_bucket
 from pipelines.training.parents import checked_parent, network_of
 from pipelines.training.plan import TrainJob, TrainPlan, Watcher
-from pipelines.training.resumable import HISTORY, MODEL
+from pipelines.training.state.changes import TAMED, Changes, accepted_changes
+from pipelines.training.state.lock import locked
+from pipelines.training.state.resumable import HISTORY, MODEL
+from pipelines.training.state.store import StateStore, all_damaged
+from pipelines.training.stopped import STOPPED
 from pipelines.weights.checkpoints import CHECKPOINT, fetch_checkpoint, metadata_at
 from pipelines.weights.frozen import bundled_networks, check_frozen_networks, copy_bundled
 
 MAX_FAILURES = 3
 POLL_S = 0.5
+CHANGES = "changes.json"
+ENGINE = ".ray"  # what Ray Train itself writes, while it runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
     """What a stage left behind; `restarts` counts how often lost workers were replaced, `replaced` the samples whose
-    planned row could not be used."""
+    planned row could not be used; `damaged`: the states that it passed over, with what is wrong with each."""
 
     out: str
     checkpoint: str
@@ -67,6 +76,7 @@ class TrainReport:
     restarts: int
     replaced: int
     already_complete: bool
+    damaged: dict[str, str] = field(default_factory=dict)
 
 
 def plan_stage(
@@ -75,7 +85,7 @@ def plan_stage(
     """Resolve and check a stage before anything starts.
 
     Raises SettingsError for a call that cannot work, PipelineError, DataError or ModelError for what is missing or
-    refused: no corpus, no rows, a parent of the wrong kind, an output that holds another recipe.
+    refused: no corpus, no rows, a parent of the wrong kind, an output that holds another recipe or damaged states.
     """
     corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
@@ -102,8 +112,7 @@ def plan_stage(
         loader=loader,
         frozen=bundled_networks(parent) if parent else {},
     )
-    _refuse_another_recipe(plan)
-    return plan
+    return replace(plan, changes=_accepted_changes(plan))
 
 
 def train_stage(
@@ -114,28 +123,33 @@ def train_stage(
     tracking_uri: str | None = None,
     address: str | None = None,
 ) -> TrainReport:
-    """Run `plan` to its end, from where an earlier run of the same plan stopped; returns what it left."""
-    if exists(join(plan.out, lineage.LINEAGE)):
+    """Run `plan` to its end, from where an earlier run of the same plan stopped; returns what it left.
+
+    Raises PipelineError where another run writes the output, before any engine starts, and where training stopped.
+    """
+    if _is_complete(plan):
         return _report(plan, [plan.recipe.length.images], already_complete=True)
-    document = json.dumps(plan.document(), indent=2).encode()
-    create_exclusive(join(plan.out, "recipe.json"), document)
     starts: list[int] = []  # images seen at each start of the workers: the first one, and one for each loss of a worker
+    damaged: dict[str, str] = {}
     workers = plan.shares.workers
-    with (
-        ray_session(log_file, num_cpus=None if address else workers + 2, address=address),
-        lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run,
-    ):
 
-        def listen(record: dict[str, Any]) -> None:
-            starts.extend([record["images_seen"]] if "start" in record else [])
-            run.log_metrics(record, record["images_seen"])
-            _show(plan, record, progress)
+    def listen(record: dict[str, Any]) -> None:
+        starts.extend([record["images_seen"]] if "start" in record else [])
+        damaged.update(record.get("damaged", {}))
+        run.log_metrics(record, record["images_seen"])
+        _show(plan, record, progress)
 
-        with _watcher(listen) as watcher:
-            result = _fit(plan, watcher)
-        _keep(plan, result, document)
-        run.finish(plan_node(plan), _inputs(plan))
-    return _report(plan, starts, already_complete=False)
+    with locked(plan.out) as token:
+        document = _recorded(plan)
+        with (
+            ray_session(log_file, num_cpus=None if address else workers + 2, address=address),
+            lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run,
+        ):
+            with _watcher(listen) as watcher:
+                _fit(plan, watcher, token)
+            _keep(plan, document)
+            run.finish(plan_node(plan), _inputs(plan))
+    return replace(_report(plan, starts, already_complete=False), damaged=damaged)
 
 
 def plan_node(plan: TrainPlan) -> lineage.Node:
@@ -144,25 +158,53 @@ def plan_node(plan: TrainPlan) -> lineage.Node:
     return lineage.Node(id=join(plan.out, CHECKPOINT), kind="checkpoint", name=name)
 
 
-def _refuse_another_recipe(plan: TrainPlan) -> None:
+def _is_complete(plan: TrainPlan) -> bool:
+    """Whether the output holds the result of a run of this length."""
+    if not exists(join(plan.out, lineage.LINEAGE)):
+        return False
+    return _images_of(read_history(plan.out)) == plan.recipe.length.images
+
+
+def _accepted_changes(plan: TrainPlan) -> Changes:
+    """What differs from the recipe that the output was begun with, and may. Raises PipelineError for what may not, for
+    an output of something else, and where there are states and none of them is whole."""
     recorded = join(plan.out, "recipe.json")
     if not exists(recorded):
         if exists(join(plan.out, lineage.LINEAGE)):
             raise PipelineError(f"{plan.out} holds no training run but another result; choose another --out")
-        return
-    changes = differences(json.loads(read_bytes(recorded)), json.loads(json.dumps(plan.document())))
-    if changes:
-        raise PipelineError(
-            f"{plan.out} holds a run of another recipe ({'; '.join(changes)}); choose another --out or the same recipe"
-        )
+        return {}
+    store = StateStore(plan.out)
+    states = store.kept()
+    if states and all(state.problem for state in states):
+        raise all_damaged(plan.out, {state.uri: state.problem for state in states})
+    before, wanted = json.loads(read_bytes(recorded)), json.loads(json.dumps(plan.document()))
+    stopped = exists(join(plan.out, STOPPED))
+    return accepted_changes(plan.out, before, wanted, images_seen=store.images_seen(), stopped=stopped)
 
 
-def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
+def _recorded(plan: TrainPlan) -> bytes:
+    """The recipe, written into the output that it is about to fill, with what changed of an earlier one beside it."""
+    document, recipe = json.dumps(plan.document(), indent=2).encode(), join(plan.out, "recipe.json")
+    if not create_exclusive(recipe, document) and plan.changes:
+        changes, where = join(plan.out, CHANGES), StateStore(plan.out).images_seen()
+        earlier = json.loads(read_bytes(changes)) if exists(changes) else []
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"images_seen": where, "at": now, "changed": {name: list(pair) for name, pair in plan.changes.items()}}
+        write_whole(changes, json.dumps([*earlier, entry], indent=2).encode())
+        write_whole(recipe, document)
+        if any(name.rpartition(".")[2] in TAMED for name in plan.changes):
+            remove(join(plan.out, STOPPED))
+    return document
+
+
+def _fit(plan: TrainPlan, watcher: Any, token: str) -> None:
+    """Run the workers until the last has ended. Ray Train keeps no state of ours: the workers write and find it."""
     filesystem, path = arrow_filesystem(plan.out)
     job = TrainJob(
         plan=plan,
         code_version=code_version(),
         watcher=watcher,
+        token=token,
         threads=int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
     )
     _check_loader(plan)
@@ -173,18 +215,21 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
         torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
         scaling_config=ScalingConfig(num_workers=plan.shares.workers, use_gpu=on_gpu),
         run_config=RunConfig(
-            # The same name at the same place is how Ray Train finds the newest checkpoint of a killed run.
-            name="ray",
+            name=ENGINE,
             storage_path=path if is_s3(plan.out) else str(Path(path).resolve()),
             storage_filesystem=filesystem if is_s3(plan.out) else None,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            callbacks=[FinalErrors()],  # type: ignore[list-item]  # Ray's hints are of its first version
         ),
     )
     try:
-        return trainer.fit()
+        trainer.fit()
     except ray.train.TrainingFailedError as error:
+        final = getattr(error, "controller_failure", None)
+        if isinstance(final, PipelineError):
+            raise PipelineError(str(final)) from error
         raise PipelineError(f"training {plan.recipe.stage} failed: {failure_line(error)}") from error
+    delete_folder(join(plan.out, ENGINE))
 
 
 def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
@@ -215,17 +260,21 @@ def _check_loader(plan: TrainPlan) -> None:
         )
 
 
-def _keep(plan: TrainPlan, result: ray.train.Result, document: bytes) -> None:
-    """Copy the final model and history out of Ray's state, and frozen networks from the parent, so that the result is
-    used with what it was trained with; the recipe is written again, beside what it made."""
-    if result.checkpoint is None:
-        raise PipelineError(f"training {plan.recipe.stage} ended without a checkpoint")
+def _keep(plan: TrainPlan, document: bytes) -> None:
+    """Copy the final model and history out of the last state, and frozen networks from the parent, so that the result
+    is used with what it was trained with; the recipe is written again, beside what it made."""
+    store = StateStore(plan.out)
+    if store.images_seen() != plan.recipe.length.images:
+        raise PipelineError(f"training {plan.recipe.stage} ended without its last state in {store.folder}")
     if plan.parent and plan.frozen:
         copy_bundled(plan.frozen, fetch_checkpoint(plan.parent), join(plan.out, CHECKPOINT))
-    with result.checkpoint.as_directory() as folder:
-        upload_directory(Path(folder) / MODEL, join(plan.out, CHECKPOINT))
-        write_whole(join(plan.out, HISTORY), Path(folder, HISTORY).read_bytes())
+    with store.fetched(store.kept()[0]) as folder:
+        upload_directory(folder / MODEL, join(plan.out, CHECKPOINT))
+        write_whole(join(plan.out, HISTORY), (folder / HISTORY).read_bytes())
     write_whole(join(plan.out, CHECKPOINT, "recipe.json"), document)
+    if exists(join(plan.out, CHANGES)):
+        write_whole(join(plan.out, CHECKPOINT, CHANGES), read_bytes(join(plan.out, CHANGES)))
+    remove(join(plan.out, STOPPED))
 
 
 def read_history(out: str) -> list[dict[str, Any]]:
@@ -233,9 +282,18 @@ def read_history(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read_bytes(join(out, HISTORY)).decode().splitlines()]
 
 
+def _steps(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in history if "loss" in record]
+
+
+def _images_of(history: list[dict[str, Any]]) -> int:
+    """The images seen at the end of a history."""
+    return max((record["images_seen"] for record in _steps(history)), default=0)
+
+
 def _report(plan: TrainPlan, starts: list[int], already_complete: bool) -> TrainReport:
     history = read_history(plan.out)
-    last = [record for record in history if "loss" in record][-1]
+    last = _steps(history)[-1]
     return TrainReport(
         out=plan.out,
         checkpoint=join(plan.out, CHECKPOINT),
@@ -259,8 +317,9 @@ def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> No
     if "loss" in record:
         speed = f"{record['tflops']:.3g} TFLOP/s a worker" + (f", MFU {record['mfu']:.0%}" if "mfu" in record else "")
         note = f"loss {record['loss']:.4f}, waits for data {record['data_wait_share']:.0%}, {speed}"
-    elif "start" in record and record["images_seen"]:
-        note = f"goes on from {record['images_seen']:,} images"
+    elif "start" in record and (record["images_seen"] or record["damaged"]):
+        passed = [f"{uri.removeprefix(plan.out)[1:]} is damaged" for uri in record["damaged"]]
+        note = ", ".join([f"goes on from {record['images_seen']:,} images", *passed])
     else:
         return
     rate = record.get("images_per_second")

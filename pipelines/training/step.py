@@ -72,12 +72,15 @@ def start_engines(stage: Stage, recipe: StageRecipe, shares: BatchShares) -> dic
 
 
 class Step(NamedTuple):
-    """One optimizer step of each network: mean losses over the whole global batch by the name they are recorded under,
-    its samples whose row was replaced, and the width and height of all of them."""
+    """One optimizer step of each network: mean losses over the whole global batch and gradient norms by the names they
+    are recorded under, its samples whose row was replaced, and the width and height of all of them. parts: network ->
+    the losses of this rank's micro-batches, still on the device."""
 
     losses: dict[str, float]
+    gradient_norms: dict[str, float]
     replaced: list[dict[str, Any]]
     size: tuple[int, int]
+    parts: Mapping[str, Sequence[torch.Tensor]]
 
 
 def training_step(
@@ -99,15 +102,16 @@ def _stepped(stage: Stage, engines: Engines, accumulation: int, feeder: Feeder) 
     # One network takes its micro-batches as they come; several go through the same ones in turn, prepared once, so that
     # each has stepped on the whole global batch before the next begins.
     batches: Iterable[tuple[Any, Fed]] = came if len(stage.networks) == 1 else list(came)
-    totals, replaced, size = {}, list[Replaced](), (0, 0)
+    totals, parts, replaced, size = {}, dict[str, list[torch.Tensor]](), list[Replaced](), (0, 0)
     for name in stage.networks:
-        total = torch.zeros((), device=stage.device)
+        total, parts[name] = torch.zeros((), device=stage.device), []
         with _others_still(stage.networks, name):
             for prepared, (batch, found) in batches:
                 loss = stage.objective(name, engines, prepared)
                 engines[name].backward(loss)
                 engines[name].step()
                 total += loss.detach()
+                parts[name].append(loss.detach())
                 if name == next(iter(stage.networks)):
                     replaced += found
                     height, width = batch.pictures["color"].shape[-2:]
@@ -117,7 +121,9 @@ def _stepped(stage: Stage, engines: Engines, accumulation: int, feeder: Feeder) 
     dist.all_reduce(sums)
     *losses, count = sums.tolist()
     means = {name: loss / dist.get_world_size() for name, loss in zip(totals, losses, strict=True)}
-    return Step(_loss_names(means), _of_all_ranks(replaced) if count else [], size)
+    norms = {name: engines[name].gradient_norm for name in totals}
+    every = _of_all_ranks(replaced) if count else []
+    return Step(_names("loss", means), _names("gradient_norm", norms), every, size, parts)
 
 
 @contextmanager
@@ -139,10 +145,10 @@ def _others_still(networks: Mapping[str, nn.Module], name: str) -> Iterator[None
             parameter.requires_grad_(True)
 
 
-def _loss_names(means: Mapping[str, float]) -> dict[str, float]:
+def _names(what: str, values: Mapping[str, float]) -> dict[str, float]:
     """`loss`, of the last network (the only one, or the generator), and `loss_<network>` where there are several."""
-    named = {f"loss_{name}": mean for name, mean in means.items()} if len(means) > 1 else {}
-    return {"loss": list(means.values())[-1]} | named
+    named = {f"{what}_{name}": value for name, value in values.items()} if len(values) > 1 else {}
+    return {what: list(values.values())[-1]} | named
 
 
 def _of_all_ranks(replaced: Sequence[Replaced]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from dataprep.samples.values import from_model_image
 from dataprep.storage.store import join, write_whole
 from model.batch import Needs
 from model.diffusion.sampling_settings import SamplingSettings
+from model.finite import check_pictures
 from model.stage import Stage
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.draws import draw, stratified
@@ -100,7 +101,7 @@ def sample_fixed_pairs(
 ) -> None:
     """Colour the fixed pairs with the network as it is; writes `<pair>-<images_seen>.png`, inputs as `<pair>-*.png`.
 
-    Nothing where the stage's network colours nothing.
+    Nothing where the stage's network colours nothing. Raises ModelError for pictures that are not finite.
     """
     colorist = stage.colorist()
     if colorist is None:
@@ -112,6 +113,7 @@ def sample_fixed_pairs(
     settings = SamplingSettings(sampler="ddim", steps=FIXED_STEPS, guidance_scale=2.0)
     with evaluating(stage.model):
         results = colorist(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
+    check_pictures(results)
     for number, ((sketch, reference), result) in enumerate(zip(pairs, results.cpu().numpy(), strict=True)):
         write_whole(join(out, f"{number}-{images_seen:09d}.png"), encode_png(from_model_image(result)))
         if images_seen == 0:

@@ -4,13 +4,12 @@ Progress and intervals are counted in images. A restart (of a worker or of the d
 at the exact sample and ends with the history of an undisturbed run.
 """
 
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import ray
@@ -21,17 +20,23 @@ import torch.distributed as dist
 
 from dataprep.storage.store import join
 from model.checkpoint import CheckpointMetadata
+from model.errors import ModelError
 from model.families.registry import family
 from model.stage import Stage, trained_names
+from pipelines.common.errors import PipelineError
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.engines.engine import TrainingEngine
 from pipelines.training.feeder import Feeder, open_split
 from pipelines.training.flops import count_flops
 from pipelines.training.parents import frozen_weights
 from pipelines.training.plan import TrainJob
-from pipelines.training.resumable import Position, export, gathered, read_state, write_state
 from pipelines.training.schedule import learning_rate
-from pipelines.training.step import build_stage, performance, start_engines, training_step
+from pipelines.training.state.lock import is_held
+from pipelines.training.state.resumable import Position, TrainedState, check_state, export, gathered, write_state
+from pipelines.training.state.resume import Place, everywhere, resume
+from pipelines.training.state.store import StateStore
+from pipelines.training.step import Step, build_stage, performance, start_engines, training_step
+from pipelines.training.stopped import Part, Stop, is_not_finite, joined, not_finite, record_stop
 from pipelines.training.watch import sample_fixed_pairs, validation
 from pipelines.weights.checkpoints import fetch_checkpoint
 
@@ -46,6 +51,7 @@ class Run:
     engines: Mapping[str, TrainingEngine]
     frozen: Mapping[str, torch.Tensor]
     rank: int
+    store: StateStore
 
     @property
     def recipe(self) -> StageRecipe:
@@ -70,14 +76,16 @@ def run_worker(job: TrainJob) -> None:
     stage, config = build_stage(recipe, parent, ray.train.torch.get_device())
     frozen = frozen_weights(stage.model, set(trained_names(stage.networks)), parent) if rank == 0 else {}
     engines = start_engines(stage, recipe, plan.shares)
-    run = Run(job, stage, config, engines, frozen, rank)
+    run = Run(job, stage, config, engines, frozen, rank, StateStore(plan.out))
 
     # Where an earlier run stopped, and what an image costs.
-    position = _resume(run)
+    place = Place(context.get_node_rank(), context.get_local_rank())
+    resumed = resume(run.store, place, stage, engines, bool(recipe.optimizer.ema_decay))
+    position = resumed.position
     if rank == 0:
         flops = count_flops(recipe.family, config, recipe.samples.width, recipe.samples.height)
         costs = {"flops_per_image": flops.total, "flops_share_of_encoders": flops.frozen / flops.total}
-        run.post({"images_seen": position.images_seen, "start": True} | costs)
+        run.post({"images_seen": position.images_seen, "start": True, "damaged": resumed.damaged} | costs)
 
     reader = open_split(plan.corpus, "train", recipe, stage.needs, plan.snapshot)
     feeder = Feeder(
@@ -95,11 +103,13 @@ def _loop(run: Run, feeder: Feeder, position: Position) -> None:
         # One step of every network on the next global batch.
         started, waited = time.perf_counter(), feeder.waited_s
         step = training_step(run.stage, run.engines, recipe, run.job.plan.shares, feeder, position.images_seen)
+        if wrong := not_finite(step.losses | step.gradient_norms):
+            _stop_at_step(run, feeder, position, step, wrong)
         record = {
             "images_seen": position.images_seen + length.batch_size,
             **step.losses,
             "learning_rate": learning_rate(recipe, position.images_seen),
-            "gradient_norm": list(run.engines.values())[-1].gradient_norm,
+            "gradient_norm": step.gradient_norms["gradient_norm"],
         }
         position.images_seen += length.batch_size
         took = time.perf_counter() - started
@@ -123,9 +133,14 @@ def _watch(run: Run, position: Position) -> None:
     recipe, seen = run.recipe, position.images_seen
     plan = run.job.plan
     if _due(recipe.watch.sample_images, recipe, seen) and run.rank == 0:
-        sample_fixed_pairs(run.stage, recipe, plan.corpus, plan.snapshot, join(plan.out, "samples"), seen)
+        try:
+            sample_fixed_pairs(run.stage, recipe, plan.corpus, plan.snapshot, join(plan.out, "samples"), seen)
+        except ModelError as error:
+            _stop(run, position, Stop(str(error), seen), alone=True)
     if _due(recipe.watch.validate_images, recipe, seen):
         measured = validation(run.stage, recipe, plan.corpus, plan.snapshot, run.rank, dist.get_world_size())
+        if wrong := not_finite(measured):
+            _stop(run, position, Stop(is_not_finite(wrong), seen, wrong))
         record = {"images_seen": seen} | measured
         position.history.append(record)
         run.post(record)
@@ -139,18 +154,55 @@ def _due(interval: int, recipe: StageRecipe, images_seen: int) -> bool:
 
 
 def _checkpoint(run: Run, position: Position) -> None:
+    """Keep the state of all ranks; where rank 0 cannot, all of them stop."""
     state = gathered(run.stage, run.engines, with_average=bool(run.recipe.optimizer.ema_decay))
-    metrics = {"images_seen": position.images_seen}
-    if run.rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        write_state(Path(folder), state, position.history)
+    problem = ""
+    if run.rank == 0:
+        try:
+            check_state(state, "its state")
+            _write(run, position, state)
+        except ModelError as error:
+            problem = record_stop(Stop(str(error), position.images_seen), run.recipe, run.store, position)
+        except PipelineError as error:
+            problem = str(error)
+    if problem := everywhere(problem)[0]:
+        raise PipelineError(problem)
+    run.post({"images_seen": position.images_seen, "checkpoint": True})
+
+
+def _write(run: Run, position: Position, state: TrainedState) -> None:
+    """On rank 0: the state, at the end with the exported checkpoint. Raises PipelineError where that is not possible,
+    ModelError for weights that are not finite."""
+    if not is_held(run.job.plan.out, run.job.token):
+        raise PipelineError(f"another run has taken over {run.job.plan.out}, since this one gave no sign of life")
+
+    def fill(folder: Path) -> None:
+        write_state(folder, state, position.history)
         if position.images_seen == run.recipe.length.images:
             module = family(run.recipe.family).build(run.config)
-            export(Path(folder), module, state, run.frozen, metadata(run, position.images_seen))
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-    run.post({"images_seen": position.images_seen, "checkpoint": True})
+            export(folder, module, state, run.frozen, metadata(run, position.images_seen))
+
+    run.store.write(position.images_seen, fill)
+
+
+def _stop_at_step(run: Run, feeder: Feeder, position: Position, step: Step, wrong: Mapping[str, float]) -> NoReturn:
+    """All ranks stop at a step whose numbers, which are the same on all, are not finite."""
+    seen, ordinals = position.images_seen, run.job.plan.shares.ordinals(position.images_seen, run.rank)
+    losses = {name: torch.stack([*some]).tolist() for name, some in step.parts.items()}
+    own = [
+        Part(some, feeder.planned_rows(some), {name: values[place] for name, values in losses.items()})
+        for place, some in enumerate(ordinals)
+    ]
+    parts = joined(everywhere(own))
+    numbers = {"learning_rate": learning_rate(run.recipe, seen)} | step.losses | step.gradient_norms
+    _stop(run, position, Stop(is_not_finite(wrong), seen + run.recipe.length.batch_size, numbers, parts))
+
+
+def _stop(run: Run, position: Position, stop: Stop, *, alone: bool = False) -> NoReturn:
+    """Every rank stops with one message, once rank 0 has recorded why. alone: only rank 0 is here, and Ray Train ends
+    the others."""
+    message = record_stop(stop, run.recipe, run.store, position) if run.rank == 0 else ""
+    raise PipelineError(message if alone else everywhere(message)[0])
 
 
 def metadata(run: Run, images_seen: int) -> CheckpointMetadata:
@@ -170,14 +222,3 @@ def metadata(run: Run, images_seen: int) -> CheckpointMetadata:
         height=recipe.samples.height,
         **run.stage.recorded(),
     )
-
-
-def _resume(run: Run) -> Position:
-    """The position and state of the newest checkpoint of this run, or a fresh start."""
-    checkpoint, averaged = ray.train.get_checkpoint(), bool(run.recipe.optimizer.ema_decay)
-    if checkpoint is None:
-        for engine in run.engines.values() if averaged else ():
-            engine.start_average()
-        return Position()
-    with checkpoint.as_directory() as folder:
-        return read_state(Path(folder), run.stage, run.engines, averaged)

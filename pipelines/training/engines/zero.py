@@ -6,6 +6,7 @@ when a checkpoint is written. The fp32 masters are what is saved, also when trai
 weights is one more entry of the optimizer's state: each rank averages its own slice, in fp32, alone.
 """
 
+import math
 import os
 
 import torch
@@ -66,7 +67,8 @@ class ZeroEngine:
 
     @property
     def gradient_norm(self) -> float:
-        return float(self._engine.get_global_grad_norm())
+        norm = float(self._engine.get_global_grad_norm())
+        return norm if norm >= 0 else math.nan  # DeepSpeed's -1 for a norm that is not finite
 
     def set_learning_rate(self, learning_rate: float) -> None:
         for group in self._engine.optimizer.param_groups:

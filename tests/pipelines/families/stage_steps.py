@@ -21,7 +21,7 @@ from pipelines.recipes.stages import stage_recipe
 from pipelines.training.batch_shares import BatchShares
 from pipelines.training.feeder import Feeder, open_split
 from pipelines.training.parents import frozen_weights
-from pipelines.training.resumable import export, gathered, read_state, write_state
+from pipelines.training.state.resumable import export, gathered, read_state, restore, write_state
 from pipelines.training.step import build_stage, start_engines, training_step
 from pipelines.training.watch import validation
 
@@ -60,7 +60,8 @@ def _one_step(place: Path, corpus: str, snapshot: int, recipe: StageRecipe, rank
     engines = start_engines(stage, recipe, shares)
     before, after = place / "first", place / "final"
     if before.exists():
-        position = read_state(before, stage, engines, with_average=True)
+        found, position = read_state(before, with_average=True)
+        restore(stage, engines, found)
         seen, history = position.images_seen, position.history
     else:
         seen, history, after = 0, [], before

@@ -18,6 +18,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.plan import plan_evaluation
 from pipelines.training.stage import read_history
+from pipelines.training.state.store import StateStore
 from tests.pipelines.training.train_helpers import Bench
 
 BATCH = 8
@@ -54,8 +55,7 @@ def test_a_stage_of_one_part_exports_the_rest_in_its_parents_bytes(drawn: Path, 
     before, after = (load_file(folder / "checkpoint" / "model.safetensors") for folder in (drawn, out))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"generator.encoder.weight", "generator.encoder.bias"}
-    kept = max(path for path in (out / "ray").glob("checkpoint_*") if path.is_dir())
-    trained = set(load_file(kept / "trained.safetensors"))
+    trained = set(load_file(Path(StateStore(str(out)).kept()[0].uri) / "trained.safetensors"))
     assert changed <= trained
     assert not [name for name in trained if name.endswith("weight") and name not in changed]
 

@@ -1,5 +1,6 @@
-"""What training survives: the loss of a worker and of the driver. It ends as if nothing had happened."""
+"""What training survives: lost workers and drivers, damaged states, full disks, a second run, numbers without bound."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,17 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import psutil
 import pytest
 import torch
 
 from model.checkpoint import load_checkpoint
+from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
+from pipelines.lineage import EXPERIMENT
 from pipelines.training.stage import read_history
 from tests.faults import Survived
 from tests.jobs.command import irodori
 from tests.pipelines.training.train_helpers import (
+    BATCH,
     Bench,
     alive,
     checkpointed,
@@ -81,6 +86,118 @@ def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_
     assert (out / "checkpoint" / "model.safetensors").exists()
 
 
+def test_a_run_whose_numbers_grew_without_bound_stops_and_goes_on_calmer(
+    bench: Bench, tmp_path: Path, survived: Survived
+) -> None:
+    out, short = tmp_path / "out", {"images": 4 * BATCH, "sample_images": 10**6}
+    with pytest.raises(PipelineError, match="not finite: its loss") as stopped:
+        bench.train(out, **short, learning_rate=1e6)
+    said = str(stopped.value)
+    assert "training v1.noisy stopped at step 2 (16 images)" in said
+    assert "(rows " in said
+    assert "--set learning_rate=100000" in said
+    assert not (out / "lineage.json").exists()
+    assert not (out / "checkpoint").exists()
+    assert [record["images_seen"] for record in read_history(str(out)) if "loss" in record] == [BATCH]
+    assert _runs(bench, out) == [("FAILED", 0)]
+
+    with pytest.raises(PipelineError, match="weight_decay"):
+        bench.plan(out, **short, weight_decay=0.1)
+    bench.train(out, **short)
+    assert [record["images_seen"] for record in read_history(str(out)) if "loss" in record] == [8, 16, 24, 32]
+    assert not (out / "stopped.json").exists()
+    (change,) = json.loads((out / "checkpoint" / "changes.json").read_text())
+    assert change["changed"]["learning_rate"][0] == 1e6
+    assert sorted(_runs(bench, out)) == [("FAILED", 0), ("FINISHED", 1)]
+    survived("loss that is not finite", work="training", lost=4 * BATCH - _steps(out) * BATCH, doubled=0)
+
+
+@pytest.mark.parametrize("harm", ["flipped", "missing"])
+def test_a_damaged_newest_state_costs_only_the_steps_since_the_one_before(
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived, harm: str
+) -> None:
+    out = _unfinished(undisturbed, tmp_path)
+    moments = out / "states" / f"{64:012d}" / "optimizer.safetensors"
+    if harm == "flipped":
+        data = bytearray(moments.read_bytes())
+        data[len(data) // 2] ^= 1
+        moments.write_bytes(data)
+    else:
+        moments.unlink()
+    report = bench.train(out)
+    assert report.resumed_from == 48
+    assert list(report.damaged) == [str(moments.parent)]
+    assert "optimizer.safetensors" in report.damaged[str(moments.parent)]
+    assert read_history(str(out)) == read_history(str(undisturbed))
+    survived(f"newest state {harm}", work="training", **images_compared(out, undisturbed))
+
+
+def test_where_all_states_are_damaged_it_says_so_before_an_engine_starts(
+    bench: Bench, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = _unfinished(undisturbed, tmp_path)
+    for state in (out / "states").iterdir():
+        (state / "history.jsonl").unlink()
+    with pytest.raises(PipelineError, match=r"no state in .* is whole \(states/0+64: history.jsonl is missing; s"):
+        bench.plan(out)
+
+
+def test_a_finished_run_is_made_longer_with_other_intervals_while_a_second_one_is_refused(
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    """Of the undisturbed run of 64 images what a run of 48 leaves, gone on from."""
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    shutil.rmtree(out / "states" / f"{64:012d}")
+    recipe = json.loads((out / "recipe.json").read_text())
+    (out / "recipe.json").write_text(json.dumps(recipe | {"images": 48}))
+    history = [record for record in read_history(str(out)) if record["images_seen"] <= 48]
+    (out / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
+    assert bench.train(out, images=48).already_complete
+
+    refused: list[str] = []
+
+    def second(_: Progress) -> None:
+        try:
+            bench.train(out, checkpoint_images=8, validate_images=8)
+        except PipelineError as error:
+            refused.append(str(error))
+
+    report = bench.train(out, checkpoint_images=8, validate_images=8, progress=second)
+    assert (report.resumed_from, report.images_seen) == (48, 64)
+    assert losses(out) == pytest.approx(losses(undisturbed), rel=0, abs=TOLERANCE)
+    assert "is being written by another run (process " in refused[0]
+    validated = [record["images_seen"] for record in read_history(str(out)) if "validation_loss" in record]
+    assert validated == [0, 32, 56, 64]
+    assert json.loads((out / "changes.json").read_text())[0]["changed"].keys() == {
+        "images",
+        "checkpoint_images",
+        "validate_images",
+    }
+    survived("second run on one output", work="training", **images_compared(out, undisturbed))
+
+
+def test_a_full_disk_at_a_state_is_one_error_at_once_and_room_lets_it_go_on(
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        out, news = disk / "out", list[Progress]()
+        with pytest.raises(PipelineError, match=rf"{out}/states/0+16: .*No space left.*Make room there"):
+            bench.train(out, sample_images=10**6, progress=news.append)
+        assert not [item for item in news if item.done > 16]  # no other try
+        assert list((out / "states").iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
+        bench.train(out, sample_images=10**6)
+        assert losses(out) == losses(undisturbed)
+        survived("disk full at a state", work="training", **images_compared(out, undisturbed))
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 @pytest.mark.slow
 def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_workers_change_nothing(
     bench: Bench, tmp_path: Path
@@ -98,6 +215,32 @@ def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_wo
     for name, average in averaged.items():
         torch.testing.assert_close(resumed[name], average, rtol=0, atol=TOLERANCE)
     assert any(not torch.equal(weight, averaged[name]) for name, weight in plain.state_dict().items())
+
+
+def _unfinished(undisturbed: Path, folder: Path) -> Path:
+    """A copy of a run that was stopped after its last step, before its result was put in place."""
+    out = folder / "out"
+    shutil.copytree(undisturbed, out)
+    for name in ("lineage.json", "history.jsonl"):
+        (out / name).unlink()
+    shutil.rmtree(out / "checkpoint")
+    return out
+
+
+def _steps(out: Path) -> int:
+    return len(losses(out))
+
+
+def _runs(bench: Bench, out: Path) -> list[tuple[str, int]]:
+    """Of the MLflow runs of an output: how each ended, and how many model versions it registered."""
+    client = mlflow.MlflowClient(bench.store)
+    (experiment,) = [found for found in client.search_experiments() if found.name == EXPERIMENT]
+    found = client.search_runs([experiment.experiment_id])
+    return [
+        (run.info.status, len(client.search_model_versions(f"run_id = '{run.info.run_id}'")))
+        for run in found
+        if run.data.tags["irodori.output"] == str(out)
+    ]
 
 
 @contextmanager

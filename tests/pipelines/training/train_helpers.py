@@ -19,6 +19,7 @@ from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.plan import TrainPlan
 from pipelines.training.stage import TrainReport, plan_stage, read_history, train_stage
+from pipelines.training.state.store import StateStore
 
 BATCH = 8
 HELD_OUT = 0.25
@@ -118,9 +119,8 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 240) -> None:
 
 
 def checkpointed(out: Path) -> bool:
-    """Whether Ray Train has taken a checkpoint of this run into its books."""
-    books = out / "ray" / "checkpoint_manager_snapshot.json"
-    return books.is_file() and "checkpoint_" in books.read_text()
+    """Whether a state of this run is kept."""
+    return bool(StateStore(str(out)).kept())
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from model.errors import ModelError
+from model.finite import check_weights
 from model.stage import WHOLE, Stage, parameter_name
 from model.weights.reading import read_tensors
 from pipelines.training.engines.engine import TrainingEngine
@@ -66,29 +68,49 @@ def write_state(folder: Path, state: TrainedState, history: list[dict[str, Any]]
     save_file(_saveable(state.optimizer), folder / OPTIMIZER)
     if state.average is not None:
         save_file(_saveable(state.average), folder / AVERAGE)
-    (folder / HISTORY).write_text("".join(json.dumps(record) + "\n" for record in history))
+    (folder / HISTORY).write_bytes(written_history(history))
 
 
-def read_state(folder: Path, stage: Stage, engines: Engines, with_average: bool) -> Position:
-    """Put the state in `folder` into the engines; where the run then is. ModelError for what does not fit."""
-    averages: Tensors | None = None
+def written_history(history: list[dict[str, Any]]) -> bytes:
+    """One record a line."""
+    return "".join(json.dumps(record) + "\n" for record in history).encode()
+
+
+def read_state(folder: Path, with_average: bool) -> tuple[TrainedState, Position]:
+    """The state in `folder`, and where the run then is. ModelError for what cannot be read or is not finite."""
     if (folder / TRAINED).exists():
         weights = read_tensors(folder / TRAINED)
-        averages = read_tensors(folder / AVERAGE) if with_average else None
+        average = read_tensors(folder / AVERAGE) if with_average else None
     else:  # version 0.1 kept the whole exported checkpoint instead, whose hashes are checked
         weights = load_checkpoint(folder / MODEL)[0].state_dict()
-        averages = load_checkpoint(folder / MODEL, ema=True)[0].state_dict() if with_average else None
-    optimizer = read_tensors(folder / OPTIMIZER)
+        average = load_checkpoint(folder / MODEL, ema=True)[0].state_dict() if with_average else None
+    state = TrainedState(weights, average, read_tensors(folder / OPTIMIZER))
+    check_state(state, folder)
+    try:
+        history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
+        return state, Position(max(record["images_seen"] for record in history), history)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: {HISTORY} is damaged and cannot be read") from error
+
+
+def restore(stage: Stage, engines: Engines, state: TrainedState) -> None:
+    """Put a state into the engines and the networks' buffers."""
+    weights, average = state.weights, state.average
     for network, engine in engines.items():
         module = stage.networks[network]
         engine.restore(
-            _of(network, weights), _of(network, optimizer), None if averages is None else _of(network, averages)
+            _of(network, weights), _of(network, state.optimizer), None if average is None else _of(network, average)
         )
         for name, buffer in module.named_buffers():
             if name in module.state_dict():
                 buffer.copy_(weights[parameter_name(network, name)])
-    history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
-    return Position(max(record["images_seen"] for record in history), history)
+
+
+def check_state(state: TrainedState, source: object) -> None:
+    """ModelError that names the first tensor of weights, average or optimizer that is not finite."""
+    parts = {"weights": state.weights, "moving average": state.average or {}, "optimizer's state": state.optimizer}
+    for name, tensors in parts.items():
+        check_weights(tensors, f"{source}, {name}")
 
 
 def export(

@@ -20,7 +20,7 @@ from model.stage import WHOLE, Stage, trained_names
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.engines.plain import PlainEngine
 from pipelines.training.parents import frozen_weights
-from pipelines.training.resumable import Engines, Position, export, gathered, read_state, write_state
+from pipelines.training.state.resumable import Engines, Position, export, gathered, read_state, restore, write_state
 from pipelines.training.step import build_stage
 
 HISTORY = [
@@ -81,11 +81,17 @@ def test_a_state_comes_back_into_fresh_engines(tmp_path: Path, averaged: bool) -
     write_state(tmp_path, gathered(stage, engines, averaged), HISTORY)
     names = {"trained.safetensors", "optimizer.safetensors", "history.jsonl"}
     assert {path.name for path in tmp_path.iterdir()} == names | ({"average.safetensors"} if averaged else set())
-    assert read_state(tmp_path, fresh, others, averaged) == Position(16, HISTORY)
+    assert read_into(tmp_path, fresh, others, averaged) == Position(16, HISTORY)
     for found, wanted in zip(state_of(others[WHOLE]), state_of(engines[WHOLE]), strict=True):
         check_equal(found, wanted)
     if averaged:
         check_equal(others[WHOLE].averages(), engines[WHOLE].averages())
+
+
+def read_into(folder: Path, stage: Stage, engines: Engines, averaged: bool) -> Position:
+    state, position = read_state(folder, averaged)
+    restore(stage, engines, state)
+    return position
 
 
 def write_as_version_0_1(folder: Path, stage: Stage, engines: Engines, averaged: bool) -> None:
@@ -104,7 +110,7 @@ def test_a_state_that_version_0_1_wrote_is_gone_on_from(tmp_path: Path, averaged
     stage, fresh = v1(), v1(seed=1)
     engines, others = stepped(stage, 2, averaged), stepped(fresh, 0)
     write_as_version_0_1(tmp_path, stage, engines, averaged)
-    assert read_state(tmp_path, fresh, others, averaged) == Position(16, HISTORY)
+    assert read_into(tmp_path, fresh, others, averaged) == Position(16, HISTORY)
     for found, wanted in zip(state_of(others[WHOLE]), state_of(engines[WHOLE]), strict=True):
         check_equal(found, wanted)
     if averaged:
@@ -117,7 +123,7 @@ def test_a_state_whose_weights_cannot_be_read_is_one_clear_error(tmp_path: Path)
     write_state(tmp_path, gathered(stage, engines, False), HISTORY)
     (tmp_path / "trained.safetensors").write_bytes(b"cut short")
     with pytest.raises(ModelError, match=r"trained\.safetensors"):
-        read_state(tmp_path, stage, engines, False)
+        read_state(tmp_path, False)
 
 
 # ---- several networks, some of them frozen or with buffers --------------------------------------------------------
@@ -154,7 +160,7 @@ def test_each_network_has_its_own_part_of_the_state_and_buffers_come_back(tmp_pa
     optimizer = load_file(tmp_path / "optimizer.safetensors")
     assert {"generator.step", "discriminator.step", "discriminator.weight/exp_avg"} <= set(optimizer)
 
-    read_state(tmp_path, fresh, others, False)  # type: ignore[arg-type]
+    read_into(tmp_path, fresh, others, False)  # type: ignore[arg-type]
     for name, engine in engines.items():
         for found, wanted in zip(state_of(others[name]), state_of(engine), strict=True):
             check_equal(found, wanted)
