@@ -33,6 +33,7 @@ COMMANDS = (
     "evaluate",
     "weights",
     "lineage",
+    "tracking",
     "doctor",
     "demo",
 )

@@ -5,8 +5,10 @@ runs, file descriptors 1 and 2 belong to the log file: what Ray, DeepSpeed or a 
 person, and nothing is lost.
 """
 
+import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +23,24 @@ BAR = 24
 
 
 class Console:
-    """Prints progress to `err` and results to `out`; a terminal gets a bar that redraws, a pipe gets lines."""
+    """Prints progress to `err` and results to `out`; a terminal gets a bar that redraws, a pipe gets lines.
+
+    Threads may print: a warning stands on lines of its own.
+    """
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self.out, self.err = out, err
+        self._lock = threading.RLock()
         self._interactive = err.isatty()
         self._stage, self._stage_started, self._printed = "", 0.0, 0.0
         self._open_line = False
 
     def progress(self, news: Progress) -> None:
         """Show where a stage is; called often, prints seldom."""
+        with self._lock:
+            self._show(news)
+
+    def _show(self, news: Progress) -> None:
         now = time.monotonic()
         fresh = news.stage != self._stage
         if fresh:
@@ -47,13 +57,15 @@ class Console:
 
     def message(self, text: str = "") -> None:
         """A sentence on stderr."""
-        self.finish_line()
-        _write(self.err, text)
+        with self._lock:
+            self.finish_line()
+            _write(self.err, text)
 
     def result(self, text: str) -> None:
         """A result on stdout."""
-        self.finish_line()
-        _write(self.out, text)
+        with self._lock:
+            self.finish_line()
+            _write(self.out, text)
 
     def finish_line(self) -> None:
         """End a line that was being redrawn."""
@@ -99,7 +111,9 @@ def engines_log_to(path: Path) -> Iterator[Console]:
         try:
             for descriptor in saved:
                 os.dup2(log.fileno(), descriptor)
-            yield Console(out, err)
+            console = Console(out, err)
+            with _warnings_to(console):
+                yield console
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -107,6 +121,27 @@ def engines_log_to(path: Path) -> Iterator[Console]:
                 os.dup2(original, descriptor)
             if path.stat().st_size == 0:
                 path.unlink()
+
+
+@contextmanager
+def _warnings_to(console: Console) -> Iterator[None]:
+    """What the packages have to say to the person beside their work (loggers below `irodori`) is a message."""
+    logger = logging.getLogger("irodori")
+    handler = _Messages(console)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Messages(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.message(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def silence(stream: TextIO) -> None:

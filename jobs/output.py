@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.console import Console, engines_log_to
+from pipelines.common.log_folder import log_folder as log_folder
 
 
 @contextmanager
@@ -20,11 +21,6 @@ def engine_console(folder: Path | None, command: str) -> Iterator[tuple[Console,
     log_file = folder / f"{command}.log"
     with engines_log_to(log_file) as console:
         yield console, log_file
-
-
-def log_folder(out: str) -> Path:
-    """Logs lie beside a local output, and in the working directory for one on S3."""
-    return Path("irodori-logs") if out.startswith("s3://") else Path(out)
 
 
 def print_result(text: str) -> None:

@@ -4,26 +4,37 @@ Every output (corpus, checkpoint run, evaluation) keeps a `lineage.json` with it
 `irodori lineage` needs no server. The same document is an artifact of the run, inputs are logged as metadata-only
 datasets whose digest is the corpus digest, parents are tags, and a checkpoint is a version of the registered model of
 its stage (`irodori-v1.noisy`), so MLflow alone tells the chain too.
-Only the driver writes to MLflow. The default store is SQLite, in `irodori.db` of the working directory; the environment
-variable MLFLOW_TRACKING_URI names another.
+Only the driver writes to MLflow, through an outbox and a thread (pipelines.tracking): a store that does not answer
+costs the work nothing, and `lineage.json` is complete without it. The default store is SQLite, in `irodori.db` of the
+working directory; the environment variable MLFLOW_TRACKING_URI names another.
 """
 
 import json
-import logging
-import os
+import shlex
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dataprep.storage.store import exists, join, read_bytes, write_whole
 from pipelines.common.errors import PipelineError
+from pipelines.common.secrets import without_secrets
 from pipelines.common.versions import code_version
-
-LINEAGE = "lineage.json"
-EXPERIMENT = "irodori"
-DEFAULT_STORE = "sqlite:///irodori.db"
+from pipelines.tracking.outbox import Outbox, hand_over, new_outbox, outboxes
+from pipelines.tracking.sender import INTERRUPTED_PATIENCE_S, PATIENCE_S, Sender
+from pipelines.tracking.stores import (
+    absolute_store,
+    check_store,
+    database_of,
+    first_line,
+    open_client,
+    send_errors,
+    tracking_uri_of,
+)
+from pipelines.tracking.sync import LINEAGE, name_run
 
 
 @dataclass(frozen=True)
@@ -72,11 +83,6 @@ class Chain:
 EMPTY = Chain((), ())
 
 
-def tracking_uri_of(given: str | None) -> str:
-    """The MLflow store in force: the one given, MLFLOW_TRACKING_URI, or the SQLite default."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
-
-
 def chain_of(node: Node, inputs: list[Input], sources: list[str]) -> Chain:
     """The chain that ends in `node`: the chains of its inputs, and a node for each source.
 
@@ -120,15 +126,16 @@ def find_chain(uri_or_run: str, tracking_uri: str | None = None) -> Chain:
     if not _looks_like_run(uri_or_run):
         return Chain.of(read_document(uri_or_run)["chain"])
     store = tracking_uri_of(tracking_uri)
-    database = _database(store)
+    said, database = without_secrets(store), database_of(store)
     if database is not None and not database.is_file():
-        raise PipelineError(f"there is no MLflow store {store}; name the one that holds the run with --tracking-uri")
-    mlflow = _mlflow(store)
+        raise PipelineError(f"there is no MLflow store {said}; name the one that holds the run with --tracking-uri")
+    check_store(store)
     try:
-        found = mlflow.get_run(uri_or_run)
-        return Chain.of(mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/{LINEAGE}")["chain"])
-    except mlflow.exceptions.MlflowException as error:
-        raise PipelineError(f"run {uri_or_run} in {store}: {_first_line(error)}") from error
+        with tempfile.TemporaryDirectory(prefix="irodori-lineage-") as folder:
+            file = open_client(store).download_artifacts(uri_or_run, LINEAGE, folder)
+            return Chain.of(json.loads(Path(file).read_bytes())["chain"])
+    except send_errors() as error:
+        raise PipelineError(f"run {uri_or_run} in {said}: {first_line(error)}") from error
 
 
 def _looks_like_run(text: str) -> bool:
@@ -136,54 +143,49 @@ def _looks_like_run(text: str) -> bool:
 
 
 class Run:
-    """One MLflow run that belongs to one output; the same output continues the same run."""
+    """What one piece of work reports of itself; it is kept at once and sent beside the work."""
 
-    def __init__(self, client: Any, run_id: str, tracking_uri: str, out: str) -> None:
-        self.run_id, self.tracking_uri, self.out = run_id, tracking_uri, out
-        self._client = client
+    def __init__(self, outbox: Outbox, sender: Sender, said: str) -> None:
+        self.out = outbox.out
+        self._outbox, self._sender, self._said = outbox, sender, said
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the MLflow run; None while the store has not taken anything."""
+        return self._outbox.contents.run_id
 
     def log_metrics(self, metrics: dict[str, Any], step: int = 0) -> None:
         """Numbers at a step (images seen); anything that is no number is left out."""
-        import time
-
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
         numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
-        self._client.log_batch(self.run_id, [Metric(key, float(value), now, step) for key, value in numbers.items()])
+        if numbers:
+            self._sender.record({"metrics": numbers, "step": step, "at_ms": _now_ms()})
 
     def finish(self, node: Node, inputs: list[Input], sources: list[str] | None = None) -> None:
         """Write the chain beside the output and into the run; the last thing that a piece of work does."""
         chain = chain_of(node, inputs, sources or [])
         for item in inputs:
             self._log_input(item)
-        document = {"run_id": self.run_id, "tracking_uri": self.tracking_uri, "chain": chain.document()}
-        self._client.log_dict(self.run_id, document, LINEAGE)
+        document = {"tracking_uri": self._said, "chain": chain.document()}
+        self._sender.record({"artifact": {"name": LINEAGE, "document": document}})
         if node.kind == "checkpoint":
             self._register(node, next((item.digest for item in inputs if item.digest), None))
-        write_whole(join(self.out, LINEAGE), json.dumps(document, indent=2).encode())
+        # The file is complete without MLflow; the id of a run that is not there yet is written into it later.
+        run: dict[str, Any] = {"run_id": self.run_id} | ({} if self.run_id else {"outbox": self._outbox.path.stem})
+        write_whole(join(self.out, LINEAGE), json.dumps(run | document, indent=2).encode())
 
     def _register(self, node: Node, corpus_digest: str | None) -> None:
-        """The checkpoint as the next version of the registered model of its stage; a resumed run registers it once."""
-        from mlflow.exceptions import MlflowException
-
-        model = f"irodori-{node.name.split()[0]}"
-        if not self._client.search_registered_models(f"name = '{model}'"):
-            with suppress(MlflowException):  # another run of this stage made it between the question and now
-                self._client.create_registered_model(model)
-        if not self._client.search_model_versions(f"name = '{model}' and run_id = '{self.run_id}'"):
-            tags = {"irodori.corpus_digest": corpus_digest} if corpus_digest else {}
-            self._client.create_model_version(model, node.id, self.run_id, tags=tags)
+        """The checkpoint as the next version of the registered model of its stage."""
+        tags = {"irodori.corpus_digest": corpus_digest} if corpus_digest else {}
+        name = f"irodori-{node.name.split()[0]}"
+        self._sender.record({"model": {"name": name, "source": node.id, "tags": tags}})
 
     def _log_input(self, item: Input) -> None:
         """A corpus becomes a metadata-only dataset; any upstream run becomes a parent tag."""
-        if upstream := _document_of(item):
-            self._client.set_tag(self.run_id, f"irodori.parent.{item.kind}", upstream["run_id"])
+        upstream = _document_of(item)
+        if upstream is not None and upstream["run_id"] is not None:
+            self._sender.record({"parent": {"kind": item.kind, "run_id": upstream["run_id"]}})
         if item.digest is not None:
-            from mlflow.entities import DatasetInput, InputTag
-
-            dataset = _dataset(item)
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "corpus")])])
+            self._sender.record({"input": {"uri": item.uri, "snapshot": item.snapshot, "digest": item.digest}})
 
 
 @contextmanager
@@ -191,80 +193,53 @@ def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[s
     """An MLflow run for the work whose output is `out`; one of the same output and parameters that did not finish, is
     continued.
 
-    The run ends as FINISHED, or FAILED where the block raises.
+    The run ends as FINISHED, KILLED where the block was interrupted, or FAILED where it raises anything else. Raises
+    PipelineError for a store whose address cannot be right; one that does not answer holds nothing up.
     """
     store = tracking_uri_of(tracking_uri)
-    mlflow = _mlflow(store)
-    given = {key: str(value) for key, value in params.items()}
-    try:
-        client = mlflow.MlflowClient(store)
-        experiment = _experiment(client, store)
-        run_id = _unfinished(client, experiment, out, given)
-    except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise PipelineError(f"the MLflow store {store} cannot be used: {_first_line(error)}") from error
-    if run_id is None:
-        tags = {"irodori.kind": kind, "irodori.output": out, "irodori.code_version": code_version()}
-        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        client.log_batch(run_id, params=[mlflow.entities.Param(key, value) for key, value in given.items()])
-    current = Run(client, run_id, store, out)
+    check_store(store)
+    said = without_secrets(store)
+    opening = {
+        "format": 1,
+        "store": without_secrets(absolute_store(store)),
+        "out": out,
+        "name": name,
+        "params": {key: str(value) for key, value in params.items()},
+        "tags": {"irodori.kind": kind, "irodori.output": out, "irodori.code_version": code_version()},
+        "started_ms": _now_ms(),
+    }
+    outbox = _outbox_for(out, opening)
+    outbox.record({"open": opening})
+    remedy = f"irodori tracking sync {shlex.quote(out)}"
+    sender = Sender(outbox, store, said=said, remedy=remedy, arrived_late=name_run)
+    current = Run(outbox, sender, said)
     try:
         yield current
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+        sender.record({"end": "KILLED" if interrupted else "FAILED", "at_ms": _now_ms()})
+        sender.close(INTERRUPTED_PATIENCE_S if interrupted else PATIENCE_S)
         raise
-    client.set_terminated(run_id, "FINISHED")
+    sender.record({"end": "FINISHED", "at_ms": _now_ms()})
+    if sender.close(PATIENCE_S):
+        name_run(outbox)
+    else:
+        hand_over(out)
 
 
-def _mlflow(store: str) -> Any:
-    """MLflow, quiet, and quick to say that a server does not answer (its own retries take minutes)."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    import mlflow
-
-    for noisy in ("mlflow", "alembic", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(store)
-    return mlflow
-
-
-def _unfinished(client: Any, experiment: str, out: str, params: dict[str, str]) -> str | None:
-    """The run of this output with the same parameters that was killed or failed; it is running again from now on."""
-    # Compared here and not in the filter, whose quoting knows no way to write a quote.
-    for found in client.search_runs([experiment], "attributes.status != 'FINISHED'"):
-        if found.data.tags.get("irodori.output") == out and found.data.params == params:
-            client.update_run(found.info.run_id, status="RUNNING")
-            return found.info.run_id
-    return None
+def _outbox_for(out: str, opening: dict[str, Any]) -> Outbox:
+    """The outbox of the same work that did not finish, else a new one."""
+    same = ("store", "out", "name", "params")
+    chosen: Outbox | None = None
+    for found in outboxes(out)[0]:
+        earlier = found.contents.opening
+        unfinished = not found.contents.is_ended or found.contents.records[-1]["end"] != "FINISHED"
+        if chosen is None and unfinished and earlier and all(earlier[key] == opening[key] for key in same):
+            chosen = found
+        else:
+            found.close()
+    return chosen or new_outbox(out)
 
 
-def _experiment(client: Any, store: str) -> str:
-    """The experiment; beside a SQLite store its artifacts lie in a directory of the same name."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return found.experiment_id
-    location = None
-    database = _database(store)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        location = database.with_suffix("").as_posix() + "-artifacts"
-    return client.create_experiment(EXPERIMENT, artifact_location=location)
-
-
-def _database(store: str) -> Path | None:
-    """The file of a SQLite store."""
-    return Path(store.removeprefix("sqlite:///")).resolve() if store.startswith("sqlite:///") else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _dataset(item: Input) -> Any:
-    """A corpus snapshot as MLflow's metadata-only dataset: its digest is the corpus digest, no data is read."""
-    from mlflow.entities import Dataset
-
-    source = json.dumps({"uri": item.uri, "snapshot": item.snapshot})
-    profile = json.dumps({"snapshot": item.snapshot, "digest": item.digest})
-    # MLflow keeps 36 characters of a digest; the whole one is in the profile.
-    digest = (item.digest or "")[:36]
-    return Dataset(f"{Path(item.uri).name}@{item.snapshot}", digest, "irodori-corpus", source, profile=profile)
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -33,7 +33,7 @@ FLOORS = {
     "eval": ("errors", "metrics", "protocols", "report", "studies"),
     "pipelines": (
         *("common", "recipes"),
-        *("execution", "lineage", "doctor"),
+        *("execution", "tracking", "lineage", "doctor"),
         *("weights", "extraction"),
         *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
         *("forecast", "demo"),

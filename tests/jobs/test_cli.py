@@ -30,6 +30,7 @@ COMMANDS = [
     "colorize",
     "evaluate",
     "lineage",
+    "tracking sync",
     "doctor",
     "demo",
 ]
@@ -41,7 +42,7 @@ EVALUATE = ["evaluate", "--checkpoint", "m", "--corpus", "c", "--out", "o"]
 # (call, what the line must name)
 WRONG = [
     (["colorise"], "colorize"),
-    (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, plan, train"),
+    (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, plan, tracking, train"),
     (["corpus", "inof"], "info"),
     (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, tags, verify"),
     (["--jsn"], "--help"),

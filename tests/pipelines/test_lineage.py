@@ -1,6 +1,9 @@
 """The chain from a score back to the pictures: beside every output, and in MLflow alone. On SQLite, as by default."""
 
 import json
+import subprocess
+import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,10 @@ from mlflow.entities import Run as StoredRun
 
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
+from pipelines.tracking.outbox import Contents
+from pipelines.tracking.stores import tracking_uri_of
+from tests.faults import Survived
+from tests.pipelines.training.train_helpers import wait_for
 
 DIGEST = "d" * 64
 
@@ -115,52 +122,86 @@ def test_metrics_are_numbers_at_the_images_seen(work: Work) -> None:
     assert [(metric.step, metric.value) for metric in history] == [(16, 0.5), (32, 0.25)]
 
 
-def fail(run_ids: list[str], work: Work, out: str, params: dict[str, int]) -> None:
-    with lineage.run("train", "x", out, work.store, params) as run:
-        run_ids.append(run.run_id)
-        raise RuntimeError("lost")
+def once(work: Work, out: str, params: dict[str, int], error: BaseException | None = None) -> str:
+    """Work that ends, or fails with `error`; the id of its run."""
+    traced: list[lineage.Run] = []
+
+    def trace() -> None:
+        with lineage.run("train", "x", out, work.store, params) as run:
+            traced.append(run)
+            if error is not None:
+                raise error
+
+    with nullcontext() if error is None else pytest.raises(type(error)):
+        trace()
+    assert traced[0].run_id is not None
+    return traced[0].run_id
 
 
 def failing(work: Work, out: str, params: dict[str, int]) -> str:
-    """Work that fails; the id of its run."""
-    run_ids: list[str] = []
-    with pytest.raises(RuntimeError, match="lost"):
-        fail(run_ids, work, out, params)
-    return run_ids[0]
+    return once(work, out, params, RuntimeError("lost"))
 
 
-def test_work_that_fails_is_a_failed_run_and_goes_on_as_the_same(work: Work) -> None:
-    client, out = mlflow.MlflowClient(work.store), str(work.folder / "fails")
-    failed = failing(work, out, {"seed": 1})
-    assert client.get_run(failed).info.status == "FAILED"
+@pytest.mark.seconds
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError("lost"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(143), "KILLED")],
+)
+def test_work_that_ends_early_is_such_a_run_and_goes_on_as_the_same(
+    work: Work, error: BaseException, status: str
+) -> None:
+    client, out = mlflow.MlflowClient(work.store), str(work.folder / f"ends-{type(error).__name__}")
+    ended = once(work, out, {"seed": 1}, error)
+    assert client.get_run(ended).info.status == status
     with lineage.run("train", "x", out, work.store, {"seed": 1}) as run:
-        assert run.run_id == failed
-        assert client.get_run(failed).info.status == "RUNNING"
-    assert client.get_run(failed).info.status == "FINISHED"
+        wait_for(lambda: run.run_id == ended and client.get_run(ended).info.status == "RUNNING")
+    assert client.get_run(ended).info.status == "FINISHED"
 
 
-def test_a_killed_run_goes_on_as_the_same(work: Work) -> None:
-    out = str(work.folder / "killed")
-    killed = lineage.run("train", "x", out, work.store, {"seed": 1})
-    first = killed.__enter__().run_id  # and never ended, as after SIGKILL
+KILLED = """
+import os, signal, sys, time
+from pipelines import lineage
+with lineage.run("train", "x", sys.argv[1], sys.argv[2], {"seed": 1}) as run:
+    while run.run_id is None:
+        time.sleep(0.05)
+    run.log_metrics({"loss": 0.5}, step=8)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.seconds
+def test_a_killed_run_goes_on_as_the_same_and_loses_nothing(work: Work, survived: Survived) -> None:
+    out, client = str(work.folder / "killed"), mlflow.MlflowClient(work.store)
+    subprocess.run([sys.executable, "-c", KILLED, out, work.store], check=False, stderr=subprocess.DEVNULL)
+    (waiting,) = Path(out, "tracking").iterdir()
+    first = Contents.of(waiting.read_bytes()).run_id
     with lineage.run("train", "x", out, work.store, {"seed": 1}) as run:
-        assert run.run_id == first
+        run.log_metrics({"loss": 0.25}, step=16)
+    assert run.run_id == first
+    history = client.get_metric_history(first, "loss")
+    survived("process killed", work="tracking", lost=2 - len({m.step for m in history}), doubled=len(history) - 2)
+    assert [(metric.step, metric.value) for metric in history] == [(8, 0.5), (16, 0.25)]
+    assert not Path(out, "tracking").exists()
 
 
+@pytest.mark.seconds
 def test_finished_work_other_parameters_and_other_outputs_are_runs_of_their_own(work: Work) -> None:
     out = str(work.folder / "own")
     ids = {failing(work, out, {"seed": 1}), failing(work, out, {"seed": 2}), failing(work, f"{out}2", {"seed": 1})}
-    for _ in range(2):
-        with lineage.run("train", "x", f"{out}3", work.store, {"seed": 1}) as run:
-            ids.add(run.run_id)
+    ids |= {once(work, f"{out}3", {"seed": 1}) for _ in range(2)}
     assert len(ids) == 5
 
 
-@pytest.mark.parametrize("store", ["sqlite:////proc/nowhere/x.db", "what://is/this", "http://127.0.0.1:9"])
-def test_a_store_that_cannot_be_used_is_said_in_one_line(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+@pytest.mark.parametrize(
+    "store", ["sqlite:////proc/nowhere/x.db", "what://is/this", "gs://bucket/runs", "postgresql://host/db", "./mlruns"]
+)
+def test_a_store_whose_address_cannot_be_right_is_said_in_one_line_before_work_starts(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError, match="cannot be used") as refused, lineage.run("k", "n", "out", store, {}):
         pass
+    assert not Path("out").exists()
     assert store in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -181,10 +222,10 @@ def test_an_unknown_run_is_refused_and_makes_no_store(work: Work, tmp_path: Path
 
 def test_the_store_is_the_given_one_else_the_environments_else_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert lineage.tracking_uri_of(None) == "sqlite:///irodori.db"
+    assert tracking_uri_of(None) == "sqlite:///irodori.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
-    assert lineage.tracking_uri_of(None) == "http://server"
-    assert lineage.tracking_uri_of("sqlite:///other.db") == "sqlite:///other.db"
+    assert tracking_uri_of(None) == "http://server"
+    assert tracking_uri_of("sqlite:///other.db") == "sqlite:///other.db"
 
 
 def test_what_was_made_elsewhere_begins_the_chain(work: Work) -> None:
