@@ -1,8 +1,8 @@
 """Recipes as a call names them: of corpora by name or file, of other commands by a YAML file of the call's options.
 
-A file of `--recipe` holds options by their names (`guidance_scale: 2`, `sketch: [a.png, b.png]`), nested or dotted where
-settings are (`injection.fidelity`), and under their own names the settings that `--set` takes. What the call itself gives
-overrides the file. JSON is YAML, so `recipe.json` of a training and what `--dry-run` prints can be given again.
+A file of `--recipe` holds options by their names (`guidance_scale: 2`, `sketch: [a.png, b.png]`), nested or dotted
+where settings are (`injection.fidelity`), and under their own names the settings that `--set` takes. What the call
+itself gives overrides the file. JSON is YAML, so a training's `recipe.json` and what `--dry-run` prints are recipes.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -123,10 +123,10 @@ def _given(context: typer.Context) -> Iterator[tuple[str, Any]]:
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name)
         value = context.params.get(parameter.name)
-        if parameter.name in NO_PART or (parameter.name == "set_" and not value):
+        if parameter.name in NO_PART or (not value and parameter.name == "set_"):
             continue
         if parameter.name == "set_":
-            yield "set", dict(item.partition("=")[::2] for item in value)
+            yield "set", dict(item.partition("=")[::2] for item in value or ())
         elif source is not None and source.name != "DEFAULT" and value is not None:
             yield _key(parameter), list(value) if isinstance(value, tuple) else value
 

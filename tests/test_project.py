@@ -38,7 +38,10 @@ FLOORS = {
         *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
         *("forecast", "demo"),
     ),
-    "jobs": ("console", "output", "options", "command_groups", "recipe_files", "settings_options", "commands", "cli"),
+    "jobs": (
+        *("console", "output", "options", "list_options", "recipe_files"),
+        *("command_groups", "settings_options", "commands", "cli"),
+    ),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
 }
 MOST_MODULES = 14  # in one folder
