@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from jobs.console import silence
 from model.errors import ModelError
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, nearest
+from pipelines.common.versions import code_version
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)
 
@@ -37,10 +38,27 @@ COMMANDS = (
     "doctor",
     "demo",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"irodori {code_version()}")
+        raise typer.Exit()
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of `irodori` itself."""
+
+
 app = command_group(
     "jobs.commands",
     COMMANDS,
     help="Reference-based sketch colorization at scale: build a corpus, train, colorize, evaluate.",
+    options=_options,
 )
 
 
@@ -96,7 +114,7 @@ def _wrong_call(error: Any, arguments: list[str]) -> int:
         options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
         message = f"there is no option {error.option_name}: {nearest(error.option_name, [*options, '--help'])}"
     if message.startswith("Got unexpected extra argument"):  # a shell's drawings/*.png, most often
-        message = f"{message.splitlines()[0]}: give an option again for each of its files, or name their folder"
+        message = f"{message.splitlines()[0]}: no option before it takes several values"
     words = takewhile(lambda word: not word.startswith("-"), arguments)
     usage = context.command_path if context else " ".join(["irodori", *words])
     return _fail(2, f"{message.splitlines()[0]} (see: {usage} --help)")

@@ -4,23 +4,37 @@ A module of a command has one function `command`, whose docstring is its help; a
 `command`, made here. So adding a command is a file and a name in a table: `COMMANDS` of jobs/cli.py, or a group's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from jobs.list_options import repeat_list_options
+from jobs.recipe_files import add_recipe_settings, write_recipe
 from pipelines.common.overrides import SettingsError, nearest
 
 _METAVARS = {int: "N", float: "X", str: "TEXT", list[str]: "TEXT"}
 
 
 class PlainCommand(TyperCommand):
-    """A command whose help shows what the value of an option looks like, and nothing beside a flag."""
+    """A command whose help shows what the value of an option looks like, and nothing beside a flag.
+
+    Options that take many values take several at once, and a recipe file gives what the call does not.
+    """
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _plain_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, repeat_list_options(self.get_params(ctx), args))
+        add_recipe_settings(ctx)
+        return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        write_recipe(ctx)
+        return super().invoke(ctx)
 
 
 class NamingGroup(TyperGroup):
@@ -35,8 +49,13 @@ class NamingGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def command_group(package: str, names: Sequence[str], help: str) -> typer.Typer:
-    """The group of the commands that the modules `names` of `package` have; the help lists them in this order."""
+def command_group(
+    package: str, names: Sequence[str], help: str, options: Callable[..., None] | None = None
+) -> typer.Typer:
+    """The group of the commands that the modules `names` of `package` have; the help lists them in this order.
+
+    options: a function whose parameters are options of the group itself.
+    """
 
     class InOrder(NamingGroup):  # Typer itself puts groups last
         def list_commands(self, ctx: Any) -> list[str]:
@@ -45,8 +64,8 @@ def command_group(package: str, names: Sequence[str], help: str) -> typer.Typer:
     group = typer.Typer(
         cls=InOrder,
         help=help,
+        callback=options,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
     for name in names:

@@ -15,6 +15,7 @@ from jobs.addresses import place
 from jobs.console import Console
 from jobs.options import DryRun, Json
 from jobs.output import as_json, engine_console, log_folder, print_json
+from jobs.recipe_files import recipe_option, write_recipe_option
 from jobs.settings_options import GivenSettings, is_given, settings_options
 from model.diffusion.sampling_settings import (
     ATTENTION,
@@ -114,6 +115,8 @@ def command(
     ] = None,
     dry_run: DryRun = False,
     json_: Json = False,
+    recipe: Annotated[str, recipe_option()] = "",
+    write_recipe: Annotated[str, write_recipe_option()] = "",
     seed: Annotated[
         str,
         _option(SAMPLING, "Decides the initial noise; random: drawn, and reported.", metavar="N|random"),

@@ -8,6 +8,7 @@ from eval.protocols.table import PROTOCOLS
 from jobs.addresses import place
 from jobs.options import Address, Json, Tracking
 from jobs.output import as_json, as_lines, engine_console, log_folder
+from jobs.recipe_files import recipe_option, write_recipe_option
 from jobs.settings_options import GivenSettings, settings_options
 from model.diffusion.sampling_settings import SAMPLING, SamplingSettings
 from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
@@ -39,6 +40,8 @@ def command(
             help="Any other setting of sampling, such as sampler=ddim; may be repeated.",
         ),
     ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    recipe: Annotated[str, recipe_option()] = "",
+    write_recipe: Annotated[str, write_recipe_option()] = "",
 ) -> None:
     """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
     from pipelines.common.addresses import check_buckets

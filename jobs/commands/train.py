@@ -7,11 +7,16 @@ import typer
 from jobs.addresses import place
 from jobs.options import Address, DryRun, Set, Tracking
 from jobs.output import engine_console, log_folder, print_json
+from jobs.recipe_files import recipe_option, write_recipe_option
 from pipelines.common.overrides import SettingsError, parse_assignments
 
 if TYPE_CHECKING:
     from pipelines.recipes.stage_recipe import StageRecipe
     from pipelines.training.stage import TrainReport
+
+
+# Of a run's recipe.json and of what --dry-run prints: what the stage decides, and what the inputs were.
+DECIDED = ("family", "parent_stage", "corpus_digest", "parent_weights", "frozen_weights", "rows", "dealt_out")
 
 
 def command(
@@ -33,16 +38,18 @@ def command(
     tracking_uri: Tracking = None,
     dry_run: DryRun = False,
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    recipe: Annotated[str, recipe_option(DECIDED)] = "",
+    write_recipe: Annotated[str, write_recipe_option()] = "",
 ) -> None:
     """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
     from pipelines.common.addresses import check_buckets
     from pipelines.training.batch_shares import checked_loader
 
     # What is wrong with the call alone.
-    recipe = _recipe(stage, model_size, set_, parent=from_, workers=workers, complete=corpus is not None)
+    resolved = _recipe(stage, model_size, set_, parent=from_, workers=workers, complete=corpus is not None)
     loading = checked_loader(loader)
     if corpus is None and dry_run:
-        print_json(recipe.flat())
+        print_json(resolved.flat())
         return
     if corpus is None or out is None:
         raise SettingsError(f"--{'out' if corpus else 'corpus'} is missing")
@@ -50,7 +57,7 @@ def command(
     from pipelines.training.stage import plan_stage, train_stage
 
     # What is wrong with corpus, parent or output.
-    plan = plan_stage(recipe, corpus, out, from_, workers, loading)
+    plan = plan_stage(resolved, corpus, out, from_, workers, loading)
     if dry_run:
         print_json(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)})
         return

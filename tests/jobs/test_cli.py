@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli import run
+from pipelines.common.versions import code_version
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import irodori, one_line
 
@@ -51,7 +52,7 @@ WRONG = [
     (["train"], "stage"),
     (["train", "v1.noisy", "--out", "o"], "--corpus is missing"),
     (["train", "v1.noisy", "--corpus", "c"], "--out is missing"),
-    (["colorize", "--sketch", "a.png", "b.png"], "again for each of its files"),
+    (["colorize", "--sketch", "a.png", "--out", "o", "b.png"], "b.png): no option before it takes several values"),
     (["evaluate", "--checkpoint"], "--checkpoint"),
     ([*TRAIN, "--workers", "many"], "--workers"),
     ([*TRAIN, "--workers", "0"], "--workers"),
@@ -143,6 +144,26 @@ def test_help_and_wrong_calls_answer_at_once(call: list[str]) -> None:
         irodori(*call, code=0 if call == ["--help"] else 2)
         took.append(time.perf_counter() - started)
     assert min(took) < MOST_SECONDS
+
+
+# ---- version and completion ---------------------------------------------------------------------------------------
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"irodori {code_version()}\n"
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("irodori col", ["colorize"]), ("irodori train --fr", ["--from"])],
+    ids=lambda value: str(value),
+)
+def test_a_shell_completes_commands_and_options(words: str, offered: list[str]) -> None:
+    count = str(len(words.split()) - 1)
+    asked = {"_IRODORI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+    assert irodori(env=asked).stdout.split() == offered
 
 
 # ---- what is missing or refused ----------------------------------------------------------------------------------
