@@ -13,15 +13,20 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from dataprep.storage.store import exists, join, read_bytes, write_whole
+from dataprep.documents import DocumentError, checked
+from dataprep.documents import read_document as read_typed
+from dataprep.storage.store import exists, join, write_whole
+from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.versions import code_version
 
 LINEAGE = "lineage.json"
+_MOST_BYTES = 16 << 20
+_HERE = "."  # the folder of a lineage.json, in it: a result that is copied or moved keeps no false address
 EXPERIMENT = "irodori"
 DEFAULT_STORE = "sqlite:///irodori.db"
 
@@ -45,6 +50,20 @@ class Input:
     digest: str | None = None
 
 
+_EdgeDocument = TypedDict("_EdgeDocument", {"from": str, "to": str})
+
+
+class _ChainDocument(TypedDict):
+    nodes: list[Node]
+    edges: list[_EdgeDocument]
+
+
+class _Document(TypedDict):
+    run_id: NotRequired[str | None]
+    tracking_uri: NotRequired[str | None]
+    chain: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Chain:
     """Nodes, and edges from what was read to what was made of it."""
@@ -58,15 +77,43 @@ class Chain:
         return {"nodes": [asdict(node) for node in self.nodes], "edges": edges}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> "Chain":
-        """The inverse of `document`."""
-        nodes = tuple(Node(node["id"], node["kind"], node["name"]) for node in document["nodes"])
-        return cls(nodes, tuple((edge["from"], edge["to"]) for edge in document["edges"]))
+    def of(cls, document: dict[str, Any], where: str = LINEAGE) -> "Chain":
+        """The inverse of `document`. Raises DocumentError, which names `where`, for anything else."""
+        found = checked(document, _ChainDocument, f"{where}: chain")
+        if not found["nodes"]:
+            raise DocumentError(f"{where}: chain has no nodes")
+        edges = tuple((edge["from"], edge["to"]) for edge in found["edges"])
+        known = {node.id for node in found["nodes"]}
+        if stray := [end for edge in edges for end in edge if end not in known]:
+            raise DocumentError(f"{where}: chain.edges names {stray[0]!r:.80}, which is no node")
+        return cls(tuple(found["nodes"]), edges)
+
+    def leaving(self, out: str) -> "Chain":
+        """As a file in `out` keeps it: what lies there is named from there."""
+        return self._renamed({node.id: _HERE + node.id[len(out) :] for node in self.nodes if _is_below(node.id, out)})
+
+    def found_at(self, folder: str) -> "Chain":
+        """The inverse, at the address where the file lies by now.
+
+        Before version 0.2 a file had the address at which its result was made, which is the last node.
+        """
+        last = self.nodes[-1]
+        inside = f"/{last.id.rpartition('/')[2]}" if last.kind == "checkpoint" else ""
+        here = {node.id: folder + node.id[len(_HERE) :] for node in self.nodes if _is_below(node.id, _HERE)}
+        return self._renamed(here or {last.id: folder + inside})
+
+    def _renamed(self, ids: dict[str, str]) -> "Chain":
+        nodes = tuple(replace(node, id=ids.get(node.id, node.id)) for node in self.nodes)
+        return Chain(nodes, tuple((ids.get(start, start), ids.get(end, end)) for start, end in self.edges))
 
     def joined(self, other: "Chain") -> "Chain":
         """Both chains, each node and edge once, in order of first appearance."""
         nodes = {node.id: node for node in (*self.nodes, *other.nodes)}
         return Chain(tuple(nodes.values()), tuple(dict.fromkeys((*self.edges, *other.edges))))
+
+
+def _is_below(address: str, folder: str) -> bool:
+    return address == folder or address.startswith(f"{folder}/")
 
 
 EMPTY = Chain((), ())
@@ -93,13 +140,17 @@ def chain_of(node: Node, inputs: list[Input], sources: list[str]) -> Chain:
 
 
 def read_document(uri: str) -> dict[str, Any]:
-    """The lineage document beside the output at `uri`, or beside the directory that it lies in.
+    """The lineage document beside the output at `uri`, or beside the directory that it lies in; its `chain` ends at the
+    address where it was found.
 
-    Raises PipelineError where there is none.
+    Raises PipelineError where there is none, DocumentError for a damaged one.
     """
     for candidate in (uri, uri.rstrip("/").rpartition("/")[0]):
         if candidate and exists(join(candidate, LINEAGE)):
-            return json.loads(read_bytes(join(candidate, LINEAGE)))
+            where = join(candidate, LINEAGE)
+            found = read_typed(where, _Document, _MOST_BYTES)
+            chain = Chain.of(found["chain"], where).found_at(absolute(candidate))
+            return {"run_id": None, **found, "chain": chain.document()}
     raise PipelineError(f"{uri} has no {LINEAGE}: it is no output of irodori, or its work did not finish")
 
 
@@ -161,7 +212,8 @@ class Run:
         self._client.log_dict(self.run_id, document, LINEAGE)
         if node.kind == "checkpoint":
             self._register(node, next((item.digest for item in inputs if item.digest), None))
-        write_whole(join(self.out, LINEAGE), json.dumps(document, indent=2).encode())
+        kept = document | {"chain": chain.leaving(self.out).document()}
+        write_whole(join(self.out, LINEAGE), json.dumps(kept, indent=2).encode())
 
     def _register(self, node: Node, corpus_digest: str | None) -> None:
         """The checkpoint as the next version of the registered model of its stage; a resumed run registers it once."""
@@ -177,7 +229,7 @@ class Run:
 
     def _log_input(self, item: Input) -> None:
         """A corpus becomes a metadata-only dataset; any upstream run becomes a parent tag."""
-        if upstream := _document_of(item):
+        if (upstream := _document_of(item)) and upstream["run_id"] is not None:
             self._client.set_tag(self.run_id, f"irodori.parent.{item.kind}", upstream["run_id"])
         if item.digest is not None:
             from mlflow.entities import DatasetInput, InputTag
