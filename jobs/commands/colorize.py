@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dataprep.visible import one_line
 from jobs.console import Console
 from jobs.options import DryRun, Json
 from jobs.output import as_json, engine_console, log_folder, print_json
@@ -214,10 +215,10 @@ def _report(console: Console, outcome: "Made | Failed") -> None:
     from pipelines.colorization.colorize import Failed
 
     if isinstance(outcome, Failed):
-        console.message(f"not made: {outcome.job.out}: {outcome.reason}")
+        console.message(one_line(f"not made: {outcome.job.out}: {outcome.reason}"))
         return
     for address in (outcome.job.out, *outcome.layers):
-        console.result(address)
+        console.result(one_line(address))
 
 
 def _plan(
@@ -298,7 +299,7 @@ def _asked(addresses: Mapping[str, str]) -> bool:
     """Whether the person at the terminal wants these addresses of a picture read."""
     report = Console(sys.stdout, sys.stderr).message
     for role, address in addresses.items():
-        report(f"{role:<10}  {address}")
+        report(f"{one_line(role):<10}  {one_line(address)}")
     return not addresses or typer.confirm("The picture names these. Read them?", err=True)
 
 

@@ -25,6 +25,7 @@ from dataprep.corpus_tools.survey import (
     survey,
 )
 from dataprep.storage import store as storage
+from dataprep.visible import visible
 from pipelines.common.addresses import absolute
 from pipelines.corpus_tools.browse_charts import Chart, charts_of
 from pipelines.corpus_tools.browse_pictures import (
@@ -183,7 +184,7 @@ def write_page(page: Page, out: str) -> int:
 
 
 def render_page(page: Page) -> str:
-    """The whole page as one HTML document. Every text is escaped."""
+    """The whole page as one HTML document. Every text is escaped, and what would turn its direction is made visible."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -192,7 +193,7 @@ def render_page(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(webp=_webp_uri, count="{:,}".format, size=shown_bytes, label=column_label, role=role_of)
-    return environment.get_template("browse.html.j2").render(page=page)
+    return visible(environment.get_template("browse.html.j2").render(page=page))
 
 
 def ordered(columns: Any) -> tuple[str, ...]:
