@@ -29,14 +29,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
+from dataprep.documents import read_document
 from dataprep.faults import Failure, attempt
 from dataprep.storage import store as storage
 
 GRACE_S = 2.0  # after its limit, Python code has this long to be interrupted before the process ends
 DEATHS = 2  # so many processes end on a call before it is held guilty
 _NOTE_BYTES = 1024
+_MOST_RECORD_BYTES = 1 << 16
 
 Result = TypeVar("Result")
 
@@ -55,6 +57,14 @@ class LimitSettings:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.memory_bytes < 1 << 20:
             raise ValueError(f"memory_bytes must be at least 1 MiB, got {self.memory_bytes}")
+
+
+class FatalCall(TypedDict):
+    """What a process was doing when it ended: `hung` where its timer ended it after `seconds`."""
+
+    call: str
+    seconds: float
+    hung: bool
 
 
 class Limiter:
@@ -140,7 +150,7 @@ def fatal_calls(folder: str, limits: LimitSettings) -> dict[str, Failure]:
     deaths: Counter[str] = Counter()
     fatal: dict[str, Failure] = {}
     for entry in storage.list_files(folder):
-        record = json.loads(storage.read_bytes(entry.uri))
+        record = read_document(entry.uri, FatalCall, _MOST_RECORD_BYTES)
         deaths[record["call"]] += not record["hung"]
         if record["hung"] and record["seconds"] >= limits.seconds_per_picture:
             fatal[record["call"]] = Failure("timeout", f"hung for more than {record['seconds']:g} s")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from dataprep.errors import DataError
+from dataprep.visible import one_line
 from eval.errors import EvalError
 from jobs.command_groups import command_group
 from jobs.console import silence
@@ -93,7 +94,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"irodori: {message}", file=sys.stderr)
+    print(f"irodori: {one_line(message)}", file=sys.stderr)
     return code
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from dataprep.visible import one_line, visible
 from pipelines.common.progress import Progress
 
 LINES_EVERY_S = 5.0
@@ -82,12 +83,12 @@ class Console:
             parts.append(f"{rate:,.1f}/s")
             if 0 < news.done < news.total:
                 parts.append(f"{_duration((news.total - news.done) / rate)} left")
-        return ", ".join([*parts, *([news.note] if news.note else [])])
+        return ", ".join([*parts, *([one_line(news.note)] if news.note else [])])
 
     def _print(self, line: str) -> None:
         if self._interactive:
             width = os.get_terminal_size(self.err.fileno()).columns
-            _write(self.err, f"\r\x1b[2K{line[: width - 1]}", end="")
+            _write(self.err, line[: width - 1], end="", start="\r\x1b[2K")
             self._open_line = True
         else:
             _write(self.err, line)
@@ -151,10 +152,14 @@ def silence(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def _write(stream: TextIO, text: str, end: str = "\n") -> None:
-    """Print; work goes on where nobody reads any more, since what it makes is on disk."""
+def _write(stream: TextIO, text: str, end: str = "\n", start: str = "") -> None:
+    """Print; work goes on where nobody reads any more, since what it makes is on disk.
+
+    The one door to a terminal: control characters in names, tags and addresses are made visible, but for ours in
+    `start`.
+    """
     try:
-        print(text, end=end, file=stream, flush=True)
+        print(start + visible(text), end=end, file=stream, flush=True)
     except BrokenPipeError:
         silence(stream)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dataprep.visible import one_line
 from jobs.console import Console, engines_log_to
 from pipelines.common.log_folder import log_folder as log_folder
 
@@ -44,8 +45,8 @@ def as_lines(document: Mapping[str, Any], indent: str = "") -> str:
     lines = []
     for key, value in document.items():
         if isinstance(value, dict) and value:
-            lines += [f"{indent}{key}", as_lines(value, indent + "  ")]
+            lines += [f"{indent}{one_line(key)}", as_lines(value, indent + "  ")]
         else:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-            lines.append(f"{indent}{key:<{width}}  {shown if shown is not None else 'not scored'}")
+            lines.append(f"{indent}{one_line(key):<{width}}  {one_line('not scored' if shown is None else shown)}")
     return "\n".join(lines)

@@ -15,11 +15,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from dataprep.storage.store import exists, join, read_bytes, write_whole
+from dataprep.documents import DocumentError, checked
+from dataprep.documents import read_document as read_typed
+from dataprep.storage.store import exists, join, write_whole
+from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.secrets import without_secrets
 from pipelines.common.versions import code_version
@@ -35,6 +38,9 @@ from pipelines.tracking.stores import (
     tracking_uri_of,
 )
 from pipelines.tracking.sync import LINEAGE, name_run
+
+_MOST_BYTES = 16 << 20
+_HERE = "."  # the folder of a lineage.json, in it: a result that is copied or moved keeps no false address
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,20 @@ class Input:
     digest: str | None = None
 
 
+_EdgeDocument = TypedDict("_EdgeDocument", {"from": str, "to": str})
+
+
+class _ChainDocument(TypedDict):
+    nodes: list[Node]
+    edges: list[_EdgeDocument]
+
+
+class _Document(TypedDict):
+    run_id: NotRequired[str | None]
+    tracking_uri: NotRequired[str | None]
+    chain: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Chain:
     """Nodes, and edges from what was read to what was made of it."""
@@ -69,15 +89,43 @@ class Chain:
         return {"nodes": [asdict(node) for node in self.nodes], "edges": edges}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> "Chain":
-        """The inverse of `document`."""
-        nodes = tuple(Node(node["id"], node["kind"], node["name"]) for node in document["nodes"])
-        return cls(nodes, tuple((edge["from"], edge["to"]) for edge in document["edges"]))
+    def of(cls, document: dict[str, Any], where: str = LINEAGE) -> "Chain":
+        """The inverse of `document`. Raises DocumentError, which names `where`, for anything else."""
+        found = checked(document, _ChainDocument, f"{where}: chain")
+        if not found["nodes"]:
+            raise DocumentError(f"{where}: chain has no nodes")
+        edges = tuple((edge["from"], edge["to"]) for edge in found["edges"])
+        known = {node.id for node in found["nodes"]}
+        if stray := [end for edge in edges for end in edge if end not in known]:
+            raise DocumentError(f"{where}: chain.edges names {stray[0]!r:.80}, which is no node")
+        return cls(tuple(found["nodes"]), edges)
+
+    def leaving(self, out: str) -> "Chain":
+        """As a file in `out` keeps it: what lies there is named from there."""
+        return self._renamed({node.id: _HERE + node.id[len(out) :] for node in self.nodes if _is_below(node.id, out)})
+
+    def found_at(self, folder: str) -> "Chain":
+        """The inverse, at the address where the file lies by now.
+
+        Before version 0.2 a file had the address at which its result was made, which is the last node.
+        """
+        last = self.nodes[-1]
+        inside = f"/{last.id.rpartition('/')[2]}" if last.kind == "checkpoint" else ""
+        here = {node.id: folder + node.id[len(_HERE) :] for node in self.nodes if _is_below(node.id, _HERE)}
+        return self._renamed(here or {last.id: folder + inside})
+
+    def _renamed(self, ids: dict[str, str]) -> "Chain":
+        nodes = tuple(replace(node, id=ids.get(node.id, node.id)) for node in self.nodes)
+        return Chain(nodes, tuple((ids.get(start, start), ids.get(end, end)) for start, end in self.edges))
 
     def joined(self, other: "Chain") -> "Chain":
         """Both chains, each node and edge once, in order of first appearance."""
         nodes = {node.id: node for node in (*self.nodes, *other.nodes)}
         return Chain(tuple(nodes.values()), tuple(dict.fromkeys((*self.edges, *other.edges))))
+
+
+def _is_below(address: str, folder: str) -> bool:
+    return address == folder or address.startswith(f"{folder}/")
 
 
 EMPTY = Chain((), ())
@@ -99,13 +147,17 @@ def chain_of(node: Node, inputs: list[Input], sources: list[str]) -> Chain:
 
 
 def read_document(uri: str) -> dict[str, Any]:
-    """The lineage document beside the output at `uri`, or beside the directory that it lies in.
+    """The lineage document beside the output at `uri`, or beside the directory that it lies in; its `chain` ends at the
+    address where it was found.
 
-    Raises PipelineError where there is none.
+    Raises PipelineError where there is none, DocumentError for a damaged one.
     """
     for candidate in (uri, uri.rstrip("/").rpartition("/")[0]):
         if candidate and exists(join(candidate, LINEAGE)):
-            return json.loads(read_bytes(join(candidate, LINEAGE)))
+            where = join(candidate, LINEAGE)
+            found = read_typed(where, _Document, _MOST_BYTES)
+            chain = Chain.of(found["chain"], where).found_at(absolute(candidate))
+            return {"run_id": None, **found, "chain": chain.document()}
     raise PipelineError(f"{uri} has no {LINEAGE}: it is no output of irodori, or its work did not finish")
 
 
@@ -171,7 +223,8 @@ class Run:
             self._register(node, next((item.digest for item in inputs if item.digest), None))
         # The file is complete without MLflow; the id of a run that is not there yet is written into it later.
         run: dict[str, Any] = {"run_id": self.run_id} | ({} if self.run_id else {"outbox": self._outbox.path.stem})
-        write_whole(join(self.out, LINEAGE), json.dumps(run | document, indent=2).encode())
+        kept = document | {"chain": chain.leaving(self.out).document()}
+        write_whole(join(self.out, LINEAGE), json.dumps(run | kept, indent=2).encode())
 
     def _register(self, node: Node, corpus_digest: str | None) -> None:
         """The checkpoint as the next version of the registered model of its stage."""

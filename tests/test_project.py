@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # stand before it.
 FLOORS = {
     "dataprep": (
-        *("errors", "randomness", "faults", "storage", "documents", "limits"),
+        *("errors", "visible", "randomness", "faults", "storage", "documents", "limits"),
         *("pictures", "lines", "corpus"),
         *("operators", "sources", "samples"),
         *("plan", "corpus_tools"),

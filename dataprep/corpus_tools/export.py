@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow.parquet as pq
 
@@ -20,10 +20,25 @@ from dataprep.corpus.shard_files import check_id, shards
 from dataprep.corpus.snapshot import Snapshot
 from dataprep.corpus_tools.export_layouts import AESTHETIC, COLOR, LAYOUTS, MASK, SKETCH, ExportRow, Place
 from dataprep.corpus_tools.export_settings import ExportSettings
+from dataprep.documents import read_document
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
 
+
+class _Note(TypedDict):
+    """The counts of a shard that is done, and its lines of the index."""
+
+    rows: int
+    left_out: dict[str, int]
+    without: dict[str, int]
+    failed: dict[str, int]
+    files: int
+    bytes: int
+    entries: list[dict[str, Any]]
+
+
 Task = dict[str, Any]  # JSON-able
+_MOST_NOTE_BYTES = 1 << 30
 NOTES = ".export"
 _STATEMENT = f"{NOTES}/export.json"
 
@@ -62,7 +77,7 @@ def export_shard(task: Task) -> Task:
     """
     note = _note(task)
     if storage.exists(note):
-        return _counts(json.loads(storage.read_bytes(note))) | {"reused": True}
+        return _counts(_read_note(note)) | {"reused": True}
     place, layout = Place(**task["place"]), LAYOUTS[task["layout"]]
     passed = _Passed(layout.needs(place.columns))
     files = written = 0
@@ -124,7 +139,7 @@ def _state(out: str, statement: Mapping[str, Any]) -> None:
         raise DataError(f"{out}: there are files here that are no export. Choose an empty place.")
     if storage.create_exclusive(uri, text):
         return
-    there = json.loads(storage.read_bytes(uri))
+    there = read_document(uri, dict[str, Any])
     wanted = json.loads(text)
     differing = [name for name in wanted if there.get(name) != wanted[name]]
     if differing:
@@ -180,8 +195,12 @@ def _note(task: Task) -> str:
 
 
 def _entries(task: Task) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = json.loads(storage.read_bytes(_note(task)))["entries"]
-    return entries
+    return _read_note(_note(task))["entries"]
+
+
+def _read_note(uri: str) -> "_Note":
+    """What is written of a shard that is done, as large as its entries are. Raises DataError for anything else."""
+    return read_document(uri, _Note, _MOST_NOTE_BYTES)
 
 
 def _counts(note: Mapping[str, Any]) -> Task:

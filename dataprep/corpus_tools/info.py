@@ -17,5 +17,5 @@ def info(uri: str, number: int | None = None) -> dict[str, Any]:
     """
     document = open_snapshot(uri, number).document
     facts = {name: document[name] for name in ("snapshot", "digest", "rows", "rejects", "failures", "bytes", "sources")}
-    facts |= {name: document[name] for name in ("failure_reasons", "listed")}
+    facts |= {name: document.get(name, {}) for name in ("failure_reasons", "listed")}
     return facts | {"operators": {column: known["fingerprint"] for column, known in document["operators"].items()}}

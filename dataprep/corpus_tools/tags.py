@@ -5,12 +5,12 @@ tagger's probabilities from FLOOR on. Which of those count is decided here, at u
 again for another threshold.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from dataprep.documents import DocumentError, parse_document
 from dataprep.errors import DataError
 
 PREDICTED = "predicted_tags"  # the column
@@ -88,10 +88,12 @@ class Prediction:
     def parse(cls, value: bytes) -> "Prediction":
         """A cell of `predicted_tags`. Raises DataError where it is none."""
         try:
-            groups = json.loads(value)
-            parts = [{str(tag): float(p) for tag, p in groups[group].items()} for group in ("rating", *PREDICTED_KINDS)]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"a value of {PREDICTED} is no prediction of a tagger ({error!r})") from error
+            groups = parse_document(value, dict[str, dict[str, float]], PREDICTED)
+            if absent := {"rating", *PREDICTED_KINDS} - groups.keys():
+                raise DocumentError(f"no {', '.join(sorted(absent))}")
+            parts = [groups[group] for group in ("rating", *PREDICTED_KINDS)]
+        except DocumentError as error:
+            raise DataError(f"a value of {PREDICTED} is no prediction of a tagger ({error})") from error
         if set(parts[0]) != set(RATINGS):
             raise DataError(f"a value of {PREDICTED} has the ratings {', '.join(sorted(parts[0])) or 'none'}")
         return cls(*parts)

@@ -22,6 +22,7 @@ from dataprep.corpus_tools.survey import in_threads
 from dataprep.corpus_tools.tags import PREDICTED, Prediction, VocabularySettings, Weighting, split_kind
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
+from dataprep.visible import one_line
 
 RANKED_BY = "train"  # the split
 
@@ -99,7 +100,8 @@ class Vocabulary:
         counts, weights = self.counts(RANKED_BY), self.weights()
         train = self.splits[RANKED_BY]
         shown = sorted({*range(min(5, len(self.tags))), len(self.tags) // 2, len(self.tags) - 1})
-        width = max(len(self.tags[i]) for i in shown)
+        names = {i: one_line(self.tags[i]) for i in shown}
+        width = max(map(len, names.values()))
         rows = (f"{name} {split.tagged:,} of {split.tagged + split.untagged:,}" for name, split in self.splits.items())
         kinds, covered = ", ".join(self.settings.kinds), f"{self.covered(RANKED_BY):.1%}"
         lines = [
@@ -109,7 +111,7 @@ class Vocabulary:
             f"  head to tail {counts[0] / counts[-1]:,.0f} to 1; alpha ({self.settings.weighting}) "
             f"{weights.min():.3g} to {weights.max():.3g}",
         ]
-        return "\n".join([*lines, *(f"  {i + 1:>6,}  {self.tags[i]:<{width}}  {counts[i]:>9,}" for i in shown)])
+        return "\n".join([*lines, *(f"  {i + 1:>6,}  {names[i]:<{width}}  {counts[i]:>9,}" for i in shown)])
 
 
 def vocabulary(snapshot: Snapshot, settings: VocabularySettings) -> Vocabulary:

@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
+from dataprep.documents import DocumentError, parse_document
 from dataprep.errors import DataError
 from dataprep.pictures import svg
 from dataprep.pictures.decode import over_white
@@ -66,6 +68,12 @@ class Assembly:
                 raise ValueError(f"colour {name}: {value!r} is not #rrggbb in lower case, or is the ink's black")
 
 
+class _AssemblyDocument(TypedDict):
+    style: str
+    template: str
+    colors: dict[str, str]
+
+
 def to_json(assembly: Assembly) -> str:
     """Compact and canonical: equal assemblies give equal text."""
     fields = {"style": assembly.style, "template": assembly.template, "colors": dict(assembly.colors)}
@@ -75,9 +83,9 @@ def to_json(assembly: Assembly) -> str:
 def from_json(text: str) -> Assembly:
     """Inverse of `to_json`; raises DataError for anything else."""
     try:
-        fields = json.loads(text)
+        fields = parse_document(text, _AssemblyDocument, "an assembly")
         return Assembly(fields["style"], fields["template"], tuple(sorted(fields["colors"].items())))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DocumentError, ValueError) as error:
         raise DataError(f"not an assembly: {text[:80]!r} ({error})") from error
 
 
@@ -169,10 +177,9 @@ def parse_templates(data: bytes, where: str) -> list[Template]:
     templates = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            fields = json.loads(line)
-            template = Template(fields["id"], fields["style"], tuple(fields["tags"]), fields["svg"])
+            template = parse_document(line, Template, "a template")
             unknown = set(_HOLE.findall(template.svg)) - set(COLOR_NAMES)
-        except (ValueError, KeyError, TypeError) as error:
+        except DocumentError as error:
             raise DataError(f"{where}, line {number}: not a template: {error}") from error
         if unknown:
             raise DataError(f"{where}, line {number}: unknown colour names {sorted(unknown)}")

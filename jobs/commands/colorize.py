@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dataprep.visible import one_line
 from jobs.addresses import place
 from jobs.console import Console
 from jobs.options import DryRun, Json
@@ -243,10 +244,10 @@ def _report(console: Console, outcome: "Made | Failed") -> None:
     from pipelines.colorization.colorize import Failed
 
     if isinstance(outcome, Failed):
-        console.message(f"not made: {outcome.job.out}: {outcome.reason}")
+        console.message(one_line(f"not made: {outcome.job.out}: {outcome.reason}"))
         return
     for address in (outcome.job.out, *outcome.layers):
-        console.result(address)
+        console.result(one_line(address))
 
 
 def _plan(
@@ -334,7 +335,7 @@ def _asked(addresses: Mapping[str, str]) -> bool:
     """Whether the person at the terminal wants these addresses of a picture read."""
     report = Console(sys.stdout, sys.stderr).message
     for role, address in addresses.items():
-        report(f"{role:<10}  {address}")
+        report(f"{one_line(role):<10}  {one_line(address)}")
     return not addresses or typer.confirm("The picture names these. Read them?", err=True)
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dataprep.visible import one_line
 from jobs.addresses import place
 from jobs.options import Json, Tracking
 from jobs.output import print_json, print_result
@@ -29,7 +30,7 @@ def command(
 
 def _lines(chain: "Chain") -> str:
     """The chain for a person: each node, and what it was made from, the result first."""
-    names = {node.id: f"{node.kind:<11} {node.name}  {node.id}" for node in chain.nodes}
+    names = {node.id: f"{one_line(node.kind):<11} {one_line(node.name)}  {one_line(node.id)}" for node in chain.nodes}
     lines = []
     for node in reversed(chain.nodes):
         lines.append(names[node.id])

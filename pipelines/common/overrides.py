@@ -6,13 +6,17 @@ A wrong key is answered with the nearest valid ones before any work starts. Nest
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+MOST_YAML_BYTES = 4 << 20
+MOST_YAML_VALUES = 100_000
+MOST_DEPTH = 32
 Settings = TypeVar("Settings")
 
 
@@ -53,12 +57,69 @@ def read_overrides(path: str) -> dict[str, Any]:
     Raises SettingsError where the file holds something else.
     """
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+        document = read_yaml(path)
+    except ValueError as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path} must hold a mapping of settings, not {type(document).__name__}")
+    if unnamed := next((key for key in _keys(document) if not isinstance(key, str)), None):
+        raise SettingsError(f"{path}: {unnamed!r:.40} is no name of a setting")
     return flatten(document)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """A YAML file of settings: plain values alone, no larger or deeper than such files are.
+
+    Raises ValueError, in one line, where it cannot be read so, OSError where there is none.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(MOST_YAML_BYTES + 1)
+    if len(data) > MOST_YAML_BYTES:
+        raise ValueError(f"more than {MOST_YAML_BYTES:,} bytes")
+    loader = None
+    try:
+        loader = yaml.SafeLoader(data.decode("utf-8-sig"))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_node(node, MOST_DEPTH, {})
+        return loader.construct_document(node)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _check_node(node: yaml.Node, deeper: int, known: dict[yaml.Node, int]) -> int:
+    """How many values a node stands for, those behind aliases too. ValueError where these are too many or too deep (a
+    few lines of aliases stand for a billion), or a mapping has a key twice.
+    """
+    if node in known:
+        return known[node]
+    if not deeper:
+        raise ValueError(f"nested deeper than {MOST_DEPTH}")
+    inner = [part for entry in node.value for part in entry] if isinstance(node, yaml.MappingNode) else node.value
+    if isinstance(node, yaml.ScalarNode):
+        inner = []
+    elif isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the key {twice!r:.60} is there twice")
+    count = 1 + sum(_check_node(entry, deeper - 1, known) for entry in inner)
+    if count > MOST_YAML_VALUES:
+        raise ValueError(f"its aliases stand for more than {MOST_YAML_VALUES:,} values")
+    known[node] = count
+    return count
+
+
+def _keys(document: Mapping[Any, Any]) -> Iterator[Any]:
+    for key, value in document.items():
+        yield key
+        if isinstance(value, dict):
+            yield from _keys(value)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -97,8 +158,11 @@ def convert(key: str, value: Any, expected: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SettingsError(f"{key}={value} is not {_kind(expected)}")
     try:
-        return _whole(value) if expected is int else expected(value)
-    except ValueError as error:
+        found = _whole(value) if expected is int else expected(value)
+        if expected is float and not isfinite(found):
+            raise ValueError("not finite")
+        return found
+    except (ValueError, OverflowError) as error:
         raise SettingsError(f"{key}={value} is not {_kind(expected)}") from error
 
 

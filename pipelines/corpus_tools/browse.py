@@ -27,6 +27,7 @@ from dataprep.corpus_tools.survey import (
 )
 from dataprep.pictures.ancillary import NOTES
 from dataprep.storage import store as storage
+from dataprep.visible import visible
 from pipelines.common.addresses import absolute
 from pipelines.corpus_tools.browse_charts import Chart, charts_of
 from pipelines.corpus_tools.browse_pictures import (
@@ -209,7 +210,7 @@ def write_page(page: Page, out: str) -> int:
 
 
 def render_page(page: Page) -> str:
-    """The whole page as one HTML document. Every text is escaped."""
+    """The whole page as one HTML document. Every text is escaped, and what would turn its direction is made visible."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -220,7 +221,7 @@ def render_page(page: Page) -> str:
     environment.filters.update(
         webp=_webp_uri, count="{:,}".format, size=shown_bytes, share=shown_share, label=column_label, role=role_of
     )
-    return environment.get_template("browse.html.j2").render(page=page)
+    return visible(environment.get_template("browse.html.j2").render(page=page))
 
 
 def ordered(columns: Any) -> tuple[str, ...]:

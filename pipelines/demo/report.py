@@ -11,6 +11,7 @@ from typing import Any
 
 from dataprep.corpus_tools.info import info
 from dataprep.storage.store import exists, join, list_files, read_bytes, write_whole
+from dataprep.visible import visible
 from eval.metrics.metric import LOWER, UPPER, Metric
 from eval.metrics.table import metric_of
 from eval.report.page import (
@@ -72,7 +73,7 @@ def write_report(out: str, evaluations: Mapping[str, dict[str, Any]], stages: Ma
         credits=CREDITS,
     )
     path = os.path.join(out, "report.html")
-    write_whole(path, render_report(report).encode())
+    write_whole(path, visible(render_report(report)).encode())
     return path
 
 

@@ -7,15 +7,15 @@ Prices are never guessed: they are given by hand, or stand as a label of the nod
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import psutil
-import yaml
 
+from dataprep.documents import DocumentError, checked
 from pipelines.common.errors import PipelineError
-from pipelines.common.overrides import SettingsError, nearest
+from pipelines.common.overrides import SettingsError, nearest, read_yaml
 
+MOST_OF_A_GROUP = 1_000_000  # machines, cores or money: more is a slip
 PRICE_LABEL = "irodori/price-per-hour"
 
 
@@ -58,11 +58,14 @@ def read_cluster(path: str, prices: Mapping[str, float]) -> list[WorkerGroup]:
     Raises PipelineError for a file that is no cluster file, SettingsError for a price of a group that is not there.
     """
     try:
-        cluster = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        cluster = checked(read_yaml(path), _Cluster, path)
         types, head = cluster["available_node_types"], cluster["head_node_type"]
         groups = [_group(name, kind, cluster["max_workers"]) for name, kind in types.items()]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PipelineError(f"{path}: no cluster file of Ray ({' '.join(str(error).split())})") from error
+        if head not in types:
+            raise DocumentError(f"head_node_type {head} is no key of available_node_types")
+    except (OSError, ValueError, DocumentError) as error:
+        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        raise PipelineError(f"{path}: no cluster file of Ray ({reason})") from error
     _check_prices(prices, [group.name for group in groups])
     groups = [replace(group, price=prices.get(group.name, group.price)) for group in groups]
     head_price = next(group.price for group in groups if group.name == head)
@@ -83,16 +86,35 @@ def group_for(groups: list[WorkerGroup], gpus: bool) -> WorkerGroup:
     return max([group for group in groups if not group.gpus] or groups, key=lambda group: group.cores)
 
 
-def _group(name: str, kind: Mapping[str, Any], most: int) -> WorkerGroup:
-    resources, labels = kind["resources"], kind.get("labels", {})
-    return WorkerGroup(
-        name=name,
-        machines=min(int(kind.get("max_workers", 0)), int(most)),
-        cpus=int(resources.get("CPU", 0)),
-        gpus=int(resources.get("GPU", 0)),
-        instance=str(kind.get("node_config", {}).get("InstanceType", "")),
-        price=float(labels[PRICE_LABEL]) if PRICE_LABEL in labels else None,
-    )
+class _Resources(TypedDict):
+    CPU: NotRequired[int | float]
+    GPU: NotRequired[int | float]
+
+
+class _NodeType(TypedDict):
+    resources: _Resources
+    max_workers: NotRequired[int]
+    labels: NotRequired[dict[str, str | float]]
+    node_config: NotRequired[dict[str, Any]]
+
+
+class _Cluster(TypedDict):
+    max_workers: int
+    head_node_type: str
+    available_node_types: dict[str, _NodeType]
+
+
+def _group(name: str, kind: _NodeType, most: int) -> WorkerGroup:
+    """One node type. Raises ValueError for numbers that no machine has."""
+    resources, label = kind["resources"], kind.get("labels", {}).get(PRICE_LABEL)
+    machines = min(kind.get("max_workers", 0), most)
+    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    price = None if label is None else float(label)
+    for what, number in {"machines": machines, "CPU": cpus, "GPU": gpus, "price": price or 0.0}.items():
+        if not 0 <= number <= MOST_OF_A_GROUP:
+            raise ValueError(f"{name}: {what} is {number:g}")
+    instance = kind.get("node_config", {}).get("InstanceType", "")
+    return WorkerGroup(name, machines, cpus, gpus, instance=str(instance), price=price)
 
 
 def _check_prices(prices: Mapping[str, float], names: list[str]) -> None:

@@ -4,13 +4,14 @@ Each step costs `fixed + per_megapixel * size`, fitted to milliseconds that `pyt
 measured on one core; costs are linear in the size, so that of a distribution only the mean matters.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from dataprep.documents import read_document
+from dataprep.errors import DataError
 from dataprep.operators.operator import Operator
 from pipelines.common.errors import PipelineError
 
@@ -129,16 +130,53 @@ MIXES = {
 def load_costs(path: str | Path = SHIPPED) -> CostTable:
     """A file of `benchmarks.costs`. Raises PipelineError where it is none."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = read_document(str(path), _Costs)
         if document["format"] != FORMAT:
             raise PipelineError(f"{path}: format {document['format']} is not {FORMAT}, the one this version reads")
         steps = {
-            name: {kind: _step_cost(cost) for kind, cost in kinds.items()} for name, kinds in document["steps"].items()
+            name: {"jpeg": _step_cost(kinds["jpeg"]), "png": _step_cost(kinds["png"])}
+            for name, kinds in document["steps"].items()
         }
         networks = {name: _network_cost(cost) for name, cost in document.get("networks", {}).items()}
         return CostTable(document["measured"], steps, document.get("training", {}), networks)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DataError as error:
         raise PipelineError(f"{path}: no file of benchmarks.costs ({error})") from error
+
+
+_Line = tuple[float, float]
+
+
+class _StepCosts(TypedDict):
+    ms: _Line
+    bytes: _Line
+    worst: float
+
+
+class _ByFormat(TypedDict):
+    jpeg: _StepCosts
+    png: _StepCosts
+
+
+class _GPUCosts(TypedDict):
+    ms: _Line
+    device: str
+    date: str
+
+
+class _NetworkCosts(TypedDict):
+    ms: _Line
+    flops: _Line
+    half: list[str]
+    gpu: NotRequired[dict[str, _GPUCosts]]
+    worst: float
+
+
+class _Costs(TypedDict):
+    format: int
+    measured: dict[str, Any]
+    steps: dict[str, _ByFormat]
+    training: NotRequired[dict[str, dict[str, Any]]]
+    networks: NotRequired[dict[str, _NetworkCosts]]
 
 
 def _measured(name: str, known: Mapping[str, Any]) -> Any:
@@ -150,18 +188,16 @@ def _measured(name: str, known: Mapping[str, Any]) -> Any:
     return known[name]
 
 
-def _step_cost(fields: Mapping[str, Any]) -> StepCost:
+def _step_cost(fields: _StepCosts) -> StepCost:
     return StepCost(Linear(*fields["ms"]), Linear(*fields["bytes"]), fields["worst"])
 
 
-def _network_cost(fields: Mapping[str, Any]) -> NetworkCost:
+def _network_cost(fields: _NetworkCosts) -> NetworkCost:
     gpu = {
-        precision: GPUCost(Linear(*found["ms"]), str(found["device"]), str(found["date"]))
+        precision: GPUCost(Linear(*found["ms"]), found["device"], found["date"])
         for precision, found in fields.get("gpu", {}).items()
     }
-    return NetworkCost(
-        Linear(*fields["ms"]), Linear(*fields["flops"]), tuple(fields["half"]), gpu, float(fields["worst"])
-    )
+    return NetworkCost(Linear(*fields["ms"]), Linear(*fields["flops"]), tuple(fields["half"]), gpu, fields["worst"])
 
 
 def _mixed(one: Linear, other: Linear, share: float) -> Linear:

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from dataprep.documents import DocumentError, parse_json
 from dataprep.storage.store import is_s3, upload_directory
 from model.backbone.sketch_encoder import SketchEncoder
 from model.checkpoint import CONFIG, CheckpointMetadata, load_checkpoint, save_checkpoint, save_metadata
@@ -140,11 +141,11 @@ def _exported_as(found: Inspection, saved: CheckpointMetadata) -> CheckpointMeta
     """What `saved` was before it was exported, where the file says so and still holds those weights; else None."""
     header = found.source.files[""].metadata if "" in found.source.files else {}
     try:
-        told = json.loads(header.get("irodori.checkpoint", "{}"))
+        told = parse_json(header.get("irodori.checkpoint", "{}"), found.source.address)
         if told.get("weights_sha256") != saved.weights_sha256 or told["stage"] not in stage_names():
             return None
         return replace(saved, stage=told["stage"], width=int(told["width"]), height=int(told["height"]))
-    except (ValueError, TypeError, AttributeError, KeyError):  # not written by `export`
+    except (DocumentError, ValueError, TypeError, AttributeError, KeyError):  # not written by `export`
         return None
 
 

@@ -5,15 +5,14 @@ cannot say, such as whether the network predicts eps or v, is looked for in the 
 and else said to be unknown.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from dataprep.documents import DocumentError, parse_json
 from model.checkpoint import read_metadata
 from model.conversion.kinds import (
     UNET_FOLDER,
@@ -35,6 +34,7 @@ from model.frozen.config import CODECS
 from model.weights.catalogue import CATALOGUE
 from model.weights.foreign_files import WeightFile, open_weights, precisions
 from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import read_yaml
 from pipelines.weights.intake import used_tensors
 from pipelines.weights.locate import nothing_in, place
 from pipelines.weights.store import build_network
@@ -188,8 +188,8 @@ def _read_settings(names: tuple[str, ...], bring: Callable[[str], Path | None]) 
         try:
             if path.stat().st_size > _MOST_SETTINGS_BYTES:
                 raise ValueError("too large for settings")
-            value = yaml.safe_load(path.read_text()) if name.endswith(".yaml") else json.loads(path.read_text())
-        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            value = read_yaml(path) if name.endswith(".yaml") else parse_json(path.read_bytes(), str(path))
+        except (OSError, ValueError, DocumentError) as error:
             raise ModelError(f"{path}: not readable as settings ({' '.join(str(error).split())[:200]})") from error
         if not isinstance(value, dict):
             raise ModelError(f"{path}: settings are names with values, and this is {type(value).__name__}")

@@ -20,8 +20,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataprep.documents import DocumentError, parse_json, read_document
 from dataprep.storage import s3
-from dataprep.storage.store import explained, file_entry, is_s3, join, list_folder, read_bytes
+from dataprep.storage.store import explained, file_entry, is_s3, join, list_folder
 from model.precision import AnyPrecision, dtype_of, spelled_out
 from model.weights.catalogue import CATALOGUE, Published
 from pipelines.common.addresses import absolute
@@ -102,10 +103,10 @@ def find_stored(name: str, store: str | None = None) -> StoredWeights | None:
     if file_entry(uri) is None:
         return None
     try:
-        record = StoredWeights(**json.loads(read_bytes(uri, _MOST_RECORD_BYTES)))
+        record = read_document(uri, StoredWeights, _MOST_RECORD_BYTES)
         wanted = {weights_name(name), *(f"{name}.{companion}" for companion in published(name).companions)}
-        fits = set(record.files) == wanted and record.sha256 == combined_sha256(record.files)
-    except (ValueError, TypeError, AttributeError):
+        fits = record.name == name and set(record.files) == wanted and record.sha256 == combined_sha256(record.files)
+    except DocumentError:
         fits = False
     if not fits:
         raise PipelineError(f"{uri}: no record of these weights, or a damaged one: {command_to_get(name, store)}")
@@ -217,9 +218,10 @@ def build_network(name: str, companions: Mapping[str, bytes]) -> "nn.Module":
 def parse_companion(file: str, data: bytes) -> Any:
     """What a companion says: an object of a .json, rows as mappings of a .csv. Raises PipelineError."""
     try:
-        text = data.decode()
-        return json.loads(text) if file.endswith(".json") else list(csv.DictReader(text.splitlines(), strict=True))
-    except (ValueError, csv.Error) as error:
+        if file.endswith(".json"):
+            return parse_json(data, file)
+        return list(csv.DictReader(data.decode().splitlines(), strict=True))
+    except (DocumentError, ValueError, csv.Error) as error:
         raise PipelineError(f"{file}: not readable ({error})") from error
 
 

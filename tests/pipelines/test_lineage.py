@@ -1,6 +1,7 @@
 """The chain from a score back to the pictures: beside every output, and in MLflow alone. On SQLite, as by default."""
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -80,6 +81,36 @@ def test_the_chain_of_a_run_is_the_same_without_the_files_beside_the_output(work
 def test_a_checkpoint_below_its_run_has_the_chain_of_the_run(work: Work) -> None:
     chain = lineage.find_chain(work.checkpoint)
     assert chain.nodes[-1] == lineage.Node(work.checkpoint, "checkpoint", "v1.noisy")
+
+
+def test_a_copied_result_is_named_where_it_lies_now_and_keeps_no_address_of_its_own(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for result in (work.corpus, str(Path(work.checkpoint).parent), work.score):
+        copy = shutil.copytree(result, tmp_path / Path(result).name)
+        assert result not in (copy / lineage.LINEAGE).read_text()
+    monkeypatch.chdir(tmp_path)
+    ends = [lineage.find_chain(name).nodes[-1].id for name in ("corpus", "stage", "stage/checkpoint", "score")]
+    assert ends == [str(tmp_path / name) for name in ("corpus", "stage/checkpoint", "stage/checkpoint", "score")]
+    chain = lineage.find_chain("corpus")
+    assert set(chain.edges) == {(source, str(tmp_path / "corpus")) for source in ("/pictures/a", "s3://bucket/b")}
+    # What is made of the copy is made of the copy.
+    made = lineage.chain_of(lineage.Node("n", "corpus", "n"), [lineage.Input("corpus", str(tmp_path / "corpus"))], [])
+    assert (str(tmp_path / "corpus"), "n") in made.edges
+    assert work.corpus not in {node.id for node in made.nodes}
+
+
+def test_a_document_of_version_0_1_is_named_where_it_lies_now(work: Work, tmp_path: Path) -> None:
+    """It holds the address at which its result was made."""
+    for result, end in ((work.corpus, ""), (str(Path(work.checkpoint).parent), "/checkpoint")):
+        folder = tmp_path / Path(result).name
+        folder.mkdir()
+        document = json.loads(Path(result, lineage.LINEAGE).read_text())
+        old = lineage.find_chain(result).document()
+        (folder / lineage.LINEAGE).write_text(json.dumps(document | {"chain": old}))
+        chain = lineage.find_chain(str(folder))
+        assert chain.nodes[-1].id == f"{folder}{end}"
+        assert all(node.id in {end for edge in chain.edges for end in edge} for node in chain.nodes)
 
 
 def test_a_chain_survives_its_document() -> None:

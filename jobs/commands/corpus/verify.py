@@ -1,8 +1,11 @@
 """The command `irodori corpus verify`."""
 
+import sys
+
 import typer
 
-from dataprep.errors import DataError
+from dataprep.visible import one_line
+from jobs.console import Console
 from jobs.options import CorpusAt, Json
 from jobs.output import print_json, print_result
 
@@ -17,5 +20,8 @@ def command(uri: CorpusAt, json_: Json = False) -> None:
         print_json({"damages": damages})
         raise typer.Exit(1 if damages else 0)
     if damages:
-        raise DataError("\n".join([f"{uri}: {len(damages)} damaged:", *damages]))
+        report = Console(sys.stdout, sys.stderr).message
+        for line in (f"irodori: {uri}: {len(damages)} damaged:", *damages):
+            report(one_line(line))
+        raise typer.Exit(1)
     print_result(f"{uri}: every file is whole.")

@@ -186,8 +186,9 @@ def test_pictures_are_told_and_made_again_equal(desk: Path, capfd: pytest.Captur
     with Image.open(f"{first}-lines.png") as lines:
         assert lines.mode == "RGBA"
     assert run(["colorize", "--replay", f"{first}.png"]) == 2  # nobody is at a terminal to be asked
-    assert "/s/p0000.png" in (said := capfd.readouterr().err)
-    assert "--follow" in said
+    refused = capfd.readouterr().err
+    assert "/s/p0000.png" in refused
+    assert "--follow" in refused
     assert run(["colorize", "--replay", f"{first}.png", "--follow"]) == 0
     told, verdict = capfd.readouterr().out.splitlines()
     assert told == f"{first}-replay.png"
