@@ -13,6 +13,7 @@ from typing import Any
 import typer
 import yaml
 
+from jobs.addresses import local_place
 from pipelines.common.overrides import SettingsError, nearest, override, read_overrides
 
 RECIPE, WRITE_RECIPE = "recipe", "write_recipe"
@@ -66,6 +67,7 @@ def write_recipe_option() -> Any:
     return typer.Option(
         "--write-recipe",
         metavar="FILE",
+        parser=local_place,
         help="Write the options of this call to a new YAML file for --recipe, and do nothing else.",
         show_default=False,
     )

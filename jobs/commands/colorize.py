@@ -117,7 +117,7 @@ def command(
     dry_run: DryRun = False,
     json_: Json = False,
     recipe: Annotated[str, recipe_option()] = "",
-    write_recipe: Annotated[str, write_recipe_option()] = "",
+    write_recipe: Annotated[str | None, write_recipe_option()] = None,
     seed: Annotated[
         str,
         _option(SAMPLING, "Decides the initial noise; random: drawn, and reported.", metavar="N|random"),

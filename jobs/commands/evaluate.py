@@ -41,7 +41,7 @@ def command(
         ),
     ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
     recipe: Annotated[str, recipe_option()] = "",
-    write_recipe: Annotated[str, write_recipe_option()] = "",
+    write_recipe: Annotated[str | None, write_recipe_option()] = None,
 ) -> None:
     """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
     from pipelines.common.addresses import check_buckets

@@ -39,7 +39,7 @@ def command(
     dry_run: DryRun = False,
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
     recipe: Annotated[str, recipe_option(DECIDED)] = "",
-    write_recipe: Annotated[str, write_recipe_option()] = "",
+    write_recipe: Annotated[str | None, write_recipe_option()] = None,
 ) -> None:
     """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
     from pipelines.common.addresses import check_buckets

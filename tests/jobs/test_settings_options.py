@@ -82,7 +82,7 @@ def test_settings_in_settings_are_options_behind_their_field_and_a_flag_switches
     ("words", "message"),
     [
         (("--loud", "1.5"), "Invalid value for '--loud': loud=1.5 is not within 0..1"),
-        (("--loud", "nan"), "loud=nan is not within 0..1"),
+        (("--loud", "nan"), "loud=nan is not a number"),
         (("--times", "0"), "times=0 is not a finite number of at least 1"),
         (("--times", "2.5"), "times=2.5 is not a whole number"),
         (("--way", "dwn"), "way=dwn: did you mean down?"),
