@@ -252,12 +252,13 @@ def _target(local: Path, key: str, folder: str) -> Path:
     return local / inside
 
 
-def upload_directory(local: Path, uri: str) -> None:
-    """Copy every file below `local` to `uri`, each whole or not at all, in sorted order."""
+def upload_directory(local: Path, uri: str, last: str = "") -> None:
+    """Copy every file below `local` to `uri`, each whole or not at all, in sorted order; `last`: the name of one that
+    says that the others are there, and follows them."""
     check_form(uri)
     if not is_s3(uri) and local.resolve() == Path(uri).resolve():
         return
-    for entry in list_files(str(local)):
+    for entry in sorted(list_files(str(local)), key=lambda entry: os.path.basename(entry.uri) == last):
         target = join(uri, os.path.relpath(entry.uri, local))
         with explained(target):
             if is_s3(uri):
@@ -266,8 +267,13 @@ def upload_directory(local: Path, uri: str) -> None:
                 continue
             Path(target).parent.mkdir(parents=True, exist_ok=True)
             temporary = _unfinished_name(Path(target))
-            shutil.copyfile(entry.uri, temporary)
-            os.replace(temporary, target)
+            try:
+                shutil.copyfile(entry.uri, temporary)
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def check_reachable(uri: str) -> None:

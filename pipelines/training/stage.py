@@ -54,7 +54,7 @@ from pipelines.training.state.lock import locked
 from pipelines.training.state.resumable import HISTORY, MODEL
 from pipelines.training.state.store import StateStore, all_damaged
 from pipelines.training.stopped import STOPPED
-from pipelines.weights.checkpoints import CHECKPOINT, fetch_checkpoint, metadata_at
+from pipelines.weights.checkpoints import CHECKPOINT, CONFIG, fetch_checkpoint, metadata_at
 from pipelines.weights.frozen import bundled_networks, check_frozen_networks, copy_bundled
 
 MAX_FAILURES = 3
@@ -269,7 +269,7 @@ def _keep(plan: TrainPlan, document: bytes) -> None:
     if plan.parent and plan.frozen:
         copy_bundled(plan.frozen, fetch_checkpoint(plan.parent), join(plan.out, CHECKPOINT))
     with store.fetched(store.kept()[0]) as folder:
-        upload_directory(folder / MODEL, join(plan.out, CHECKPOINT))
+        upload_directory(folder / MODEL, join(plan.out, CHECKPOINT), last=CONFIG)
         write_whole(join(plan.out, HISTORY), (folder / HISTORY).read_bytes())
     write_whole(join(plan.out, CHECKPOINT, "recipe.json"), document)
     if exists(join(plan.out, CHANGES)):

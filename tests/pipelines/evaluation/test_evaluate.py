@@ -11,6 +11,7 @@ import pytest
 from dataprep.pictures.decode import decode_png
 from eval.protocols.pairing import Pair
 from model.diffusion.sampling_settings import SamplingSettings
+from model.weights.reading import sha256
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
@@ -74,14 +75,24 @@ def test_a_protocol_and_a_metric_of_another_module_score_end_to_end(
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize(
+    ("tail", "hashed", "words"),
+    [
+        (b"\0\1\2\3", False, "damaged, its sha256"),
+        (b"\0\0\xc0\x7f", True, "is not finite"),  # a NaN that a training had written
+    ],
+)
 def test_a_worker_that_cannot_start_is_reported_in_one_line_and_fails_the_run(
-    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path, tail: bytes, hashed: bool, words: str
 ) -> None:
     damaged, out = tmp_path / "damaged", tmp_path / "out"
     shutil.copytree(checkpoint, damaged)
     weights = damaged / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\1\2\3")
-    with pytest.raises(PipelineError, match="damaged, its sha256") as failed:
+    weights.write_bytes(weights.read_bytes()[:-4] + tail)
+    if hashed:
+        config = json.loads((damaged / "config.json").read_text())
+        (damaged / "config.json").write_text(json.dumps(config | {"weights_sha256": sha256(weights)}))
+    with pytest.raises(PipelineError, match=words) as failed:
         evaluate(plan(str(damaged), corpus, "self", out, 1), log_file=tmp_path / "log", tracking_uri=store)
     assert "\n" not in str(failed.value)
     assert not (out / "scores.json").exists()

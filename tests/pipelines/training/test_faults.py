@@ -89,7 +89,8 @@ def test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_
 def test_a_run_whose_numbers_grew_without_bound_stops_and_goes_on_calmer(
     bench: Bench, tmp_path: Path, survived: Survived
 ) -> None:
-    out, short = tmp_path / "out", {"images": 4 * BATCH, "sample_images": 10**6}
+    out = tmp_path / "out"
+    short: dict[str, Any] = {"images": 4 * BATCH, "sample_images": 10**6}
     with pytest.raises(PipelineError, match="not finite: its loss") as stopped:
         bench.train(out, **short, learning_rate=1e6)
     said = str(stopped.value)
