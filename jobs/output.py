@@ -51,5 +51,5 @@ def as_lines(document: Mapping[str, Any], indent: str = "") -> str:
             lines += [f"{indent}{key}", as_lines(value, indent + "  ")]
         else:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-            lines.append(f"{indent}{key:<{width}}  {shown if shown is not None else 'not scored'}")
+            lines.append(f"{indent}{key:<{width}}  {shown if shown is not None else 'none'}")
     return "\n".join(lines)
