@@ -134,7 +134,7 @@ def _field(settings: Any, name: str, values: Mapping[str, Any], prefix: str) -> 
 
 
 def _nearest_keys(settings: Any, full_key: str, prefix: str) -> str:
-    """The whole dotted keys, here and in the parts, that are nearest to `full_key`; else what may stand in its place."""
+    """The whole dotted keys, here and in the parts, that are nearest to `full_key`; else what may stand there."""
     keys, named = [prefix + key for key in _keys(settings)], full_key.rpartition(".")[2]
     ends = {key: key.rpartition(".")[2] for key in keys}
     for cutoff in (1.0, 0.75, 0.5):
