@@ -48,5 +48,5 @@ def as_lines(document: Mapping[str, Any], indent: str = "") -> str:
             lines += [f"{indent}{one_line(key)}", as_lines(value, indent + "  ")]
         else:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-            lines.append(f"{indent}{one_line(key):<{width}}  {one_line('not scored' if shown is None else shown)}")
+            lines.append(f"{indent}{one_line(key):<{width}}  {one_line('none' if shown is None else shown)}")
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding("missing", what, f"pip install '{requirement}'")
     if not wrong:
         count = sum("extra ==" not in requirement for requirement in requirements)
-        yield Finding("ok", f"{count} required packages at their pinned versions")
+        yield Finding("ok", f"{count} required packages within their ranges")
 
 
 def _problem(text: str) -> tuple[str, str] | None:

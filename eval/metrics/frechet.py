@@ -100,6 +100,7 @@ def _summarize(columns: Columns) -> list[Score]:
 
 FRECHET_DISTANCE = Metric(
     name=f"fid_{EFFICIENTNET_LITE0}",
+    title="FID to real pictures",
     needs=("original",),
     measure=_measure,
     summarize=_summarize,

@@ -43,6 +43,7 @@ def _caption(columns: Mapping[str, float]) -> tuple[str, str]:
 
 KNOWN_ANSWER = Metric(
     name="known_answer",
+    title="its reference's colours",
     needs=("truth", "other_truth", "determined"),
     measure=_measure,
     summarize=_summarize,

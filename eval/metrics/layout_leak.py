@@ -41,6 +41,7 @@ def _measure(
 
 LAYOUT_LEAK = Metric(
     name="layout_leak",
+    title="leaked layout",
     needs=("truth", "paper", "own_figure", "other_figure"),
     measure=_measure,
     summarize=means("no pair has paper that only one of its references covers"),

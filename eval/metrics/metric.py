@@ -63,6 +63,7 @@ class Metric:
     summarize: the scores of a run from the columns of all its pairs.
     scores: what the names of its scores begin with. A substitute (another feature network) or a reduced form (fewer
         scales) has a name of its own.
+    title: the name that a person reads, in three or four words; {part} as in the meaning.
     unit, meaning: for a table; the meaning is one sentence that an artist understands, where {part} stands for what a
         score's name has after `scores`.
     caption: label and text of one pair's value, from the pair's columns, for a picture's caption.
@@ -78,6 +79,7 @@ class Metric:
     better: Literal["higher", "lower"]
     meaning: str
     source: str
+    title: str = ""
     unit: str = ""
     caption: Callable[[Mapping[str, float]], tuple[str, str]] | None = None
     features: str | None = None
@@ -95,6 +97,10 @@ class Metric:
     def meaning_of(self, score: str) -> str:
         """The meaning of one of its scores."""
         return self.meaning.format(part=score.removeprefix(self.scores))
+
+    def title_of(self, score: str) -> str:
+        """The name of one of its scores for a person; of a metric without a title the score's own."""
+        return self.title.format(part=score.removeprefix(self.scores)) or score
 
 
 def mean_score(name: str, values: npt.NDArray[np.float64], reason: str = "no pair has a value") -> Score:

@@ -49,6 +49,7 @@ def _measure(result: Tensor, truth: Tensor) -> dict[str, Tensor]:
 
 MS_SSIM = Metric(
     name="ms_ssim",
+    title="structure (MS-SSIM)",
     needs=("truth",),
     measure=_measure,
     summarize=means(),

@@ -85,6 +85,7 @@ NO_REGION = "no scored picture shows this region"
 
 PSNR = Metric(
     name="psnr",
+    title="PSNR",
     needs=("truth",),
     measure=_measure,
     summarize=means(),
@@ -98,6 +99,7 @@ PSNR = Metric(
 
 REGION_PSNR = Metric(
     name="region_psnr",
+    title="PSNR within {part}",
     needs=("truth", "regions"),
     measure=_measure_regions,
     summarize=_summarize_regions,

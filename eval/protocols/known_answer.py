@@ -49,8 +49,13 @@ def assembly_groups(rows: CorpusRows) -> dict[str, str | None]:
 
 
 def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
-    count = limit if limit is not None else PAIRS
-    return known_answer(assembly_groups(rows), seed, max(2, count - count % 2))
+    count, groups = limit if limit is not None else PAIRS, assembly_groups(rows)
+    if not groups:
+        raise EvalError(
+            "known-answer applies to corpora with assembled drawings, whose right colours can be drawn, as `irodori "
+            "demo` builds one; this corpus holds none out. Take --protocol deformed-reference, or random-reference"
+        )
+    return known_answer(groups, seed, max(2, count - count % 2))
 
 
 def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:

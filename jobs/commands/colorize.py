@@ -258,10 +258,10 @@ def _plan(
 
     metadata = Colorist(checkpoint, settings, run).metadata
     return {
+        "pictures": [job.document() for job in jobs],
         "checkpoint": {"address": checkpoint, "stage": metadata.stage, "trained_at": [metadata.width, metadata.height]},
         "settings": settings.document(),
         "run": run.document(),
-        "pictures": [job.document() for job in jobs],
     }
 
 

@@ -23,7 +23,10 @@ DEFAULTS = SamplingSettings(guidance_scale=2.0)
 def command(
     checkpoint: Annotated[str, typer.Option(parser=place, help="The model to score.")],
     corpus: Annotated[str, typer.Option(parser=place, help="The corpus whose validation rows are used.")],
-    protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}, or module:NAME of another.")],
+    protocol: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(PROTOCOLS)}, or module:NAME. known-answer: of corpora with assembled drawings."),
+    ],
     out: Annotated[str, typer.Option(parser=place, help="Where scores, pairs and pictures go.")],
     given: GivenSettings,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
@@ -43,7 +46,7 @@ def command(
     recipe: Annotated[str, recipe_option()] = "",
     write_recipe: Annotated[str | None, write_recipe_option()] = None,
 ) -> None:
-    """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
+    """Score a checkpoint by a protocol: the scores, then all that decided them, in OUT/scores.json too."""
     from pipelines.common.addresses import check_buckets
     from pipelines.evaluation.lookup import find_protocol
 
@@ -52,6 +55,7 @@ def command(
     check_buckets(checkpoint, corpus, out)
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.plan import plan_evaluation
+    from pipelines.evaluation.summary import scores_text, settings_of
 
     ema = given[PictureSettings].get("ema", False)
     plan = plan_evaluation(checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema)
@@ -59,4 +63,4 @@ def command(
         document = evaluate(
             plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
         )
-        console.result(as_json(document) if json_ else as_lines(document))
+        console.result(as_json(document) if json_ else f"{scores_text(document)}\n\n{as_lines(settings_of(document))}")

@@ -14,18 +14,26 @@ if TYPE_CHECKING:
 
 
 def command(
-    uri_or_run: Annotated[str, typer.Argument(parser=place, help="An output of irodori, or the id of an MLflow run.")],
+    uri_or_run: Annotated[
+        str,
+        typer.Argument(
+            parser=place, help="An output of irodori, a picture that it coloured, or the id of an MLflow run."
+        ),
+    ],
     tracking_uri: Tracking = None,
     json_: Json = False,
 ) -> None:
     """The chain from a result back to its sources."""
+    from pipelines.colorization.jobs import is_png
+    from pipelines.colorization.picture_chain import PictureChain, picture_chain
     from pipelines.lineage import find_chain
 
-    chain = find_chain(uri_or_run, tracking_uri)
+    is_picture = is_png(uri_or_run)
+    found = picture_chain(uri_or_run) if is_picture else PictureChain(find_chain(uri_or_run, tracking_uri), ())
     if json_:
-        print_json(chain.document())
+        print_json(found.chain.document() | ({"notes": found.notes} if found.notes else {}))
     else:
-        print_result(_lines(chain))
+        print_result("\n".join([_lines(found.chain), *(f"note: {note}" for note in found.notes)]))
 
 
 def _lines(chain: "Chain") -> str:

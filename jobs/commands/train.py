@@ -59,7 +59,7 @@ def command(
     # What is wrong with corpus, parent or output.
     plan = plan_stage(resolved, corpus, out, from_, workers, loading)
     if dry_run:
-        print_json(plan.document() | {"rows": plan.rows, "dealt_out": vars(plan.shares)})
+        print_json({"rows": plan.rows, "dealt_out": vars(plan.shares)} | plan.document())
         return
     with engine_console(log_folder(out), "train") as (console, log_file):
         report = train_stage(

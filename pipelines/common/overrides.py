@@ -185,7 +185,7 @@ def _field(settings: Any, name: str, values: Mapping[str, Any], prefix: str) -> 
     key, rest = prefix + name, next(iter(values))
     full_key, names = f"{key}.{rest}" if rest else key, [field.name for field in fields(settings)]
     if name not in names:
-        raise SettingsError(f"there is no setting {full_key!r}: {nearest(name, names)}")
+        raise SettingsError(f"there is no setting {full_key!r}: {_nearest_keys(settings, full_key, prefix)}")
     current = getattr(settings, name)
     if not is_dataclass(current):
         if "" not in values:
@@ -195,6 +195,26 @@ def _field(settings: Any, name: str, values: Mapping[str, Any], prefix: str) -> 
         inner = ", ".join(f"{key}.{field.name}" for field in fields(current))
         raise SettingsError(f"{key!r} is a group of settings; set one of: {inner}")
     return _override(current, values, f"{key}.")
+
+
+def _nearest_keys(settings: Any, full_key: str, prefix: str) -> str:
+    """The whole dotted keys, here and in the parts, that are nearest to `full_key`; else what may stand there."""
+    keys, named = [prefix + key for key in _keys(settings)], full_key.rpartition(".")[2]
+    ends = {key: key.rpartition(".")[2] for key in keys}
+    for cutoff in (1.0, 0.75, 0.5):
+        if near := [key for key, end in ends.items() if difflib.get_close_matches(named, [end], cutoff=cutoff)]:
+            return nearest(full_key, near)
+    return f"valid are: {', '.join(sorted(prefix + field.name for field in fields(settings)))}"
+
+
+def _keys(settings: Any) -> Iterator[str]:
+    """The dotted keys of all settings, those of parts too; a part that is off is one key."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            yield from (f"{field.name}.{key}" for key in _keys(value))
+        else:
+            yield field.name
 
 
 def _tuple(key: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -61,8 +61,8 @@ class DryRun:
         return asdict(self) | {"recipe": self.recipe.document(), "unread": self.unread}
 
     def summary(self) -> str:
-        """The resolved recipe and the work, in a few lines for a person."""
-        lines = [json.dumps(self.recipe.document(), indent=2), f"{self.out}: nothing was written."]
+        """The work in a few lines for a person, and behind it the resolved recipe."""
+        lines = [f"{self.out}: nothing was written."]
         lines.append(f"  would read {self.unread:,} of {self.pictures:,} pictures{listed(self.to_read)}")
         if self.not_selected:
             lines.append(f"  not selected: {sum(self.not_selected.values()):,} pictures{listed(self.not_selected)}")
@@ -74,7 +74,7 @@ class DryRun:
             lines.append(f"  and at most {self.unread:,} rows more in every column, for pictures not read yet")
         elif not any(work.compute for work in self.columns.values()):
             lines.append("  would compute no column: everything is there")
-        return "\n".join(lines)
+        return "\n".join([*lines, "the recipe:", json.dumps(self.recipe.document(), indent=2)])
 
     def _table(self) -> Iterator[str]:
         width = max(map(len, self.columns), default=0)

@@ -11,6 +11,7 @@ from dataprep.samples.buckets import fill
 Counts = Mapping[str, int]
 BUCKETS_SHOWN = 4
 KINDS_SHOWN = 6
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,14 @@ class BuildReport:
         return [f"  warning: {seen.column}: {seen.worthless}" for seen in self.looks if seen.worthless]
 
     def _bucket_lines(self) -> list[str]:
-        """The buckets that cannot fill one batch: training repeats their rows."""
+        """The buckets of a corpus to train on in buckets that cannot fill one batch: training repeats their rows.
+
+        One that is too small for a batch of each of them is trained on at one size.
+        """
         lines = []
         for split, buckets in self.underfilled.items():
+            if split != TRAIN or self.rows[split] < self.batch_rows * (len(buckets) + 1):
+                continue
             shown = [f"{bucket} {rows:,}" for bucket, rows in list(buckets.items())[:BUCKETS_SHOWN]]
             more = len(buckets) - len(shown)
             shown_reasons = ", ".join([*shown, *([f"and {more} more"] if more else [])])

@@ -21,7 +21,7 @@ def test_a_document_for_a_person_is_aligned_and_its_parts_are_indented() -> None
         "rows    12,345",
         "scores",
         "  psnr  20.5",
-        "  fid   not scored",
+        "  fid   none",
         "ready   True",
         "empty   {}",
     ]

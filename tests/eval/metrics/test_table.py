@@ -1,5 +1,7 @@
 """Every row of the table of metrics: what its scores are called, and whose a score is."""
 
+from dataclasses import replace
+
 import pytest
 
 from eval.metrics.metric import Metric
@@ -9,6 +11,7 @@ from eval.metrics.table import METRICS, metric_of
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_a_metric_describes_itself(metric: Metric) -> None:
     assert metric.meaning
+    assert metric.title
     assert metric.source
     assert metric.needs
     assert metric_of(metric.scores) is metric
@@ -39,3 +42,8 @@ def test_the_score_of_an_unknown_metric_has_none() -> None:
 
 def test_a_region_stands_in_the_meaning_of_its_score() -> None:
     assert METRICS["region_psnr"].meaning_of("psnr_hair") == "the same, within hair"
+
+
+def test_a_score_has_a_name_for_a_person_and_one_of_an_unnamed_metric_its_own() -> None:
+    assert METRICS["region_psnr"].title_of("psnr_hair") == "PSNR within hair"
+    assert replace(METRICS["psnr"], title="").title_of("psnr") == "psnr"

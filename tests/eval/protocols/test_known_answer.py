@@ -1,9 +1,11 @@
 """Couples of a sketch with two references: balanced, of three groups, every sketch before any again."""
 
+from typing import Any
+
 import pytest
 
 from eval.errors import EvalError
-from eval.protocols.known_answer import known_answer
+from eval.protocols.known_answer import KNOWN_ANSWER, known_answer
 from eval.protocols.pairing import Pair
 
 IDS = [f"{index:03d}" for index in range(60)]
@@ -32,3 +34,17 @@ def test_odd_counts_and_too_few_groups_are_refused() -> None:
         known_answer(GROUPS, seed=0, count=3)
     with pytest.raises(EvalError, match="three groups"):
         known_answer({"a": None, "b": "x", "c": "x"}, seed=0, count=2)
+
+
+class Photographs:
+    """Held-out rows, none of which is assembled."""
+
+    ids = ("a", "b")
+
+    def facts(self) -> list[dict[str, Any]]:
+        return [{"id": name, "group": None, "assembly": None, "tags": []} for name in self.ids]
+
+
+def test_a_corpus_without_assembled_drawings_is_told_where_it_applies_and_what_to_take() -> None:
+    with pytest.raises(EvalError, match=r"corpora with assembled drawings.*--protocol deformed-reference"):
+        KNOWN_ANSWER.pairs(Photographs(), 0, None)

@@ -219,6 +219,30 @@ def test_the_first_call_gives_the_sketchs_size_and_says_so(
     assert "1 picture kept: made of the same before" in capfd.readouterr().err
 
 
+@pytest.mark.seconds
+def test_the_documented_python_gives_the_pictures_of_the_command(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: str
+) -> None:
+    """The code of docs/colorize.md as it stands there, and the call that it names."""
+    document = (Path(__file__).parents[3] / "docs" / "colorize.md").read_text()
+    part = document[document.index("## From Python") :].partition("\n## ")[0]
+    shutil.copytree(checkpoint, "runs/refine/checkpoint")
+    drawn = np.full((120, 200), 255, np.uint8)
+    drawn[30:100:30, 20:180] = drawn[30:100, 40:180:45] = 0
+    Image.fromarray(drawn).save("line.png")
+    shutil.copy("r/p0005.png", "colours.png")
+    (call,) = re.findall(r"`irodori (colorize [^`]+)`", part)
+    assert run(call.split()) == 0
+    expected = [decode(Path(f"made/line--colours--{seed}.png").read_bytes()).rgb for seed in (0, 1)]
+    shutil.rmtree("made")
+    examples = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+    for example in examples:
+        exec(compile(example, "docs/colorize.md", "exec"), {})
+    for names in ("made/line--colours--{}.png", "page-{}.png"):
+        for seed, pixels in enumerate(expected):
+            np.testing.assert_array_equal(decode(Path(names.format(seed)).read_bytes()).rgb, pixels)
+
+
 def test_the_same_call_into_the_folder_of_the_inputs_does_nothing_twice(
     desk: Path, capfd: pytest.CaptureFixture[str], checkpoint: str
 ) -> None:

@@ -168,6 +168,23 @@ def test_the_nearest_names_come_first_and_all_where_none_is_near() -> None:
     assert nearest("xyz", ["train", "corpus"]) == "valid are: corpus, train"
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("min_side", "did you mean inner.min_side?"),
+        ("inner.min_sid", "did you mean inner.min_side?"),
+        ("iner.min_side", "did you mean inner.min_side?"),
+        ("max_aspct", "did you mean inner.max_aspect?"),
+        ("cont", "did you mean count?"),
+        ("zzz", "valid are: count, flag, inner, limit, name, parent, rate, size, styles"),
+        ("inner.zzz", "valid are: inner.max_aspect, inner.min_side"),
+    ],
+)
+def test_the_nearest_setting_is_named_whole(key: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=f"there is no setting '{key}': {re.escape(told)}$"):
+        override(Outer(), {key: 1})
+
+
 def test_differences_name_every_key_that_changed_came_or_went() -> None:
     before, after = {"a": 1, "b": 2, "gone": 3}, {"a": 1, "b": 5, "new": 4}
     assert differences(before, after) == ["b: 2 -> 5", "gone: 3 -> None", "new: None -> 4"]

@@ -71,5 +71,5 @@ def test_what_cannot_be_evaluated_is_refused_before_work_starts(checkpoint: str,
 
 
 def test_known_answers_need_assembled_pictures(checkpoint: str, unassembled: str, tmp_path: Path) -> None:
-    with pytest.raises(EvalError, match="assembled pictures"):
+    with pytest.raises(EvalError, match="assembled drawings"):
         plan(checkpoint, unassembled, "known-answer", tmp_path / "out")
