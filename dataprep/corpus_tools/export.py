@@ -13,15 +13,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep.corpus.column_files import ROW_GROUP_ROWS
 from dataprep.corpus.shard_files import check_id, shards
 from dataprep.corpus.snapshot import Snapshot
-from dataprep.corpus_tools.export_layouts import AESTHETIC, COLOR, LAYOUTS, MASK, SKETCH, ExportRow, Place
+from dataprep.corpus_tools.export_layouts import (
+    AESTHETIC,
+    COLOR,
+    LAYOUTS,
+    MASK,
+    SKETCH,
+    ExportRow,
+    Place,
+    card,
+    metadata_schema,
+)
 from dataprep.corpus_tools.export_settings import ExportSettings
 from dataprep.documents import read_document
 from dataprep.errors import DataError
+from dataprep.operators.outputs import JSON
 from dataprep.storage import store as storage
 
 
@@ -39,6 +51,7 @@ class _Note(TypedDict):
 
 Task = dict[str, Any]  # JSON-able
 _MOST_NOTE_BYTES = 1 << 30
+FORMAT = 2  # of the layouts; raise when names of files or what stands in them change
 NOTES = ".export"
 _STATEMENT = f"{NOTES}/export.json"
 
@@ -55,7 +68,9 @@ def start_export(snapshot: Snapshot, out: str, settings: ExportSettings) -> list
         raise DataError(f"{snapshot.uri}: there is no split {unknown.pop()!r}; there are {', '.join(sorted(rows))}.")
     # Equal digests may have other shards, and shards are what is numbered: so the table of files counts too.
     files = snapshot.document["tables"]["files"]["sha256"]
-    _state(out, {"digest": snapshot.digest, "files": files, **asdict(settings), "columns": columns})
+    _state(out, {"format": FORMAT, "digest": snapshot.digest, "files": files, **asdict(settings), "columns": columns})
+    operators = snapshot.document["operators"]
+    texts = [column for column in columns if operators[column].get("gives") == JSON]
     tasks: list[Task] = []
     left = settings.limit if settings.limit is not None else sum(rows.values())
     for split in splits:
@@ -65,7 +80,7 @@ def start_export(snapshot: Snapshot, out: str, settings: ExportSettings) -> list
             take = min(left, shard.files["row"].rows)
             left -= take
             paths = {column: storage.join(snapshot.uri, shard.files[column].path) for column in ("row", *columns)}
-            place = asdict(Place(split, shard.shard, number, columns))
+            place = asdict(Place(split, shard.shard, number, columns, texts))
             tasks.append({"out": out, "layout": settings.layout, "place": place, "rows": take, "paths": paths})
     return tasks
 
@@ -98,16 +113,32 @@ def export_shard(task: Task) -> Task:
 
 
 def finish_export(out: str, tasks: Sequence[Task], settings: ExportSettings) -> None:
-    """Write what spans the shards: index.jsonl of the folders, image_list.json of each official split."""
-    if LAYOUTS[settings.layout].entry is None:
-        return
+    """Write what spans the shards: index.jsonl of the folders and metadata.parquet of each of their splits,
+    image_list.json of each official split, and the card of the tars, for Hugging Face.
+    """
+    splits = sorted({task["place"]["split"] for task in tasks})
     with tempfile.TemporaryDirectory() as folder:
         if settings.layout == "folders":
             with Path(folder, "index.jsonl").open("w", encoding="utf-8") as index:
-                index.writelines(json.dumps(entry) + "\n" for task in tasks for entry in _entries(task))
-        for split in sorted({task["place"]["split"] for task in tasks}) if settings.layout == "official" else ():
-            _write_image_list(Path(folder, split), [task for task in tasks if task["place"]["split"] == split])
+                index.writelines(json.dumps(entry["index"]) + "\n" for task in tasks for entry in _entries(task))
+        for split in splits:
+            of_split = [task for task in tasks if task["place"]["split"] == split]
+            if settings.layout == "folders":
+                _write_metadata(Path(folder, split), of_split)
+            if settings.layout == "official":
+                _write_image_list(Path(folder, split), of_split)
+        if settings.layout == "webdataset" and tasks:
+            Path(folder, "README.md").write_text(card(Place(**tasks[0]["place"]), splits))
         storage.upload_directory(Path(folder), out)
+
+
+def _write_metadata(folder: Path, tasks: Sequence[Task]) -> None:
+    """metadata.parquet of a split: its types hold also where no row has a value."""
+    folder.mkdir()
+    schema = metadata_schema(Place(**tasks[0]["place"]))
+    with pq.ParquetWriter(folder / "metadata.parquet", schema, compression="zstd") as writer:
+        for task in tasks:
+            writer.write_table(pa.Table.from_pylist([entry["metadata"] for entry in _entries(task)], schema))
 
 
 def _write_image_list(folder: Path, tasks: Sequence[Task]) -> None:

@@ -1,9 +1,10 @@
 """What an export looks like: the rows of one shard as the files that other tools read. Pure functions of the rows.
 
 - wide: a Parquet file with all columns joined; row groups of 16 rows and a page index, pictures as plain binary.
-- webdataset: a tar of `<id>.color.jpg`, `<id>.sketch_xdog.png`, ..., `<id>.json`, the files of a row together.
-- folders: `color/ sketch/<style>/ mask/ region_map/`, one folder for each shard in them, and a line of the index.jsonl
-  that our own folder source reads.
+- webdataset: a tar of `<id>.color.jpg`, `<id>.sketch_xdog.png`, ..., `<id>.json`, the files of a row together. A column
+  has one suffix, whatever its bytes are: readers group members by it, and look at the bytes to decode them.
+- folders: `<split>/color/ sketch/<style>/ mask/ region_map/`, one folder for each shard in them, a line of the
+  index.jsonl that our own folder source reads, and one of `<split>/metadata.parquet`, which Hugging Face's reads.
 - official: `color/0001.zip`, `sketch/0001.zip`, `mask/0001.zip` with members `0001/<id>.<suffix>`, equally named in all
   three, as the data loader of the released ColorizeDiffusion wants them, and entries of its image list.
 
@@ -56,6 +57,7 @@ class Place:
     shard: str
     number: int
     columns: Sequence[str]
+    texts: Sequence[str] = ()  # those of the columns whose values are JSON
 
     @property
     def sketch(self) -> str:
@@ -116,10 +118,24 @@ def _webdataset(rows: Iterable[ExportRow], place: Place) -> Iterator[File]:
         for row in rows:
             for column, value in row.cells.items():
                 if value is not None:
-                    _add_to_tar(tar, f"{row.id}.{column}.{suffix_of(value)}", value)
-            facts = {**row.known, "errors": dict(row.errors)}
+                    _add_to_tar(tar, f"{row.id}.{member_suffix(column, place.texts)}", value)
+            facts = {**_plain_facts(row), "errors": dict(row.errors)}
             _add_to_tar(tar, f"{row.id}.json", _json(facts).encode())
     yield f"{place.split}/{place.split}-{place.number:06d}.tar", sink.getvalue()
+
+
+def member_suffix(column: str, texts: Sequence[str]) -> str:
+    """What the member of a column is called behind the id of its row: the same in every row.
+
+    Pictures of `color` are the source's bytes, JPEG most often; other columns are PNG. JSON is text, which readers do
+    not take apart: the names in it differ from row to row.
+    """
+    return f"{column}.{'txt' if column in texts else 'jpg' if column == COLOR else 'png'}"
+
+
+def _plain_facts(row: ExportRow) -> dict[str, Any]:
+    """What is known of a row as JSON that every reader can hold: the 64 bits of a perceptual hash are 16 hex digits."""
+    return {**row.known, "phash": f"{row.known['phash']:016x}"}
 
 
 def _add_to_tar(tar: tarfile.TarFile, name: str, value: bytes) -> None:
@@ -142,7 +158,7 @@ def _folders(rows: Iterable[ExportRow], place: Place) -> Iterator[File]:
 def _paths(row: ExportRow, place: Place) -> dict[str, str]:
     """Column -> where its value goes, of the columns that have one."""
     return {
-        column: f"{_folder(column)}/{place.shard}/{row.id}.{suffix_of(value)}"
+        column: f"{place.split}/{_folder(column)}/{place.shard}/{row.id}.{suffix_of(value)}"
         for column, value in row.cells.items()
         if value is not None
     }
@@ -157,7 +173,36 @@ def _folders_entry(row: ExportRow, place: Place) -> dict[str, Any]:
     paths = _paths(row, place)
     metadata = {name: row.known[name] for name in ("group", "tags", "rating", "score", "caption")}
     metadata |= {"sketch": paths.get(DRAWN), "mask": paths.get(MASK)}
-    return {"path": paths[COLOR], **{name: value for name, value in metadata.items() if value is not None}}
+    index = {"path": paths[COLOR], **{name: value for name, value in metadata.items() if value is not None}}
+    return {"index": index, "metadata": _metadata(row, place, paths)}
+
+
+def _metadata(row: ExportRow, place: Place, paths: Mapping[str, str]) -> dict[str, Any]:
+    """A row of `<split>/metadata.parquet` (`metadata_schema`), with addresses from there."""
+    addresses = {column: path.removeprefix(f"{place.split}/") for column, path in paths.items()}
+    values = {
+        _metadata_name(column, place.texts): (row.cells[column] or b"").decode("utf-8", "replace") or None
+        if column in place.texts
+        else addresses.get(column)
+        for column in place.columns
+    }
+    return {**values, **_plain_facts(row), "errors": _json(row.errors) if row.errors else None}
+
+
+def metadata_schema(place: Place) -> pa.Schema:
+    """The columns of `<split>/metadata.parquet`: addresses by the names that Hugging Face's imagefolder knows, JSON
+    values as text, and the fields of a row.
+    """
+    columns = [pa.field(_metadata_name(column, place.texts), pa.string()) for column in place.columns]
+    return pa.schema([*columns, *(_text_hash(field) for field in ROW_SCHEMA), pa.field("errors", pa.string())])
+
+
+def _metadata_name(column: str, texts: Sequence[str]) -> str:
+    return column if column in texts else "file_name" if column == COLOR else f"{column}_file_name"
+
+
+def _text_hash(field: pa.Field) -> pa.Field:
+    return pa.field("phash", pa.string()) if field.name == "phash" else field
 
 
 # ---- official -----------------------------------------------------------------------------------------------------
@@ -200,6 +245,41 @@ def _official_entry(row: ExportRow, place: Place) -> dict[str, Any]:
         "height": height,
         "tags": ", ".join(row.known["tags"]),
     }
+
+
+# ---- the card -----------------------------------------------------------------------------------------------------
+
+
+def card(place: Place, splits: Sequence[str]) -> str:
+    """README.md beside tars, whose head tells Hugging Face `datasets` the splits and the type of every field.
+
+    Without it types are guessed from the first rows, where a column may have no value.
+    """
+    members = [(member_suffix(column, place.texts), column in place.texts) for column in place.columns]
+    errors = {"name": "errors", "struct": [{"name": column, "dtype": "string"} for column in place.columns]}
+    features: list[dict[str, Any]] = [{"name": name, "dtype": "string"} for name in ("__key__", "__url__")]
+    features += [{"name": name, "dtype": "string" if is_text else "image"} for name, is_text in members]
+    features += [{"name": "json", "struct": [*(_feature(_text_hash(field)) for field in ROW_SCHEMA), errors]}]
+    files = [{"split": split, "path": f"{split}/*.tar"} for split in splits]
+    head = {
+        "configs": [{"config_name": "default", "data_files": files}],
+        "dataset_info": {"config_name": "default", "features": features},
+    }
+    lines = [f"{name}: {json.dumps(value)}" for name, value in head.items()]  # JSON is YAML too
+    return "\n".join(["---", *lines, "---", "", _CARD])
+
+
+_CARD = """A snapshot of a corpus, exported by `irodori corpus export`.
+
+`datasets.load_dataset("ADDRESS OF THIS FOLDER")` reads it, splits and types as the head of this file says.
+"""
+
+
+def _feature(field: pa.Field) -> dict[str, Any]:
+    """A field of a row as the card types it."""
+    if pa.types.is_list(field.type):
+        return {"name": field.name, "list": "string"}
+    return {"name": field.name, "dtype": "float32" if pa.types.is_float32(field.type) else str(field.type)}
 
 
 LAYOUTS = {

@@ -6,7 +6,7 @@ import re
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ import webdataset
 from PIL import Image
 
 from dataprep.corpus.column_files import ColumnWriter, column_path, describe, read_rows
+from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.corpus.shard_files import shards
 from dataprep.corpus.snapshot import Contents, commit
 from dataprep.corpus_tools.export import export_shard, start_export
-from dataprep.corpus_tools.export_layouts import LAYOUTS
+from dataprep.corpus_tools.export_layouts import LAYOUTS, ExportRow, Place
 from dataprep.corpus_tools.export_settings import LAYOUT_NAMES, ExportSettings
 from dataprep.corpus_tools.info import open_snapshot
 from dataprep.errors import DataError
@@ -176,11 +177,15 @@ def test_a_tar_holds_each_row_once_its_files_together(corpus: str, tmp_path: Pat
         row = expected[sample["__key__"]]
         known = json.loads(sample["json"])
         assert (known["tags"], known["group"], known["score"]) == (row["tags"], row["group"], row["score"])
-        assert sample.get("color.png", sample.get("color.jpg")) == row["color"]
+        assert sample["color.jpg"] == row["color"]  # whatever the bytes are: a column has one suffix
         assert sample.get("mask.png") == row["mask"]
         assert sample.get("sketch_xdog.png") == row["sketch_xdog"]
         assert known["errors"] == {name: "no luck" for name in ("mask", "sketch_xdog") if row[f"{name} error"]}
-    assert sum("color.jpg" in sample for sample in found) == 1
+        assert known["phash"] == f"{row['phash']:016x}"
+        assert [known[name] for name in ("split", "source", "width", "height")] == [
+            row[name] for name in ("split", "source", "width", "height")
+        ]
+    assert sum(sample["color.jpg"].startswith(b"\xff\xd8") for sample in found) == 1
 
 
 def test_webdataset_itself_reads_the_tars(corpus: str, tmp_path: Path) -> None:
@@ -190,8 +195,7 @@ def test_webdataset_itself_reads_the_tars(corpus: str, tmp_path: Path) -> None:
     expected = rows_of(corpus)
     assert sorted(sample["__key__"] for sample in found) == sorted(expected)
     for sample in found:
-        color = sample.get("color.png", sample.get("color.jpg"))
-        np.testing.assert_allclose(color, decode(expected[sample["__key__"]]["color"]).rgb, atol=1)
+        np.testing.assert_allclose(sample["color.jpg"], decode(expected[sample["__key__"]]["color"]).rgb, atol=1)
 
 
 @pytest.mark.parametrize("layout", ["wide", "webdataset", "folders", "official"])
@@ -251,8 +255,80 @@ def facts(row: dict[str, Any]) -> list[Any]:
 def test_the_folders_are_one_for_each_kind(corpus: str, tmp_path: Path) -> None:
     export(corpus, tmp_path, "folders")
     kinds = {re.sub(r"/[0-9a-f]{12}/.*", "", name) for name in files(tmp_path)}
-    assert kinds == {"color", "sketch/xdog", "sketch/drawn", "mask", "region_map", "index.jsonl"}
+    of_train = {"color", "sketch/xdog", "sketch/drawn", "mask", "region_map", "metadata.parquet"}
+    assert kinds - {f"validation/{name}" for name in of_train} == {"index.jsonl", *(f"train/{n}" for n in of_train)}
     assert len(files(tmp_path)["index.jsonl"].splitlines()) == ROWS
+
+
+# ---- Hugging Face datasets ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Any]:
+    """`datasets.load_dataset` of a folder, which asks nobody and keeps its cache here."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    return lambda folder: datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.seconds
+def test_hugging_face_datasets_loads_the_tars(corpus: str, tmp_path: Path, load: Callable[[Path], Any]) -> None:
+    export(corpus, tmp_path / "out", "webdataset", number=2)
+    loaded, expected = load(tmp_path / "out"), rows_of(corpus, 2)
+    assert set(loaded) == {"train", "validation"}
+    found = [(split, row) for split in loaded for row in loaded[split]]
+    assert sorted(row["__key__"] for _, row in found) == sorted(expected)
+    for split, row in found:
+        wanted, known = expected[row["__key__"]], row["json"]
+        assert known["split"] == split
+        for name in ("id", "source", "width", "height", "tags", "group", "score", "pixel_hash"):
+            assert known[name] == wanted[name], name
+        assert known["phash"] == f"{wanted['phash']:016x}"
+        assert known["errors"]["mask"] == wanted["mask error"]
+        same_pictures(row, wanted, {"color": "color.jpg"} | {name: f"{name}.png" for name in PLANES})
+
+
+@pytest.mark.seconds
+def test_hugging_face_datasets_loads_the_folders(corpus: str, tmp_path: Path, load: Callable[[Path], Any]) -> None:
+    export(corpus, tmp_path / "out", "folders", number=2)
+    loaded, expected = load(tmp_path / "out"), rows_of(corpus, 2)
+    found = [(split, row) for split in ("train", "validation") for row in loaded[split]]
+    assert sorted(row["id"] for _, row in found) == sorted(expected)
+    for split, row in found:
+        wanted = expected[row["id"]]
+        assert row["split"] == split
+        for name in ("source", "width", "height", "tags", "group", "score", "caption", "bucket"):
+            assert row[name] == wanted[name], name
+        assert row["phash"] == f"{wanted['phash']:016x}"
+        same_pictures(row, wanted, {"color": "image"} | {name: name for name in PLANES})
+
+
+def test_json_values_are_text_in_both(tmp_path: Path, corpus: str) -> None:
+    """Names in them differ from row to row, which no table takes."""
+    place = Place("train", "ab", 0, ["aesthetic", "color"], ["aesthetic"])
+    found = next(iter(rows_of(corpus).values()))
+    known = {name: found[name] for name in ROW_SCHEMA.names}
+    row = ExportRow(known, {"aesthetic": b'{"x": 5.5}', "color": found["color"]}, {})
+    (tars,) = LAYOUTS["webdataset"].files([row], place)
+    with tarfile.open(fileobj=io.BytesIO(tars[1])) as tar:
+        assert tar.getnames() == [f"{row.id}.{end}" for end in ("aesthetic.txt", "color.jpg", "json")]
+    assert LAYOUTS["folders"].entry is not None
+    assert LAYOUTS["folders"].entry(row, place)["metadata"]["aesthetic"] == '{"x": 5.5}'
+
+
+PLANES = ("sketch_xdog", "sketch_drawn", "mask", "region_map")
+
+
+def same_pictures(row: dict[str, Any], wanted: dict[str, Any], names: dict[str, str]) -> None:
+    """The decoded pictures are those of the corpus; where it has none, there is none."""
+    for column, name in names.items():
+        if wanted[column] is None:
+            assert row[name] is None, column
+        else:
+            pixels = decode(wanted[column]).rgb if column == "color" else decode_png(wanted[column])
+            mode = "RGB" if column == "color" else row[name].mode
+            np.testing.assert_allclose(np.asarray(row[name].convert(mode)), pixels, atol=1)
 
 
 # ---- official -----------------------------------------------------------------------------------------------------
@@ -329,6 +405,16 @@ def test_another_export_in_the_same_place_is_refused(
     with pytest.raises(DataError, match=re.escape(said)):
         export(corpus, tmp_path, **({"layout": "wide"} | other))
     assert files(tmp_path) == before
+
+
+def test_an_export_that_version_0_1_began_is_not_gone_on_with(corpus: str, tmp_path: Path) -> None:
+    export(corpus, tmp_path, "folders")
+    path = tmp_path / ".export" / "export.json"
+    statement = json.loads(path.read_text())
+    del statement["format"]
+    path.write_text(json.dumps(statement))
+    with pytest.raises(DataError, match="another export lies here: format None, not 2"):
+        export(corpus, tmp_path, "folders")
 
 
 def test_a_place_that_holds_something_else_is_refused(corpus: str, tmp_path: Path) -> None:

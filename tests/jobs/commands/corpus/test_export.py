@@ -16,7 +16,7 @@ def test_an_export_says_what_it_holds(corpora: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr()
     assert "folders of snapshot 1, 8 rows in 16 files" in said.out
     assert "were done already" in said.out
-    assert {path.name for path in (corpora / "out").iterdir()} == {"color", "sketch", "index.jsonl", ".export"}
+    assert {path.name for path in (corpora / "out").iterdir()} == {"train", "validation", "index.jsonl", ".export"}
 
 
 @pytest.mark.ray
@@ -27,4 +27,4 @@ def test_an_export_on_ray_has_the_same_bytes(corpora: Path) -> None:
     alone, ray = ({path.name: path.read_bytes() for path in (corpora / out).rglob("*.tar")} for out in ("alone", "ray"))
     assert alone == ray
     assert alone
-    assert {path.name for path in (corpora / "ray").iterdir()} <= {".export", "train", "validation"}
+    assert {path.name for path in (corpora / "ray").iterdir()} <= {".export", "README.md", "train", "validation"}
