@@ -19,7 +19,8 @@ from dataprep.corpus.shard_files import ShardFiles, ShardIds, shards
 from dataprep.corpus.snapshot import TABLES, Snapshot, open_snapshot
 from dataprep.errors import DataError
 from dataprep.operators.outputs import JSON
-from dataprep.pictures.decode import decode, decode_png
+from dataprep.pictures.decode import decode_png
+from dataprep.pictures.guarded import decode
 from dataprep.storage import store as storage
 
 _INDEX = ("id", "split", "shard", "position")

@@ -18,7 +18,8 @@ import torch
 from dataprep.errors import DataError
 from dataprep.lines.layers import keep_lines, layers
 from dataprep.lines.line_art import LineArt, LineArtSettings, read_line_art
-from dataprep.pictures.decode import MAX_PIXELS, decode, encode_png
+from dataprep.pictures.decode import MAX_PIXELS, encode_png
+from dataprep.pictures.guarded import decode
 from dataprep.samples.sample import from_model_image, model_sketch, reference_picture, resize_sketch
 from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata

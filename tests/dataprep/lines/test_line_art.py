@@ -175,7 +175,7 @@ def test_the_artists_own_size_is_kept_and_large_pages_agree_with_small_ones() ->
 
 
 def test_what_is_no_picture_and_impossible_settings_are_refused() -> None:
-    with pytest.raises(UnreadablePicture, match="not a PNG"):
+    with pytest.raises(UnreadablePicture, match="a text, not a picture"):
         read_line_art(b"no picture")
     with pytest.raises(UnreadablePicture, match="allowed"):
         read_line_art(on_nothing(drawing(), (0, 0, 0)), max_pixels=100)
