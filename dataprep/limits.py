@@ -84,7 +84,7 @@ class Limiter:
         room: bytes that may be held besides, of other pictures that are worked on with it.
         """
         self._budget = self.limits.memory_bytes + room
-        with _memory_limit(self._budget):
+        with memory_limit(self._budget):
             try:
                 yield
             finally:
@@ -187,7 +187,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_limit(budget: int) -> Iterator[None]:
+def memory_limit(budget: int) -> Iterator[None]:
     """Allocations fail once the process holds `budget` bytes more than now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (_ceiling(budget, (soft, hard)), hard))

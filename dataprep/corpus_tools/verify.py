@@ -22,7 +22,8 @@ from dataprep.corpus.snapshot import TABLES, Snapshot, counted, document_sha256,
 from dataprep.documents import parse_document, parse_json
 from dataprep.errors import DataError
 from dataprep.operators.outputs import JSON
-from dataprep.pictures.decode import decode, decode_png
+from dataprep.pictures.decode import decode_png
+from dataprep.pictures.guarded import decode
 from dataprep.storage import store as storage
 
 _INDEX = ("id", "split", "shard", "position")

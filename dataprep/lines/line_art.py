@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from dataprep.lines.ink_polarity import LEAST_CONTRAST, Polarity, find_polarity, has_paper, tones_of
 from dataprep.lines.sketch_check import is_coloured
-from dataprep.pictures.decode import MAX_PIXELS, decode_rgba
+from dataprep.pictures.decode import MAX_PIXELS
+from dataprep.pictures.guarded import decode_rgba
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -24,6 +24,7 @@ from dataprep.documents import DocumentError, parse_document
 from dataprep.errors import DataError
 from dataprep.pictures import svg
 from dataprep.pictures.decode import over_white
+from dataprep.pictures.guarded import rasterize
 from dataprep.pictures.palettes import draw_colors, nearest_name
 from dataprep.randomness import generator
 
@@ -101,30 +102,30 @@ def svg_of(assembly: Assembly, size: int) -> str:
 
 def render(assembly: Assembly, size: int) -> np.ndarray:
     """uint8 (size, size, 3)."""
-    return _rgb(svg_of(assembly, size))
+    return _rgb(svg_of(assembly, size), _is_own(assembly))
 
 
 def line_art(assembly: Assembly, size: int) -> np.ndarray:
     """uint8 (size, size): the same drawing with white fills; 0 = ink, 255 = paper. Does not depend on the colours."""
-    return _line_art(template_svg(assembly), size)
+    return _line_art(template_svg(assembly), size, _is_own(assembly))
 
 
 def mask(assembly: Assembly, size: int) -> np.ndarray:
     """uint8 (size, size): 255 = foreground, the alpha of the drawing without its background, whatever its colours."""
-    return _mask(template_svg(assembly), size)
+    return _mask(template_svg(assembly), size, _is_own(assembly))
 
 
 # The same drawing comes in many colourings, and rasterizing is most of what reading one costs.
 @lru_cache(maxsize=512)
-def _line_art(template: str, size: int) -> np.ndarray:
+def _line_art(template: str, size: int, own: bool) -> np.ndarray:
     white = _FIXED.sub(r"\1#fff", template)
-    return _shared(_rgb(_painted(white, dict.fromkeys(COLOR_NAMES, "#ffffff"), size))[..., 0])
+    return _shared(_rgb(_painted(white, dict.fromkeys(COLOR_NAMES, "#ffffff"), size), own)[..., 0])
 
 
 @lru_cache(maxsize=512)
-def _mask(template: str, size: int) -> np.ndarray:
+def _mask(template: str, size: int, own: bool) -> np.ndarray:
     foreground = _BACKGROUND.sub("", template)
-    return _shared(svg.rasterize(_painted(foreground, dict.fromkeys(COLOR_NAMES, "#ffffff"), size))[..., 3])
+    return _shared(_drawn(_painted(foreground, dict.fromkeys(COLOR_NAMES, "#ffffff"), size), own)[..., 3])
 
 
 def _shared(picture: np.ndarray) -> np.ndarray:
@@ -138,7 +139,7 @@ def region_classes(assembly: Assembly, size: int) -> np.ndarray:
     """uint8 (size, size): index into REGIONS; NOT_SCORED on ink and on antialiased pixels."""
     drawing = _FIXED.sub(r"\1" + _REGION_PAINT["other"], template_svg(assembly))
     paint = {name: _REGION_PAINT[_REGION_OF.get(name, name)] for name in COLOR_NAMES}
-    rgb = _rgb(_painted(drawing, paint, size))
+    rgb = _rgb(_painted(drawing, paint, size), _is_own(assembly))
     codes = rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     classes = np.full(codes.shape, NOT_SCORED, np.uint8)
     for index, name in enumerate(REGIONS):
@@ -212,5 +213,15 @@ def _painted(drawing: str, paint: Mapping[str, str], size: int) -> str:
     return _HOLE.sub(lambda hole: paint[hole[1]], sized)
 
 
-def _rgb(markup: str) -> np.ndarray:
-    return over_white(svg.rasterize(markup))[0]
+def _is_own(assembly: Assembly) -> bool:
+    """Whether the drawing's markup comes with the picture, from whoever wrote it, and not with the project."""
+    return assembly.template.startswith("<")
+
+
+def _rgb(markup: str, own: bool) -> np.ndarray:
+    return over_white(_drawn(markup, own))[0]
+
+
+def _drawn(markup: str, own: bool) -> np.ndarray:
+    """uint8 (size, size, 4); markup of others is checked and drawn within limits. Raises UnreadablePicture."""
+    return rasterize(markup) if own else svg.rasterize(markup)

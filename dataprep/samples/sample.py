@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from dataprep.errors import DataError
 from dataprep.operators.styles import REWORKED
-from dataprep.pictures.decode import Picture, decode, decode_at_least, decode_png, measure
+from dataprep.pictures.decode import Picture, decode_png
+from dataprep.pictures.guarded import decode, decode_at_least, measure
 from dataprep.pictures.resize import Bytes, fitted_size, resize_color, resize_mask, resize_sketch
 from dataprep.randomness import WORD, generator
 from dataprep.samples.deformation import deform

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from dataprep.pictures import assembled
-from dataprep.pictures.decode import encode_png
+from dataprep.pictures.decode import UnreadablePicture, encode_png
 from dataprep.sources.archives import member_bytes
 from dataprep.sources.items import MOST_BYTES, RefusedItem, SourceData, SourceItem
 from dataprep.storage.store import read_bytes
@@ -31,9 +31,13 @@ def _content(uri: str, place: dict[str, int] | None) -> bytes:
 def _assembled(item: SourceItem) -> SourceData:
     fields = json.loads(item.detail)
     assembly, size = assembled.from_json(fields["assembly"]), fields["size"]
+    try:
+        line_art, mask = assembled.line_art(assembly, size), assembled.mask(assembly, size)
+    except UnreadablePicture as error:
+        raise RefusedItem(f"its template: {error}") from error
     return SourceData(
         data=assembled.svg_of(assembly, size).encode(),
-        drawn_sketch=encode_png(assembled.line_art(assembly, size)),
+        drawn_sketch=encode_png(line_art),
         assembly=fields["assembly"],
-        mask=encode_png(assembled.mask(assembly, size)),
+        mask=encode_png(mask),
     )

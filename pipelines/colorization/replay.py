@@ -141,7 +141,7 @@ def replay(
     """Make the picture of a `plan_replay` again. Raises what `colorize` raises, DataError for a damaged `file`."""
     import numpy as np
 
-    from dataprep.pictures.decode import decode
+    from dataprep.pictures.guarded import decode
     from pipelines.colorization.colorize import Failed, colorize
 
     before = decode(read_bytes(file, MOST_BYTES)).rgb

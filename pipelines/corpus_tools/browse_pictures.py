@@ -21,7 +21,9 @@ from PIL import Image
 from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.corpus_tools.survey import RowPicker, Survey, in_threads
 from dataprep.faults import Failure, attempt
-from dataprep.pictures.decode import decode, decode_png
+from dataprep.limits import LimitSettings
+from dataprep.pictures.decode import decode_png
+from dataprep.pictures.guarded import decode
 from dataprep.randomness import generator
 from dataprep.sources.items import MOST_BYTES
 from dataprep.storage import store as storage
@@ -29,6 +31,8 @@ from dataprep.storage import store as storage
 SIDES = (448, 352, 272, 208, 160)  # of a sample's long side in pixels: the first at which all samples fit the page
 QUALITY = 78
 THUMB_SIDE = 176
+LIMITS = LimitSettings(seconds_per_picture=10.0)  # of one thumbnail
+COSTLY = ("timeout", "out-of-memory", "crashed")  # reasons of rejects that a build could not look at, and nobody should
 GOLDEN_TURN = 0.6180339887498949  # of the colour circle between two regions: neighbours in number differ in hue
 GROUPS_SHOWN, GROUP_PICTURES = 6, 10
 WORDS_SHOWN = 12  # of the names with probabilities
@@ -110,6 +114,8 @@ def make_rejects(
     """
 
     def example(reject: Mapping[str, Any]) -> RejectExample:
+        if reject["reason"] in COSTLY:
+            return RejectExample(reject["source"], reject["message"], None)
         where = kept.get(reject["message"])
         allowed = any(lies_within(reject["source"], folder) for folder in sources)
         picture = attempt(partial(_source_thumb, reject["source"])) if allowed else None
@@ -153,7 +159,7 @@ def thumb(data: bytes, side: int, role: str = "color") -> bytes:
     """WebP of at most `side` pixels a side; raises UnreadablePicture."""
     if role == "regions":
         return _webp(region_colors(_shrunk(decode_png(data), side, cv2.INTER_NEAREST)), lossless=True)
-    return _webp(_shrunk(decode(data).rgb, side, cv2.INTER_AREA))
+    return _webp(_shrunk(decode(data, limits=LIMITS).rgb, side, cv2.INTER_AREA))
 
 
 def _sample(picker: RowPicker, place: Place, columns: Sequence[str], side: int) -> Sample:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures import assembled
-from dataprep.pictures.decode import decode
+from dataprep.pictures.guarded import decode
 from dataprep.pictures.resize import resize_color
 from dataprep.randomness import generator
 from dataprep.samples.deformation import DeformationSettings, deform

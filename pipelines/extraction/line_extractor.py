@@ -15,7 +15,8 @@ from dataprep.lines.xdog import COMMON, XDoGSettings, xdog
 from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import REWORKED, StyleSettings
 from dataprep.operators.without_networks import gray_of
-from dataprep.pictures.decode import Picture, decode, decode_png, encode_png
+from dataprep.pictures.decode import Picture, decode_png, encode_png
+from dataprep.pictures.guarded import decode
 from dataprep.pictures.resize import fitted_size, resize_color
 from dataprep.samples.sample import resize_sketch
 from pipelines.extraction.learned_operators import learned, with_weights

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 import dataprep
 from dataprep.errors import DataError
+from dataprep.limits import LimitSettings
+from dataprep.pictures import guarded
 from dataprep.pictures.decode import decode, decode_rgba, encode_png
 from dataprep.samples.sample import REFERENCE_SIDE, SampleSettings, model_reference, reference_picture
 from dataprep.storage.store import upload_directory
@@ -34,6 +36,8 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
 from tests.color_profiles import exchanged_profile
 from tests.corpus_pictures import picture
+from tests.dataprep.pictures.test_guarded import slow_drawing
+from tests.faults import Survived
 from tests.pipelines.colorization.colorize_files import names, sketches_and_references
 from tests.pipelines.training.untrained import write_checkpoint
 
@@ -323,7 +327,24 @@ def test_a_bad_input_fails_its_own_pictures_and_no_others(files: Path, checkpoin
     assert made == {"p0000--p0005.png", "p0001--p0005.png"} == {path.name for path in (files / "out").iterdir()}
     assert failed.keys() == {"bad--p0005.png", "bad--p0006.png", "p0000--p0006.png", "p0001--p0006.png"}
     assert failed["p0000--p0006.png"].endswith("p0006.png: the file is empty")
-    assert "bad.png: not a PNG" in failed["bad--p0005.png"]
+    assert "bad.png: a text, not a picture" in failed["bad--p0005.png"]
+
+
+@pytest.mark.seconds
+def test_a_reference_or_a_sketch_that_is_too_slow_fails_its_own_pictures_and_no_others(
+    files: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch, survived: Survived
+) -> None:
+    monkeypatch.setattr(guarded, "LIMITS", LimitSettings(seconds_per_picture=1.0))
+    (files / "sketches" / "slow.svg").write_bytes(slow_drawing())
+    (files / "references" / "slow.svg").write_bytes(slow_drawing(2001))
+    outcomes = list(colorize(all_jobs(files), checkpoint, QUICK))
+    made = {Path(outcome.job.out).name for outcome in outcomes if isinstance(outcome, Made)}
+    failed = {Path(outcome.job.out).name: outcome.reason for outcome in outcomes if isinstance(outcome, Failed)}
+    whole = {f"p{sketch:04d}--p{reference:04d}.png" for sketch in (0, 1) for reference in (5, 6)}
+    survived("picture that hangs", work="colorize", tries=2, lost=len(whole - made), doubled=0)
+    assert made == whole
+    assert len(failed) == 5
+    assert all(reason.endswith("slow.svg: decoding took more than 1 s and was given up") for reason in failed.values())
 
 
 def test_an_empty_page_is_no_sketch_and_a_colour_picture_is_noted(files: Path, checkpoint: str) -> None:

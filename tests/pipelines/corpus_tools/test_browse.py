@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,16 @@ from dataprep.corpus.column_files import write_table
 from dataprep.corpus.schema import REJECT_SCHEMA
 from dataprep.corpus.snapshot import open_snapshot
 from dataprep.corpus_tools.survey import RowPicker
+from dataprep.limits import LimitSettings
 from dataprep.pictures.decode import decode, encode_png
 from pipelines.corpus_build.build import run_build
 from pipelines.corpus_tools.browse import make_page, ordered, render_page, shown_bytes, shown_share, write_page
 from pipelines.corpus_tools.browse_pictures import SIDES, in_words, make_samples, region_colors, thumb
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, picture, write_broken, write_pictures
+from tests.dataprep.pictures.test_guarded import slow_drawing
 from tests.eval.report.test_page import Elements
+from tests.faults import Survived
 from tests.jobs.command import irodori
 from tests.pipelines.corpus_tools.sample_page import COLUMNS, sample_page
 
@@ -58,6 +62,23 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
     assert elements.open == []
     ids = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.seconds
+def test_a_picture_that_was_too_much_for_the_build_is_not_looked_at(tmp_path: Path, survived: Survived) -> None:
+    source = write_pictures(tmp_path / "pictures", 3)
+    (source / "slow.svg").write_bytes(slow_drawing(60))  # a second: the build has no process to lose here
+    limits = LimitSettings(seconds_per_picture=0.2)
+    report = run_build([str(source)], str(tmp_path / "corpus"), replace(SMALL, limits=limits), engine=in_process)
+    assert report.rejects == {"timeout": 1}
+    (source / "slow.svg").write_bytes(slow_drawing())  # minutes
+    started = time.monotonic()
+    page = make_page(str(tmp_path / "corpus"))
+    assert time.monotonic() - started < 5
+    ((example,),) = (reason.examples for reason in page.rejects)
+    assert (example.picture, example.message) == (None, "took more than 0.2 s")
+    survived("picture that hangs", work="browse page", lost=3 - len(page.samples), doubled=0)
+    assert len(page.samples) == 3
 
 
 def test_the_page_says_what_of_the_sources_was_not_taken_or_not_whole() -> None:
