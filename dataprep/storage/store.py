@@ -22,6 +22,7 @@ from dataprep.errors import DataError
 from dataprep.storage import s3
 from dataprep.storage.failures import MISSING
 from dataprep.storage.failures import explained as explained
+from dataprep.storage.failures import is_wrong_address as is_wrong_address
 from dataprep.storage.failures import patiently as patiently
 from dataprep.storage.s3 import wait_out_outages as wait_out_outages
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from dataprep.corpus.schema import LISTING_SCHEMA
 from dataprep.sources.listing import list_batches
+from dataprep.sources.notes import Notes
 from pipelines.common.progress import Progress, ProgressSink
 from pipelines.recipes.build_recipe import BuildRecipe
 
@@ -25,8 +26,11 @@ from pipelines.recipes.build_recipe import BuildRecipe
 class Listing:
     """The items of the sources in order, each key once (schema.LISTING_SCHEMA)."""
 
-    def __init__(self, path: str, keys: pa.ChunkedArray, not_selected: Mapping[str, int]) -> None:
+    def __init__(
+        self, path: str, keys: pa.ChunkedArray, not_selected: Mapping[str, int], notes: Notes | None = None
+    ) -> None:
         self._path = path
+        self.notes = Notes() if notes is None else notes
         self.not_selected = {rule: count for rule, count in sorted(not_selected.items()) if count}
         first = pc.index_in(pc.unique(keys), keys)  # a key that comes again is the same item under the same name
         self._is_first: npt.NDArray[np.bool_] = np.zeros(len(keys), bool)
@@ -53,14 +57,14 @@ def list_sources(
     """The first `limit` items of the sources. The listing is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="irodori-listing-") as folder:
         path = os.path.join(folder, "items.arrow")
-        keys, not_selected = [pa.array([], pa.string())], Counter[str]()
+        keys, not_selected, notes = [pa.array([], pa.string())], Counter[str](), Notes()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, LISTING_SCHEMA, options=options) as stream:
-            listed = (list_batches(source, recipe.select, not_selected) for source in sources)
+            listed = (list_batches(source, recipe.select, not_selected, notes) for source in sources)
             for table in _first(chain.from_iterable(listed), limit):
                 stream.write_table(table)
                 keys.append(table["key"].combine_chunks())
-        listing = Listing(path, pa.chunked_array(keys), not_selected)
+        listing = Listing(path, pa.chunked_array(keys), not_selected, notes)
         progress(Progress("list pictures", len(listing), len(listing), "pictures"))
         yield listing
 

@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from dataprep.errors import DataError
 from dataprep.sources.archives import Archive
-from dataprep.sources.folder_tree import file_row
-from dataprep.sources.items import CANDIDATES, Row, batches, is_picture
+from dataprep.sources.items import CANDIDATES, Row, batches, file_row, is_picture
 from dataprep.sources.webdataset import ahead, is_shard, member_row
 from dataprep.storage import store as storage
 from dataprep.storage.store import FileEntry
