@@ -211,3 +211,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "banned": flag,
     "version": _mark,
 }
+
+COLUMNS = (*_READERS, "text", *_BOORU)  # of a table, where one is read column by column

@@ -157,7 +157,7 @@ def _assembled(folder: str, listed: Listed) -> list[Row]:
     rows = [
         _assembled_row(where, template, index, seed, size) | {"version": version}
         for file in files
-        for template in assembled.parse_templates(read_bytes(file.uri), file.uri)
+        for template in assembled.parse_templates(read_bytes(file.uri, assembled.MOST_TEMPLATE_BYTES), file.uri)
         for index in range(colorings)
     ]
     return sorted(rows, key=lambda row: row["uri"])

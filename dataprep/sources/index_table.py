@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from dataprep.errors import DataError
 from dataprep.sources.beside.file_names import path_of, spellings, tidy
+from dataprep.sources.facts import COLUMNS as FACTS
 from dataprep.sources.facts import FactReader, Unreadable
 from dataprep.sources.items import Row, tables, version_of
 from dataprep.sources.tables.row import BadRow
@@ -26,16 +27,18 @@ from dataprep.sources.tables.rows import FILE_NAME, PATH, refused_line, renamed,
 from dataprep.storage import store as storage
 from dataprep.storage.store import FileEntry, is_s3
 
-COLUMNS = (
-    *(PATH, FILE_NAME, "text", "sketch", "mask", "version", "tags", "rating", "score", "group", "caption", "date"),
-    *("width", "height", "pool", "parent", "deleted", "banned", "md5", "file_url"),
-)
+COLUMNS = (PATH, FILE_NAME, "sketch", "mask", *FACTS)
 _FOLDERS_KEPT = 4096  # listings of S3 folders that are remembered: an index is mostly in the order of its folders
 
 
 def table(source: str, reader: FactReader, counts: Counter[str]) -> Iterator[pa.Table]:
     """The candidates of an index, in its order. Raises DataError for a table that has no column of paths."""
     there = table_columns(source)
+    if "image" in there and PATH not in there and FILE_NAME not in there:
+        raise DataError(
+            f"{source}: this table holds the pictures themselves (column image), and such tables are not read. Save "
+            "them as files or as tar shards; an index names files in a column path."
+        )
     if there and PATH not in there and FILE_NAME not in there:
         raise DataError(
             f"{source}: an index needs a column path (or file_name); this table has {', '.join(there[:30])}."

@@ -24,6 +24,8 @@ def path_of(value: Any, name: str) -> str | None:
         path = unquote(path.removeprefix("file://"))
     if "://" in path and not path.startswith("s3://"):
         raise Unreadable(f"{path[:200]} is neither a path nor an s3:// address")
+    if path.startswith("s3://") and not all(path.removeprefix("s3://").partition("/")[::2]):
+        raise Unreadable(f"{path[:200]} lacks a bucket or a name")
     is_relative = not path.startswith(("/", "s3://"))
     if "\0" in path or (is_relative and ".." in path.replace("\\", "/").split("/")):
         raise Unreadable(f"{path[:200]!r} is not a path inside the folder of the index")

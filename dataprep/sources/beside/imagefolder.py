@@ -13,7 +13,7 @@ from typing import Any
 
 from dataprep.sources.beside.file_names import FileNames, composed, path_of
 from dataprep.sources.beside.side_files import SideFiles
-from dataprep.sources.facts import FactReader, Unreadable
+from dataprep.sources.facts import COLUMNS, FactReader, Unreadable
 from dataprep.sources.items import Row, file_row, is_picture, stem_of, version_of
 from dataprep.sources.tables.row import BadRow
 from dataprep.sources.tables.rows import FILE_NAME, refused_line, renamed, table_columns, table_rows
@@ -71,7 +71,8 @@ class Imagefolder:
                 self._members.append(row)
 
     def _lines(self) -> Iterator[tuple[str, Mapping[str, Any] | BadRow]]:
-        for place, row in table_rows(self.table):
+        wanted = {"path", FILE_NAME, *_EXTRAS.values(), *COLUMNS, self.reader.column}
+        for place, row in table_rows(self.table, wanted.__contains__):
             yield place, row if isinstance(row, BadRow) else renamed(row)
 
     def _is_there(self, entry: Mapping[str, Any], folder: str, names: FileNames) -> bool:

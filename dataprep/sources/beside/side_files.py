@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from posixpath import basename, dirname
 
 from dataprep.errors import DataError
@@ -36,25 +37,23 @@ class SideFiles:
 
     def facts(self, pictures: Iterable[str]) -> Iterator[Row]:
         """What is said of each picture, in order; small files are read several at a time."""
+        remaining = ((uri, self._files(uri)) for uri in pictures)
         with ThreadPoolExecutor(_READERS) as pool:
-            some: list[str] = []
-            for uri in pictures:
-                some.append(uri)
-                if len(some) == _AT_ONCE:
-                    yield from pool.map(self._facts, some)
-                    some = []
-            yield from pool.map(self._facts, some)
+            while some := list(islice(remaining, _AT_ONCE)):
+                read = pool.map(self._facts, *zip(*((uri, files) for uri, files in some if files), strict=True))
+                yield from (next(read) if files else {} for _, files in some)
 
     def is_one(self, uri: str) -> bool:
         """Whether the file has the name of a picture."""
         stem = stem_of(uri)
         return uri.endswith((*_JSON, *_TEXT)) and (stem in self._listed or self._count(stem) > 0)
 
-    def _facts(self, uri: str) -> Row:
-        files = {"json": self._file(uri, _JSON), "txt": self._file(uri, _TEXT)}
-        texts = {kind: self._read(entry) for kind, entry in files.items() if entry is not None}
-        if not texts:
-            return {}
+    def _files(self, uri: str) -> dict[str, FileEntry]:
+        found = {"json": self._file(uri, _JSON), "txt": self._file(uri, _TEXT)}
+        return {kind: entry for kind, entry in found.items() if entry is not None}
+
+    def _facts(self, uri: str, files: Mapping[str, FileEntry]) -> Row:
+        texts = {kind: self._read(entry) for kind, entry in files.items()}
         facts = side_facts(texts, stem_of(uri), self._reader)
         if not facts.get("tags") and isinstance(said := texts.get("txt"), str):
             facts["tags"] = tags_of_text(said, basename(dirname(uri)))

@@ -93,6 +93,44 @@ def test_an_index_keeps_its_order_and_counts_paths_that_come_again(tmp_path: Pat
     assert counts(source) == {"duplicate path": 1}
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_picture_that_two_lines_name_keeps_the_facts_of_the_first_and_the_others_are_counted(
+    tmp_path: Path, inside: bool
+) -> None:
+    write(tmp_path / "a.png", png(1))
+    lines = [("a.png", "one"), ("./a.png", "one"), ("a.png", "one"), (".\\a.png", "two")]
+    index = json_lines(tmp_path / "index.jsonl", [{"path": path, "caption": caption} for path, caption in lines])
+    source = tmp_path if inside else index
+    assert [item.caption for item in items(source)] == ["one"]
+    assert counts(source) == {"duplicate path": 1, "duplicate path, other facts": 2}
+
+
+def test_values_are_read_as_tools_write_them(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"score": "12", "width": 200.0, "tags": "a, b c", "rating": 3},
+        {"score": float("nan"), "width": float("nan"), "tags": '["a", "b c"]', "caption": float("nan")},
+        {"score": " 1.5 ", "width": "", "tags": "['a', \"b c\"]", "group": 7.0},
+        {"score": "nan", "tags": "a_b c", "md5": "0"},
+        {"tags": ["a", None, 3], "caption": ["first", "second"], "deleted": "no", "date": "2020-01-02 03:04:05"},
+    ]
+    index = json_lines(tmp_path / "i.jsonl", [{"path": f"/p/{number}.png"} | row for number, row in enumerate(rows)])
+    found = items(index)
+    assert [item.tags for item in found] == [("a", "b c")] * 3 + [("a_b", "c"), ("a", "3")]
+    assert [item.score for item in found] == [12.0, None, 1.5, None, None]
+    assert (found[0].rating, found[1].caption, found[2].group, found[4].caption) == ("3", None, "7", "first")
+    assert short(items(index, Selection(min_side=None, max_side=None, date_from="2020"))) == ["4.png"]
+    assert notes(index).unread_facts == {}
+
+
+def test_a_table_of_pictures_themselves_is_named_as_what_it_is(tmp_path: Path) -> None:
+    table = as_parquet(tmp_path, [{"image": {"bytes": png(1), "path": "a.png"}, "text": "x"}])
+    with pytest.raises(DataError, match=r"holds the pictures themselves \(column image\)"):
+        items(table)
+    write(tmp_path / "b.png", png(2))
+    assert short(items(tmp_path)) == ["b.png"]
+    assert "i.parquet (pictures within the table" in notes(tmp_path).read_as[0].not_read[0]
+
+
 def test_a_file_behind_an_index_that_changes_changes_its_key(tmp_path: Path) -> None:
     picture = write(tmp_path / "a.png", png(1))
     source = as_lines(tmp_path, [{"path": "a.png"}, {"path": "gone.png"}])
@@ -165,6 +203,21 @@ def test_an_index_on_s3_finds_its_pictures_beside_it_and_their_versions(tmp_path
     assert [a.key == b.key for a, b in zip(before, listed(source), strict=True)] == [True, False, True]
 
 
+@pytest.mark.s3
+def test_an_address_on_s3_that_cannot_be_listed_costs_its_row(tmp_path: Path, s3_prefix: str) -> None:
+    storage.write_whole(storage.join(s3_prefix, "a.png"), png(1))
+    paths = [
+        storage.join(s3_prefix, "a.png"),
+        "s3://no-such-bucket-here/b.png",
+        "s3://no-such-bucket-here/c.png",
+        "s3://",
+    ]
+    good, *bad = items(as_lines(tmp_path, [{"path": path} for path in paths]))
+    assert read_item(good).data == png(1)
+    assert [json.loads(item.detail)["refused"].split(": ")[0] for item in bad] == ["line 2", "line 3", "line 4"]
+    assert "no such bucket" in bad[0].detail
+
+
 # ---- the official layout --------------------------------------------------------------------------------------------
 
 
@@ -230,6 +283,14 @@ def test_entries_of_the_list_bring_facts(tmp_path: Path) -> None:
     write(root / "image_list.json", json.dumps([entry]))
     (item,) = items(root, Selection(min_side=30, group_by="album"))
     assert (item.tags, item.group) == (("blue hair", "smile"), "x")
+
+
+def test_an_entry_of_the_list_that_is_none_costs_itself(tmp_path: Path) -> None:
+    root = official(tmp_path)
+    write(root / "image_list.json", '\ufeff["b.jpg", 3, {"name": ".\\\\0002\\\\a.jpg", "score": "7"}, {"tags": "x"}]')
+    *found, second, fourth = sorted(items(root), key=lambda item: "#entry" in item.uri)
+    assert [(item.uri.rpartition("#")[2], item.score) for item in found] == [("b.jpg", None), ("0002/a.jpg", 7.0)]
+    assert [item.uri.rpartition("#")[2] for item in (second, fourth)] == ["entry 2", "entry 4"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_caption_file_of_kohya_is_caption_and_tags(tmp_path: Path) -> None:
     write(tmp_path / "10_girl" / "0.txt", "1girl, solo, red hair\n")
     write(tmp_path / "1.png", png(1))
     write(tmp_path / "1.caption", "A girl stands in the rain, and waits.")
-    first, second = items(tmp_path)
+    second, first = items(tmp_path)
     assert (first.caption, first.tags) == ("1girl, solo, red hair", ("1girl", "solo", "red hair"))
     assert (second.caption, second.tags) == ("A girl stands in the rain, and waits.", ())
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 import tracemalloc
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def test_json_lines_an_array_and_csv_are_read_with_and_without_a_mark(
 
 def test_utf_16_is_named(tmp_path: Path) -> None:
     index = write(tmp_path / "i.jsonl", '{"path": "a.png"}\n'.encode("utf-16"))
-    with pytest.raises(DataError, match="UTF-16. Save it as UTF-8"):
+    with pytest.raises(DataError, match=r"UTF-16\. Save it as UTF-8"):
         items(index)
 
 
@@ -96,20 +97,21 @@ def peak(work: Callable[[], object]) -> tuple[int, float]:
 def test_a_packed_table_that_is_a_bomb_is_refused_with_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "LEAST_LIMIT", 8 << 20)
-    bombs = {"empty lines": b"\n" * (64 << 20), "one line": b" " * (64 << 20), "nulls": b"null\n" * (12 << 20)}
+    monkeypatch.setattr(lines, "LEAST_LIMIT", 2 << 20)
+    equal_rows = b"".join(b'{"a": "%s"}\n' % (b"x" * 1000) for _ in range(16 << 10))
+    bombs = {"empty lines": b"\n" * (16 << 20), "one line": b" " * (16 << 20), "equal rows": equal_rows}
     for name, data in bombs.items():
         path = write(tmp_path / f"{name}.jsonl.gz", gzip.compress(data))
-        assert path.stat().st_size < 200_000
+        assert path.stat().st_size < 80_000
 
         def read(path: Path = path) -> None:
             with pytest.raises(
                 DataError, match=rf"{path.name}: it unpacks to more than [\d,]+ bytes, 200 times its size"
             ):
-                rows_of(path)
+                deque(table_rows(str(path)), maxlen=0)
 
         most, seconds = peak(read)
-        assert most < 64 << 20
+        assert most < 32 << 20
         assert seconds < 20
 
 
@@ -238,7 +240,7 @@ def test_a_damaged_page_header_is_named(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[4:40] = b"\xff" * 36
     path.write_bytes(bytes(data))
-    with pytest.raises(DataError, match="i.parquet: column path is damaged"):
+    with pytest.raises(DataError, match=r"i\.parquet: column path is damaged"):
         rows_of(path)
 
 
