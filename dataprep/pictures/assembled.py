@@ -10,8 +10,10 @@ what both have, and the rest is still decided by the reference. One 192 px drawi
 """
 
 import gzip
+import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +32,7 @@ from dataprep.randomness import generator
 
 REGIONS = ("other", "hair", "skin", "clothes", "eyes", "background")
 NOT_SCORED = 255
+MOST_TEMPLATE_BYTES = 256 << 20  # of one file of drawings, unpacked; those that ship have 3 MB
 COLOR_NAMES = ("accent", "background", "background2", "clothes", "eyes", "hair", "lips", "skin")
 SHIPPED = Path(__file__).parents[1] / "assets" / "pictures" / "assembled"
 
@@ -172,8 +175,8 @@ def color_tags(assembly: Assembly) -> tuple[str, ...]:
 def parse_templates(data: bytes, where: str) -> list[Template]:
     """Templates from JSON lines (gzipped or not); raises DataError that names the line."""
     try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    except (OSError, EOFError, ValueError) as error:
+        text = _unpacked(data, where).decode()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{where}: damaged template file: {error}") from error
     templates = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -186,6 +189,17 @@ def parse_templates(data: bytes, where: str) -> list[Template]:
             raise DataError(f"{where}, line {number}: unknown colour names {sorted(unknown)}")
         templates.append(template)
     return templates
+
+
+def _unpacked(data: bytes, where: str) -> bytes:
+    """The content of a file that may be gzipped, of which no more is unpacked than a file of drawings has."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    with gzip.open(io.BytesIO(data)) as file:
+        unpacked = file.read(MOST_TEMPLATE_BYTES + 1)
+    if len(unpacked) > MOST_TEMPLATE_BYTES:
+        raise DataError(f"{where}: it unpacks to more than {MOST_TEMPLATE_BYTES:,} bytes, and is not read.")
+    return unpacked
 
 
 @lru_cache(maxsize=1)

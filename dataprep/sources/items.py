@@ -11,6 +11,7 @@ import pyarrow as pa
 from dataprep.corpus.schema import LISTING_SCHEMA
 from dataprep.faults import Fault
 from dataprep.pictures.names import SUFFIXES
+from dataprep.storage.store import FileEntry
 
 REFUSED = "refused"  # the reason of the rejects that no build should read
 BATCH_ROWS = 10_000
@@ -78,6 +79,24 @@ def stem_of(name: str) -> str:
     """The name without its last suffix: `a/b.c.PNG` gives `a/b.c`."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + (base.rpartition(".")[0] or base)
+
+
+def version_of(*entries: FileEntry | None) -> str:
+    """What changes with the bytes of these files."""
+    return " ".join("" if entry is None else f"{entry.size}:{entry.version}" for entry in entries)
+
+
+def file_row(entry: FileEntry, sketch: FileEntry | None = None, mask: FileEntry | None = None) -> Row:
+    """The candidate that is one picture file, with its line art and mask."""
+    try:
+        entry.uri.encode()
+    except UnicodeEncodeError:
+        return refused_row(entry.uri, "its name is not UTF-8; rename the file", version_of(entry))
+    row: Row = {"uri": entry.uri, "kind": "file", "detail": "", "version": version_of(entry)}
+    if sketch is None and mask is None:
+        return row
+    uris = {name: extra.uri if extra else None for name, extra in (("sketch_uri", sketch), ("mask_uri", mask))}
+    return row | {"version": version_of(entry, sketch, mask)} | uris
 
 
 def refused_row(uri: str, why: str, version: str = "") -> Row:

@@ -15,7 +15,6 @@ picture, and what lies beside the three folders, is counted by kind (`left_out`)
 
 import json
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,17 +24,20 @@ import pyarrow as pa
 
 from dataprep.errors import DataError
 from dataprep.sources.archives import Archive, Member
-from dataprep.sources.facts import facts_of, json_object
-from dataprep.sources.folder_tree import INDEX, file_row, version_of
-from dataprep.sources.items import Row, is_picture, refused_row, stem_of, tables
+from dataprep.sources.beside.file_names import composed
+from dataprep.sources.facts import FactReader, comma_words
+from dataprep.sources.folder_tree import INDEX
+from dataprep.sources.items import Row, file_row, is_picture, refused_row, stem_of, tables, version_of
 from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter, without_litter
+from dataprep.sources.tables.json_text import MOST_ARRAY_BYTES, array_elements, json_object
+from dataprep.sources.tables.lines import decoded
+from dataprep.sources.tables.rows import refused_line
 from dataprep.sources.webdataset import is_shard, member_row
 from dataprep.storage import store as storage
 from dataprep.storage.store import FileEntry
 
 COLOR, EXTRAS = "color", ("sketch", "mask")
 LIST = "image_list.json"
-_BETWEEN = re.compile(r"[\s,]*")
 _PLAIN = ""  # stands for the plain files of a folder, as if they were one more archive
 
 
@@ -54,14 +56,16 @@ class Held:
 
 @dataclass
 class Listed:
-    """Name -> what the list says (JSON), and which names were met."""
+    """Name -> what the list says (JSON), which names were met, and the entries that name nothing."""
 
     entries: dict[str, str]
     where: str
     met: set[str] = field(default_factory=set)
+    refused: list[Row] = field(default_factory=list)
 
     def find(self, key: str) -> str | None:
         """The entry of a picture by its full name or its own. Raises DataError where two pictures answer to one."""
+        key = composed(key)
         name = key if key in self.entries else posixpath.basename(key)
         if name not in self.entries:
             return None
@@ -77,13 +81,14 @@ def is_triplets(source: str) -> bool:
     return {COLOR, EXTRAS[0]} <= {*folders} and not any(entry.uri.endswith(f"/{INDEX}") for entry in files)
 
 
-def triplets(source: str, column: str | None, counts: Counter[str]) -> Iterator[pa.Table]:
+def triplets(source: str, reader: FactReader, counts: Counter[str]) -> Iterator[pa.Table]:
     """The candidates of an official layout, zip by zip, by name."""
-    return tables(_rows(source, column, counts))
+    return tables(_rows(source, reader, counts))
 
 
-def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row]:
+def _rows(source: str, reader: FactReader, counts: Counter[str]) -> Iterator[Row]:
     listed = _listed(storage.join(source, LIST), counts)
+    yield from () if listed is None else listed.refused
     folders = {name: _archives(storage.join(source, name), counts) for name in (COLOR, *EXTRAS)}
     _count_beside(source, counts)
     for archive in sorted({archive for found in folders.values() for archive in found}):
@@ -99,7 +104,7 @@ def _rows(source: str, column: str | None, counts: Counter[str]) -> Iterator[Row
                 counts["not listed"] += 1
                 continue
             where = f"{source}/{LIST}: {key}"
-            facts = facts_of(json_object(known or "{}", where), where, column)
+            facts = reader.row(json.loads(known or "{}"), where)
             yield facts | _row(color, {name: held[key] for name, held in extras.items() if key in held})
     if listed is not None:
         counts["no file"] += len(listed.entries) - len(listed.met)
@@ -205,25 +210,26 @@ def _listed(where: str, counts: Counter[str]) -> Listed | None:
     if not storage.exists(where):
         return None
     listed = Listed({}, where)
-    for entry in _entries(where):
+    for number, entry in enumerate(_entries(where), 1):
         name = entry.get("name", entry.get("path"))
         if not isinstance(name, str):
-            raise DataError(f"{where}: an entry must be a name or have one, not {entry!r}.")
-        stem = stem_of(name.replace(".zip/", "/").replace(".zip#", "/"))
+            why = f"an entry must be a name or have one, not {str(name)[:60]}"
+            listed.refused.append(refused_line(where, f"entry {number}", why))
+            continue
+        stem = stem_of(composed(name).replace(".zip/", "/").replace(".zip#", "/"))
         counts["duplicate name"] += stem in listed.entries
-        tags = entry.get("tags")
-        if isinstance(tags, str):
-            entry["tags"] = [tag.strip() for tag in tags.split(",") if tag.strip()]
+        if isinstance(tags := entry.get("tags"), str) and not tags.startswith("["):
+            entry["tags"] = comma_words(tags)
         listed.entries.setdefault(stem, json.dumps(entry))
     return listed
 
 
 def _entries(where: str) -> Iterator[dict[str, Any]]:
-    text = storage.read_bytes(where).decode("utf-8", "replace").strip()
+    text = decoded(storage.read_bytes(where, MOST_ARRAY_BYTES)).strip()
     try:
-        values = _elements(text) if text.startswith("[") else _members_listed(json_object(text, where), where)
+        values = array_elements(text) if text.startswith("[") else _members_listed(json_object(text, where), where)
         yield from (value if isinstance(value, dict) else {"name": value} for value in values)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{where}: not JSON: {error}") from error
 
 
@@ -236,11 +242,3 @@ def _members_listed(listed: Mapping[str, Any], where: str) -> Iterator[Any]:
             yield from (f"{stem_of(key)}/{name}" for name in held)
         else:
             raise DataError(f"{where}: {key} needs a list of names, or facts.")
-
-
-def _elements(text: str) -> Iterator[Any]:
-    """The elements of a JSON array one by one: millions of them as objects would fill the memory."""
-    decoder, at = json.JSONDecoder(), 1
-    while (found := _BETWEEN.match(text, at)) and text[found.end() : found.end() + 1] != "]":
-        value, at = decoder.raw_decode(text, found.end())
-        yield value

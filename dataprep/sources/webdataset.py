@@ -16,13 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from dataprep.errors import DataError
 from dataprep.sources.archives import COMPRESSED_TARS, TAR, ZIP, Archive, Member
+from dataprep.sources.beside.pairing import PICTURE, SampleFile, SideFileError, samples_of
 from dataprep.sources.danbooru.posts import is_post, post_facts
-from dataprep.sources.facts import facts_of, json_object
+from dataprep.sources.facts import FactReader
 from dataprep.sources.items import RefusedItem, Row, is_picture, refused_row, stem_of
 from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter
-from dataprep.sources.pairing import PICTURE, SampleFile, SideFileError, samples_of
+from dataprep.sources.tables.json_text import json_value
+from dataprep.sources.tables.lines import decoded
 from dataprep.storage.store import FileEntry
 
 SIDE_FILES = (".json", ".txt", ".cls")
@@ -40,9 +41,9 @@ def is_shard(name: str) -> bool:
     return name.lower().endswith((TAR, ZIP, *COMPRESSED_TARS))
 
 
-def shards_ahead(entries: Iterable[FileEntry], column: str | None, counts: Counter[str]) -> Iterator[list[Row]]:
+def shards_ahead(entries: Iterable[FileEntry], reader: FactReader, counts: Counter[str]) -> Iterator[list[Row]]:
     """The candidates of each archive in order."""
-    for rows, left in ahead(partial(_shard, column=column), entries):
+    for rows, left in ahead(partial(_shard, reader=reader), entries):
         counts.update(left)
         yield rows
 
@@ -59,14 +60,14 @@ def ahead(read: Callable[[FileEntry], Result], entries: Iterable[FileEntry]) -> 
             yield waiting.popleft().result()
 
 
-def shard_rows(entry: FileEntry, column: str | None, counts: Counter[str]) -> list[Row]:
+def shard_rows(entry: FileEntry, reader: FactReader, counts: Counter[str]) -> list[Row]:
     """The candidates of one archive, in the order of its pictures."""
-    rows, left = _shard(entry, column)
+    rows, left = _shard(entry, reader)
     counts.update(left)
     return rows
 
 
-def _shard(entry: FileEntry, column: str | None) -> tuple[list[Row], Counter[str]]:
+def _shard(entry: FileEntry, reader: FactReader) -> tuple[list[Row], Counter[str]]:
     """The candidates of one archive, and what it holds besides."""
     archive, left = Archive(entry), Counter[str]()
     files: list[SampleFile] = []
@@ -80,7 +81,7 @@ def _shard(entry: FileEntry, column: str | None) -> tuple[list[Row], Counter[str
         if file.key not in with_picture:
             count_kind(left, f"{_SIDE_NAMES.get(file.role, file.role)} without a picture")
     rows = [
-        _row(archive, file.member, sample, column)
+        _row(archive, file.member, sample, reader)
         for file, sample in zip(files, samples_of(files), strict=True)
         if file.role == PICTURE
     ]
@@ -126,40 +127,48 @@ def member_row(archive: str, version: str, picture: Member, extras: Mapping[str,
     return row | {f"{role}_uri": f"{place}#{member.name}" for role, (place, member) in extras.items()}
 
 
-def _row(archive: Archive, picture: Member, sample: list[SampleFile] | str, column: str | None) -> Row:
+def _row(archive: Archive, picture: Member, sample: list[SampleFile] | str, reader: FactReader) -> Row:
     if isinstance(sample, str):
         return refused_row(f"{archive.uri}#{picture.name}", sample, archive.version)
     drawn = {file.role: (archive.uri, file.member) for file in sample if file.role in _DRAWN}
     row = member_row(archive.uri, archive.version, picture, drawn)
     if row.get("refused"):
         return row
-    try:
-        return _facts({file.role: file.text for file in sample if file.text is not None}, row["uri"], column) | row
-    except DataError as error:
-        return refused_row(row["uri"], str(error), archive.version)
+    texts = {file.role: file.text for file in sample if file.text is not None}
+    return side_facts(texts, stem_of(row["uri"]), reader) | row
 
 
-def _facts(texts: Mapping[str, str | SideFileError], where: str, column: str | None) -> Row:
-    for problem in texts.values():
-        if isinstance(problem, SideFileError):
-            raise DataError(problem.why)
-    texts = {kind: str(text) for kind, text in texts.items()}
+def side_facts(texts: Mapping[str, str | SideFileError], stem: str, reader: FactReader) -> Row:
+    """What the side files of a picture say ("json", "txt", "cls"); what cannot be read is counted, and says nothing."""
     facts: Row = {}
-    if "json" in texts:
-        where = f"{stem_of(where)}.json"
-        entry = json_object(texts["json"], where)
-        facts = post_facts(entry, where, column) if is_post(entry) else facts_of(entry, where, column)
-    if "txt" in texts:
-        facts["caption"] = texts["txt"].strip()
-    if "cls" in texts:
-        facts["tags"] = [*(facts.get("tags") or []), f"class:{texts['cls'].strip()}"]
+    for kind, said in texts.items():
+        if isinstance(said, SideFileError):
+            reader.notes.unreadable(f".{kind} file", said, f"{stem}.{kind}")
+    read = {kind: said for kind, said in texts.items() if isinstance(said, str)}
+    if "json" in read:
+        facts = _json_facts(read["json"], f"{stem}.json", reader)
+    if "txt" in read:
+        facts["caption"] = read["txt"].strip()
+    if "cls" in read:
+        facts["tags"] = [*(facts.get("tags") or []), f"class:{read['cls'].strip()}"]
     return facts
+
+
+def _json_facts(said: str, where: str, reader: FactReader) -> Row:
+    try:
+        entry = json_value(said)
+        if not isinstance(entry, dict):
+            raise ValueError("a JSON object is needed")
+    except ValueError as error:
+        reader.notes.unreadable(".json file", error, where)
+        return {}
+    return post_facts(entry, where, reader) if is_post(entry) else reader.row(entry, where)
 
 
 def _side_text(archive: Archive, member: Member) -> str | SideFileError:
     if member.length > MOST_SIDE_BYTES:
-        return SideFileError(f"{member.name}: a side file of {member.length:,} bytes is not read")
+        return SideFileError(f"a side file of {member.length:,} bytes is not read")
     try:
-        return archive.read(member).decode("utf-8", "replace")
+        return decoded(archive.read(member))
     except RefusedItem as error:
-        return SideFileError(f"{member.name}: {error}")
+        return SideFileError(str(error))

@@ -43,6 +43,14 @@ def explained(uri: str) -> Iterator[None]:
         raise DataError(f"{uri}: {error.strerror or _arrow_message(error)}") from error
 
 
+def is_wrong_address(error: DataError) -> bool:
+    """Whether an error is one address's own (no such bucket, no right to it, no name of one) and not the store's."""
+    cause = error.__cause__
+    if isinstance(cause, aws.ClientError):
+        return s3.code(cause) in {*MISSING, *_REFUSED, "NoSuchBucket", "InvalidBucketName", "PermanentRedirect"}
+    return isinstance(cause, aws.ParamValidationError)
+
+
 def patiently(uri: str, read: Callable[[], Result]) -> Result:
     """`read()`, which reads `uri` through pyarrow, `explained`; repeated where the server breaks off in its answer."""
     give_up = time.monotonic() + s3.OUTAGE_S

@@ -24,6 +24,7 @@ from dataprep.storage.addresses import check_form
 from dataprep.storage.addresses import is_s3 as is_s3
 from dataprep.storage.failures import MISSING
 from dataprep.storage.failures import explained as explained
+from dataprep.storage.failures import is_wrong_address as is_wrong_address
 from dataprep.storage.failures import patiently as patiently
 from dataprep.storage.s3 import wait_out_outages as wait_out_outages
 

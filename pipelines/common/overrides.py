@@ -62,7 +62,7 @@ def read_overrides(path: str) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path} must hold a mapping of settings, not {type(document).__name__}")
-    if unnamed := next((key for key in _keys(document) if not isinstance(key, str)), None):
+    if unnamed := next((key for key in _document_keys(document) if not isinstance(key, str)), None):
         raise SettingsError(f"{path}: {unnamed!r:.40} is no name of a setting")
     return flatten(document)
 
@@ -115,11 +115,11 @@ def _check_node(node: yaml.Node, deeper: int, known: dict[yaml.Node, int]) -> in
     return count
 
 
-def _keys(document: Mapping[Any, Any]) -> Iterator[Any]:
+def _document_keys(document: Mapping[Any, Any]) -> Iterator[Any]:
     for key, value in document.items():
         yield key
         if isinstance(value, dict):
-            yield from _keys(value)
+            yield from _document_keys(value)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -101,7 +101,7 @@ def plan_build(
         known = Known.at(out, recipe)
         to_read = counted(known.why_read(listing.keys, job.retry))
         records = records_of(listing, (), known, recipe.filters)
-    counts: dict[str, Any] = {**listing.counted(), "to_read": to_read}
+    counts: dict[str, Any] = {**listing.counted(), "to_read": to_read, "sources": listing.notes.reported()}
     if not pc.any(pc.is_null(records["reason"])).as_py():
         return DryRun(out, recipe, **counts, rows=0, leaving=0, columns={})
     plan = _plan_rows(records, recipe, earlier)
@@ -163,6 +163,7 @@ def run_build(
         digest=snapshot.digest,
         **{name: snapshot.document[name] for name in ("rows", "rejects", "failures", "failure_reasons")},
         **listed,
+        sources=listing.notes.reported(),
         pictures_read=sum(read.values()),
         read_because=read,
         retried_cells=retried_cells,

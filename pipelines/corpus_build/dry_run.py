@@ -7,7 +7,7 @@ that nobody has read yet will ask for is not known: they count as an upper bound
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from dataprep.corpus.snapshot import Snapshot
 from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan
+from dataprep.sources.notes import SourceFacts
 from pipelines.corpus_build.columns_phase import ColumnPlan, OpenShard
-from pipelines.corpus_build.report import Counts, left_lines, listed
+from pipelines.corpus_build.report import Counts, left_lines, listed, source_lines
 from pipelines.corpus_build.tasks import ROW
 from pipelines.recipes.build_recipe import BuildRecipe
 
@@ -51,6 +52,7 @@ class DryRun:
     rows: int
     leaving: int  # rows of the newest snapshot that the next one would not have
     columns: Mapping[str, ColumnWork]
+    sources: SourceFacts = field(default_factory=SourceFacts)
 
     @property
     def unread(self) -> int:
@@ -64,6 +66,7 @@ class DryRun:
         """The work in a few lines for a person, and behind it the resolved recipe."""
         lines = [f"{self.out}: nothing was written."]
         lines.append(f"  would read {self.unread:,} of {self.pictures:,} pictures{listed(self.to_read)}")
+        lines += source_lines(self.sources)
         if self.not_selected:
             lines.append(f"  not selected: {sum(self.not_selected.values()):,} pictures{listed(self.not_selected)}")
         lines += left_lines(self.not_taken, self.litter)

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from dataprep.corpus.schema import LISTING_SCHEMA
 from dataprep.sources.left_out import Left
 from dataprep.sources.listing import list_batches
+from dataprep.sources.notes import Notes
 from pipelines.common.progress import Progress, ProgressSink
 from pipelines.recipes.build_recipe import BuildRecipe
 
@@ -28,9 +29,10 @@ from pipelines.recipes.build_recipe import BuildRecipe
 class Listing:
     """The items of the sources in order, each key once (schema.LISTING_SCHEMA)."""
 
-    def __init__(self, path: str, keys: pa.ChunkedArray, counts: Mapping[str, int]) -> None:
+    def __init__(self, path: str, keys: pa.ChunkedArray, counts: Mapping[str, int], notes: Notes | None = None) -> None:
         self._path = path
         self.left = Left.of(counts)
+        self.notes = Notes() if notes is None else notes
         first = pc.index_in(pc.unique(keys), keys)  # a key that comes again is the same item under the same name
         self._is_first: npt.NDArray[np.bool_] = np.zeros(len(keys), bool)
         self._is_first[first.to_numpy()] = True
@@ -60,14 +62,14 @@ def list_sources(
     """The first `limit` items of the sources. The listing is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="irodori-listing-") as folder:
         path = os.path.join(folder, "items.arrow")
-        keys, counts = [pa.array([], pa.string())], Counter[str]()
+        keys, counts, notes = [pa.array([], pa.string())], Counter[str](), Notes()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, LISTING_SCHEMA, options=options) as stream:
-            listed = (list_batches(source, recipe.select, counts) for source in sources)
+            listed = (list_batches(source, recipe.select, counts, notes) for source in sources)
             for table in _first(chain.from_iterable(listed), limit):
                 stream.write_table(table)
                 keys.append(table["key"].combine_chunks())
-        listing = Listing(path, pa.chunked_array(keys), counts)
+        listing = Listing(path, pa.chunked_array(keys), counts, notes)
         progress(Progress("list pictures", len(listing), len(listing), "pictures"))
         yield listing
 

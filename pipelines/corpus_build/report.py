@@ -7,11 +7,13 @@ from typing import Any
 from dataprep.corpus_tools.ink import ColumnLook
 from dataprep.plan.row_plan import Plan
 from dataprep.samples.buckets import fill
+from dataprep.sources.notes import SourceFacts
 
 Counts = Mapping[str, int]
 BUCKETS_SHOWN = 4
 KINDS_SHOWN = 6
 TRAIN = "train"
+_SOURCES_SHOWN, _EXAMPLES_SHOWN = 8, 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class BuildReport:
     cells: Counts  # column -> cells that were computed
     batch_rows: int
     underfilled: Mapping[str, Counts]  # split -> bucket -> rows, of buckets with less than `batch_rows`
+    sources: SourceFacts = field(default_factory=SourceFacts)
     seconds: Mapping[str, float] = field(default_factory=dict)  # phase -> time
     looks: Sequence[ColumnLook] = ()  # what some cells of each column of pictures show
 
@@ -64,9 +67,8 @@ class BuildReport:
             f"reused {self.shard_columns_reused:,} of {self.shard_columns:,} shard columns",
             f"  digest {self.digest}",
         ]
-        return "\n".join(
-            [*lines, *self._selection_lines(), *self._failure_lines(), *self._look_lines(), *self._bucket_lines()]
-        )
+        lines += [*source_lines(self.sources), *self._selection_lines(), *self._failure_lines()]
+        return "\n".join([*lines, *self._look_lines(), *self._bucket_lines()])
 
     def _selection_lines(self) -> list[str]:
         left_out = sum(self.not_selected.values())
@@ -109,6 +111,22 @@ class BuildReport:
             shown_reasons = ", ".join([*shown, *([f"and {more} more"] if more else [])])
             lines.append(f"  buckets of {split} with fewer than {self.batch_rows:,} rows: {shown_reasons}")
         return lines
+
+
+def source_lines(sources: SourceFacts) -> list[str]:
+    """What the sources were read as, what of them was not read, and facts that could not be read, for a person."""
+    lines = []
+    for one in sources.read_as[:_SOURCES_SHOWN]:
+        lines.append(f"  read {one.source} as {one.layout}: {one.why}")
+        lines += [f"    not read: {what}" for what in one.not_read]
+    if len(sources.read_as) > _SOURCES_SHOWN:
+        lines.append(f"  and {len(sources.read_as) - _SOURCES_SHOWN:,} sources more (--json names them)")
+    if sources.unread_facts:
+        count = sum(sources.unread_facts.values())
+        shown = listed(sources.unread_facts)
+        lines.append(f"  facts that cannot be read: {count:,}{shown}; their pictures are taken")
+        lines += [f"    {fact}, as in {example}" for fact, example in list(sources.examples.items())[:_EXAMPLES_SHOWN]]
+    return lines
 
 
 def underfilled(plan: Plan, batch_rows: int) -> dict[str, dict[str, int]]:

@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from dataprep.errors import DataError
 from dataprep.sources.archives import Archive
-from dataprep.sources.folder_tree import file_row
-from dataprep.sources.items import CANDIDATES, Row, batches, is_picture
+from dataprep.sources.items import CANDIDATES, Row, batches, file_row, is_picture
 from dataprep.sources.left_out import count_file, count_kind, count_litter, is_litter
 from dataprep.sources.webdataset import ahead, is_shard, member_row
 from dataprep.storage import store as storage

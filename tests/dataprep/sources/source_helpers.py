@@ -14,6 +14,7 @@ from PIL import Image
 
 from dataprep.plan.scan import ListedItem, item_of
 from dataprep.sources import Selection, SourceItem, list_batches, list_items
+from dataprep.sources.notes import Notes
 
 
 def png(seed: int = 0, size: int = 8) -> bytes:
@@ -66,6 +67,21 @@ def counts(source: Path | str, selection: Selection | None = None) -> dict[str, 
     for _ in list_batches(str(source), selection or Selection(), counted):
         pass
     return {word: count for word, count in counted.items() if count}
+
+
+def notes(source: Path | str, selection: Selection | None = None) -> Notes:
+    """What the source was read as, and which facts could not be read."""
+    found = Notes()
+    for _ in list_batches(str(source), selection or Selection(), None, found):
+        pass
+    return found
+
+
+def refusals_of(source: Path | str) -> dict[str, str]:
+    """Address below the source's folder -> why, of the items that become rejects."""
+    folder = source if Path(source).is_dir() else Path(source).parent
+    details = {item.uri.removeprefix(f"{folder}/"): item.detail for item in items(source)}
+    return {uri: json.loads(detail)["refused"] for uri, detail in details.items() if "refused" in detail}
 
 
 def short(found: Sequence[SourceItem]) -> list[str]:

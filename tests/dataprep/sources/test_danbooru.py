@@ -1,6 +1,7 @@
 """Dumps of Danbooru: every spelling of the metadata, files by id, tars by id, and what has no counterpart."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tests.dataprep.sources.source_helpers import (
     items,
     json_lines,
     listed,
+    notes,
     png,
+    refusals_of,
     short,
     tar_bytes,
     write,
@@ -208,18 +211,52 @@ def test_metadata_of_many_files_packed_or_not_is_read_in_their_order(tmp_path: P
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        ('{"id": 2, "sc', r"posts000000000001.json, line 2: not JSON"),
+        ('{"id": 2, "sc', "line 2: not JSON"),
         ("[1]", "line 2: a JSON object is needed"),
-        ('{"id": "two"}', "id must be a whole number"),
-        ('{"id": 1, "score": "many"}', "score must be a whole number"),
-        ('{"id": 1, "tags": [3]}', "a tag must be a word"),
+        ('{"id": "two"}', "line 2: id must be a whole number"),
+        ('{"id": 9223372036854775808}', "line 2: id must be a whole number"),
     ],
 )
-def test_a_broken_metadata_line_is_named(tmp_path: Path, broken: str, says: str) -> None:
+def test_a_broken_metadata_line_costs_its_post(tmp_path: Path, broken: str, says: str) -> None:
     root = dump(tmp_path, [post(1)])
-    write(root / "metadata" / "posts000000000001.json", f"\n{broken}\n")
-    with pytest.raises(DataError, match=says):
-        items(root)
+    later = write(root / "metadata" / "posts000000000001.json", f"{json.dumps(post(3))}\n{broken}\n")
+    write(root / "original" / "0003" / "3.png", png(3))
+    assert short(items(root)) == ["1.png", "3.png", "posts000000000001.json#line 2"]
+    (why,) = refusals_of(root).values()
+    assert why.startswith(says)
+    assert later.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "fact", "left"),
+    [
+        ({"score": "many"}, "score", {"tags": TAGS, "rating": "s"}),
+        ({"score": True}, "score", {"tags": TAGS, "rating": "s"}),
+        ({"tags": [3]}, "tags", {"score": 3.0, "rating": "s"}),
+        ({"rating": ["s", 1]}, "rating", {"tags": TAGS, "score": 3.0}),
+        ({"image_width": "wide"}, "image_width", {"tags": TAGS}),
+        ({"parent_id": "mother"}, "parent_id", {"tags": TAGS, "group": None}),
+        ({"created_at": "yesterday"}, "created_at", {"tags": TAGS}),
+        ({"pools": 7.5}, "pools", {"tags": TAGS, "group": None}),
+    ],
+)
+def test_a_fact_of_a_post_that_cannot_be_read_costs_nothing_else(
+    tmp_path: Path, said: dict[str, Any], fact: str, left: dict[str, Any]
+) -> None:
+    root = dump(tmp_path, [post(1) | said])
+    (item,) = items(root)
+    assert {name: getattr(item, name) for name in left} == left
+    assert notes(root).unread_facts == {fact: 1}
+
+
+def test_values_of_posts_are_read_as_tools_write_them(tmp_path: Path) -> None:
+    odd = {"score": "12", "image_width": "800.0", "parent_id": 7.0, "is_deleted": "False", "rating": None}
+    root = dump(tmp_path, [post(1) | odd, post(2, score=float("nan"), pools=None), post(3, score=3.7)])
+    first, second, third = items(root)
+    assert (first.score, first.group, first.rating) == (12.0, "parent:7", None)
+    assert (second.score, round(third.score or 0, 3)) == (None, 3.7)
+    assert notes(root).unread_facts == {}
+    assert len(items(root, Selection(min_side=600))) == 3
 
 
 def test_a_dump_without_a_file_by_id_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -294,23 +331,24 @@ def test_a_dump_on_s3_lists_and_reads_as_on_disk(tmp_path: Path, s3_prefix: str)
 
 
 @pytest.mark.parametrize(
-    ("table", "line"),
+    ("table", "line", "fact"),
     [
-        ("tags", '{"name": "a", "category": "x"}'),
-        ("tags", '{"name": "a", "category": 1e999}'),
-        ("tags", '{"name": 1, "category": 1}'),
-        ("pools", '{"post_ids": [1]}'),
-        ("pools", '{"id": 1, "post_ids": 5}'),
-        ("pools", '{"id": 1, "post_ids": ["x"]}'),
-        ("posts000000000001", '{"id": 9223372036854775808}'),
-        ("posts000000000001", '{"id": 2, "score": NaN}'),
+        ("tags", '{"name": "a", "category": "x"}', "tag category"),
+        ("tags", '{"name": "a", "category": 1e999}', "tag category"),
+        ("tags", '{"name": 1, "category": 1}', "tag name"),
+        ("tags", "not json", "line of tags"),
+        ("pools", '{"post_ids": [1]}', "pool"),
+        ("pools", '{"id": 1, "post_ids": 5}', "pool"),
+        ("pools", '{"id": 1, "post_ids": ["x"]}', "pool post_ids"),
     ],
 )
-def test_a_broken_line_of_the_metadata_is_named(tmp_path: Path, table: str, line: str) -> None:
+def test_a_broken_line_of_tags_or_pools_is_counted_and_named(tmp_path: Path, table: str, line: str, fact: str) -> None:
     dump(tmp_path, [post(1)])
     write(tmp_path / "metadata" / f"{table}.json", line + "\n")
-    with pytest.raises(DataError, match=rf"{table}.json, line 1: "):
-        items(tmp_path)
+    assert len(items(tmp_path)) == 1
+    found = notes(tmp_path)
+    assert found.unread_facts == {fact: 1}
+    assert f"{table}.json, line 1: " in found.examples[fact]
 
 
 def test_tars_are_found_at_any_depth(tmp_path: Path) -> None:
@@ -318,4 +356,39 @@ def test_tars_are_found_at_any_depth(tmp_path: Path) -> None:
     for folder in ("a", "b", "c", "d/x/y"):
         write(tmp_path / "updates" / folder / "readme.txt", "nothing")
     write(tmp_path / "updates/d/x/y/deep.tar", tar_bytes({"7.png": png(7)}))
+    assert [item.tags for item in items(tmp_path)] == [TAGS]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": number, "tags": ["of a stranger"], "score": 9.0} for number in (2, 1, 0)],  # LAION and others
+        [{"uid": name, "url": "u", "text": "x"} for name in "abc"],  # DataComp
+        [{"id": number, "url": "u", "image_width": 5, "tags": "a, b"} for number in (0, 1, 2)],
+    ],
+)
+@pytest.mark.parametrize("table", ["metadata/part-0.parquet", "metadata/posts.json", "metadata.jsonl"])
+def test_a_table_without_the_columns_of_posts_gives_its_tags_to_no_picture(
+    tmp_path: Path, rows: list[dict[str, Any]], table: str
+) -> None:
+    table_of(rows, tmp_path / table)
+    members = {f"{number}.png": png(number) for number in range(3)} | {"1.txt": b"its own"}
+    write(tmp_path / "shards" / "0.tar", tar_bytes(members))
+    assert [item.tags for item in items(tmp_path)] == [()] * 3
+    assert [item.caption for item in items(tmp_path)] == [None, "its own", None]
+    (read_as,) = notes(tmp_path).read_as
+    assert read_as.layout == "a folder"
+    assert [said.split(" ")[0] for said in read_as.not_read] == [table]
+
+
+def test_a_dump_says_by_what_it_was_recognised_and_which_tables_are_none_of_posts(tmp_path: Path) -> None:
+    table_of([post(1)], tmp_path / "metadata" / "one.parquet")
+    table_of([{"id": 1, "tags": ["of a stranger"]}], tmp_path / "metadata" / "two.parquet")
+    write(tmp_path / "0.tar", tar_bytes({"1.png": png(1)}))
+    (read_as,) = notes(tmp_path).read_as
+    assert (read_as.layout, read_as.why.split(", ")[0]) == (
+        "a dump of Danbooru",
+        "metadata/one.parquet has tag_string_artist",
+    )
+    assert read_as.not_read[0].startswith("metadata/two.parquet (no column path or file_name; it has id, tags)")
     assert [item.tags for item in items(tmp_path)] == [TAGS]

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataprep.errors import DataError
-from dataprep.sources import Selection, read_item
+from dataprep.sources import RefusedItem, Selection, read_item
 from dataprep.storage import store as storage
 from tests.dataprep.sources.source_helpers import (
     counts,
     items,
     json_lines,
     listed,
+    notes,
     png,
     short,
     tar_bytes,
@@ -92,6 +93,44 @@ def test_an_index_keeps_its_order_and_counts_paths_that_come_again(tmp_path: Pat
     assert counts(source) == {"duplicate path": 1}
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_picture_that_two_lines_name_keeps_the_facts_of_the_first_and_the_others_are_counted(
+    tmp_path: Path, inside: bool
+) -> None:
+    write(tmp_path / "a.png", png(1))
+    lines = [("a.png", "one"), ("./a.png", "one"), ("a.png", "one"), (".\\a.png", "two")]
+    index = json_lines(tmp_path / "index.jsonl", [{"path": path, "caption": caption} for path, caption in lines])
+    source = tmp_path if inside else index
+    assert [item.caption for item in items(source)] == ["one"]
+    assert counts(source) == {"duplicate path": 1, "duplicate path, other facts": 2}
+
+
+def test_values_are_read_as_tools_write_them(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"score": "12", "width": 200.0, "tags": "a, b c", "rating": 3},
+        {"score": float("nan"), "width": float("nan"), "tags": '["a", "b c"]', "caption": float("nan")},
+        {"score": " 1.5 ", "width": "", "tags": "['a', \"b c\"]", "group": 7.0},
+        {"score": "nan", "tags": "a_b c", "md5": "0"},
+        {"tags": ["a", None, 3], "caption": ["first", "second"], "deleted": "no", "date": "2020-01-02 03:04:05"},
+    ]
+    index = json_lines(tmp_path / "i.jsonl", [{"path": f"/p/{number}.png"} | row for number, row in enumerate(rows)])
+    found = items(index)
+    assert [item.tags for item in found] == [("a", "b c")] * 3 + [("a_b", "c"), ("a", "3")]
+    assert [item.score for item in found] == [12.0, None, 1.5, None, None]
+    assert (found[0].rating, found[1].caption, found[2].group, found[4].caption) == ("3", None, "7", "first")
+    assert short(items(index, Selection(min_side=None, max_side=None, date_from="2020"))) == ["4.png"]
+    assert notes(index).unread_facts == {}
+
+
+def test_a_table_of_pictures_themselves_is_named_as_what_it_is(tmp_path: Path) -> None:
+    table = as_parquet(tmp_path, [{"image": {"bytes": png(1), "path": "a.png"}, "text": "x"}])
+    with pytest.raises(DataError, match=r"holds the pictures themselves \(column image\)"):
+        items(table)
+    write(tmp_path / "b.png", png(2))
+    assert short(items(tmp_path)) == ["b.png"]
+    assert "i.parquet (pictures within the table" in notes(tmp_path).read_as[0].not_read[0]
+
+
 def test_a_file_behind_an_index_that_changes_changes_its_key(tmp_path: Path) -> None:
     picture = write(tmp_path / "a.png", png(1))
     source = as_lines(tmp_path, [{"path": "a.png"}, {"path": "gone.png"}])
@@ -111,17 +150,20 @@ def test_a_file_behind_an_index_that_changes_changes_its_key(tmp_path: Path) -> 
         ({"path": "../x.png"}, "not a path inside the folder of the index"),
         ({"path": "https://host/x.png"}, "neither a path nor an s3:// address"),
         ({"path": 3}, "path must be a word"),
-        ({"path": "x.png", "tags": "smile"}, "tags must be a list"),
-        ({"path": "x.png", "score": "5"}, "score must be a number"),
-        ({"path": "x.png", "width": 1.5}, "width must be a whole number"),
         ({"path": None, "rating": "g"}, "path is missing"),
     ],
 )
-def test_a_wrong_value_of_an_index_is_named_with_its_line(
+def test_a_wrong_address_of_an_index_is_a_reject_with_its_line_and_an_index_of_such_is_an_error(
     tmp_path: Path, make: Make, row: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(DataError, match=f"(line|row) 1: .*{says}"):
         items(make(tmp_path, [row]))
+    if not isinstance(row["path"], int):  # a column of Parquet has one type
+        good, bad = items(make(tmp_path, [{"path": "good.png", "rating": None}, row | {"rating": None}]))
+        assert short([good]) == ["good.png"]
+        assert bad.uri.rpartition("#")[2] in ("line 2", "row 2")
+        with pytest.raises(RefusedItem, match=f"(line|row) 2: .*{says}"):
+            read_item(bad)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +186,7 @@ def test_a_wrong_or_empty_source_says_what_was_looked_for(
 
 
 def test_a_table_without_paths_names_its_columns(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="needs a column path; this table has file, tags"):
+    with pytest.raises(DataError, match=r"needs a column path \(or file_name\); this table has file, tags"):
         items(as_parquet(tmp_path, [{"file": "a.png", "tags": ["x"]}]))
 
 
@@ -159,6 +201,21 @@ def test_an_index_on_s3_finds_its_pictures_beside_it_and_their_versions(tmp_path
     assert [read_item(entry.item).data for entry in before[:2]] == [png(1), png(1)]
     storage.write_whole(storage.join(s3_prefix, "p", "ü.png"), png(2))
     assert [a.key == b.key for a, b in zip(before, listed(source), strict=True)] == [True, False, True]
+
+
+@pytest.mark.s3
+def test_an_address_on_s3_that_cannot_be_listed_costs_its_row(tmp_path: Path, s3_prefix: str) -> None:
+    storage.write_whole(storage.join(s3_prefix, "a.png"), png(1))
+    paths = [
+        storage.join(s3_prefix, "a.png"),
+        "s3://no-such-bucket-here/b.png",
+        "s3://no-such-bucket-here/c.png",
+        "s3://",
+    ]
+    good, *bad = items(as_lines(tmp_path, [{"path": path} for path in paths]))
+    assert read_item(good).data == png(1)
+    assert [json.loads(item.detail)["refused"].split(": ")[0] for item in bad] == ["line 2", "line 3", "line 4"]
+    assert "no such bucket" in bad[0].detail
 
 
 # ---- the official layout --------------------------------------------------------------------------------------------
@@ -228,6 +285,14 @@ def test_entries_of_the_list_bring_facts(tmp_path: Path) -> None:
     assert (item.tags, item.group) == (("blue hair", "smile"), "x")
 
 
+def test_an_entry_of_the_list_that_is_none_costs_itself(tmp_path: Path) -> None:
+    root = official(tmp_path)
+    write(root / "image_list.json", '\ufeff["b.jpg", 3, {"name": ".\\\\0002\\\\a.jpg", "score": "7"}, {"tags": "x"}]')
+    *found, second, fourth = sorted(items(root), key=lambda item: "#entry" in item.uri)
+    assert [(item.uri.rpartition("#")[2], item.score) for item in found] == [("b.jpg", None), ("0002/a.jpg", 7.0)]
+    assert [item.uri.rpartition("#")[2] for item in (second, fourth)] == ["entry 2", "entry 4"]
+
+
 @pytest.mark.parametrize(
     ("index", "says"),
     [
@@ -272,20 +337,26 @@ def test_half_a_character_in_json_becomes_a_question_mark(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "said",
     [
-        *('"score": 1e999', '"score": NaN', '"score": 1e39', f'"score": {10**400}', '"width": 1e999'),
-        *('"width": 9223372036854775808', '"height": NaN', '"pool": NaN', '"parent": 1e999'),
+        *('"score": 1e999', '"score": 1e39', f'"score": {10**400}', '"width": 1e999', '"score": "high"'),
+        *('"width": 9223372036854775808', '"parent": 1e999', '"width": 1.5', '"tags": {"a": 1}', '"tags": "two words"'),
+        *('"caption": 5', '"deleted": "perhaps"', '"date": "yesterday"', '"rating": true', '"group": {}'),
     ],
 )
-def test_a_number_without_a_place_in_its_column_is_a_named_error_and_in_an_archive_a_reject(
+def test_a_fact_that_cannot_be_read_is_counted_and_costs_neither_the_picture_nor_the_others(
     tmp_path: Path, said: str
 ) -> None:
-    index = write(tmp_path / "index.jsonl", f'{{"path": "a.png", {said}}}\n')
-    with pytest.raises(DataError, match=r"index.jsonl, line 1: \w+ must be a"):
-        items(index)
-    broken = {"a.png": png(1), "a.json": f"{{{said}}}".encode(), "b.png": png(2)}
-    first, second = items(write(tmp_path / "x.tar", tar_bytes(broken)))
-    assert "a.json: " in json.loads(first.detail)["refused"]
-    assert read_item(second).data == png(2)
+    fact = said.split('"')[1]
+    other = "caption" if fact != "caption" else "rating"
+    line = f'{{"path": "a.png", "{other}": "kept", {said}}}'
+    write(tmp_path / "a.png", png(1))
+    index = write(tmp_path / "index.jsonl", line + "\n")
+    members = {"a.png": png(1), "a.json": line.encode(), "b.png": png(2)}
+    for source in (index, tmp_path, write(tmp_path.parent / f"{tmp_path.name}.tar", tar_bytes(members))):
+        first, *_ = items(source)
+        assert (getattr(first, other), read_item(first).data) == ("kept", png(1))
+        found = notes(source)
+        assert found.unread_facts == {fact: 1}
+        assert "a.json: " in found.examples[fact] or "index.jsonl, line 1: " in found.examples[fact]
 
 
 @pytest.mark.parametrize("true", [True, 1, "true"])

@@ -39,7 +39,7 @@ def test_other_names_are_no_litter(path: str) -> None:
 
 def test_a_tree_takes_every_kind_that_is_read_and_counts_the_others(tmp_path: Path) -> None:
     taken = ("a.apng", "b.jfif", "c.JPE", "d.tif", "e.TIFF", "f.avif", "g.psd", "h.jp2", "i.png")
-    others = ("a.heic", "b.HEIC", "c.jxl", "d.txt", "readme", "e.tar.sig~", ".hidden")
+    others = ("a.heic", "b.HEIC", "c.jxl", "x.txt", "readme", "e.tar.sig~", ".hidden")
     litter = ("__MACOSX/._i.png", ".thumbnails/i.png", "Thumbs.db", "@eaDir/i.png/x.jpg")
     for name in (*taken, *others, *litter):
         write(tmp_path / name, png())

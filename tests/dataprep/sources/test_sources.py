@@ -61,23 +61,31 @@ def test_an_index_decides_what_is_taken_below_it_and_nowhere_else(tmp_path: Path
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("not json", "line 1: not JSON"),
-        ("[]", "object"),
+        ("not json", "not JSON"),
+        ("3", "object"),
         ('{"group": "a"}', "None is not a path"),
         ('{"path": "../secret.png"}', "not a path inside"),
         ('{"path": "/etc/hostname"}', "there is no"),
         ('{"path": "gone.png"}', "there is no gone.png"),
         ('{"path": "x.png", "sketch": "gone.png"}', "there is no gone.png"),
-        ('{"path": "x.png", "tags": "smile"}', "tags must be a list"),
-        ('{"path": "x.png", "group": 3}', "group must be"),
+        ('{"path": 3}', "path must be a word"),
     ],
 )
-def test_a_broken_index_is_named_with_its_line(tmp_path: Path, line: str, says: str) -> None:
-    picture(tmp_path / "in" / "x.png")
-    picture(tmp_path / "secret.png")
-    (tmp_path / "in" / "index.jsonl").write_text(line)
+def test_a_broken_line_of_an_index_costs_itself_and_an_index_of_such_lines_is_an_error(
+    tmp_path: Path, line: str, says: str
+) -> None:
+    for name in ("in/x.png", "in/good.png", "secret.png"):
+        picture(tmp_path / name)
+    index = tmp_path / "in" / "index.jsonl"
+    index.write_text(line)
     with pytest.raises(DataError, match=says):
         list(list_items(str(tmp_path / "in")))
+    index.write_text(f'{{"path": "good.png"}}\n{line}\n{{"path": "x.png"}}\n')
+    good, bad, other = list_items(str(tmp_path / "in"))
+    assert (Path(good.uri).name, Path(other.uri).name) == ("good.png", "x.png")
+    assert bad.uri == f"{index}#line 2"
+    with pytest.raises(RefusedItem, match=says):
+        read_item(bad)
 
 
 def test_a_source_without_pictures_is_said_to_be_empty(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from dataprep.plan.scan import scan
 from dataprep.sources import RefusedItem, archives, list_batches, read_item
 from dataprep.sources import items as source_items
 from dataprep.storage import store as storage
-from tests.dataprep.sources.source_helpers import counts, items, listed, png, short, tar_bytes, write, zip_bytes
+from tests.dataprep.sources.source_helpers import counts, items, listed, notes, png, short, tar_bytes, write, zip_bytes
 
 SHARD = {
     "a/0001.txt": b"a girl\n",
@@ -353,19 +353,25 @@ def test_a_flipped_bit_of_a_zip_member_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "says"),
+    ("side", "fact", "says"),
     [
-        ({"a.json": b"not json"}, "not JSON"),
-        ({"a.json": b'{"score": "high"}'}, "score must be a number"),
-        ({"a.json": b"[" * 100_000}, "not JSON"),
-        ({"a.txt": bytes(2 << 20)}, "a side file of 2,097,152 bytes"),
+        ({"a.json": b"not json"}, ".json file", "Expecting value"),
+        ({"a.json": b"[1, 2]"}, ".json file", "a JSON object is needed"),
+        ({"a.json": b""}, ".json file", "Expecting value"),
+        ({"a.json": b'{"score": "high"}'}, "score", "'high'"),
+        ({"a.json": b"[" * 100_000}, ".json file", "nested too deeply"),
+        ({"a.txt": bytes(2 << 20)}, ".txt file", "a side file of 2,097,152 bytes"),
     ],
 )
-def test_a_picture_with_a_broken_side_file_is_refused(tmp_path: Path, side: dict[str, bytes], says: str) -> None:
+def test_a_side_file_that_cannot_be_read_is_counted_and_its_picture_taken(
+    tmp_path: Path, side: dict[str, bytes], fact: str, says: str
+) -> None:
     path = write(tmp_path / "x.tar", tar_bytes({"a.png": png(1), **side, "b.png": png(2)}))
-    told = refusals(path)
-    assert list(told) == ["a.png"]
-    assert says in told["a.png"]
+    assert [read_item(item).data for item in items(path)] == [png(1), png(2)]
+    found = notes(path)
+    assert found.unread_facts == {fact: 1}
+    assert says in found.examples[fact]
+    assert f"{path}#a." in found.examples[fact]
 
 
 def test_an_archive_of_many_members_comes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,9 @@ class SideFileError:
 
     why: str
 
+    def __repr__(self) -> str:
+        return self.why
+
 
 def samples_of(files: Sequence[SampleFile]) -> list[list[SampleFile] | str]:
     """For each file the files of its sample, or why they are not known."""

@@ -1,0 +1,115 @@
+"""Sizes of the pages of a Parquet file, from their headers alone, before Arrow unpacks one of them.
+
+The footer's sizes are only what it says; a page is unpacked to what its own header states. So these are read, page by
+page (a small read each), and held against limits. The headers are structs of the Thrift compact protocol
+(parquet-format, `PageHeader`; thrift, "Thrift Compact protocol encoding").
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_HEADER_READ, _MOST_HEADER = 512, 8 << 20
+_MOST_DEPTH = 16
+_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
+_UNPACKED, _PACKED, _VALUES = 2, 3, 1  # field numbers of PageHeader, and of the headers of each kind of page
+_KINDS = (5, 7, 8)  # data_page_header, dictionary_page_header, data_page_header_v2
+
+
+@dataclass(frozen=True)
+class Page:
+    """Bytes once unpacked, bytes in the file, and values."""
+
+    unpacked: int
+    packed: int
+    values: int
+
+
+def pages(file: Any, start: int, end: int) -> Iterator[Page]:
+    """The pages of a column chunk that lies between two bytes of a random access file. Raises ValueError."""
+    while start < end:
+        fields, length = _header(file, start)
+        kinds = [fields[kind] for kind in _KINDS if isinstance(fields.get(kind), dict)]
+        page = Page(
+            fields.get(_UNPACKED, -1), fields.get(_PACKED, -1), max((kind.get(_VALUES, 0) for kind in kinds), default=0)
+        )
+        if page.unpacked < 0 or page.packed < 0:
+            raise ValueError(f"no page at byte {start:,}")
+        yield page
+        start += length + page.packed
+
+
+def _header(file: Any, start: int) -> tuple[dict[int, Any], int]:
+    """The fields of the header at this byte by their numbers, and its length."""
+    size = _HEADER_READ
+    while True:
+        data: bytes = file.read_at(size, start)
+        try:
+            return _struct(data, 0, 0)
+        except IndexError as error:
+            if len(data) < size or size >= _MOST_HEADER:
+                raise ValueError(f"no page header at byte {start:,}") from error
+            size *= 16
+
+
+def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
+    if depth > _MOST_DEPTH:
+        raise ValueError("a page header is nested too deeply")
+    fields: dict[int, Any] = {}
+    number = 0
+    while (head := data[at]) & 0x0F != _STOP:
+        at += 1
+        if head >> 4:
+            number += head >> 4
+        else:
+            number, at = _whole(data, at)
+        kind = head & 0x0F
+        if kind in (_TRUE, _FALSE):
+            fields[number] = kind == _TRUE
+        else:
+            fields[number], at = _value(data, at, kind, depth)
+    return fields, at + 1
+
+
+def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value of a kind that has bytes of its own; lists and maps are passed over."""
+    if kind == _STRUCT:
+        return _struct(data, at, depth + 1)
+    if kind == _BINARY:
+        size, at = _plain(data, at)
+        if at + size > len(data):
+            raise IndexError
+        return None, at + size
+    if kind in (_LIST, _SET):
+        size, kind, at = data[at] >> 4, data[at] & 0x0F, at + 1
+        if size == 0x0F:
+            size, at = _plain(data, at)
+        for _ in range(size):
+            at = _value(data, at, kind, depth + 1)[1]
+        return None, at
+    if kind == _DOUBLE:
+        return None, at + struct.calcsize("d")
+    if kind in (_BYTE, _TRUE, _FALSE):
+        return data[at], at + 1
+    if kind == _MAP:
+        raise ValueError("a page header with a map")
+    return _whole(data, at)
+
+
+def _plain(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned number of seven bits a byte."""
+    value = shift = 0
+    while shift < 64:
+        byte, at = data[at], at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a number without end")
+
+
+def _whole(data: bytes, at: int) -> tuple[int, int]:
+    """A signed number, folded over zero (zigzag)."""
+    value, at = _plain(data, at)
+    return (value >> 1) ^ -(value & 1), at
