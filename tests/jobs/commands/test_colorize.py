@@ -254,7 +254,7 @@ def test_one_bad_file_is_told_and_the_others_are_made(
     assert run(call) == 1
     said = capfd.readouterr()
     assert said.out.splitlines() == ["o/p0000.png"]
-    assert "not made: o/bad.png: bad.png: not a PNG" in said.err
+    assert "not made: o/bad.png: bad.png: a text, not a picture" in said.err
     assert said.err.splitlines()[-1].startswith("irodori: 1 of 2 pictures could not be made, the first: bad.png: ")
     assert run([*call, "--json"]) == 1
     document = json.loads(capfd.readouterr().out)
