@@ -3,14 +3,12 @@
 Nothing heavy is imported until a worker runs.
 """
 
-import re
 from typing import Any
 
 from ray.train import UserCallback
 
+from model.errors import ModelError
 from pipelines.common.errors import PipelineError
-
-_FINAL = re.compile(r"(?:[\w.]+\.)?(?:PipelineError|ModelError): (.*)")  # the last line of a traceback
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -26,5 +24,5 @@ class FinalErrors(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """In the controller: what is raised here is not tried again, and reaches the driver."""
         for error in worker_exceptions.values():
-            if found := _FINAL.fullmatch(str(error).strip().splitlines()[-1]):
-                raise PipelineError(found.group(1))
+            if isinstance(error, PipelineError | ModelError):
+                raise PipelineError(str(error))

@@ -159,15 +159,15 @@ def plan_node(plan: TrainPlan) -> lineage.Node:
 
 
 def _is_complete(plan: TrainPlan) -> bool:
-    """Whether the output holds the result of a run of this length."""
-    if not exists(join(plan.out, lineage.LINEAGE)):
+    """Whether the output holds the result of a run of this length, and not of a shorter one that goes on."""
+    if not exists(join(plan.out, lineage.LINEAGE)) or exists(join(plan.out, STOPPED)):
         return False
     return _images_of(read_history(plan.out)) == plan.recipe.length.images
 
 
 def _accepted_changes(plan: TrainPlan) -> Changes:
     """What differs from the recipe that the output was begun with, and may. Raises PipelineError for what may not, for
-    an output of something else, and where there are states and none of them is whole."""
+    an output of something else, and where no state is whole that the run could go on from."""
     recorded = join(plan.out, "recipe.json")
     if not exists(recorded):
         if exists(join(plan.out, lineage.LINEAGE)):
@@ -175,8 +175,13 @@ def _accepted_changes(plan: TrainPlan) -> Changes:
         return {}
     store = StateStore(plan.out)
     states = store.kept()
-    if states and all(state.problem for state in states):
-        raise all_damaged(plan.out, {state.uri: state.problem for state in states})
+    if not _is_complete(plan):
+        if states and all(state.problem for state in states):
+            raise all_damaged(plan.out, {state.uri: state.problem for state in states})
+        if not states and exists(join(plan.out, lineage.LINEAGE)):
+            raise PipelineError(
+                f"{plan.out} holds a finished run without its states, so it cannot go on; choose another --out"
+            )
     before, wanted = json.loads(read_bytes(recorded)), json.loads(json.dumps(plan.document()))
     stopped = exists(join(plan.out, STOPPED))
     return accepted_changes(plan.out, before, wanted, images_seen=store.images_seen(), stopped=stopped)
@@ -266,6 +271,7 @@ def _keep(plan: TrainPlan, document: bytes) -> None:
     store = StateStore(plan.out)
     if store.images_seen() != plan.recipe.length.images:
         raise PipelineError(f"training {plan.recipe.stage} ended without its last state in {store.folder}")
+    remove(join(plan.out, lineage.LINEAGE))  # of a shorter run, whose result is replaced from here on
     if plan.parent and plan.frozen:
         copy_bundled(plan.frozen, fetch_checkpoint(plan.parent), join(plan.out, CHECKPOINT))
     with store.fetched(store.kept()[0]) as folder:

@@ -4,6 +4,7 @@ Progress and intervals are counted in images. A restart (of a worker or of the d
 at the exact sample and ends with the history of an undisturbed run.
 """
 
+import platform
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -70,6 +71,12 @@ def run_worker(job: TrainJob) -> None:
     plan, recipe, context = job.plan, job.recipe, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(job.threads or max(1, (psutil.cpu_count() or 1) // workers))
+
+    if not is_held(plan.out, job.token):
+        raise PipelineError(
+            f"{platform.node()} does not see the lock of this run in {plan.out}: "
+            "--out must be on S3 or on a disk that all machines share"
+        )
 
     # The networks, and an engine for each that is trained.
     parent = fetch_checkpoint(plan.parent) if plan.parent else None

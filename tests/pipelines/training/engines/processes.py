@@ -143,3 +143,29 @@ def check_same(found: State, truth: State) -> None:
     for name, moment in truth.optimizer.items():
         torch.testing.assert_close(found.optimizer[name], moment, rtol=1e-4, atol=1e-7)
     assert found.optimizer["step"].item() == len(truth.losses)
+
+
+def infinite_main(rank: int, ranks: Ranks, port: int, out: str) -> None:
+    """One step whose loss is infinite on the last rank alone; each rank writes the norm that its engine then names."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK="0", PATH="")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=ranks.count)
+    engine = start_engine(
+        network(), micro_batch=1, accumulation=1, optimizer=ranks.optimizer, bf16=ranks.bf16, alone=ranks.alone
+    )
+    loss = engine(torch.ones(1, 7)).square().mean()
+    engine.backward(loss * (float("inf") if rank == ranks.count - 1 else 1.0))
+    engine.step()
+    Path(f"{out}-{rank}").write_text(str(engine.gradient_norm))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def norms_of_an_infinite_loss(folder: Path, ranks: Ranks) -> list[float]:
+    """The gradient's norm as each rank has it."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        port = door.getsockname()[1]
+    out = str(folder / f"norm-{ranks.alone}")
+    mp.spawn(infinite_main, args=(ranks, port, out), nprocs=ranks.count)  # type: ignore[attr-defined]
+    return [float(Path(f"{out}-{rank}").read_text()) for rank in range(ranks.count)]

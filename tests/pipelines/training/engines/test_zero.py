@@ -3,12 +3,22 @@
 Real processes with gloo, without a compiler in reach. The truth is torch's own AdamW in this process.
 """
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.pipelines.training.engines.processes import HALF, STEPS, Ranks, State, alone_in_torch, check_same, train
+from tests.pipelines.training.engines.processes import (
+    HALF,
+    STEPS,
+    Ranks,
+    State,
+    alone_in_torch,
+    check_same,
+    norms_of_an_infinite_loss,
+    train,
+)
 
 ONE, TWO = Ranks(count=1, alone=True), Ranks(count=2, alone=True)
 
@@ -29,6 +39,11 @@ def test_two_ranks_step_as_plain_adamw_on_the_whole_batch(two_half_way: State) -
 
 def test_a_run_of_two_ranks_goes_on_on_one_as_if_undisturbed(folder: Path, two_half_way: State) -> None:
     check_same(train(folder, ONE, range(HALF, STEPS), two_half_way), alone_in_torch(STEPS))
+
+
+@pytest.mark.seconds
+def test_every_rank_sees_that_the_gradient_of_one_is_not_finite(folder: Path) -> None:
+    assert not any(map(math.isfinite, norms_of_an_infinite_loss(folder, TWO)))
 
 
 @pytest.mark.slow

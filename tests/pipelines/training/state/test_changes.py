@@ -1,10 +1,15 @@
 """What a run that goes on may have other than it was begun with, and what would make it another run."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.common.errors import PipelineError
+from pipelines.training.plan import TrainPlan
+from pipelines.training.stage import plan_stage, train_stage
 from pipelines.training.state.changes import Changes, accepted_changes
 from tests.pipelines.training.train_helpers import quick_recipe
 
@@ -50,3 +55,32 @@ def test_a_run_that_stopped_may_go_on_calmer() -> None:
     assert changed({}, stopped=True, **after).keys() == after.keys()
     with pytest.raises(PipelineError, match="weight_decay"):
         changed({}, stopped=True, weight_decay=0.5, **after)
+
+
+@pytest.fixture
+def finished(drawn_corpus: str, tmp_path: Path) -> Callable[..., TrainPlan]:
+    """The plan of a finished run of 64 images without states, with some settings changed."""
+
+    def plan(**after: Any) -> TrainPlan:
+        return plan_stage(quick_recipe(**after), drawn_corpus, str(tmp_path), None, workers=1)
+
+    (tmp_path / "recipe.json").write_text(json.dumps(plan().document()))
+    (tmp_path / "lineage.json").write_text("{}")
+    (tmp_path / "history.jsonl").write_text('{"images_seen": 64, "loss": 0.5}\n')
+    return plan
+
+
+def test_a_finished_run_whose_states_are_gone_is_complete_but_cannot_go_on(
+    finished: Callable[..., TrainPlan], tmp_path: Path
+) -> None:
+    assert train_stage(finished(), log_file=tmp_path / "log").already_complete
+    with pytest.raises(PipelineError, match="a finished run without its states"):
+        finished(images=128)
+
+
+def test_a_longer_run_that_stopped_is_not_taken_for_finished(
+    finished: Callable[..., TrainPlan], tmp_path: Path
+) -> None:
+    (tmp_path / "stopped.json").write_text("{}")
+    with pytest.raises(PipelineError, match="a finished run without its states"):
+        finished()
