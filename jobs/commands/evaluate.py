@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from eval.protocols.table import PROTOCOLS
-from jobs.options import Address, Json, Tracking
+from jobs.options import Address, Device, Json, Tracking
 from jobs.output import as_json, as_lines, engine_console, log_folder
 from jobs.settings_options import GivenSettings, settings_options
 from model.diffusion.sampling_settings import SAMPLING, SamplingSettings
@@ -26,6 +26,7 @@ def command(
     given: GivenSettings,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
+    device: Device = "auto",
     address: Address = None,
     tracking_uri: Tracking = None,
     json_: Json = False,
@@ -42,15 +43,19 @@ def command(
     """Score a checkpoint by a protocol; --set takes the other settings of sampling, such as sampler=ddim."""
     from pipelines.common.addresses import check_buckets
     from pipelines.evaluation.lookup import find_protocol
+    from pipelines.execution.capacity import checked_device
 
     find_protocol(protocol)
+    wanted = checked_device(device)
     sampling = sampling_settings(dict(given[SamplingSettings]) | parse_assignments(set_), DEFAULTS)
     check_buckets(checkpoint, corpus, out)
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.plan import plan_evaluation
 
     ema = given[PictureSettings].get("ema", False)
-    plan = plan_evaluation(checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema)
+    plan = plan_evaluation(
+        checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema, device=wanted
+    )
     with engine_console(log_folder(out), "evaluate") as (console, log_file):
         document = evaluate(
             plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.execution.capacity import Device
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.batch_shares import BatchShares, Loader
 
@@ -17,7 +18,7 @@ class TrainPlan:
     """A stage that is ready to start: the resolved recipe, its inputs and how the batch is dealt out.
 
     parent: the address of a checkpoint; parent_weights: the sha256 of its weights; frozen: the networks bundled with
-    it, file -> sha256. rows: of each split.
+    it, file -> sha256. rows: of each split. device: what was asked for; the cluster decides what "auto" is.
     """
 
     recipe: StageRecipe
@@ -30,10 +31,11 @@ class TrainPlan:
     parent_weights: str | None
     shares: BatchShares
     loader: Loader = "threads"
+    device: Device = "auto"
     frozen: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """What decides the result, as saved in recipe.json; workers and loader change nothing, so they are no part."""
+        """What decides the result, as saved in recipe.json; workers, loader and device are no part of it."""
         inputs = {"corpus_digest": self.digest, "parent_weights": self.parent_weights}
         return self.recipe.flat() | inputs | ({"frozen_weights": dict(self.frozen)} if self.frozen else {})
 
@@ -42,12 +44,14 @@ class TrainPlan:
 class TrainJob:
     """The plan as every worker gets it. `watcher` is the actor that the driver listens to.
 
-    `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a machine's cores among its workers.
+    on_gpu: whether each worker was given a GPU. `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a
+    machine's cores among its workers.
     """
 
     plan: TrainPlan
     code_version: str
     watcher: Any
+    on_gpu: bool = False
     threads: int | None = None
 
     @property

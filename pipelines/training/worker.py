@@ -23,8 +23,10 @@ from dataprep.storage.store import join
 from model.checkpoint import CheckpointMetadata
 from model.families.registry import family
 from model.stage import Stage, trained_names
+from pipelines.execution.capacity import no_cuda
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.engines.engine import TrainingEngine
+from pipelines.training.engines.process_group import blind_machines
 from pipelines.training.feeder import Feeder, open_split
 from pipelines.training.flops import count_flops
 from pipelines.training.parents import frozen_weights
@@ -60,14 +62,22 @@ class Run:
 
 
 def run_worker(job: TrainJob) -> None:
-    """What one worker does from its start to the end of the stage."""
+    """What one worker does from its start to the end of the stage.
+
+    A group whose workers lack the GPUs that they were given ends at once, and not as a failure, after which Ray Train
+    would start it again.
+    """
+    if blind := blind_machines():
+        job.watcher.post.remote({"refused": str(no_cuda(blind))})
+        return
     plan, recipe, context = job.plan, job.recipe, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(job.threads or max(1, (psutil.cpu_count() or 1) // workers))
 
     # The networks, and an engine for each that is trained.
     parent = fetch_checkpoint(plan.parent) if plan.parent else None
-    stage, config = build_stage(recipe, parent, ray.train.torch.get_device())
+    device = ray.train.torch.get_device() if job.on_gpu else torch.device("cpu")
+    stage, config = build_stage(recipe, parent, device)
     frozen = frozen_weights(stage.model, set(trained_names(stage.networks)), parent) if rank == 0 else {}
     engines = start_engines(stage, recipe, plan.shares)
     run = Run(job, stage, config, engines, frozen, rank)
