@@ -9,6 +9,13 @@ from jobs.addresses import cluster, place, tracking_store, weights_place
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        help="What computes; auto: GPUs where the model's size needs them, or the machines have or can bring them.",
+    ),
+]
 Address = Annotated[str | None, typer.Option(parser=cluster, help="A Ray cluster to run on; without it, this machine.")]
 Tracking = Annotated[
     str | None,

@@ -1,6 +1,7 @@
 """What a command prints, and where the engines that it starts print."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from dataprep.visible import one_line
 from jobs.console import Console, engines_log_to
 from pipelines.common.log_folder import log_folder as log_folder
+from pipelines.common.progress import NOTICES
 
 
 @contextmanager
@@ -20,8 +22,31 @@ def engine_console(folder: Path | None, command: str) -> Iterator[tuple[Console,
         yield Console(sys.stdout, sys.stderr), Path(os.devnull)
         return
     log_file = folder / f"{command}.log"
-    with engines_log_to(log_file) as console:
+    with engines_log_to(log_file) as console, _notices_to(console):
         yield console, log_file
+
+
+@contextmanager
+def _notices_to(console: Console) -> Iterator[None]:
+    """What work has to say beside its progress is a line of its own."""
+    handler = _ConsoleLines(console)
+    NOTICES.addHandler(handler)
+    NOTICES.propagate = False
+    try:
+        yield
+    finally:
+        NOTICES.propagate = True
+        NOTICES.removeHandler(handler)
+
+
+class _ConsoleLines(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the line."""
+        self._console.message(f"irodori: {record.getMessage()}")
 
 
 def print_result(text: str) -> None:

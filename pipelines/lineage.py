@@ -37,7 +37,8 @@ from pipelines.tracking.stores import (
     send_errors,
     tracking_uri_of,
 )
-from pipelines.tracking.sync import LINEAGE, name_run
+from pipelines.tracking.sync import LINEAGE as LINEAGE
+from pipelines.tracking.sync import name_run
 
 _MOST_BYTES = 16 << 20
 _HERE = "."  # the folder of a lineage.json, in it: a result that is copied or moved keeps no false address

@@ -6,7 +6,7 @@ import typer
 
 from eval.protocols.table import PROTOCOLS
 from jobs.addresses import place
-from jobs.options import Address, Json, Tracking
+from jobs.options import Address, Device, Json, Tracking
 from jobs.output import as_json, as_lines, engine_console, log_folder
 from jobs.recipe_files import recipe_option, write_recipe_option
 from jobs.settings_options import GivenSettings, settings_options
@@ -31,6 +31,7 @@ def command(
     given: GivenSettings,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
+    device: Device = "auto",
     address: Address = None,
     tracking_uri: Tracking = None,
     json_: Json = False,
@@ -49,8 +50,10 @@ def command(
     """Score a checkpoint by a protocol: the scores, then all that decided them, in OUT/scores.json too."""
     from pipelines.common.addresses import check_buckets
     from pipelines.evaluation.lookup import find_protocol
+    from pipelines.execution.capacity import checked_device
 
     find_protocol(protocol)
+    wanted = checked_device(device)
     sampling = sampling_settings(dict(given[SamplingSettings]) | parse_assignments(set_), DEFAULTS)
     check_buckets(checkpoint, corpus, out)
     from pipelines.evaluation.evaluate import evaluate
@@ -58,7 +61,9 @@ def command(
     from pipelines.evaluation.summary import scores_text, settings_of
 
     ema = given[PictureSettings].get("ema", False)
-    plan = plan_evaluation(checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema)
+    plan = plan_evaluation(
+        checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema, device=wanted
+    )
     with engine_console(log_folder(out), "evaluate") as (console, log_file):
         document = evaluate(
             plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.addresses import place
-from jobs.options import Address, DryRun, Set, Tracking
+from jobs.options import Address, Device, DryRun, Set, Tracking
 from jobs.output import engine_console, log_folder, print_json
 from jobs.recipe_files import recipe_option, write_recipe_option
 from pipelines.common.overrides import SettingsError, parse_assignments
@@ -34,6 +34,7 @@ def command(
     loader: Annotated[
         str, typer.Option(help="What makes the samples: threads (beside the trainer) or ray (as tasks).")
     ] = "threads",
+    device: Device = "auto",
     address: Address = None,
     tracking_uri: Tracking = None,
     dry_run: DryRun = False,
@@ -43,11 +44,12 @@ def command(
 ) -> None:
     """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
     from pipelines.common.addresses import check_buckets
+    from pipelines.execution.capacity import checked_device
     from pipelines.training.batch_shares import checked_loader
 
     # What is wrong with the call alone.
     resolved = _recipe(stage, model_size, set_, parent=from_, workers=workers, complete=corpus is not None)
-    loading = checked_loader(loader)
+    loading, wanted = checked_loader(loader), checked_device(device)
     if corpus is None and dry_run:
         print_json(resolved.flat())
         return
@@ -57,7 +59,7 @@ def command(
     from pipelines.training.stage import plan_stage, train_stage
 
     # What is wrong with corpus, parent or output.
-    plan = plan_stage(resolved, corpus, out, from_, workers, loading)
+    plan = plan_stage(resolved, corpus, out, from_, workers, loading, wanted)
     if dry_run:
         print_json({"rows": plan.rows, "dealt_out": vars(plan.shares)} | plan.document())
         return

@@ -1,8 +1,15 @@
-"""What long work reports to whoever waits: one small value, sent often: how it is shown is the door's business."""
+"""What long work reports to whoever waits: one small value, sent often: how it is shown is the door's business.
 
+What happens seldom and should be read (an engine that was started again, machines that are waited for) is a line of the
+logger NOTICES, which the door shows beside progress.
+"""
+
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+NOTICES = logging.getLogger("irodori")
 
 
 @dataclass(frozen=True)

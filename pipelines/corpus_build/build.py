@@ -26,14 +26,14 @@ from pipelines import lineage
 from pipelines.common.addresses import absolute
 from pipelines.common.overrides import flatten
 from pipelines.common.progress import ProgressSink, silent
-from pipelines.corpus_build.columns_phase import OpenShard, fill_columns, plan_columns
+from pipelines.corpus_build.columns_phase import OpenShard, column_steps, fill_columns, plan_columns
 from pipelines.corpus_build.dry_run import DryRun, column_work, leaving_rows
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.listing import list_sources
 from pipelines.corpus_build.report import BuildReport, underfilled
 from pipelines.corpus_build.scan_phase import Known, counted, noted, records_of, scan_items
 from pipelines.corpus_build.tasks import EVERY_REASON
-from pipelines.execution.ray_data import Engine, over_ray
+from pipelines.execution.ray_data import Engine, check_devices, over_ray
 from pipelines.extraction.learned_operators import corpus_operators, with_weights
 from pipelines.recipes.build_recipe import BuildRecipe
 
@@ -71,10 +71,10 @@ def build_corpus(
         _check_there(source)
     # The build itself, traced.
     with (
-        ray_session(log_file, num_cpus=workers, address=address),
+        ray_session(log_file, num_cpus=workers, address=address) as session,
         lineage.run("corpus", "corpus build", out, tracking_uri, flatten(asdict(recipe))) as run,
     ):
-        report = run_build(sources, out, recipe, limit=limit, progress=progress, retry=retry)
+        report = session.run(lambda: run_build(sources, out, recipe, limit=limit, progress=progress, retry=retry))
         run.log_metrics({"rows": sum(report.rows.values()), "rejects": sum(report.rejects.values())})
         if report.is_new or not storage.exists(storage.join(out, lineage.LINEAGE)):
             node = lineage.Node(out, "corpus", f"snapshot {report.snapshot} ({report.digest[:12]})")
@@ -130,6 +130,8 @@ def run_build(
     recipe = with_weights(recipe)
     columns = corpus_operators(recipe)  # before work starts: one that cannot be had is an error at once
     job = BuildJob(out=out, recipe=recipe, columns=columns, retry=tuple(retry), progress=progress, engine=engine)
+    if engine is over_ray:
+        check_devices(column_steps(recipe, columns))
     earlier = newest_snapshot(out)
     with job.working_folder(), list_sources(sources, recipe, limit, progress) as listing:
         clock.lap("list")

@@ -73,8 +73,8 @@ def export_corpus(
         return run_export(uri, number, out, settings, progress, in_process)
     from pipelines.execution.ray_session import ray_session
 
-    with ray_session(log_file, num_cpus=workers, address=address):
-        return run_export(uri, number, out, settings, progress, over_ray)
+    with ray_session(log_file, num_cpus=workers, address=address) as session:
+        return session.run(lambda: run_export(uri, number, out, settings, progress, over_ray))
 
 
 def run_export(

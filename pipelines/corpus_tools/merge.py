@@ -77,8 +77,8 @@ def merge_corpora(
         else:
             from pipelines.execution.ray_session import ray_session
 
-            with ray_session(log_file, num_cpus=workers, address=address):
-                report = run_merge(opened, out, shared, progress, over_ray)
+            with ray_session(log_file, num_cpus=workers, address=address) as session:
+                report = session.run(lambda: run_merge(opened, out, shared, progress, over_ray))
         run.log_metrics({"rows": sum(report.rows.values()), "rejects": sum(report.rejects.values())})
         if report.is_new or not storage.exists(storage.join(out, lineage.LINEAGE)):
             node = lineage.Node(out, "corpus", f"snapshot {report.snapshot} ({report.digest[:12]})")

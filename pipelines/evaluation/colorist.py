@@ -16,10 +16,9 @@ from pipelines.weights.frozen import open_colorist
 
 
 class CheckpointColorist:
-    """Colours with a checkpoint, on the GPU that Ray gave this worker, else on the CPU."""
+    """Colours with a checkpoint, on `device`."""
 
-    def __init__(self, checkpoint: str, *, ema: bool = False) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, checkpoint: str, device: torch.device, *, ema: bool = False) -> None:
         self._colorist = open_colorist(fetch_checkpoint(checkpoint), device, ema=ema)
 
     def __call__(

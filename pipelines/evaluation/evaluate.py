@@ -6,11 +6,12 @@ pairs there are and what is reported of them is the protocol's (eval.protocols),
 """
 
 import json
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pyarrow as pa
@@ -26,11 +27,15 @@ from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.pair_scorer import PairResult, PairScorer
 from pipelines.evaluation.plan import EvaluatePlan
 from pipelines.evaluation.scores import describe, numbers, score
+from pipelines.execution.capacity import chosen_device, read_capacity
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
+from pipelines.execution.stalls import stall_reports
+from pipelines.recipes.stage_recipe import size_needs_gpu
 
 SHOWN_PAIRS = 12
 BATCH = 8
+FETCHED_FOR = 8  # batches that are worth a machine which has to be fetched
 
 
 def evaluate(
@@ -45,10 +50,12 @@ def evaluate(
     name = find_protocol(plan.protocol).name
     params = {"protocol": name, "pairs": len(plan.pairs), "ema": plan.ema, **asdict(plan.sampling)}
     with (
-        ray_session(log_file, address=address),
+        ray_session(log_file, address=address) as session,
         lineage.run("evaluation", name, plan.out, tracking_uri, params) as run,
     ):
-        results = _run_pairs(plan, progress)
+        done: dict[int, list[PairResult]] = {}  # batch -> its results, which outlive an engine that is lost
+        session.run(lambda: _run_pairs(plan, done, progress))
+        results = [result for _, batch in sorted(done.items()) for result in batch]
         scores = score(plan, results)
         document = describe(plan, scores)
         _save(plan, results, document)
@@ -67,29 +74,66 @@ def read_results(out: str) -> list[dict[str, Any]]:
     return pq.read_table(BytesIO(read_bytes(join(out, "results.parquet")))).to_pylist()
 
 
-def _run_pairs(plan: EvaluatePlan, progress: ProgressSink) -> list[PairResult]:
-    """Colour and measure all pairs on as many workers as there are CPUs (or GPUs), in the order of the pairs."""
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    batches = [list(range(start, min(start + BATCH, len(plan.pairs)))) for start in range(0, len(plan.pairs), BATCH)]
-    count = max(1, min(gpus or int(ray.cluster_resources().get("CPU", 1)), len(batches)))
-    threads = max(1, (psutil.cpu_count() or 1) // count)
-    actor = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(PairScorer)
-    shared = ray.put(plan)
-    pool = ray.util.ActorPool([actor.remote(shared, threads) for _ in range(count)])
+def _run_pairs(plan: EvaluatePlan, done: dict[int, list[PairResult]], progress: ProgressSink) -> None:
+    """Colour and measure the batches of pairs that are not in `done` yet, on workers with a GPU or a CPU each."""
+    name = find_protocol(plan.protocol).name
+    batches = [range(start, min(start + BATCH, len(plan.pairs))) for start in range(0, len(plan.pairs), BATCH)]
+    todo = deque(number for number in range(len(batches)) if number not in done)
+    scorer, shared = _scorer(plan, len(todo)), ray.put(plan)
+    workers = [scorer.actor.remote(shared, scorer.threads, scorer.device) for _ in range(scorer.count)]
 
-    def submit(scorer: Any, numbers: list[int]) -> Any:
-        return scorer.__call__.remote([plan.pairs[n] for n in numbers], [n < SHOWN_PAIRS for n in numbers])
+    def tell(note: str = "") -> None:
+        pairs = sum(len(batches[number]) for number in done)
+        progress(Progress(f"evaluate {name}", pairs, len(plan.pairs), "pairs", note=note))
 
-    stage = f"evaluate {find_protocol(plan.protocol).name}"
-    results: list[PairResult] = []
-    progress(Progress(stage, 0, len(plan.pairs), "pairs", note="loading the model"))
+    # A worker gets a batch when it is there and has none: on a cluster that is growing some come late.
+    free: dict[Any, Any] = {worker.__ray_ready__.remote(): worker for worker in workers}
+    busy: dict[Any, tuple[Any, int]] = {}
+    tell("loading the model")
     try:
-        for part in pool.map(submit, batches):
-            results += part
-            progress(Progress(stage, len(results), len(plan.pairs), "pairs"))
+        with stall_reports(f"evaluate {name}") as stall:
+            while todo or busy:
+                (first,), _ = ray.wait([*free, *busy])
+                answer = ray.get(first)
+                worker, number = (free.pop(first), None) if first in free else busy.pop(first)
+                stall.ended()
+                if number is not None:
+                    done[number] = answer
+                    tell()
+                if todo:
+                    number = todo.popleft()
+                    pairs = [plan.pairs[n] for n in batches[number]]
+                    busy[worker.__call__.remote(pairs, [n < SHOWN_PAIRS for n in batches[number]])] = worker, number
     except ray.exceptions.RayError as error:
         raise PipelineError(f"evaluation by {plan.protocol} failed: {failure_line(error)}") from error
-    return results
+    finally:
+        for worker in workers:
+            ray.kill(worker)
+
+
+@dataclass(frozen=True)
+class _Scorers:
+    """The workers of an evaluation: what each asks for, how many, and the threads of each."""
+
+    actor: Any
+    count: int
+    threads: int
+    device: Literal["cpu", "cuda"]
+
+
+def _scorer(plan: EvaluatePlan, batches: int) -> _Scorers:
+    """As many workers as there are GPUs (or CPUs) for them; one that a cluster would have to fetch, for each
+    FETCHED_FOR batches. Raises PipelineError for a device that the cluster cannot have."""
+    size, capacity = plan.metadata.size, read_capacity()
+    work = f"scoring {plan.metadata.stage} of size {size}"
+    device = chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)
+    on_gpu = device == "cuda"
+    there, possible = (capacity.gpus_up, capacity.gpus) if on_gpu else (capacity.cpus_up, capacity.cpus)
+    count = max(1, min(batches, max(there, min(possible, -(-batches // FETCHED_FOR)))))
+    # On one machine the workers share its cores; on a cluster each has the CPU that it asked for.
+    threads = max(1, (psutil.cpu_count() or 1) // count) if capacity.local else 1
+    actor = ray.remote(num_cpus=0 if on_gpu else 1, num_gpus=1 if on_gpu else 0)(PairScorer)
+    return _Scorers(actor, count, threads, device)
 
 
 def _save(plan: EvaluatePlan, results: Sequence[PairResult], document: dict[str, Any]) -> None:

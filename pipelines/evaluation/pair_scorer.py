@@ -4,9 +4,10 @@ Each pair gives one result: the columns of each metric, and the pictures where a
 of the columns of all pairs by the caller, so that it does not matter which worker had which pair.
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from pipelines.evaluation.colorist import CheckpointColorist
 from pipelines.evaluation.corpus_pairs import PairCorpus
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import SPLIT, EvaluatePlan
+from pipelines.execution.capacity import no_cuda
 
 Value = float | list[float]
 SKETCH = "sketch_"
@@ -64,12 +66,17 @@ class ReadyPair:
 
 
 class PairScorer:
-    """Holds the networks and the corpus; called with pairs it returns one result for each."""
+    """Holds the networks and the corpus; called with pairs it returns one result for each.
 
-    def __init__(self, plan: EvaluatePlan, threads: int = 1) -> None:
+    device: where it computes. Raises PipelineError where that is a GPU and none is visible.
+    """
+
+    def __init__(self, plan: EvaluatePlan, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> None:
         torch.set_num_threads(threads)
+        if device == "cuda" and not torch.cuda.is_available():
+            raise no_cuda(socket.gethostname())
         self.plan, self.protocol, self.metrics = plan, find_protocol(plan.protocol), plan.measured()
-        self.colorist = CheckpointColorist(plan.checkpoint, ema=plan.ema)
+        self.colorist = CheckpointColorist(plan.checkpoint, torch.device(device), ema=plan.ema)
         settings = SampleSettings(
             width=plan.metadata.width,
             height=plan.metadata.height,

@@ -14,6 +14,7 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.evaluation.corpus_pairs import ReaderRows
 from pipelines.evaluation.lookup import find_metric, find_protocol
+from pipelines.execution.capacity import Device
 from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
 
 SPLIT = "validation"
@@ -25,7 +26,8 @@ class EvaluatePlan:
 
     protocol, metrics: names that pipelines.evaluation.lookup finds. columns: of the corpus, colours and sketches.
     keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
-    their intervals can be had. ema: the moving average of the checkpoint's weights is scored.
+    their intervals can be had. ema: the moving average of the checkpoint's weights is scored. device: what was asked
+    for; the cluster decides what "auto" is.
     """
 
     protocol: str
@@ -43,6 +45,7 @@ class EvaluatePlan:
     without_reference: bool = False
     keep_features: bool = False
     ema: bool = False
+    device: Device = "auto"
 
     @property
     def weights_sha256(self) -> str:
@@ -73,6 +76,7 @@ def plan_evaluation(
     limit: int | None = None,
     seed: int = 0,
     ema: bool = False,
+    device: Device = "auto",
 ) -> EvaluatePlan:
     """Resolve and check an evaluation before anything starts; the pairing is decided here.
 
@@ -117,4 +121,5 @@ def plan_evaluation(
         sampling=sampling,
         seed=seed,
         ema=ema,
+        device=device,
     )

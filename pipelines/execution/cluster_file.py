@@ -81,7 +81,10 @@ def group_for(groups: list[WorkerGroup], gpus: bool) -> WorkerGroup:
     if gpus:
         able = [group for group in groups if group.devices]
         if not able:
-            raise PipelineError("no worker group has a GPU; give a cluster file that has one with --cluster")
+            raise PipelineError(
+                "no worker group has a GPU; give a cluster file that has one with --cluster "
+                "(a corpus on CPUs: --set networks.device=cpu)"
+            )
         return max(able, key=lambda group: group.devices)
     return max([group for group in groups if not group.gpus] or groups, key=lambda group: group.cores)
 

@@ -6,6 +6,8 @@ actors of their own, beside the tasks that decode and write, and a shard wanders
 """
 
 import json
+import re
+import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +21,13 @@ from dataprep.limits import expendable
 from dataprep.storage import store as storage
 from model.errors import ModelError
 from pipelines.common.errors import PipelineError
+from pipelines.execution.capacity import Capacity, chosen_device, no_cuda, read_capacity
+from pipelines.execution.stalls import stall_reports
 from pipelines.recipes.build_recipe import NetworkSettings
 
+_OURS = re.compile(r"^(?:dataprep|model|eval|pipelines)(?:\.\w+)+Error: ")
 Task = dict[str, Any]  # JSON-able
 Work = Callable[[Task], Task]
-Node = tuple[float, float]  # CPUs and GPUs of a machine
 Engine = Callable[[Work, Sequence[Task]], Iterator[Task]]  # gives the results as they end, in any order
 
 
@@ -71,26 +75,31 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
 
     if not tasks:
         return
-    DataContext.get_current().raise_original_map_exception = True
+    context = DataContext.get_current()
+    context.raise_original_map_exception = True
+    context.execution_no_progress_timeout_s = -1  # a shard may take longer than Ray's 30 minutes, or a machine to come
     # One block for each task, through each part of the work in tasks or in actors.
     blocks: Any = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     build = uuid.uuid4().hex
-    for part, actors in placed(work, nodes(), len(tasks)):
+    for part, actors in placed(work, _capacity(work), len(tasks)):
         if actors is None:
             blocks = blocks.map_batches(partial(_run_block, part, build), batch_size=None, num_cpus=1)
         else:
             blocks = blocks.map_batches(
                 _Held,
-                batch_size=None,
-                fn_constructor_args=(part, build, actors.cpus),
+                batch_size=1,  # the block's one task; Ray takes no other word for "as it is" where GPUs are asked for
+                fn_constructor_args=(part, build, actors.cpus, actors.gpus > 0),
                 compute=ActorPoolStrategy(min_size=1, max_size=actors.most),
                 num_cpus=actors.cpus,
                 num_gpus=actors.gpus or None,
             )
     # Results as they come; a failure of ours is raised as its own kind.
     try:
-        for row in blocks.iter_rows():
-            yield json.loads(row["task"])
+        with stall_reports(f"{len(tasks)} tasks") as stall:
+            for row in blocks.iter_rows():
+                stall.ended()
+                yield json.loads(row["task"])
+                stall.ended()  # what was done with it is no waiting
     except ray.exceptions.RayTaskError as error:
         for kind in (DataError, PipelineError, ModelError):
             if isinstance(error.cause, kind):
@@ -99,7 +108,12 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
 
 
 def failure_line(error: BaseException) -> str:
-    """What went wrong in a worker, in one line: without the stack that Ray puts in front, or the lines it adds."""
+    """What went wrong in a worker, in one line: without the stack that Ray puts in front, or the lines it adds, and
+    without the class of an error of ours."""
+    return _OURS.sub("", _failure_line(error))
+
+
+def _failure_line(error: BaseException) -> str:
     lines = [str(failure).strip().splitlines()[-1:] for failure in getattr(error, "worker_failures", {}).values()]
     if any(lines):  # Ray Train: the last line of the first worker's traceback
         return next(line for found in lines for line in found)
@@ -107,25 +121,30 @@ def failure_line(error: BaseException) -> str:
     return str(cause).strip().splitlines()[0] if cause else str(error).strip().splitlines()[-1].strip()
 
 
-def nodes() -> list[Node]:
-    """CPUs and GPUs of each machine that is up."""
-    import ray
-
-    return [(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0)) for one in ray.nodes() if one["Alive"]]
+def check_devices(work: Work) -> None:
+    """Before work starts: PipelineError where a step of it wants a GPU that can never be there."""
+    placed(work, _capacity(work), 1)
 
 
-def placed(work: Work, machines: Sequence[Node], tasks: int) -> list[tuple[Work, Actors | None]]:
+def _capacity(work: Work) -> Capacity:
+    """What the Ray that runs has and can bring, where the work asks for something."""
+    asks = isinstance(work, Steps) and any(step.networks is not None for step in work.steps)
+    return read_capacity() if asks else Capacity(())
+
+
+def placed(work: Work, capacity: Capacity, tasks: int) -> list[tuple[Work, Actors | None]]:
     """The steps of the work, each with its actors; None: plain tasks. Neighbours without actors become one.
 
-    On CPUs alone networks run within the tasks, whose processes keep them. Actors are taken where a GPU is up, where
-    settings ask for one (`device=cuda`, which makes an autoscaled cluster start one), or for actors.
+    On CPUs alone networks run within the tasks, whose processes keep them. Actors are taken where there are GPUs or the
+    cluster can bring them, where settings ask for one (`device=cuda`), or for actors. Raises PipelineError for GPUs
+    that were asked for and can never be there.
     """
     if not isinstance(work, Steps):
         return [(work, None)]
     found: list[tuple[Work, Actors | None]] = []
     learned = sum(step.networks is not None for step in work.steps)
     for step in work.steps:
-        actors = _actors(step.networks, machines, tasks, learned) if step.networks else None
+        actors = _actors(step.networks, capacity, tasks, learned) if step.networks else None
         if actors is None and found and found[-1][1] is None:
             before = found[-1][0]
             earlier = before.steps if isinstance(before, Steps) else (Step(before),)
@@ -135,17 +154,20 @@ def placed(work: Work, machines: Sequence[Node], tasks: int) -> list[tuple[Work,
     return found
 
 
-def _actors(networks: NetworkSettings, machines: Sequence[Node], tasks: int, steps: int) -> Actors | None:
+def _actors(networks: NetworkSettings, capacity: Capacity, tasks: int, steps: int) -> Actors | None:
     """The actors of one of `steps` steps that share the machines, and no more than there are tasks."""
-    on_gpu = networks.device == "cuda" or (networks.device == "auto" and any(gpus for _, gpus in machines))
-    if on_gpu:
+    instead = "--set networks.device=cpu"
+    device = chosen_device(
+        networks.device, capacity, gpus=1, needs_gpu=False, work="a network of the recipe", instead=instead
+    )
+    if device == "cuda":
+        machines = capacity.machines()
         room = sum(min(int(gpus * networks.per_gpu), int(cpus) // networks.cpus) for cpus, gpus in machines)
-        # A cluster that starts machines when they are asked for may have no GPU yet: then as many as are asked for.
         most = networks.actors or room // steps or tasks
         return Actors(min(most, tasks), networks.cpus, 1 / networks.per_gpu)
     if not networks.actors and networks.cpus == 1:
         return None
-    spare = int(sum(cpus for cpus, _ in machines)) - 1  # the tasks beside them need one
+    spare = capacity.cpus - 1  # the tasks beside them need one
     room = spare // networks.cpus // steps
     if room < 1 or networks.actors > room:
         asked = max(1, networks.actors) * networks.cpus * steps
@@ -168,11 +190,14 @@ def _run_block(work: Work, build: str, block: dict[str, Any]) -> dict[str, Any]:
 class _Held:
     """An actor: a process that stays, and with it the networks that its work has loaded."""
 
-    def __init__(self, work: Work, build: str, cpus: int) -> None:
+    def __init__(self, work: Work, build: str, cpus: int, on_gpu: bool = False) -> None:
         import torch
 
         torch.set_num_threads(cpus)
         self._run = partial(_run_block, work, build)
+        self._blind = on_gpu and not torch.cuda.is_available()
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
+        if self._blind:  # here and not at its start, after which Ray would only start it again
+            raise no_cuda(socket.gethostname())
         return self._run(block)

@@ -1,7 +1,8 @@
 """Ray without its noise: a local engine for the length of a `with`, or a cluster by its address.
 
 What Ray has to say goes to one named file: the console output of its start, its own log lines, and at the end what the
-workers printed. A Ray that runs already is used as it is and left alone.
+workers printed. A Ray that runs already is used as it is and left alone. A local engine listens on loopback alone,
+takes no call without its token, and is started again where it is killed under work that can go on.
 """
 
 import contextlib
@@ -9,15 +10,18 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Read by Ray when it is imported or started, and by the processes that it starts.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A group of training workers waits so long for its nodes before it asks anew (Ray's own limit is a minute, and each
+    # time it withdraws what it had asked the autoscaler for).
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "3600",
 }
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
@@ -27,37 +31,107 @@ from ray.data import DataContext  # noqa: E402
 
 from model.families.registry import VARIABLE as FAMILIES  # noqa: E402
 from pipelines.common.errors import PipelineError  # noqa: E402
+from pipelines.common.progress import NOTICES  # noqa: E402
+from pipelines.execution.access_token import private_token  # noqa: E402
+from pipelines.execution.engine_watch import EngineWatch, local_parts, remote_parts  # noqa: E402
 
 # Pictures travel by address and workers give back a few numbers: a large object store would only take memory.
 OBJECT_STORE_BYTES = 512 << 20
 CONNECT_TIMEOUT_S = 5
+RESTARTS = 3  # of a local engine that was lost under one piece of work
+
+Result = TypeVar("Result")
+_owner: "Session | None" = None  # the session that started or joined the Ray of this process
+
+
+class Session:
+    """The Ray of a `with`, and work that outlives the loss of it."""
+
+    def __init__(self, num_cpus: int | None, address: str | None, log_path: Path) -> None:
+        self.address, self._num_cpus, self._log_path = address, num_cpus, log_path
+        self._watch: EngineWatch | None = None
+
+    def run(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns, which goes on from what it has kept when it is called again.
+
+        A local engine that is lost meanwhile is started again, and `work` called again, RESTARTS times; PipelineError
+        after them, and where a cluster is lost, which others must bring back.
+        """
+        restarts = 0
+        while True:
+            watch = self._watch
+            if watch is None:
+                return work()
+            try:
+                with watch.guarding():
+                    return work()
+            except Exception as error:
+                part = watch.found_lost()
+                if part is None:
+                    raise
+                restarts += 1
+                self._go_on(part, restarts, error)
+
+    def start(self) -> None:
+        """Start or join Ray."""
+        _start(self._num_cpus, self.address, self._log_path)
+        node = ray._private.worker._global_node  # there is no public way to Ray's processes; None for Ray Client
+        if node is not None:
+            self._watch = EngineWatch(remote_parts(node) if self.address else local_parts(node))
+
+    def stop(self) -> None:
+        """End what was started, or leave the cluster."""
+        if self._watch is not None:
+            self._watch.close()
+        ray.shutdown()
+
+    def _go_on(self, part: str, restarts: int, error: Exception) -> None:
+        what = f"the local Ray engine was lost (its {part} ended)"
+        if self.address is not None:
+            what = f"the Ray cluster at {self.address} was lost (its {part} does not answer)"
+        if self.address is not None or restarts > RESTARTS:
+            raise PipelineError(
+                f"{what}. What was finished is kept: the same command goes on from there (details in {self._log_path})"
+            ) from error
+        NOTICES.warning("%s; it is started again, and the work goes on (restart %d of %d)", what, restarts, RESTARTS)
+        with self._log_path.open("ab", buffering=0) as log, _redirected(log.fileno()):
+            self.stop()
+            self.start()
 
 
 @contextlib.contextmanager
-def ray_session(log_file: str | Path, num_cpus: int | None = None, address: str | None = None) -> Iterator[None]:
+def ray_session(log_file: str | Path, num_cpus: int | None = None, address: str | None = None) -> Iterator[Session]:
     """Ray with `num_cpus` local CPUs (all by default), or that of the cluster at `address`, until the block ends.
 
     Raises PipelineError where the cluster does not answer.
     """
-    if ray.is_initialized():
-        yield
-        return
+    global _owner
     log_path = Path(log_file)
+    if ray.is_initialized():
+        yield _owner or Session(num_cpus, address, log_path)
+        return
     log_path.parent.mkdir(parents=True, exist_ok=True)
+    session = Session(num_cpus, address, log_path)
     with log_path.open("ab", buffering=0) as log:
         with _redirected(log.fileno()):
-            _start(num_cpus, address, log_path)
+            session.start()
         handler = _log_to(log_path)
-        node = ray._private.worker._global_node  # there is no public way to the folder of the session's logs
-        logs = Path(node.get_logs_dir_path()) if node is not None and address is None else None
+        _owner = session
         try:
-            yield
+            yield session
         finally:
+            _owner = None
+            logs = _session_logs() if address is None else None
             with _redirected(log.fileno()):
-                ray.shutdown()
+                session.stop()
             _let_go(handler)
             if logs is not None:
                 _append_worker_output(logs, log_path)
+
+
+def _session_logs() -> Path | None:
+    node = ray._private.worker._global_node  # there is no public way to the folder of the session's logs
+    return Path(node.get_logs_dir_path()) if node is not None else None
 
 
 def _check_answers(address: str) -> None:
@@ -83,13 +157,19 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
     named = os.environ.get(FAMILIES)
     remote: dict[str, Any] = {"runtime_env": {"env_vars": {FAMILIES: named}}} if named else {}
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            configure_logging=True,
-            logging_level=logging.WARNING,
-            **(remote if address else local),
-        )
+        with contextlib.nullcontext() if address else _alone():
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                configure_logging=True,
+                logging_level=logging.WARNING,
+                **(remote if address else local),
+            )
+    except ray.exceptions.AuthenticationError as error:
+        raise PipelineError(
+            f"the Ray cluster at {address} takes no call without its token: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file that holds it"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start"
         raise PipelineError(f"{where}: {str(error).splitlines()[0]} (details in {log_path})") from error
@@ -97,6 +177,28 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.raise_original_map_exception = True  # so that a DataError in a task is a DataError here
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """An engine that starts here listens on loopback, as Ray's engines do on macOS and Windows, and asks for a token.
+
+    Ray has no argument for it (`_node_ip_address="127.0.0.1"` is replaced by the machine's address): its own processes
+    read the environment variable, this one what it made of that at import.
+    """
+    constants = ray._private.ray_constants
+    name, before = constants.ENABLE_RAY_CLUSTERS_ENV_VAR, constants.ENABLE_RAY_CLUSTER
+    given = os.environ.get(name)
+    private_token()
+    os.environ[name], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        if given is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = given
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ table here. An operator made before its weights are known (`weights_sha256` of t
 hash and cannot run: enough for a plan of costs.
 """
 
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -24,6 +25,7 @@ from dataprep.operators.without_networks import source_mask
 from dataprep.pictures.decode import decode_png
 from dataprep.plan.columns import classical, operators
 from pipelines.common.overrides import SettingsError, nearest
+from pipelines.execution.capacity import no_cuda
 from pipelines.extraction.content_filter import content_names
 from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 from pipelines.weights.store import recorded_hashes, store_address, stored
@@ -297,6 +299,8 @@ class NetworkColumn:
 
         networks = self.networks
         device = "cuda" if networks.device != "cpu" and torch.cuda.is_available() else "cpu"
+        if networks.device == "cuda" and device == "cpu":
+            raise no_cuda(socket.gethostname())
         parts = []
         for name, sha256 in self.weights.items():
             if sha256 is None:

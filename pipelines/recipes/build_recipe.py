@@ -16,7 +16,7 @@ class NetworkSettings:
     """
 
     weights: str = ""  # the weight store, a folder or s3:// prefix; empty: that of the environment or the user's cache
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: GPUs where one is up when the build starts
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: GPUs where there are any or the cluster can bring them
     actors: int = 0  # processes that hold networks; 0: on GPUs as many as fit, on CPUs none unless `cpus` is above 1
     cpus: int = 1  # of each actor, and the threads of its network
     per_gpu: int = 6  # actors that share a GPU

@@ -7,7 +7,7 @@ from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.canvas import CanvasSettings
 from dataprep.plan.filters import FilterSettings
 from dataprep.sources.selection import Selection
-from pipelines.recipes.build_recipe import BuildRecipe
+from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 
 # Paper 000 IV.A and 002: "jointly"; thesis 3.2: three extractors, strokes treated, 30 % through the second network.
 # The papers treat no strokes, and the thesis names no method: those of its own recipes are treated by ours.
@@ -16,6 +16,7 @@ ENSEMBLE = StyleSettings(xdog=0.0, keras=1.0, manga_line=1.0, anime2sketch=1.0, 
 THREE_STROKES = StrokeSettings(styles=("keras", "manga_line", "anime2sketch"))
 FIGURE = Selection(all_tags=("solo", "simple_background"))  # thesis 3.1: single characters, plain backgrounds
 NO_REGIONS = RegionSettings(lines=())
+ON_GPUS = NetworkSettings(device="cuda")  # millions of pictures through networks of seconds each on a CPU
 
 # What the papers count: rows in training and in validation.
 PUBLISHED_ROWS = {
@@ -47,6 +48,7 @@ CORPUS_RECIPES = {
         learned=LearnedSettings(mask="isnetis"),
         regions=NO_REGIONS,
         validation_share=validation_share("danbooru-6m"),
+        networks=ON_GPUS,
     ),
     # v1: sketch and colour of nearly all of Danbooru2021
     "danbooru-4.8m": BuildRecipe(
@@ -54,6 +56,7 @@ CORPUS_RECIPES = {
         styles=JOINTLY,
         regions=NO_REGIONS,
         validation_share=validation_share("danbooru-4.8m"),
+        networks=ON_GPUS,
     ),
     # the thesis' three extractors on the same pictures
     "ensemble": BuildRecipe(
@@ -62,6 +65,7 @@ CORPUS_RECIPES = {
         strokes=THREE_STROKES,
         regions=NO_REGIONS,
         validation_share=validation_share("ensemble"),
+        networks=ON_GPUS,
     ),
     # rbca and its tagger: one character on a plain ground, tags of the source
     "figures": BuildRecipe(
@@ -71,6 +75,7 @@ CORPUS_RECIPES = {
         strokes=THREE_STROKES,
         regions=NO_REGIONS,
         validation_share=validation_share("figures"),
+        networks=ON_GPUS,
     ),
     # rasc: 256 x 256, simplified XDoG lines and their regions
     "rasc-40k": BuildRecipe(

@@ -17,6 +17,7 @@ from pipelines.recipes.stage_settings import LengthSettings, SizeSettings, Train
 
 GROUPS = ("length", "optimizer", "method", "samples", "watch")
 _GROUP = re.compile(rf"\b(?:{'|'.join(GROUPS)})\.(?=[a-z])")  # before a setting's name
+WITHOUT_GPU = ("tiny",)  # model sizes that are made for CPUs; the published ones take GPUs, unless CPUs are asked for
 IDENTITY = ("stage", "family", "model_size", "parent_stage")
 
 
@@ -42,6 +43,11 @@ class StageRecipe:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether the model's size needs GPUs."""
+        return size_needs_gpu(self.model_size)
+
     def flat(self) -> dict[str, Any]:
         """The recipe as a JSON-able mapping, without its groups.
 
@@ -61,6 +67,11 @@ class StageRecipe:
             if any("." in name for name in values):
                 raise
             raise SettingsError(_GROUP.sub("", str(error))) from error
+
+
+def size_needs_gpu(size: str) -> bool:
+    """Whether models of that size are for GPUs: all but those that are made for CPUs."""
+    return size not in WITHOUT_GPU
 
 
 _SCHEDULE = ("warmup_images", "decay_images")

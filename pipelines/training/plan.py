@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.execution.capacity import Device
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.batch_shares import BatchShares, Loader
 from pipelines.training.state.changes import Changes
@@ -18,7 +19,8 @@ class TrainPlan:
     """A stage that is ready to start: the resolved recipe, its inputs and how the batch is dealt out.
 
     parent: the address of a checkpoint; parent_weights: the sha256 of its weights; frozen: the networks bundled with
-    it, file -> sha256. rows: of each split. changes: what differs from the recipe that the output was begun with.
+    it, file -> sha256. rows: of each split. device: what was asked for; the cluster decides what "auto" is. changes:
+    what differs from the recipe that the output was begun with.
     """
 
     recipe: StageRecipe
@@ -31,11 +33,12 @@ class TrainPlan:
     parent_weights: str | None
     shares: BatchShares
     loader: Loader = "threads"
+    device: Device = "auto"
     frozen: Mapping[str, str] = field(default_factory=dict)
     changes: Changes = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """What decides the result, as saved in recipe.json; workers and loader change nothing, so they are no part."""
+        """What decides the result, as saved in recipe.json; workers, loader and device are no part of it."""
         inputs = {"corpus_digest": self.digest, "parent_weights": self.parent_weights}
         return self.recipe.flat() | inputs | ({"frozen_weights": dict(self.frozen)} if self.frozen else {})
 
@@ -44,14 +47,15 @@ class TrainPlan:
 class TrainJob:
     """The plan as every worker gets it. `watcher` is the actor that the driver listens to.
 
-    `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a machine's cores among its workers. `token`
-    is that of the driver's lock on the output.
+    on_gpu: whether each worker was given a GPU. `threads` is what OMP_NUM_THREADS asks for on the driver; None shares a
+    machine's cores among its workers. `token` is that of the driver's lock on the output.
     """
 
     plan: TrainPlan
     code_version: str
     watcher: Any
     token: str
+    on_gpu: bool = False
     threads: int | None = None
 
     @property

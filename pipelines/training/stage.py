@@ -18,7 +18,7 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from dataprep.corpus.row_index import RowIndex
 from dataprep.corpus.snapshot import Snapshot, open_snapshot
@@ -41,10 +41,13 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
+from pipelines.execution.capacity import Device, chosen_device, read_capacity
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
+from pipelines.execution.stalls import Stall, stall_reports
 from pipelines.recipes.stage_recipe import StageRecipe, with_length
 from pipelines.training.batch_shares import BatchShares, Loader
+from pipelines.training.engines.process_group import ProcessGroupConfig
 from pipelines.training.entry import FinalErrors, train_worker
 from pipelines.training.feeder import rows_by_bucket
 from pipelines.training.parents import checked_parent, network_of
@@ -80,7 +83,13 @@ class TrainReport:
 
 
 def plan_stage(
-    recipe: StageRecipe, corpus: str, out: str, parent: str | None, workers: int, loader: Loader = "threads"
+    recipe: StageRecipe,
+    corpus: str,
+    out: str,
+    parent: str | None,
+    workers: int,
+    loader: Loader = "threads",
+    device: Device = "auto",
 ) -> TrainPlan:
     """Resolve and check a stage before anything starts.
 
@@ -110,6 +119,7 @@ def plan_stage(
         parent_weights=metadata_at(parent).weights_sha256 if parent else None,
         shares=BatchShares.of(recipe.length, workers),
         loader=loader,
+        device=device,
         frozen=bundled_networks(parent) if parent else {},
     )
     return replace(plan, changes=_accepted_changes(plan))
@@ -139,14 +149,17 @@ def train_stage(
         run.log_metrics(record, record["images_seen"])
         _show(plan, record, progress)
 
+    def work() -> None:
+        with stall_reports(plan.recipe.stage) as stall, _watcher(listen, stall) as watcher:
+            _fit(plan, watcher, token)
+
     with locked(plan.out) as token:
         document = _recorded(plan)
         with (
-            ray_session(log_file, num_cpus=None if address else workers + 2, address=address),
+            ray_session(log_file, num_cpus=None if address else workers + 2, address=address) as session,
             lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run,
         ):
-            with _watcher(listen) as watcher:
-                _fit(plan, watcher, token)
+            session.run(work)
             _keep(plan, document)
             run.finish(plan_node(plan), _inputs(plan))
     return replace(_report(plan, starts, already_complete=False), damaged=damaged)
@@ -205,19 +218,19 @@ def _recorded(plan: TrainPlan) -> bytes:
 def _fit(plan: TrainPlan, watcher: Any, token: str) -> None:
     """Run the workers until the last has ended. Ray Train keeps no state of ours: the workers write and find it."""
     filesystem, path = arrow_filesystem(plan.out)
+    on_gpu = _on_gpu(plan)
     job = TrainJob(
         plan=plan,
         code_version=code_version(),
         watcher=watcher,
         token=token,
+        on_gpu=on_gpu,
         threads=int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
     )
-    _check_loader(plan)
-    on_gpu = ray.cluster_resources().get("GPU", 0) >= plan.shares.workers
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
-        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        torch_config=ProcessGroupConfig(backend="nccl" if on_gpu else "gloo"),
         scaling_config=ScalingConfig(num_workers=plan.shares.workers, use_gpu=on_gpu),
         run_config=RunConfig(
             name=ENGINE,
@@ -256,13 +269,18 @@ def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:
     return [len(rows) for rows in rows_by_bucket(recipe, RowIndex.open(snapshot, "train")).values()]
 
 
-def _check_loader(plan: TrainPlan) -> None:
-    free = ray.cluster_resources().get("CPU", 0) - plan.shares.workers
-    if plan.loader == "ray" and free < 1:
+def _on_gpu(plan: TrainPlan) -> bool:
+    """Whether the workers ask for a GPU each, else for a CPU. Raises PipelineError for what the cluster cannot have."""
+    recipe, workers, capacity = plan.recipe, plan.shares.workers, read_capacity()
+    work = f"{recipe.stage} at size {recipe.model_size} with {workers} worker{'s' if workers > 1 else ''}"
+    device = chosen_device(plan.device, capacity, gpus=workers, needs_gpu=recipe.needs_gpu, work=work)
+    free = capacity.cpus - (workers if device == "cpu" else 0)
+    if plan.loader == "ray" and free < 1 and capacity.types is not None:
         raise PipelineError(
             f"loading as Ray tasks needs a CPU beside those of the {plan.shares.workers} workers; "
             "add a CPU node, take fewer workers, or load in threads: --loader threads"
         )
+    return device == "cuda"
 
 
 def _keep(plan: TrainPlan, document: bytes) -> None:
@@ -333,8 +351,8 @@ def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> No
 
 
 @contextmanager
-def _watcher(listen: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
-    """A watcher actor, and a thread here that hands its records to `listen` until the block ends."""
+def _watcher(listen: Callable[[dict[str, Any]], None], stall: Stall) -> Iterator[Any]:
+    """A watcher actor, and a thread here that hands its records to `listen` until the block ends, or Ray does."""
     actor: Any = ray.remote(num_cpus=0)(Watcher).remote()
     ended = threading.Event()
 
@@ -342,7 +360,12 @@ def _watcher(listen: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
         finished = False
         while not finished:
             finished = ended.wait(POLL_S)
-            for record in ray.get(actor.take.remote()):
+            try:
+                records = ray.get(actor.take.remote())
+            except ray.exceptions.RayError:
+                return  # the engine is gone, which the session notices
+            for record in records:
+                stall.ended()
                 listen(record)
 
     thread = threading.Thread(target=poll, name="watcher", daemon=True)

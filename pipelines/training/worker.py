@@ -25,8 +25,10 @@ from model.errors import ModelError
 from model.families.registry import family
 from model.stage import Stage, trained_names
 from pipelines.common.errors import PipelineError
+from pipelines.execution.capacity import no_cuda
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.engines.engine import TrainingEngine
+from pipelines.training.engines.process_group import blind_machines
 from pipelines.training.feeder import Feeder, open_split
 from pipelines.training.flops import count_flops
 from pipelines.training.parents import frozen_weights
@@ -67,7 +69,12 @@ class Run:
 
 
 def run_worker(job: TrainJob) -> None:
-    """What one worker does from its start to the end of the stage."""
+    """What one worker does from its start to the end of the stage.
+
+    Raises PipelineError where a worker of its group lacks the GPU that it was given.
+    """
+    if blind := blind_machines():
+        raise no_cuda(blind)
     plan, recipe, context = job.plan, job.recipe, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(job.threads or max(1, (psutil.cpu_count() or 1) // workers))
@@ -80,7 +87,8 @@ def run_worker(job: TrainJob) -> None:
 
     # The networks, and an engine for each that is trained.
     parent = fetch_checkpoint(plan.parent) if plan.parent else None
-    stage, config = build_stage(recipe, parent, ray.train.torch.get_device())
+    device = ray.train.torch.get_device() if job.on_gpu else torch.device("cpu")
+    stage, config = build_stage(recipe, parent, device)
     frozen = frozen_weights(stage.model, set(trained_names(stage.networks)), parent) if rank == 0 else {}
     engines = start_engines(stage, recipe, plan.shares)
     run = Run(job, stage, config, engines, frozen, rank, StateStore(plan.out))

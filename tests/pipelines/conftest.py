@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.training.train_helpers import Bench, make_bench
+from tests.pipelines.training.train_helpers import Bench, make_bench, write_listening
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def bench(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="session")
 def undisturbed(bench: Bench) -> Path:
-    """The output of `v1.noisy` on two workers, 64 images, from start to end."""
+    """The output of `v1.noisy` on two workers, 64 images, from start to end; beside it what listened meanwhile."""
     out = bench.folder / "undisturbed"
-    bench.train(out)
+    bench.train(out, progress=lambda news: write_listening(bench.folder) if news.done else None)
     return out

@@ -26,7 +26,7 @@ class ZeroEngine:
     def __init__(
         self, module: nn.Module, micro_batch: int, accumulation: int, optimizer: OptimizerSettings, bf16: bool
     ) -> None:
-        if not torch.cuda.is_available():
+        if next(module.parameters()).device.type == "cpu":
             os.environ["DS_ACCELERATOR"] = "cpu"
         import deepspeed  # reads DS_ACCELERATOR when it is imported
 

@@ -20,6 +20,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.corpus_build.batches import batches
 from pipelines.corpus_build.build import run_build
 from pipelines.corpus_build.lanes import Lane, lanes
+from pipelines.execution.capacity import Capacity, NodeType
 from pipelines.execution.ray_data import Actors, Step, Steps, Work, in_process, placed
 from pipelines.recipes.build_recipe import NetworkSettings
 from tests.corpus_pictures import SMALL, write_pictures
@@ -202,28 +203,42 @@ def work(task: dict) -> dict:
     return task
 
 
+def up(*nodes: tuple[float, float]) -> Capacity:
+    return Capacity(nodes)
+
+
 def test_on_cpus_alone_all_lanes_are_one_task_unless_actors_are_asked_for() -> None:
     steps = Steps((Step(work), Step(work, NetworkSettings()), Step(work)))
-    assert [actors for _, actors in placed(steps, [(8, 0)], 100)] == [None]
+    assert [actors for _, actors in placed(steps, up((8, 0)), 100)] == [None]
     asked = replace(steps, steps=(Step(work), Step(work, NetworkSettings(actors=2, cpus=3)), Step(work)))
-    assert [actors for _, actors in placed(asked, [(4, 0), (4, 0)], 100)] == [None, Actors(2, 3, 0), None]
+    assert [actors for _, actors in placed(asked, up((4, 0), (4, 0)), 100)] == [None, Actors(2, 3, 0), None]
     wide = Steps((Step(work, NetworkSettings(cpus=3)),))
-    assert placed(wide, [(8, 0)], 100)[0][1] == Actors(2, 3, 0)
+    assert placed(wide, up((8, 0)), 100)[0][1] == Actors(2, 3, 0)
     with pytest.raises(PipelineError, match="9 CPUs for actors"):
-        placed(Steps((Step(work, NetworkSettings(actors=3, cpus=3)),)), [(8, 0)], 100)
+        placed(Steps((Step(work, NetworkSettings(actors=3, cpus=3)),)), up((8, 0)), 100)
 
 
 def test_actors_share_the_gpus_of_each_machine() -> None:
     steps = Steps((Step(work), Step(work, NetworkSettings(per_gpu=4, cpus=2))))
-    assert placed(steps, [(64, 2)], 100)[1][1] == Actors(8, 2, 0.25)
-    assert placed(steps, [(64, 0), (8, 2), (8, 2)], 100)[1][1] == Actors(8, 2, 0.25)  # CPUs beside the GPUs count
-    assert placed(steps, [(64, 2)], 5)[1][1] == Actors(5, 2, 0.25)
+    assert placed(steps, up((64, 2)), 100)[1][1] == Actors(8, 2, 0.25)
+    assert placed(steps, up((64, 0), (8, 2), (8, 2)), 100)[1][1] == Actors(8, 2, 0.25)  # CPUs beside the GPUs count
+    assert placed(steps, up((64, 2)), 5)[1][1] == Actors(5, 2, 0.25)
     two = Steps((Step(work, NetworkSettings(per_gpu=4)), Step(work), Step(work, NetworkSettings(per_gpu=4))))
-    assert [actors.most for _, actors in placed(two, [(64, 2)], 100) if actors] == [4, 4]
+    assert [actors.most for _, actors in placed(two, up((64, 2)), 100) if actors] == [4, 4]
 
 
-def test_a_gpu_that_is_asked_for_is_waited_for_where_none_is_up_yet() -> None:
-    asked = Steps((Step(work, NetworkSettings(device="cuda", per_gpu=4)),))
-    assert placed(asked, [(0, 0)], 100) == [(work, Actors(100, 1, 0.25))]
+def test_gpus_that_a_cluster_can_bring_are_asked_for_where_none_is_up_yet() -> None:
+    empty = Capacity(((0, 0),), (NodeType("cpu", 64, 0, 20), NodeType("gpu", 16, 8, 2)), most=24)
+    for device in ("auto", "cuda"):
+        asked = Steps((Step(work, NetworkSettings(device=device, per_gpu=4)),))
+        assert placed(asked, empty, 100) == [(work, Actors(32, 1, 0.25))]
+        unknown = replace(empty, types=None)
+        assert placed(asked, unknown, 100) == [(work, Actors(100, 1, 0.25) if device == "cuda" else None)]
     few = Steps((Step(work, NetworkSettings(device="cuda", per_gpu=4, actors=16)),))
-    assert placed(few, [(0, 0)], 100) == [(work, Actors(16, 1, 0.25))]
+    assert placed(few, empty, 100) == [(work, Actors(16, 1, 0.25))]
+
+
+def test_gpus_that_can_never_be_there_are_refused_at_once() -> None:
+    asked = Steps((Step(work, NetworkSettings(device="cuda")),))
+    with pytest.raises(PipelineError, match=r"node types are cpu \(up to 20, 0 GPUs each\).*networks.device=cpu"):
+        placed(asked, Capacity((), (NodeType("cpu", 64, 0, 20),), most=24), 100)

@@ -209,7 +209,8 @@ def test_gpus_are_taken_where_they_are_and_the_recipe_has_networks() -> None:
     both = [CORES, GPUS]
     on_cpu = replace(RECIPE, networks=NetworkSettings(device="cpu"))
     assert takes_gpus(RECIPE, both)
-    assert not takes_gpus(RECIPE, [CORES])
+    assert takes_gpus(RECIPE, [CORES])  # it asks for them, wherever it is planned
+    assert not takes_gpus(replace(RECIPE, networks=NetworkSettings()), [CORES])
     assert not takes_gpus(on_cpu, both)
     assert not takes_gpus(CORPUS_RECIPES["plain"], both)
 

@@ -23,6 +23,7 @@ from pipelines.training.state.store import StateStore
 
 BATCH = 8
 HELD_OUT = 0.25
+LISTENING = "listening.json"
 QUICK: dict[str, Any] = {
     "images": 8 * BATCH,
     "batch_size": BATCH,
@@ -108,6 +109,20 @@ def training_workers(parent_pid: int) -> list[psutil.Process]:
     """The Ray Train workers among the descendants of a process: never those of another run on this machine."""
     family = psutil.Process(parent_pid).children(recursive=True)
     return [process for process in alive(family) if "RayTrainWorker" in _command(process)]
+
+
+def write_listening(folder: Path) -> None:
+    """Once for a folder: which processes of this one's family listen, and at which address, in the file LISTENING."""
+    if (folder / LISTENING).exists():
+        return
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    found = [
+        (process.name() + " " + _command(process), connection.laddr.ip)
+        for process in alive(family)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    (folder / LISTENING).write_text(json.dumps(found))
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 240) -> None:

@@ -1,0 +1,170 @@
+"""A local engine that is killed under work is started again, and the work ends as if nothing had happened."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dataprep.corpus_tools.info import open_snapshot, verify
+from pipelines.corpus_build.build import run_build
+from pipelines.execution.ray_data import in_process
+from pipelines.recipes.corpora import CORPUS_RECIPES
+from pipelines.training.stage import read_history
+from tests.corpus_pictures import write_pictures
+from tests.faults import Survived
+from tests.pipelines.execution.autoscaling_cluster import free_port
+from tests.pipelines.training.train_helpers import Bench, alive, checkpointed, images_compared, wait_for
+from tests.pipelines.training.untrained import write_corpus
+
+pytestmark = [pytest.mark.drill, pytest.mark.ray]
+TIMEOUT_S = 400
+PICTURES = 64
+PARTS = ("raylet", "gcs_server")
+
+
+def test_training_goes_on_after_its_raylet_and_then_its_head_were_killed(
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    out = tmp_path / "out"
+    with _command(*bench.arguments(out), cwd=tmp_path) as command:
+        _kill(command.pid, "raylet", when=lambda: checkpointed(out))
+        seen = len(list((out / "ray").glob("checkpoint_*")))
+        _kill(command.pid, "gcs_server", when=lambda: _beyond(out, seen))
+        said = _ended(command)
+    for number, part in enumerate(PARTS, start=1):
+        assert f"its {part} ended); it is started again, and the work goes on (restart {number} of 3)" in said
+    assert read_history(str(out)) == read_history(str(undisturbed))
+    survived("local engine killed", work="training", tries=2, **images_compared(out, undisturbed))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_build_goes_on_after_a_part_of_its_engine_was_killed(part: str, tmp_path: Path, survived: Survived) -> None:
+    source, out = write_pictures(tmp_path / "source", PICTURES, height=600, width=800), tmp_path / "out"
+    with _command(*_build(source, out, "--workers", "1"), cwd=tmp_path) as command:
+        _kill(command.pid, part, when=lambda: any(out.glob("data/*/*/*.parquet")))
+        said = _ended(command)
+    assert f"the local Ray engine was lost (its {part} ended); it is started again" in said
+    whole = run_build([str(source)], str(tmp_path / "whole"), CORPUS_RECIPES["demo"], engine=in_process)
+    assert open_snapshot(str(out)).digest == whole.digest
+    assert verify(str(out)) == []
+    rows = sum(open_snapshot(str(out)).document["rows"].values())
+    lost = sum(whole.rows.values()) - rows
+    survived(f"{part} killed", work="corpus build", lost=max(lost, 0), doubled=max(-lost, 0))
+
+
+def test_an_evaluation_goes_on_and_keeps_what_it_has_measured(
+    untrained_checkpoint: str, tmp_path: Path, survived: Survived
+) -> None:
+    corpus = write_corpus(tmp_path / "drawn", drawings=48)
+    call = ["evaluate", "--checkpoint", untrained_checkpoint, "--corpus", corpus, "--steps", "40"]
+    call += ["--protocol", "random-reference", "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
+    scores = []
+    for name in ("disturbed", "whole"):
+        with _command(*call, "--out", str(tmp_path / name), cwd=tmp_path) as command:
+            if name == "disturbed":
+                _kill(command.pid, "raylet", when=lambda: b" 8/" in command.said)
+            said = _ended(command)
+        assert ("the local Ray engine was lost" in said) is (name == "disturbed")
+        scores.append(json.loads((tmp_path / name / "scores.json").read_text()))
+    assert scores[0]["scores"] == scores[1]["scores"]
+    pairs = [score["pairs"] for score in scores]
+    survived("raylet killed", work="evaluate", lost=max(pairs[1] - pairs[0], 0), doubled=max(pairs[0] - pairs[1], 0))
+
+
+def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere(tmp_path: Path) -> None:
+    source, out, port = (
+        write_pictures(tmp_path / "source", PICTURES, height=600, width=800),
+        tmp_path / "out",
+        free_port(),
+    )
+    head = subprocess.Popen(
+        [
+            *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"),
+            *("--num-cpus=1", "--include-dashboard=false", f"--temp-dir={tmp_path / 'ray'}"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    family: list[psutil.Process] = []
+    try:
+        wait_for(lambda: len(psutil.Process(head.pid).children()) > 4, timeout_s=60)
+        with _command(*_build(source, out, "--address", f"127.0.0.1:{port}"), cwd=tmp_path) as command:
+            wait_for(lambda: any(out.glob("data/*/*/*.parquet")) or command.poll() is not None)
+            family = psutil.Process(head.pid).children(recursive=True)
+            for process in (psutil.Process(head.pid), *family):
+                process.kill()
+            said = _ended(command, code=1)
+    finally:
+        head.kill()
+        head.wait()
+        for process in alive(family):
+            process.kill()
+    assert f"the Ray cluster at 127.0.0.1:{port} was lost (its raylet does not answer)" in said
+    assert "the same command goes on from there" in said
+    whole = run_build([str(source)], str(tmp_path / "whole"), CORPUS_RECIPES["demo"], engine=in_process)
+    assert run_build([str(source)], str(out), CORPUS_RECIPES["demo"], engine=in_process).digest == whole.digest
+
+
+class _Running(subprocess.Popen[bytes]):
+    """A command whose stderr is read beside it."""
+
+    said = b""
+
+
+@contextmanager
+def _command(*arguments: str, cwd: Path) -> Iterator[_Running]:
+    """`irodori ARGUMENTS...` on a local engine of its own."""
+    program = str(Path(sys.executable).with_name("irodori"))
+    command = _Running([program, *arguments], cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+    def read() -> None:
+        assert command.stderr is not None
+        for line in command.stderr:
+            command.said += line
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield command
+    finally:
+        family = psutil.Process(command.pid).children(recursive=True) if command.poll() is None else []
+        command.kill()
+        command.wait()
+        reader.join(timeout=10)
+        for process in alive(family):
+            process.kill()
+
+
+def _ended(command: _Running, code: int = 0) -> str:
+    """What it has said to its end."""
+    found = command.wait(timeout=TIMEOUT_S)
+    said = command.said.decode()
+    assert found == code, said[-3000:]
+    assert "Traceback" not in said
+    return said
+
+
+def _kill(pid: int, part: str, when: Callable[[], bool]) -> None:
+    """SIGKILL that process of the engine of `pid`, once something has happened."""
+    wait_for(lambda: when() or not psutil.pid_exists(pid))
+    found = [process for process in psutil.Process(pid).children(recursive=True) if process.name() == part]
+    assert found, f"the work ended before its {part} could be killed"
+    found[0].kill()
+
+
+def _beyond(out: Path, checkpoints: int) -> bool:
+    """Whether the run has written a checkpoint after its first so many."""
+    names = sorted(path.name for path in (out / "ray").glob("checkpoint_*"))
+    return len(names) > checkpoints
+
+
+def _build(source: Path, out: Path, *options: str) -> list[str]:
+    places = ["--source", str(source), "--out", str(out), "--tracking-uri", f"sqlite:///{out.parent / 'mlflow.db'}"]
+    return ["corpus", "build", *places, "--recipe", "demo", "--set", "shard_rows=4", *options]
