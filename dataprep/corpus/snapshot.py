@@ -34,6 +34,8 @@ from dataprep.storage import store as storage
 FORMAT = 2  # raise when a table or the document changes: 2 knows buckets, scores and the reasons of failures
 TABLES = {"files": FILE_SCHEMA, "index": INDEX_SCHEMA, "rejects": REJECT_SCHEMA}
 _SNAPSHOT_NAME = re.compile(r"/(\d+)\.json$")
+_SIZE = re.compile(r"[1-9]\d{0,4}x[1-9]\d{0,4}")
+HASH_BITS = 64  # of a perceptual hash
 _MOST_DOCUMENT_BYTES = 16 << 20
 # Where the files of a corpus lie, in each table and in the document. One may come from elsewhere, and what it names
 # must not lead out of it.
@@ -83,9 +85,30 @@ class Merged(TypedDict):
 
 
 class Listed(TypedDict):
-    """What the sources held, or what was merged."""
+    """What the sources held and what was left out, counted by rule or kind, or what was merged."""
 
+    pictures: NotRequired[int]
+    not_selected: NotRequired[dict[str, int]]
+    not_taken: NotRequired[dict[str, int]]
+    litter: NotRequired[int]
+    notes: NotRequired[dict[str, int]]
     merged: NotRequired[list[Merged]]
+
+
+class _Filters(TypedDict):
+    phash_distance: NotRequired[int]
+
+
+class _Buckets(TypedDict):
+    sizes: NotRequired[list[str]]
+
+
+class RecipeDocument(TypedDict):
+    """What commands on a corpus ask of the recipe that it was built by; its other settings are only shown."""
+
+    filters: NotRequired[_Filters]
+    batch_rows: NotRequired[int]
+    buckets: NotRequired[_Buckets]
 
 
 class SnapshotDocument(TypedDict):
@@ -102,7 +125,7 @@ class SnapshotDocument(TypedDict):
     bytes: int
     sources: list[str]
     listed: NotRequired[Listed]
-    recipe: dict[str, Any]
+    recipe: RecipeDocument
     tables: Tables
     sha256: NotRequired[str]  # `document_sha256`; snapshots of version 0.1 have none
 
@@ -221,6 +244,13 @@ def _check_document(document: Mapping[str, Any], number: int, path: str) -> None
         for key, count in document[name].items():
             if count < 0:
                 raise DocumentError(f"{name}.{key} is {count}")
+    recipe = document["recipe"]
+    distance, batch = recipe.get("filters", {}).get("phash_distance", 0), recipe.get("batch_rows", 1)
+    if not 0 <= distance <= HASH_BITS or batch < 1:
+        raise DocumentError(f"recipe has filters.phash_distance {distance} and batch_rows {batch}")
+    for size in recipe.get("buckets", {}).get("sizes", ()):
+        if not _SIZE.fullmatch(size):
+            raise DocumentError(f"recipe.buckets.sizes has {size!r:.40}, which is no WxH")
     for name, facts in document["tables"].items():
         if name in _TABLE_PATHS and not _TABLE_PATHS[name].fullmatch(facts["path"]):
             raise DocumentError(f"tables.{name}.path is {facts['path']!r:.80}, no place of that table in a corpus")

@@ -84,7 +84,7 @@ def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> Mer
     rows = pa.concat_tables([_rows(number, part, files[number]) for number, part in enumerate(parts)])
     rows = rows.sort_by([("id", "ascending"), ("part", "ascending")])
     recipes = [part.document["recipe"] for part in parts]
-    kept_row, reason = duplicates(rows, max(recipe["filters"]["phash_distance"] for recipe in recipes))
+    kept_row, reason = duplicates(rows, max(_distance(part) for part in parts))
     # Rows that stay, where their files go, and what is copied whole or filtered.
     keep = reason == ""
     index, moves = _placed(rows.filter(pa.array(keep)), files)
@@ -118,6 +118,14 @@ def plan_merge(parts: Sequence[Snapshot], out: str, shared: bool = False) -> Mer
         recipe=recipes[0] if all(recipe == recipes[0] for recipe in recipes) else recipes[0] | {"merged": recipes},
         merged=tuple(merged_parts(parts)),
     )
+
+
+def _distance(part: Snapshot) -> int:
+    """How many bits two near-duplicates of a part differ in. Raises DataError where its recipe does not say so."""
+    distance: int | None = part.document["recipe"].get("filters", {}).get("phash_distance")
+    if distance is None:
+        raise DataError(f"{part.uri}: its recipe has no filters.phash_distance, by which near-duplicates are found.")
+    return distance
 
 
 def merged_parts(parts: Sequence[Snapshot]) -> list[Mapping[str, Any]]:
@@ -303,7 +311,10 @@ def _scan_tasks(parts: Sequence[Snapshot], out: str) -> list[Task]:
     for part in parts:
         folder = storage.join(part.uri, "scan")
         for entry in storage.list_files(folder):
-            target = storage.join(out, "scan", entry.uri.removeprefix(f"{folder}/"))
+            path = entry.uri.removeprefix(f"{folder}/")
+            if ".." in path.split("/"):  # a key of S3 may hold what leads out of a folder
+                raise DataError(f"{entry.uri}: this name leads out of a corpus. Do not use it.")
+            target = storage.join(out, "scan", path)
             if there.get(target) != entry.size:
                 move = {"source": entry.uri, "target": target, "size": entry.size}
                 copies[target] = move | {"sha256": None, "held": False}  # a cache, which no snapshot describes

@@ -10,8 +10,9 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
+from dataprep.documents import DocumentError, checked, parse_json
 from dataprep.storage.store import read_range
 from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings, picture_settings
 from pipelines.colorization.roles import pop_roles, role_entries
@@ -20,6 +21,7 @@ from pipelines.common.overrides import SettingsError
 
 KEYWORD = "irodori"
 FORMAT = 4
+MOST_SIDE = 1 << 16  # pixels
 MOST_BYTES = 1 << 16  # of the JSON
 _SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -133,9 +135,9 @@ def extract(data: bytes, name: str) -> Provenance:
     if text is None:
         raise PipelineError(f"{name}: no picture that `irodori colorize` made: it does not say how it was made")
     try:
-        return _parsed(json.loads(text[len(_PREFIX) :].decode()))
-    except (SettingsError, TypeError, KeyError, ValueError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
+        return _parsed(parse_json(text[len(_PREFIX) :], KEYWORD))
+    except (SettingsError, DocumentError, ValueError) as error:
+        reason = str(error).removeprefix(f"{KEYWORD}: ")
         raise PipelineError(f"{name}: what it says of how it was made cannot be used: {reason}") from error
 
 
@@ -163,29 +165,30 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-def _parsed(document: dict[str, Any]) -> Provenance:
-    values = dict(document)
-    if (version := values.pop("format")) not in range(1, FORMAT + 1):
-        raise ValueError(f"it is of format {version!r}, formats 1 to {FORMAT} are read here")
-    references = pop_roles(values)
+class _Opening(TypedDict):
+    """What says how the rest is read: an older format has less of `checkpoint` (`_SINCE`)."""
+
+    format: int
+    checkpoint: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def _parsed(document: Any) -> Provenance:
+    """The provenance of a parsed text. Raises DocumentError, SettingsError or ValueError."""
+    opening = checked(document, _Opening, KEYWORD)
+    if (version := opening["format"]) not in range(1, FORMAT + 1):
+        raise ValueError(f"it is of format {version}, formats 1 to {FORMAT} are read here")
+    values: dict[str, Any] = {name: value for name, value in document.items() if name != "format"}
+    try:
+        references = pop_roles(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no references that can be read ({error})") from error
     unrecorded = {name: None for name, since in _SINCE.items() if version < since}
-    found = Provenance(
-        **values
-        | {
-            "checkpoint": Weights(**values["checkpoint"] | unrecorded),
-            "sketch": Source(**values["sketch"]),
-            "references": {role: Source(**source) for role, source in references.items()},
-            "settings": picture_settings(values["settings"]),
-        }
-    )
-    # Nothing above looks at the type of an entry.
-    sources: list[Weights | Source] = [found.checkpoint, found.sketch, *found.references.values()]
-    entries = [entry for source in sources for entry in asdict(source).items()]
-    words = [text for name, text in entries if name not in unrecorded]
-    words += [found.device, found.code_version, found.layer]
-    numbers = [found.seed, found.width, found.height]
-    if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
-        raise ValueError("an entry is of another type than it should be")
-    if not 0 <= found.seed <= MOST_SEED:
-        raise ValueError(f"seed {found.seed} is not within 0..{MOST_SEED}")
-    return found
+    others = {"checkpoint": opening["checkpoint"] | unrecorded, "references": references, "settings": {}}
+    found = checked(values | others, Provenance, KEYWORD)
+    if absent := [name for name in _SINCE if name not in unrecorded and getattr(found.checkpoint, name) is None]:
+        raise ValueError(f"checkpoint has no {absent[0]}")
+    for name, least, most in (("seed", 0, MOST_SEED), ("width", 1, MOST_SIDE), ("height", 1, MOST_SIDE)):
+        if not least <= (number := getattr(found, name)) <= most:
+            raise ValueError(f"{name} {number} is not within {least}..{most}")
+    return replace(found, settings=picture_settings(opening["settings"]))

@@ -5,7 +5,6 @@ message in its place.
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from PIL import Image
 
 from dataprep.corpus.schema import ROW_SCHEMA
 from dataprep.corpus_tools.survey import RowPicker, Survey, in_threads
+from dataprep.documents import parse_json
 from dataprep.faults import Failure, attempt
 from dataprep.limits import LimitSettings
 from dataprep.pictures.decode import decode_png
@@ -177,11 +177,11 @@ def _layer(picker: RowPicker, place: Place, column: str, side: int) -> Layer:
     picture = attempt(partial(thumb, cell.value, side, role))
     if not isinstance(picture, Failure):
         return Layer(column, role, picture)
-    value = attempt(partial(json.loads, cell.value))
-    if isinstance(value, Failure):
+    words = attempt(lambda: in_words(parse_json(cell.value or b"", column)))
+    if isinstance(words, Failure):
         message = f"{len(cell.value):,} bytes, no picture: {picture.message}"
         return Layer(column, role, None, message, failed=True)
-    return Layer(column, role, None, in_words(value))
+    return Layer(column, role, None, words)
 
 
 def in_words(content: Any) -> str:
