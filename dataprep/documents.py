@@ -45,10 +45,11 @@ def parse_document(data: bytes | str, shape: type[Shape], where: str) -> Shape:
     return checked(parse_json(data, where), shape, where)
 
 
-def parse_json(data: bytes | str, where: str) -> Any:
+def parse_json(data: bytes | str, where: str, file_names: bool = False) -> Any:
     """The JSON value. Raises DocumentError, also for a key that is there twice and for what is nested too deep.
 
-    A byte order mark is passed over. Half a character by itself, which has no UTF-8, becomes "?".
+    A byte order mark is passed over. Half a character by itself, which has no UTF-8, becomes "?"; `file_names`: but for
+    those halves that stand for the bytes of a file's name (`os.fsdecode`).
     """
     try:
         text = data if isinstance(data, str) else bytes(data).decode("utf-8-sig")
@@ -59,7 +60,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
         raise DocumentError(f"{where}: not JSON that is read: nested deeper than {MOST_DEPTH}") from error
     except ValueError as error:
         raise DocumentError(f"{where}: not JSON: {error}") from error
-    return _plain(value, where, MOST_DEPTH)
+    return _plain(value, where, MOST_DEPTH, "surrogateescape" if file_names else "strict")
 
 
 def json_lines(data: bytes, where: str) -> list[Any]:
@@ -83,17 +84,24 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _plain(value: Any, where: str, deeper: int) -> Any:
-    """The value with whole characters, and not nested deeper than that."""
+def _plain(value: Any, where: str, deeper: int, halves: str) -> Any:
+    """The value with whole characters, and not nested deeper than that; `halves`: how Python encodes others."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return value if value.isascii() else _whole_characters(value, halves)
     if not isinstance(value, dict | list):
         return value
     if not deeper:
         raise DocumentError(f"{where}: nested deeper than {MOST_DEPTH}")
     if isinstance(value, list):
-        return [_plain(entry, where, deeper - 1) for entry in value]
-    return {_plain(name, where, 1): _plain(entry, where, deeper - 1) for name, entry in value.items()}
+        return [_plain(entry, where, deeper - 1, halves) for entry in value]
+    return {_plain(name, where, 1, halves): _plain(entry, where, deeper - 1, halves) for name, entry in value.items()}
+
+
+def _whole_characters(text: str, halves: str) -> str:
+    try:
+        return text.encode("utf-8", halves).decode("utf-8", halves)
+    except UnicodeError:
+        return text.encode("utf-8", "replace").decode()
 
 
 def _checked(value: Any, shape: Any, where: str, key: str) -> Any:

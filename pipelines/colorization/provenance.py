@@ -135,7 +135,7 @@ def extract(data: bytes, name: str) -> Provenance:
     if text is None:
         raise PipelineError(f"{name}: no picture that `irodori colorize` made: it does not say how it was made")
     try:
-        return _parsed(parse_json(text[len(_PREFIX) :], KEYWORD))
+        return _parsed(parse_json(text[len(_PREFIX) :], KEYWORD, file_names=True))
     except (SettingsError, DocumentError, ValueError) as error:
         reason = str(error).removeprefix(f"{KEYWORD}: ")
         raise PipelineError(f"{name}: what it says of how it was made cannot be used: {reason}") from error

@@ -85,6 +85,11 @@ def test_keys_of_a_later_version_are_let_through_where_the_type_is_open() -> Non
     assert checked({"count": 1, "new": [1]}, Inner, "") == {"count": 1, "new": [1]}
 
 
+def test_the_bytes_of_a_file_s_name_may_stay_as_python_writes_them() -> None:
+    assert parse_json(b'"\\udcfe.png"', "here", file_names=True) == "\udcfe.png"
+    assert parse_json(b'"\\ud83d.png"', "here", file_names=True) == "?.png"
+
+
 def test_half_a_character_becomes_a_question_mark() -> None:
     assert parse_json('{"\\ud800": "a\\udfffb"}', "") == {"?": "a?b"}
 
