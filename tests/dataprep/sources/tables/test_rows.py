@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import time
 import tracemalloc
 from collections import deque
@@ -221,11 +222,15 @@ def test_pages_are_measured_as_they_are(tmp_path: Path, groups: int) -> None:
         write_statistics=True,
     )
     metadata = pq.ParquetFile(path).metadata
+    data = path.read_bytes()
+    placed = parquet_pages.chunks(data[-8 - int.from_bytes(data[-8:-4], "little") : -8])
     with pa.OSFile(str(path)) as file:
         for group in range(groups):
             for position in range(3):
                 chunk = metadata.row_group(group).column(position)
                 start = chunk.dictionary_page_offset or chunk.data_page_offset
+                mine = placed[group][position]
+                assert mine == parquet_pages.Chunk(chunk.path_in_schema, start, chunk.total_compressed_size)
                 found = list(parquet_pages.pages(file, start, start + chunk.total_compressed_size))
                 assert len(found) > 1
                 assert sum(page.unpacked for page in found) <= chunk.total_uncompressed_size
@@ -242,6 +247,36 @@ def test_a_damaged_page_header_is_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(DataError, match=r"i\.parquet: column path is damaged"):
         rows_of(path)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_damage_anywhere_in_a_parquet_file_leaves_rows_or_one_error_that_names_it(tmp_path: Path, seed: int) -> None:
+    """Among it footers at which pyarrow's view of a column chunk would end the process."""
+    columns = {"path": [f"p{n}.png" for n in range(60)], "tags": [["a", "b"]] * 60, "s": [{"x": 1, "y": ["q"]}] * 60}
+    whole = parquet(tmp_path / "i.parquet", columns, row_group_size=20).read_bytes()
+    draw = random.Random(seed)
+    said = []
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(draw.choice([1, 2, 8])):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        path = write(tmp_path / "i.parquet", bytes(data))
+        try:
+            rows_of(path)
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) > 5
+    assert all(message.startswith(str(tmp_path / "i.parquet")) for message in said)
+
+
+def test_text_of_parquet_that_is_not_utf_8_costs_no_row(tmp_path: Path) -> None:
+    names = pa.array([b"caf\xe9.png", b"b.png"]).view(pa.binary()).cast(pa.string(), safe=False)
+    tags = pa.ListArray.from_arrays([0, 1, 2], pa.array([b"\xff", b"t"]).cast(pa.string(), safe=False))
+    path = parquet(tmp_path / "i.parquet", {"path": names, "tags": tags})
+    assert [row for _, row in rows_of(path)] == [
+        {"path": "caf\ufffd.png", "tags": ["\ufffd"]},
+        {"path": "b.png", "tags": ["t"]},
+    ]
 
 
 def test_only_wanted_columns_of_parquet_are_read_and_others_cost_nothing(tmp_path: Path) -> None:
