@@ -16,6 +16,7 @@ LITTER_FOLDERS = {
 }
 LITTER_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".localized", ".nomedia"}
 FORK = "._"  # what names begin with under which macOS keeps what other systems have no place for
+PAX = "paxheader"  # and folders in which old programs keep what a tar says of its members
 NESTED = "archive inside an archive"
 KINDS_SHOWN = 24  # of one listing; the rarer ones together are "others"
 
@@ -48,7 +49,9 @@ class Left:
 def is_litter(path: str) -> bool:
     """Whether a file, by its path below the source, is what a system or a tool left there."""
     *folders, name = path.lower().split("/")
-    return name in LITTER_FILES or name.startswith(FORK) or any(folder in LITTER_FOLDERS for folder in folders)
+    if name in LITTER_FILES or name.startswith(FORK):
+        return True
+    return any(folder in LITTER_FOLDERS or folder.startswith(PAX) for folder in folders)
 
 
 def without_litter(paths: Iterable[str], counts: Counter[str]) -> list[str]:

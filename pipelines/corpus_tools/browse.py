@@ -137,7 +137,7 @@ class Page:
             "Not selected": ", ".join(f"{rule} {count:,}" for rule, count in rules.items()),
             "Files that are not taken": ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()),
             "Taken without a part": "; ".join(
-                f"{count:,} of {note} ({NOTES.get(note, 'not known here')})" for note, count in notes.items()
+                f"{note} {count:,} ({NOTES.get(note, 'not known here')})" for note, count in notes.items()
             ),
             "Left behind by systems and tools, and passed over": f"{listed['litter']:,}"
             if listed.get("litter")

@@ -23,7 +23,13 @@ def left(source: Path) -> Left:
     [
         *("__MACOSX/a.png", "a/__MACOSX/._a.png", "._a.png", "b/._c", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg"),
         *(".thumbnails/a.png", ".ipynb_checkpoints/a-checkpoint.png", "Thumbs.db", "b/.DS_Store", "desktop.ini"),
-        *("$RECYCLE.BIN/S-1/a.png", ".git/objects/00/11", ".cache/huggingface/a.png"),
+        *(
+            "$RECYCLE.BIN/S-1/a.png",
+            "PaxHeader/a.png",
+            "b/PaxHeaders.12/a.png",
+            ".git/objects/00/11",
+            ".cache/huggingface/a.png",
+        ),
     ],
 )
 def test_what_systems_and_tools_leave_behind_is_litter(path: str) -> None:

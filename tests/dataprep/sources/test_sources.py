@@ -135,6 +135,24 @@ def known_answers(folder: Path, **settings: object) -> Path:
     return folder
 
 
+def test_a_template_from_elsewhere_draws_no_picture_of_this_machine(tmp_path: Path) -> None:
+    picture(tmp_path / "secret.png")
+    image = f"<image href='{tmp_path / 'secret.png'}' width='64' height='64'/>"
+    for body, says in ((image, "never loaded"), ("<rect width='9' height='9'/>", "")):
+        source = tmp_path / f"in{len(says)}"
+        source.mkdir()
+        markup = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 64 64'>{body}</svg>"
+        (source / "own.jsonl").write_text(json.dumps({"id": "x", "style": "s", "tags": [], "svg": markup}))
+        fields = {"templates": ["own.jsonl"], "colorings": 1, "seed": 1, "size": 64}
+        (source / "assembled.json").write_text(json.dumps(fields))
+        (item,) = list_items(str(source))
+        if says:
+            with pytest.raises(RefusedItem, match=says):
+                read_item(item)
+        else:
+            assert read_item(item).mask
+
+
 def test_assembled_pictures_come_colouring_first_and_grouped_by_drawing(tmp_path: Path) -> None:
     items = list(list_items(str(known_answers(tmp_path))))
     assert len(items) == len({item.uri for item in items}) == 12

@@ -90,7 +90,7 @@ def test_the_page_says_what_of_the_sources_was_not_taken_or_not_whole() -> None:
     for sentence in (
         "Not selected: ratings 3.",
         "Files that are not taken: .heic 2, .jxl 1.",
-        "Taken without a part: 4 of exif (EXIF data that cannot be read",
+        "Taken without a part: exif 4 (EXIF data that cannot be read",
         "Left behind by systems and tools, and passed over: 1,200.",
     ):
         assert sentence in html
