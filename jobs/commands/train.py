@@ -43,9 +43,10 @@ def command(
     write_recipe: Annotated[str | None, write_recipe_option()] = None,
 ) -> None:
     """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
-    from pipelines.common.addresses import check_buckets
+    from pipelines.common.addresses import absolute, check_buckets
     from pipelines.execution.capacity import checked_device
     from pipelines.training.batch_shares import checked_loader
+    from pipelines.training.state.lock import check_free
 
     # What is wrong with the call alone.
     resolved = _recipe(stage, model_size, set_, parent=from_, workers=workers, complete=corpus is not None)
@@ -56,6 +57,8 @@ def command(
     if corpus is None or out is None:
         raise SettingsError(f"--{'out' if corpus else 'corpus'} is missing")
     check_buckets(corpus, out, from_)
+    if not dry_run:
+        check_free(absolute(out))
     from pipelines.training.stage import plan_stage, train_stage
 
     # What is wrong with corpus, parent or output.

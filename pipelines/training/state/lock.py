@@ -13,7 +13,7 @@ import platform
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -91,6 +91,11 @@ def locked(out: str) -> Iterator[str]:
                     os.rmdir(join(out, FOLDER))
 
 
+def check_free(out: str) -> None:
+    """PipelineError where a run that lives holds the output: an answer before anything heavy is imported."""
+    _refuse_second(out, _files(out))
+
+
 def is_held(out: str, token: str) -> bool:
     """Whether the holder with this token still holds the output."""
     files = _files(out)
@@ -100,16 +105,20 @@ def is_held(out: str, token: str) -> bool:
 
 def _take(out: str, holder: Holder) -> str:
     files = _files(out)
-    if files and (found := _holder(files[-1].uri)) is not None and (why := _living(found, files[-1])):
-        raise PipelineError(
-            f"{out} is being written by another run (process {found.pid} on {found.host}, since {found.since}): {why}"
-        )
+    _refuse_second(out, files)
     number = int(Path(files[-1].uri).stem) + 1 if files else 1
     uri = join(out, FOLDER, f"{number:08d}.json")
     if not create_exclusive(uri, _written(holder)):
         raise PipelineError(f"{out} is being written by another run, which began at the same moment")
     delete_files([file.uri for file in files])
     return uri
+
+
+def _refuse_second(out: str, files: Sequence[FileEntry]) -> None:
+    if files and (found := _holder(files[-1].uri)) is not None and (why := _living(found, files[-1])):
+        raise PipelineError(
+            f"{out} is being written by another run (process {found.pid} on {found.host}, since {found.since}): {why}"
+        )
 
 
 def _renew(out: str, uri: str, holder: Holder, ended: threading.Event) -> None:

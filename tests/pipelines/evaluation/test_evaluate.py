@@ -81,6 +81,7 @@ def test_a_protocol_and_a_metric_of_another_module_score_end_to_end(
         (b"\0\1\2\3", False, "damaged, its sha256"),
         (b"\0\0\xc0\x7f", True, "is not finite"),  # a NaN that a training had written
     ],
+    ids=["damaged", "not finite"],
 )
 def test_a_worker_that_cannot_start_is_reported_in_one_line_and_fails_the_run(
     ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path, tail: bytes, hashed: bool, words: str

@@ -90,7 +90,7 @@ def test_a_run_whose_numbers_grew_without_bound_stops_and_goes_on_calmer(
     bench: Bench, tmp_path: Path, survived: Survived
 ) -> None:
     out = tmp_path / "out"
-    short: dict[str, Any] = {"images": 4 * BATCH, "sample_images": 10**6}
+    short: dict[str, Any] = {"images": 2 * BATCH, "sample_images": 10**6}
     with pytest.raises(PipelineError, match="not finite: its loss") as stopped:
         bench.train(out, **short, learning_rate=1e6)
     said = str(stopped.value)
@@ -105,32 +105,28 @@ def test_a_run_whose_numbers_grew_without_bound_stops_and_goes_on_calmer(
     with pytest.raises(PipelineError, match="weight_decay"):
         bench.plan(out, **short, weight_decay=0.1)
     bench.train(out, **short)
-    assert [record["images_seen"] for record in read_history(str(out)) if "loss" in record] == [8, 16, 24, 32]
+    assert [record["images_seen"] for record in read_history(str(out)) if "loss" in record] == [8, 16]
     assert not (out / "stopped.json").exists()
     (change,) = json.loads((out / "checkpoint" / "changes.json").read_text())
     assert change["changed"]["learning_rate"][0] == 1e6
     assert sorted(_runs(bench, out)) == [("FAILED", 0, 1), ("FINISHED", 1, 1)]
-    survived("loss that is not finite", work="training", lost=4 * BATCH - _steps(out) * BATCH, doubled=0)
+    survived("loss that is not finite", work="training", lost=2 * BATCH - len(losses(out)) * BATCH, doubled=0)
 
 
-@pytest.mark.parametrize("harm", ["flipped", "missing"])
 def test_a_damaged_newest_state_costs_only_the_steps_since_the_one_before(
-    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived, harm: str
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
 ) -> None:
     out = _unfinished(undisturbed, tmp_path)
     moments = out / "states" / f"{64:012d}" / "optimizer.safetensors"
-    if harm == "flipped":
-        data = bytearray(moments.read_bytes())
-        data[len(data) // 2] ^= 1
-        moments.write_bytes(data)
-    else:
-        moments.unlink()
+    data = bytearray(moments.read_bytes())
+    data[len(data) // 2] ^= 1
+    moments.write_bytes(data)
     report = bench.train(out)
     assert report.resumed_from == 48
-    assert list(report.damaged) == [str(moments.parent)]
-    assert "optimizer.safetensors" in report.damaged[str(moments.parent)]
+    assert report.damaged.keys() == {str(moments.parent)}
+    assert "optimizer.safetensors is damaged" in report.damaged[str(moments.parent)]
     assert read_history(str(out)) == read_history(str(undisturbed))
-    survived(f"newest state {harm}", work="training", **images_compared(out, undisturbed))
+    survived("newest state damaged", work="training", **images_compared(out, undisturbed))
 
 
 def test_where_all_states_are_damaged_it_says_so_before_an_engine_starts(
@@ -226,10 +222,6 @@ def _unfinished(undisturbed: Path, folder: Path) -> Path:
         (out / name).unlink()
     shutil.rmtree(out / "checkpoint")
     return out
-
-
-def _steps(out: Path) -> int:
-    return len(losses(out))
 
 
 def _runs(bench: Bench, out: Path) -> list[tuple[str, int, int]]:

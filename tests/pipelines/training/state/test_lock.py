@@ -14,7 +14,7 @@ import pytest
 from dataprep.storage.store import join, list_files, write_whole
 from pipelines.common.errors import PipelineError
 from pipelines.training.state import lock
-from pipelines.training.state.lock import Holder, is_held, locked
+from pipelines.training.state.lock import Holder, check_free, is_held, locked
 from tests.faults import Survived
 
 
@@ -36,7 +36,10 @@ def test_the_second_is_refused_with_who_the_first_is_and_comes_in_after_it(out: 
         words = rf"is being written by another run \(process {os.getpid()} on .*wait for its end, stop it"
         with pytest.raises(PipelineError, match=words), locked(out):
             pass
+        with pytest.raises(PipelineError, match=words):
+            check_free(out)
         assert is_held(out, token)
+    check_free(out)
     with locked(out) as another:
         assert not is_held(out, token)
         assert is_held(out, another)

@@ -10,18 +10,17 @@ import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.errors import ModelError
 from model.families.v1.network import V1
-from model.optimizer import OptimizerSettings
 from model.stage import WHOLE, Stage, trained_names
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.engines.plain import PlainEngine
 from pipelines.training.parents import frozen_weights
 from pipelines.training.state.resumable import Engines, Position, export, gathered, read_state, restore, write_state
 from pipelines.training.step import build_stage
+from tests.pipelines.training.state.stepped_engines import PairStage, stepped
 
 HISTORY = [
     {"images_seen": 0, "validation_loss": 0.5},
@@ -39,26 +38,6 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     yield
     dist.destroy_process_group()
-
-
-def stepped(stage: Stage, steps: int, averaged: bool = False) -> dict[str, PlainEngine]:
-    """An engine for each network, after a few steps on made-up gradients."""
-    engines = {
-        name: PlainEngine(module, 1, OptimizerSettings(learning_rate=1e-2), bf16=False)
-        for name, module in stage.networks.items()
-    }
-    for step in range(steps):
-        for name, engine in engines.items():
-            if averaged and step == 0:
-                engine.start_average()
-            generator = torch.Generator().manual_seed(step)
-            trained = [parameter for parameter in stage.networks[name].parameters() if parameter.requires_grad]
-            losses = [(p * torch.randn(p.shape, generator=generator)).sum() for p in trained]
-            engine.backward(torch.stack(losses).sum())
-            engine.step()
-            if averaged:
-                engine.update_average(0.5)
-    return engines
 
 
 def v1(seed: int = 0) -> Stage:
@@ -127,25 +106,6 @@ def test_a_state_whose_weights_cannot_be_read_is_one_clear_error(tmp_path: Path)
 
 
 # ---- several networks, some of them frozen or with buffers --------------------------------------------------------
-
-
-class Pair(nn.Module):
-    """A generator with running means, of which one layer is frozen, and a discriminator."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generator = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-        self.discriminator = nn.Linear(2, 1)
-        self.generator[0].requires_grad_(False)
-
-
-class PairStage:
-    """What the state of a run asks of a stage (model.stage.Stage), of two networks."""
-
-    def __init__(self, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.model = Pair()
-        self.networks = {"generator": self.model.generator, "discriminator": self.model.discriminator}
 
 
 def test_each_network_has_its_own_part_of_the_state_and_buffers_come_back(tmp_path: Path) -> None:
