@@ -16,7 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-EVERY_S = 0.5
+EVERY_S, REMOTE_EVERY_S = 0.5, 2.0
 PATIENCE_S = 40  # with a remote head, which may be restarted in place; Ray ends this process after 60
 CONNECT_S = 2
 SIGNAL = signal.SIGUSR2
@@ -50,15 +50,16 @@ def remote_parts(node: Any) -> tuple[Part, ...]:
     head = (host.strip("[]"), int(port))
     return (
         Part("head", lambda: _answers(socket.AF_INET6 if ":" in head[0] else socket.AF_INET, head), PATIENCE_S),
-        Part("raylet", lambda: _answers(socket.AF_UNIX, node.raylet_socket_name), 4 * EVERY_S),
+        Part("raylet", lambda: _answers(socket.AF_UNIX, node.raylet_socket_name), REMOTE_EVERY_S),
     )
 
 
 class EngineWatch:
     """Looks after the parts of an engine until it is closed; `lost` names the first that was found gone."""
 
-    def __init__(self, parts: tuple[Part, ...]) -> None:
+    def __init__(self, parts: tuple[Part, ...], every_s: float = EVERY_S) -> None:
         self.lost: str | None = None
+        self._every_s = every_s
         self._parts, self._away = parts, {part.name: 0.0 for part in parts}
         self._closed, self._guarded = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._look, name="engine-watch", daemon=True)
@@ -94,7 +95,7 @@ class EngineWatch:
             raise EngineLost(self.lost)
 
     def _look(self) -> None:
-        while not self._closed.wait(EVERY_S):
+        while not self._closed.wait(self._every_s):
             for part in self._parts:
                 if part.there():
                     self._away[part.name] = 0.0
@@ -117,6 +118,8 @@ def _answers(kind: socket.AddressFamily, address: Any) -> bool:
         door.settimeout(CONNECT_S)
         try:
             door.connect(address)
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except OSError:  # no answer yet, as under load: a machine that is away
+            return kind == socket.AF_UNIX
     return True

@@ -33,7 +33,7 @@ from model.families.registry import VARIABLE as FAMILIES  # noqa: E402
 from pipelines.common.errors import PipelineError  # noqa: E402
 from pipelines.common.progress import NOTICES  # noqa: E402
 from pipelines.execution.access_token import private_token  # noqa: E402
-from pipelines.execution.engine_watch import EngineWatch, local_parts, remote_parts  # noqa: E402
+from pipelines.execution.engine_watch import EVERY_S, REMOTE_EVERY_S, EngineWatch, local_parts, remote_parts  # noqa: E402
 
 # Pictures travel by address and workers give back a few numbers: a large object store would only take memory.
 OBJECT_STORE_BYTES = 512 << 20
@@ -77,7 +77,8 @@ class Session:
         _start(self._num_cpus, self.address, self._log_path)
         node = ray._private.worker._global_node  # there is no public way to Ray's processes; None for Ray Client
         if node is not None:
-            self._watch = EngineWatch(remote_parts(node) if self.address else local_parts(node))
+            watched = (remote_parts(node), REMOTE_EVERY_S) if self.address else (local_parts(node), EVERY_S)
+            self._watch = EngineWatch(*watched)
 
     def stop(self) -> None:
         """End what was started, or leave the cluster."""
@@ -153,9 +154,10 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
     }
-    # Workers on other machines do not inherit this environment; the families that it registers must be theirs too.
-    named = os.environ.get(FAMILIES)
-    remote: dict[str, Any] = {"runtime_env": {"env_vars": {FAMILIES: named}}} if named else {}
+    # Workers on other machines do not inherit this environment; the families that it registers must be theirs too, and
+    # how threads wait.
+    inherited = {name: value for name in (FAMILIES, "OMP_WAIT_POLICY") if (value := os.environ.get(name))}
+    remote: dict[str, Any] = {"runtime_env": {"env_vars": inherited}} if inherited else {}
     try:
         with contextlib.nullcontext() if address else _alone():
             ray.init(

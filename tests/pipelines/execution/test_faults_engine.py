@@ -116,6 +116,7 @@ class _Running(subprocess.Popen[bytes]):
     """A command whose stderr is read beside it."""
 
     said = b""
+    reader: threading.Thread
 
 
 @contextmanager
@@ -129,15 +130,15 @@ def _command(*arguments: str, cwd: Path) -> Iterator[_Running]:
         for line in command.stderr:
             command.said += line
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
+    command.reader = threading.Thread(target=read, daemon=True)
+    command.reader.start()
     try:
         yield command
     finally:
         family = psutil.Process(command.pid).children(recursive=True) if command.poll() is None else []
         command.kill()
         command.wait()
-        reader.join(timeout=10)
+        command.reader.join(timeout=10)
         for process in alive(family):
             process.kill()
 
@@ -145,6 +146,7 @@ def _command(*arguments: str, cwd: Path) -> Iterator[_Running]:
 def _ended(command: _Running, code: int = 0) -> str:
     """What it has said to its end."""
     found = command.wait(timeout=TIMEOUT_S)
+    command.reader.join(timeout=10)
     said = command.said.decode()
     assert found == code, said[-3000:]
     assert "Traceback" not in said

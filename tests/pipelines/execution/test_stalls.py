@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import Counter
 
 import pytest
 
@@ -30,7 +29,7 @@ def test_a_line_comes_when_nothing_has_ended_and_none_while_tasks_end(
 
 
 def test_what_no_node_holds_is_named_with_what_is_starting() -> None:
-    asked = Counter({ONE_GPU: 2, (("CPU", 1.0),): 5})
+    asked: dict[tuple[tuple[str, float], ...], int] = {ONE_GPU: 2, (("CPU", 1.0),): 5}
     nodes = [HEAD, {"CPU": 8.0}]
     assert described(asked, nodes, {"gpu_worker": 1}, []) == (
         "asked for and not there: 2 x (1 GPU); starting: 1 x gpu_worker"
