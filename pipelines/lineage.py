@@ -34,7 +34,8 @@ from pipelines.tracking.stores import (
     send_errors,
     tracking_uri_of,
 )
-from pipelines.tracking.sync import LINEAGE, name_run
+from pipelines.tracking.sync import LINEAGE as LINEAGE
+from pipelines.tracking.sync import name_run
 
 
 @dataclass(frozen=True)

@@ -39,15 +39,8 @@ FLOORS = {
         *("forecast", "demo"),
     ),
     "jobs": (
-        "addresses",
-        "console",
-        "output",
-        "options",
-        "command_groups",
-        "recipe_files",
-        "settings_options",
-        "commands",
-        "cli",
+        *("addresses", "surroundings", "stopping", "console", "output", "options"),
+        *("command_groups", "recipe_files", "settings_options", "commands", "cli"),
     ),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
 }

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pipelines.recipes.stage_recipe import StageRecipe
     from pipelines.training.stage import TrainReport
 
+KEPT = "checkpoints and history are kept"  # by a call that is stopped
+
 
 def command(
     stage: Annotated[str, typer.Argument(help="The stage, such as v1.noisy or v1.refine.")],

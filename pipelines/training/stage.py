@@ -38,6 +38,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import differences
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
+from pipelines.execution.interruptible import beside_main
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import StageRecipe, with_length
@@ -181,7 +182,8 @@ def _fit(plan: TrainPlan, watcher: Any) -> ray.train.Result:
         ),
     )
     try:
-        return trainer.fit()
+        # In the main thread Ray Train would take SIGINT for itself, and end it as exit 0.
+        return beside_main(trainer.fit, "trainer")
     except ray.train.TrainingFailedError as error:
         raise PipelineError(f"training {plan.recipe.stage} failed: {failure_line(error)}") from error
 
