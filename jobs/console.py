@@ -21,6 +21,7 @@ from pipelines.common.progress import Progress
 LINES_EVERY_S = 5.0
 REDRAW_EVERY_S = 0.2
 BAR = 24
+_BLOCKS, _ASCII = ("█", "░"), ("#", ".")  # of a bar, where the terminal can show them and where not
 
 
 class Console:
@@ -32,6 +33,7 @@ class Console:
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self.out, self.err = out, err
         self._lock = threading.RLock()
+        self._signs = _BLOCKS if _can_show(err, "".join(_BLOCKS)) else _ASCII
         self._interactive = err.isatty()
         self._stage, self._stage_started, self._printed = "", 0.0, 0.0
         self._open_line = False
@@ -76,7 +78,8 @@ class Console:
 
     def _line(self, news: Progress, elapsed_s: float) -> str:
         share = min(1.0, news.done / news.total) if news.total else 1.0
-        bar = "█" * round(BAR * share) + "░" * (BAR - round(BAR * share))
+        full, empty = self._signs
+        bar = full * round(BAR * share) + empty * (BAR - round(BAR * share))
         rate = news.rate if news.rate is not None else (news.done / elapsed_s if elapsed_s > 1 and news.done else None)
         parts = [f"{news.stage:<28} {bar} {share:>4.0%}  {news.done:,}/{news.total:,} {news.unit}"]
         if rate:
@@ -106,16 +109,17 @@ def engines_log_to(path: Path) -> Iterator[Console]:
     sys.stderr.flush()
     with (
         path.open("ab", buffering=0) as log,
-        open(saved[1], "w", encoding="utf-8") as out,
-        open(saved[2], "w", encoding="utf-8") as err,
+        open(saved[1], "w", encoding=sys.stdout.encoding, errors="backslashreplace") as out,
+        open(saved[2], "w", encoding=sys.stderr.encoding, errors="backslashreplace") as err,
     ):
+        console = Console(out, err)
         try:
             for descriptor in saved:
                 os.dup2(log.fileno(), descriptor)
-            console = Console(out, err)
             with _warnings_to(console):
                 yield console
         finally:
+            console.finish_line()
             sys.stdout.flush()
             sys.stderr.flush()
             for descriptor, original in saved.items():
@@ -162,6 +166,14 @@ def _write(stream: TextIO, text: str, end: str = "\n", start: str = "") -> None:
         print(start + visible(text), end=end, file=stream, flush=True)
     except BrokenPipeError:
         silence(stream)
+
+
+def _can_show(stream: TextIO, signs: str) -> bool:
+    try:
+        signs.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 import model
 from dataprep.errors import DataError
 from dataprep.storage.store import check_reachable
+from pipelines.common.secrets import without_secrets
 from pipelines.common.shipped_pictures import PICTURES
 
 ASSETS = Path(model.__file__).parent / "assets"
@@ -124,7 +125,7 @@ def _shipped() -> Iterator[Finding]:
 
 
 def _object_store() -> Finding:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = without_secrets(os.environ.get("AWS_ENDPOINT_URL", ""))
     bucket = os.environ.get("IRODORI_BUCKET")
     if not (endpoint or os.environ.get("AWS_ACCESS_KEY_ID")):
         return Finding("note", "no S3 settings: local paths only", "export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")

@@ -226,6 +226,7 @@ def test_the_mlflow_store_tells_the_same_chain_and_takes_a_new_run(
         more.log_metrics({"psnr": 20.0})
         more.finish(lineage.Node("more", "evaluation", "known-answer"), [lineage.Input("checkpoint", "runs/refine")])
     assert chain(capfd, "more")[0] == KINDS
+    assert more.run_id is not None
     experiments = {mlflow.MlflowClient(store).get_run(number).info.experiment_id for number in (run_id, more.run_id)}
     assert len(experiments) == 1
 

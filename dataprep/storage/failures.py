@@ -91,7 +91,9 @@ def _refusing() -> str:
 
 
 def _silent() -> str:
-    return f"the S3 server at {s3.endpoint_name()} does not answer. Check AWS_ENDPOINT_URL."
+    through = s3.proxy()
+    beside = f", and {through}, through which it is asked (NO_PROXY names servers without)" if through else ""
+    return f"the S3 server at {s3.endpoint_name()} does not answer. Check AWS_ENDPOINT_URL{beside}."
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,14 +7,18 @@ while work goes on costs the work a pause (OUTAGE_S), not its end.
 """
 
 import os
+import re
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 import boto3
 from botocore import exceptions as aws
 from botocore.config import Config
 from pyarrow import fs
+
+from dataprep.errors import DataError
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
@@ -49,7 +53,19 @@ def is_waited_for() -> bool:
 
 
 def endpoint_name() -> str:
-    return _environment()[0] or "AWS"
+    """The server as a person may read it: without a password in its address."""
+    endpoint = _environment()[0]
+    return re.sub(r"(?<=//)[^/@]*@", "***@", endpoint) if endpoint else "AWS"
+
+
+def proxy() -> str | None:
+    """The variable that sends requests to the server through a proxy, or None."""
+    endpoint = _environment()[0] or "https://s3.amazonaws.com"
+    parts = urlsplit(endpoint)
+    if parts.hostname is None or proxy_bypass(parts.netloc):
+        return None
+    names = (f"{parts.scheme}_proxy", "all_proxy")
+    return next((name.upper() for name in names if os.environ.get(name) or os.environ.get(name.upper())), None)
 
 
 def bucket_and_key(uri: str) -> dict[str, str]:
@@ -73,6 +89,11 @@ def _environment() -> tuple[str | None, str | None, str | None, str | None, str]
     is seen."""
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     endpoint, key, secret, token = (os.environ.get(name) or None for name in names)
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        server = endpoint.rpartition("@")[2].rpartition("//")[2]
+        raise DataError(
+            f"AWS_ENDPOINT_URL={server} has no scheme: write http://{server}, or https:// where it has TLS."
+        )
     return endpoint, key, secret, token, os.environ.get("AWS_REGION") or "us-east-1"
 
 

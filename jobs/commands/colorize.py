@@ -58,6 +58,9 @@ def _option(panel: str, help: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, rich_help_panel=panel, help=help, **more)
 
 
+KEPT = "finished pictures are kept"  # by a call that is stopped
+
+
 @settings_options(SamplingSettings(), PictureSettings(), RunSettings(), panels=PANELS)
 def command(
     context: typer.Context,

@@ -7,6 +7,8 @@ import typer
 from jobs.addresses import local_place
 from jobs.output import engine_console, log_folder
 
+KEPT = "finished steps are kept"  # by a call that is stopped
+
 
 def command(
     out: Annotated[str, typer.Option(parser=local_place, help="Where everything goes; a local directory.")] = "demo",

@@ -16,6 +16,8 @@ from pipelines.common.overrides import parse_assignments
 
 DEFAULTS = SamplingSettings(guidance_scale=2.0)
 
+KEPT = "no score was written"  # by a call that is stopped
+
 
 @settings_options(
     DEFAULTS, PictureSettings(), only=("steps", "guidance_scale", "ema"), panel=SAMPLING, panels=(SAMPLING,)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipelines.recipes.stage_recipe import StageRecipe
     from pipelines.training.stage import TrainReport
 
+KEPT = "checkpoints and history are kept"  # by a call that is stopped
+
 
 # Of a run's recipe.json and of what --dry-run prints: what the stage decides, and what the inputs were.
 DECIDED = ("family", "parent_stage", "corpus_digest", "parent_weights", "frozen_weights", "rows", "dealt_out")

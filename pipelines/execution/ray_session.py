@@ -8,8 +8,10 @@ takes no call without its token, and is started again where it is killed under w
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +39,8 @@ from pipelines.execution.engine_watch import EVERY_S, REMOTE_EVERY_S, EngineWatc
 
 # Pictures travel by address and workers give back a few numbers: a large object store would only take memory.
 OBJECT_STORE_BYTES = 512 << 20
+# The path of a socket has room for 107 bytes; Ray puts 70 behind its folder (session, time, process, socket).
+_LONGEST_FOLDER = 107 - 70
 CONNECT_TIMEOUT_S = 5
 RESTARTS = 3  # of a local engine that was lost under one piece of work
 
@@ -146,6 +150,22 @@ def _check_answers(address: str) -> None:
         raise PipelineError(f"the Ray cluster at {address} does not answer: {error.strerror or error}") from error
 
 
+def short_folder() -> str | None:
+    """A folder for the sockets of a local Ray where that of the environment is too long for them; else None, and Ray
+    takes its own. Raises PipelineError where there is no short one.
+    """
+    own = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(os.path.join(own, "ray"))) <= _LONGEST_FOLDER:
+        return None
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(folder, os.W_OK):
+            return os.path.join(folder, f"ray-{os.getuid()}")
+    raise PipelineError(
+        f"the folder for temporary files, {own}, is too long for the sockets of Ray ({_LONGEST_FOLDER} bytes at most): "
+        "name a shorter one by RAY_TMPDIR"
+    )
+
+
 def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
     if address is not None:
         _check_answers(address)
@@ -153,7 +173,9 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
         "num_cpus": num_cpus,
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
+        "_temp_dir": short_folder(),
     }
+    handled = signal.getsignal(signal.SIGTERM)
     # Workers on other machines do not inherit this environment; the families that it registers must be theirs too, and
     # how threads wait.
     inherited = {name: value for name in (FAMILIES, "OMP_WAIT_POLICY") if (value := os.environ.get(name))}
@@ -175,6 +197,8 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} does not answer" if address else "Ray does not start"
         raise PipelineError(f"{where}: {str(error).splitlines()[0]} (details in {log_path})") from error
+    if callable(handled) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handled)  # ray.init has put its own in its place
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

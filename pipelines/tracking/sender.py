@@ -73,13 +73,21 @@ class Sender:
         return True
 
     def _work(self) -> None:
+        try:
+            self._send_until_closed()
+            if self._abandoned and not self._outbox.unsent():
+                with suppress(DataError):  # the result is whole without it
+                    self._arrived_late(self._outbox)
+        finally:
+            self._outbox.close()
+
+    def _send_until_closed(self) -> None:
         pause_s = GATHER_S
         while not self._abandoned:
             with self._news:
                 if not self._closing:
                     self._news.wait(pause_s)
                 is_last = self._closing
-            before = len(self._outbox.unsent())
             try:
                 self._delivery.send()
             except send_errors() as error:
@@ -93,15 +101,10 @@ class Sender:
             with self._news:
                 left = len(self._outbox.unsent())
                 self._waiting_since = time.monotonic() if left else None
-                if before or left:
-                    self._arrived = time.monotonic()
+                self._arrived = time.monotonic()
                 if is_last and not left:
                     self._news.notify_all()
-                    break
-        if self._abandoned and not self._outbox.unsent():
-            with suppress(DataError):  # the result is whole without it
-                self._arrived_late(self._outbox)
-        self._outbox.close()
+                    return
 
     def _warn(self, why: str) -> None:
         with self._news:

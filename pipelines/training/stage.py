@@ -42,6 +42,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.execution.capacity import Device, chosen_device, read_capacity
+from pipelines.execution.interruptible import beside_main
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
 from pipelines.execution.stalls import Stall, stall_reports
@@ -241,7 +242,8 @@ def _fit(plan: TrainPlan, watcher: Any, token: str) -> None:
         ),
     )
     try:
-        trainer.fit()
+        # In the main thread Ray Train would take SIGINT for itself, and end it as exit 0.
+        beside_main(trainer.fit, "trainer")
     except ray.train.TrainingFailedError as error:
         final = getattr(error, "controller_failure", None)
         if isinstance(final, PipelineError):

@@ -136,7 +136,7 @@ def _check_known(name: str, entry: Published, found: Found, accept: bool) -> boo
 
 
 def _put(
-    name: str, found: Found, tensors: dict[str, "torch.Tensor"], known_sha256: bool | None, store: str
+    name: str, found: Found, tensors: dict[str, "torch.Tensor"], known_sha256: bool | None, store: str | None
 ) -> StoredWeights:
     """Check the tensors against the network, and write the files, the record last."""
     import torch

@@ -154,3 +154,14 @@ def test_a_log_in_a_place_that_cannot_be_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"), engines_log_to(tmp_path / "file" / "engine.log"):
         pass
+
+
+def test_a_bar_has_only_signs_that_the_terminal_can_show() -> None:
+    shown = {}
+    for encoding in ("utf-8", "ascii"):
+        err = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        Console(io.StringIO(), err).progress(Progress("build", 1, 2))
+        err.seek(0)
+        shown[encoding] = err.read()
+    assert "█" in shown["utf-8"]
+    assert "############............" in shown["ascii"]

@@ -208,6 +208,7 @@ def test_a_killed_run_goes_on_as_the_same_and_loses_nothing(work: Work, survived
     first = Contents.of(waiting.read_bytes()).run_id
     with lineage.run("train", "x", out, work.store, {"seed": 1}) as run:
         run.log_metrics({"loss": 0.25}, step=16)
+    assert first is not None
     assert run.run_id == first
     history = client.get_metric_history(first, "loss")
     survived("process killed", work="tracking", lost=2 - len({m.step for m in history}), doubled=len(history) - 2)

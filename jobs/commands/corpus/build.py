@@ -10,6 +10,8 @@ from jobs.output import as_json, engine_console, log_folder
 from jobs.recipe_files import recipe_by_name
 from pipelines.common.overrides import override, parse_assignments
 
+KEPT = "scans, plans and finished shards are kept"  # by a call that is stopped
+
 
 def command(
     source: Annotated[

@@ -13,6 +13,8 @@ from pipelines.common.overrides import SettingsError
 if TYPE_CHECKING:
     from dataprep.corpus_tools.export_settings import ExportSettings
 
+KEPT = "finished shards are kept"  # by a call that is stopped
+
 
 def command(
     uri: CorpusAt,

@@ -8,6 +8,8 @@ from jobs.addresses import place
 from jobs.options import DryRun, Json
 from jobs.output import as_json, print_result
 
+KEPT = "what was removed stays removed"  # by a call that is stopped
+
 
 def command(
     uri: Annotated[str, typer.Argument(parser=place, help="The corpus.")],

@@ -9,6 +9,8 @@ from jobs.options import Address, Json, RayWorkers, Tracking
 from jobs.output import as_json, engine_console, log_folder
 from pipelines.common.overrides import SettingsError
 
+KEPT = "finished shards are kept"  # by a call that is stopped
+
 
 def command(
     parts: Annotated[list[str], typer.Argument(parser=place, metavar="URI[@n]", help="Two corpora or more.")],

@@ -11,6 +11,8 @@ from jobs.output import print_json, print_result
 if TYPE_CHECKING:
     from pipelines.tracking.sync import Synced
 
+KEPT = "what was sent stays sent"  # by a call that is stopped
+
 
 def command(
     out: Annotated[str, typer.Argument(parser=place, help="An output: a corpus, a training or an evaluation.")],

@@ -78,6 +78,12 @@ def work(out: Path, store: str) -> Traced:
     return Traced(out, ended - started, time.monotonic() - ended)
 
 
+def arrived(store: str, run: lineage.Run) -> int:
+    """How many losses MLflow holds."""
+    run_id = run.run_id
+    return len(mlflow.MlflowClient(store).get_metric_history(run_id, "loss")) if run_id else 0
+
+
 def history_of(store: str, run_id: object) -> list[int]:
     """The steps of the losses that MLflow holds, in order; a step that is there twice stands here twice."""
     client = mlflow.MlflowClient(store, registry_uri=store)
@@ -128,7 +134,7 @@ def test_a_store_locked_in_the_middle_is_sent_everything_by_the_end(
                 run.log_metrics({"loss": 0.5}, step)
                 slowest = max(slowest, time.monotonic() - before)
             time.sleep(1)
-        wait_for(lambda: len(mlflow.MlflowClient(store).get_metric_history(run.run_id, "loss")) == STEPS, 60)
+        wait_for(lambda: arrived(store, run) == STEPS, 60)
     lost, doubled = counted(history_of(store, run.run_id))
     survived("MLflow locked in the middle", work="tracking", lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)
@@ -141,7 +147,7 @@ def test_a_store_locked_at_the_end_leaves_a_complete_result(database: Path, tmp_
         with lineage.run("train", "x", str(out), store, {}) as run:
             for step in range(STEPS):
                 run.log_metrics({"loss": 0.5}, step)
-            wait_for(lambda: len(mlflow.MlflowClient(store).get_metric_history(run.run_id, "loss")) == STEPS, 60)
+            wait_for(lambda: arrived(store, run) == STEPS, 60)
             connection.execute("BEGIN EXCLUSIVE")
             run.finish(lineage.Node(str(out), "evaluation", "x"), [])
         connection.execute("ROLLBACK")
@@ -161,7 +167,7 @@ def test_a_store_that_is_deleted_is_made_again_with_everything(
     with lineage.run("train", "x", str(out), store, {"seed": 3}) as run:
         for step in range(STEPS // 2):
             run.log_metrics({"loss": 0.5}, step)
-        wait_for(lambda: len(mlflow.MlflowClient(store).get_metric_history(run.run_id, "loss")) == STEPS // 2, 60)
+        wait_for(lambda: arrived(store, run) == STEPS // 2, 60)
         first = run.run_id
         database.unlink()
         for step in range(STEPS // 2, STEPS):

@@ -77,7 +77,9 @@ def test_a_store_with_a_password_is_asked_for(tmp_path: Path, monkeypatch: pytes
         sync(out)
 
 
-def test_an_output_on_s3_keeps_its_records_too(s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_on_s3_keeps_its_records_too(
+    s3_prefix: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = f"{s3_prefix}/out"
     monkeypatch.chdir(tmp_path)
     unsent(out)

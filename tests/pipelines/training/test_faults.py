@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -62,6 +63,28 @@ def test_a_killed_driver_resumes_by_the_same_command(
     assert "done (resumed from " in done.stdout
     assert read_history(str(out)) == read_history(str(undisturbed))
     survived("driver killed", work="training", **images_compared(out, undisturbed))
+
+
+def test_a_stopped_run_says_what_goes_on_and_leaves_nobody(
+    bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    out = tmp_path / "out"
+    command = [str(Path(sys.executable).with_name("irodori")), *bench.arguments(out)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: checkpointed(out) or driver.poll() is not None)
+    family = psutil.Process(driver.pid).children(recursive=True)
+    driver.send_signal(signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert said.splitlines()[-1].startswith(
+        "irodori: stopped; checkpoints and history are kept. To go on: irodori train"
+    )
+    assert alive(family) == []
+    (stopped,) = mlflow.MlflowClient(bench.store).search_runs(["1"], f"tags.`irodori.output` = '{out}'")
+    assert stopped.info.status == "KILLED"
+    assert "done (resumed from " in irodori(*bench.arguments(out), cwd=tmp_path).stdout
+    assert read_history(str(out)) == read_history(str(undisturbed))
+    survived("SIGINT", work="training", **images_compared(out, undisturbed))
 
 
 def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
