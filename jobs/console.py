@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from jobs.progress_line import Pace, progress_line
 from pipelines.common.progress import Progress
 
 LINES_EVERY_S = 5.0
 REDRAW_EVERY_S = 0.2
-BAR = 24
+USUAL_COLUMNS = 80
 
 
 class Console:
@@ -28,6 +29,7 @@ class Console:
         self._interactive = err.isatty()
         self._stage, self._stage_started, self._printed = "", 0.0, 0.0
         self._open_line = False
+        self._pace = Pace("")
 
     def progress(self, news: Progress) -> None:
         """Show where a stage is; called often, prints seldom."""
@@ -62,20 +64,18 @@ class Console:
             self._open_line = False
 
     def _line(self, news: Progress, elapsed_s: float) -> str:
-        share = min(1.0, news.done / news.total) if news.total else 1.0
-        bar = "█" * round(BAR * share) + "░" * (BAR - round(BAR * share))
-        rate = news.rate if news.rate is not None else (news.done / elapsed_s if elapsed_s > 1 and news.done else None)
-        parts = [f"{news.stage:<28} {bar} {share:>4.0%}  {news.done:,}/{news.total:,} {news.unit}"]
-        if rate:
-            parts.append(f"{rate:,.1f}/s")
-            if 0 < news.done < news.total:
-                parts.append(f"{_duration((news.total - news.done) / rate)} left")
-        return ", ".join([*parts, *([news.note] if news.note else [])])
+        if self._pace.stage != news.stage:
+            self._pace = Pace(news.stage)
+        self._pace.update(news.done, elapsed_s)
+        return progress_line(news, self._pace, self._width() - 1 if self._interactive else None)
+
+    def _width(self) -> int:
+        """The columns of the terminal; one that does not say how many has the usual ones."""
+        return os.get_terminal_size(self.err.fileno()).columns or USUAL_COLUMNS
 
     def _print(self, line: str) -> None:
         if self._interactive:
-            width = os.get_terminal_size(self.err.fileno()).columns
-            _write(self.err, f"\r\x1b[2K{line[: width - 1]}", end="")
+            _write(self.err, f"\r\x1b[2K{line}", end="")
             self._open_line = True
         else:
             _write(self.err, line)
@@ -122,8 +122,3 @@ def _write(stream: TextIO, text: str, end: str = "\n") -> None:
         print(text, end=end, file=stream, flush=True)
     except BrokenPipeError:
         silence(stream)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

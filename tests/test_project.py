@@ -42,7 +42,7 @@ FLOORS = {
         *("forecast", "demo"),
     ),
     "jobs": (
-        *("console", "output", "options", "list_options", "recipe_files"),
+        *("progress_line", "console", "output", "options", "list_options", "recipe_files"),
         *("command_groups", "settings_options", "commands", "cli"),
     ),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
