@@ -12,16 +12,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from dataprep.visible import one_line, visible
+from jobs.progress_line import ASCII, BLOCKS, Pace, progress_line
 from pipelines.common.progress import Progress
 
 LINES_EVERY_S = 5.0
 REDRAW_EVERY_S = 0.2
-BAR = 24
-_BLOCKS, _ASCII = ("█", "░"), ("#", ".")  # of a bar, where the terminal can show them and where not
+USUAL_COLUMNS = 80
 
 
 class Console:
@@ -33,10 +34,11 @@ class Console:
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self.out, self.err = out, err
         self._lock = threading.RLock()
-        self._signs = _BLOCKS if _can_show(err, "".join(_BLOCKS)) else _ASCII
+        self._signs = BLOCKS if _can_show(err, "".join(BLOCKS)) else ASCII
         self._interactive = err.isatty()
         self._stage, self._stage_started, self._printed = "", 0.0, 0.0
         self._open_line = False
+        self._pace = Pace("")
 
     def progress(self, news: Progress) -> None:
         """Show where a stage is; called often, prints seldom."""
@@ -77,21 +79,19 @@ class Console:
             self._open_line = False
 
     def _line(self, news: Progress, elapsed_s: float) -> str:
-        share = min(1.0, news.done / news.total) if news.total else 1.0
-        full, empty = self._signs
-        bar = full * round(BAR * share) + empty * (BAR - round(BAR * share))
-        rate = news.rate if news.rate is not None else (news.done / elapsed_s if elapsed_s > 1 and news.done else None)
-        parts = [f"{news.stage:<28} {bar} {share:>4.0%}  {news.done:,}/{news.total:,} {news.unit}"]
-        if rate:
-            parts.append(f"{rate:,.1f}/s")
-            if 0 < news.done < news.total:
-                parts.append(f"{_duration((news.total - news.done) / rate)} left")
-        return ", ".join([*parts, *([one_line(news.note)] if news.note else [])])
+        if self._pace.stage != news.stage:
+            self._pace = Pace(news.stage)
+        self._pace.update(news.done, elapsed_s)
+        news = replace(news, note=one_line(news.note))
+        return progress_line(news, self._pace, self._width() - 1 if self._interactive else None, self._signs)
+
+    def _width(self) -> int:
+        """The columns of the terminal; one that does not say how many has the usual ones."""
+        return os.get_terminal_size(self.err.fileno()).columns or USUAL_COLUMNS
 
     def _print(self, line: str) -> None:
         if self._interactive:
-            width = os.get_terminal_size(self.err.fileno()).columns
-            _write(self.err, line[: width - 1], end="", start="\r\x1b[2K")
+            _write(self.err, line, end="", start="\r\x1b[2K")
             self._open_line = True
         else:
             _write(self.err, line)
@@ -174,8 +174,3 @@ def _can_show(stream: TextIO, signs: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -42,8 +42,8 @@ FLOORS = {
         *("forecast", "demo"),
     ),
     "jobs": (
-        *("addresses", "surroundings", "stopping", "console", "output", "options", "list_options", "recipe_files"),
-        *("command_groups", "settings_options", "commands", "cli"),
+        *("addresses", "surroundings", "stopping", "progress_line", "console", "output", "options", "list_options"),
+        *("recipe_files", "command_groups", "settings_options", "commands", "cli"),
     ),
     "benchmarks": ("measuring", "peak_memory", "costs", "corpus", "diffusion", "drills", "extractors", "learning"),
 }

@@ -26,6 +26,7 @@ from pipelines.common.progress import Clock
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.lanes import lanes
 from pipelines.corpus_build.listing import Listing
+from pipelines.corpus_build.live_counts import LiveCounts
 from pipelines.corpus_build.tasks import ROW, ShardFiles, ShardWork, is_retried, make_columns, shard_task
 from pipelines.execution.ray_data import Step, Steps, Task
 from pipelines.execution.task_tables import write_groups
@@ -79,19 +80,20 @@ def plan_columns(plan: Plan, job: BuildJob, earlier: Snapshot | None) -> ColumnP
 
 def fill_columns(columns: ColumnPlan, plan: Plan, listing: Listing, job: BuildJob) -> Iterator[Filled]:
     """Make and describe what is missing: each file of the worked shards."""
-    total, done = sum(len(needs.shard.rows) for needs in columns.work), 0
+    total = sum(len(needs.shard.rows) for needs in columns.work)
     files, computed = len(columns.described), 0
     rows = _shard_tables(columns.work, plan, listing)
     groups = write_groups(storage.join(job.folder, "shards"), rows)
-    tasks = [_task(needs, *group, job) for needs, group in zip(columns.work, groups, strict=True)]
-    clock = Clock("make columns", total, "pictures", "", job.progress)
-    for result in job.engine(column_steps(job.recipe, job.columns), tasks):
-        done += result["rows"]
-        files += len(result["files"])
-        computed += len(result["computed"])
-        clock.tell(done, f"reused {files - computed} of {files} shard columns" if computed < files else "")
-        for fields in result["files"]:
-            yield Filled(ColumnFile(**fields), result["computed"].get(fields["column"], 0))
+    with LiveCounts(Clock("make columns", total, "pictures", "", job.progress)) as live:
+        pairs = zip(columns.work, groups, strict=True)
+        tasks = [_task(needs, *group, job, live.folder) for needs, group in pairs]
+        for result in job.engine(column_steps(job.recipe, job.columns), tasks):
+            files += len(result["files"])
+            computed += len(result["computed"])
+            note = f"reused {files - computed} of {files} shard columns" if computed < files else ""
+            live.ended(result["rows"], note)
+            for fields in result["files"]:
+                yield Filled(ColumnFile(**fields), result["computed"].get(fields["column"], 0))
 
 
 def column_steps(recipe: BuildRecipe, operators: Sequence[Operator]) -> Steps:
@@ -143,7 +145,7 @@ def _spans(sizes: Sequence[int], most: int) -> Iterator[slice]:
         yield slice(start, len(sizes))
 
 
-def _task(needs: OpenShard, table: str, group: int, job: BuildJob) -> Task:
+def _task(needs: OpenShard, table: str, group: int, job: BuildJob, counts: str) -> Task:
     work = ShardWork(
         out=job.out,
         faults=job.faults,
@@ -153,7 +155,7 @@ def _task(needs: OpenShard, table: str, group: int, job: BuildJob) -> Task:
         files=needs.files,
         retry=job.retry,
     )
-    return shard_task(work)
+    return shard_task(work, counts)
 
 
 def _vouched_files(

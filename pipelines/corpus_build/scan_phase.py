@@ -25,6 +25,7 @@ from dataprep.storage import store as storage
 from pipelines.common.progress import Clock
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.listing import Listing
+from pipelines.corpus_build.live_counts import LiveCounts
 from pipelines.corpus_build.tasks import EVERY_REASON, scan_part, scan_task
 from pipelines.execution.task_tables import write_groups
 from pipelines.extraction.content_filter import content_mark
@@ -81,16 +82,15 @@ def scan_items(listing: Listing, known: Known, job: BuildJob) -> tuple[pa.Table,
     """The records of all listed items in their order (RECORD_SCHEMA), and why how many of them were read for it."""
     why = known.why_read(listing.keys, job.retry)
     unread = pc.is_valid(why).to_numpy()
-    count, done = int(unread.sum()), 0
+    count = int(unread.sum())
     groups = write_groups(storage.join(job.folder, "scan"), _parts(listing, unread)) if count else iter(())
-    tasks = [scan_task(*group, job.faults, known.folder, known.next_suffix()) for group in groups]
     note = f"reused {len(listing) - count:,} of {len(listing):,}" if count < len(listing) else ""
-    clock = Clock("scan pictures", count, "pictures", note, job.progress)
     parts = []
-    for result in job.engine(partial(scan_part, recipe=job.recipe), tasks):
-        parts.append(result["uri"])
-        done += result["pictures"]
-        clock.tell(done)
+    with LiveCounts(Clock("scan pictures", count, "pictures", note, job.progress)) as live:
+        tasks = [scan_task(*group, job.faults, known.folder, known.next_suffix(), live.folder) for group in groups]
+        for result in job.engine(partial(scan_part, recipe=job.recipe), tasks):
+            parts.append(result["uri"])
+            live.ended(result["pictures"])
     records = records_of(listing, sorted(parts), known, job.recipe.filters)
     if len(records) < len(listing):
         raise DataError(f"{known.folder}: scan records were deleted while the corpus was built. Run the build again.")

@@ -5,7 +5,7 @@ dataprep.limits, so that no picture holds a task for ever. The columns of a shar
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from dataprep.sources.reading import read_item
 from dataprep.storage import store as storage
 from pipelines.corpus_build.batches import Cell, OpenRow, OperatorRun
 from pipelines.corpus_build.lanes import Lane
+from pipelines.corpus_build.live_counts import TaskCount
 from pipelines.execution.ray_data import Task
 from pipelines.execution.task_tables import read_group
 from pipelines.extraction.content_filter import content_measure
@@ -88,9 +89,12 @@ def is_retried(reason: str, retry: Collection[str]) -> bool:
 # ---- scan ---------------------------------------------------------------------------------------------------------
 
 
-def scan_task(table: str, group: int, faults: str, folder: str, suffix: str) -> Task:
-    """The task that scans the items of a row group (schema.LISTING_SCHEMA) into one part below `folder`."""
-    return {"table": table, "group": group, "faults": faults, "folder": folder, "suffix": suffix}
+def scan_task(table: str, group: int, faults: str, folder: str, suffix: str, counts: str = "") -> Task:
+    """The task that scans the items of a row group (schema.LISTING_SCHEMA) into one part below `folder`.
+
+    counts: the folder of `live_counts`, "" for none.
+    """
+    return {"table": table, "group": group, "faults": faults, "folder": folder, "suffix": suffix, "counts": counts}
 
 
 def scan_part(task: Task, recipe: BuildRecipe) -> Task:
@@ -100,7 +104,11 @@ def scan_part(task: Task, recipe: BuildRecipe) -> Task:
     name = part_name(items) + task["suffix"]
     limiter = Limiter(recipe.limits, storage.join(task["faults"], "scan", name))
     content = content_measure(recipe)
-    records = [scan(listed, limiter, content) for listed in items]
+    count, records = TaskCount(task["counts"], name), []
+    for listed in items:
+        records.append(scan(listed, limiter, content))
+        count(len(records))
+    count.end()
     uri = storage.join(task["folder"], f"{name}.parquet")
     storage.write_whole(uri, write_table(pa.Table.from_pylist(records, SCAN_SCHEMA)))
     return {"uri": uri, "pictures": len(items)}
@@ -109,9 +117,9 @@ def scan_part(task: Task, recipe: BuildRecipe) -> Task:
 # ---- columns ------------------------------------------------------------------------------------------------------
 
 
-def shard_task(work: ShardWork) -> Task:
-    """The task of a shard before its first lane."""
-    return {"work": asdict(work), "files": [], "computed": {}, "renewed": {}, "rows": work.size}
+def shard_task(work: ShardWork, counts: str = "") -> Task:
+    """The task of a shard before its first lane; counts: as of `scan_task`."""
+    return {"work": asdict(work), "files": [], "computed": {}, "renewed": {}, "rows": work.size, "counts": counts}
 
 
 def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
@@ -131,7 +139,14 @@ def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
     present = {column: data for column in left if (data := _sound(work, column, ids)) is not None}
     missing = set(due) - present.keys()
     wanted = [operator for operator in corpus_operators(recipe) if operator.column in missing]
-    made, computed, renewed = _compute(work, rows, wanted, recipe, task["renewed"])
+    # A picture is done by as much as its columns are, those of earlier lanes too.
+    before, todo = len(task["files"]), len(work.files.paths) - len(work.files.described) + len(task["files"])
+    count = TaskCount(task["counts"], f"{work.files.split}-{work.files.shard}")
+
+    def told(done: int) -> None:
+        count((before * len(rows) + len(due) * done) / todo)
+
+    made, computed, renewed = _compute(work, rows, wanted, recipe, task["renewed"], told)
     if ROW in missing:
         made[ROW], computed[ROW] = _row_file(rows), len(rows)
     # A retry in which everything failed again leaves the earlier file as it is.
@@ -145,12 +160,15 @@ def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
     found = {column: there for column, data in made.items() if (there := _write(work, column, data, ids)) is not None}
     described |= {column: _describe(work, column, data) for column, data in found.items()}
     counts = {column: computed[column] for column in made if column not in found}
+    if before + len(due) == todo:
+        count.end()
     return {
         "work": asdict(_known(work, described)),
         "files": task["files"] + [asdict(file) for file in described.values()],
         "computed": task["computed"] | counts,
         "renewed": task["renewed"] | renewed,
         "rows": task["rows"],
+        "counts": task["counts"],
     }
 
 
@@ -168,6 +186,7 @@ def _compute(
     wanted: Sequence[Operator],
     recipe: BuildRecipe,
     renewed: Mapping[str, Sequence[str]],
+    count: Callable[[int], None],
 ) -> tuple[dict[str, bytes], Counter[str], dict[str, list[str]]]:
     """The files of the wanted columns; cells computed by column; and of columns tried again, the rows renewed."""
     computed: Counter[str] = Counter()
@@ -214,6 +233,7 @@ def _compute(
             for column in again:
                 again[column] += [row.id] if column in row.renewed else []
             row.made, row.cells = {}, {}  # the next windows need the room
+        count(window.stop)
     return {column: writer.finish() for column, writer in writers.items()}, computed, again
 
 

@@ -71,7 +71,7 @@ def test_a_new_stage_shows_at_once_and_counts_its_own_time(console: Console, clo
     clock.now += 10
     console.progress(Progress("second", 5, 10))
     assert "second" in written(console)[1]
-    assert "0.5/s" in written(console)[2]
+    assert "2.0 s a row" in written(console)[2]
 
 
 def test_results_go_to_stdout_and_everything_else_to_stderr(console: Console) -> None:
