@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from dataprep.corpus.column_files import BATCH_ROWS, ColumnFile, read_batches, read_table, write_table
 from dataprep.corpus.digest import corpus_digest, rejects_digest
 from dataprep.corpus.schema import FILE_SCHEMA, INDEX_SCHEMA, REJECT_SCHEMA
-from dataprep.documents import DocumentError, checked, parse_json
+from dataprep.documents import DocumentError, checked, parse_document, parse_json
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
 
@@ -295,7 +295,8 @@ def _document(uri: str, number: int, digest: str, contents: Contents, earlier: S
     failed: dict[str, Counter[str]] = {}
     for file in ordered:
         if file.failed:
-            failed.setdefault(file.column, Counter()).update(json.loads(file.reasons))
+            reasons = parse_document(file.reasons, dict[str, int], f"{uri}: the reasons of {file.path}")
+            failed.setdefault(file.column, Counter()).update(reasons)
     document = {
         "format": FORMAT,
         "snapshot": number,

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from dataprep.corpus.column_files import ROW_GROUP_ROWS, writer_options
 from dataprep.corpus.schema import ROW_SCHEMA
+from dataprep.documents import parse_document
 
 COLOR, SKETCH, MASK = "color", "sketch_", "mask"
 DRAWN = "sketch_drawn"
@@ -238,7 +239,7 @@ def _official_entry(row: ExportRow, place: Place) -> dict[str, Any]:
     score = row.cells.get(AESTHETIC)
     return {
         "name": _member(row, place),
-        "aesthetic_score": json.loads(score) if score else UNMEASURED_AESTHETIC,
+        "aesthetic_score": _score(score, row.id) if score else UNMEASURED_AESTHETIC,
         "resolution": min(width, height),
         "exist_sketch": True,
         "width": width,
@@ -280,6 +281,11 @@ def _feature(field: pa.Field) -> dict[str, Any]:
     if pa.types.is_list(field.type):
         return {"name": field.name, "list": "string"}
     return {"name": field.name, "dtype": "float32" if pa.types.is_float32(field.type) else str(field.type)}
+
+
+def _score(value: bytes, row_id: str) -> float:
+    """Raises DataError for a cell of `aesthetic` that is no number."""
+    return parse_document(value, float, f"{AESTHETIC} of {row_id}")
 
 
 LAYOUTS = {

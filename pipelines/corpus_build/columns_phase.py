@@ -5,7 +5,6 @@ over unopened; what merely lies there, left by a build that did not end, is read
 is computed. A retry computes the failed cells of a file again and takes the others from it.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +18,7 @@ from dataprep.corpus.digest import metadata_variant
 from dataprep.corpus.hashes import short_hash
 from dataprep.corpus.schema import FILE_SCHEMA
 from dataprep.corpus.snapshot import Snapshot
+from dataprep.documents import parse_document
 from dataprep.operators.operator import Operator
 from dataprep.plan.row_plan import Plan, Shard
 from dataprep.storage import store as storage
@@ -216,7 +216,7 @@ class _CorpusFiles:
         """Reason -> cells of the file that failed for it, of the reasons that are to be tried again."""
         if not file.failed or not self.retry:
             return {}
-        reasons: dict[str, int] = json.loads(file.reasons)
+        reasons = parse_document(file.reasons, dict[str, int], f"the reasons of {file.path}")
         return {reason: count for reason, count in reasons.items() if is_retried(reason, self.retry)}
 
     def _retry_path(self, shard: Shard, column: str, mark: str, earlier: str) -> str:

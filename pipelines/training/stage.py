@@ -22,6 +22,7 @@ from ray.train.torch import TorchTrainer
 
 from dataprep.corpus.row_index import RowIndex
 from dataprep.corpus.snapshot import Snapshot, open_snapshot
+from dataprep.documents import checked, json_lines
 from dataprep.storage.store import (
     arrow_filesystem,
     check_reachable,
@@ -305,7 +306,8 @@ def _keep(plan: TrainPlan, document: bytes) -> None:
 
 def read_history(out: str) -> list[dict[str, Any]]:
     """One record for each step of a finished stage, and one for each validation."""
-    return [json.loads(line) for line in read_bytes(join(out, HISTORY)).decode().splitlines()]
+    where = join(out, HISTORY)
+    return [checked(record, dict[str, Any], where) for record in json_lines(read_bytes(where), where)]
 
 
 def _steps(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import pytest
 
 from dataprep.corpus_tools.export import start_export
 from dataprep.corpus_tools.export_settings import ExportSettings
-from dataprep.corpus_tools.info import info, open_snapshot
+from dataprep.corpus_tools.info import info, open_snapshot, verify
 from dataprep.corpus_tools.tags import PREDICTED_KINDS, RATINGS, Prediction, Thresholds
 from dataprep.limits import LimitSettings, fatal_calls
 from dataprep.pictures import assembled
@@ -31,8 +31,10 @@ from pipelines.execution.cluster_file import group_for, read_cluster
 from pipelines.forecast.measured import SHIPPED, load_costs
 from pipelines.lineage import find_chain
 from pipelines.recipes.build_recipe import BuildRecipe
+from pipelines.training.stage import read_history
 from pipelines.weights.inspection import differing_settings, open_source
 from pipelines.weights.store import find_stored
+from tests.faults import Survived
 from tests.hostile_documents import assert_refused_or_read
 
 pytestmark = pytest.mark.seconds
@@ -78,8 +80,9 @@ def test_where_a_result_comes_from(tmp_path: Path) -> None:
     assert assert_refused_or_read(document, read, "lineage.json")["refused"] > 100
 
 
-def test_a_corpus(drawn_corpus: str, tmp_path: Path) -> None:
+def test_a_corpus(drawn_corpus: str, tmp_path: Path, survived: Survived) -> None:
     copy = Path(shutil.copytree(drawn_corpus, tmp_path / "corpus"))
+    before = info(str(copy))
     path = copy / "snapshots" / "1.json"
 
     def read(data: bytes) -> None:
@@ -89,8 +92,13 @@ def test_a_corpus(drawn_corpus: str, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         start_export(snapshot, str(tmp_path / "out"), ExportSettings("webdataset"))
 
-    counts = assert_refused_or_read(json.loads(path.read_text()), read, str(copy), most_entries=2)
+    sound = path.read_bytes()
+    counts = assert_refused_or_read(json.loads(sound), read, str(copy), most_entries=2)
     assert counts["refused"] > 200
+    path.write_bytes(sound)
+    assert verify(str(copy)) == []
+    rows = sum(before["rows"].values()) - sum(info(str(copy))["rows"].values())
+    survived("hostile document", work="corpus", tries=sum(counts.values()), lost=max(0, rows), doubled=max(0, -rows))
 
 
 def test_a_record_of_weights(tmp_path: Path) -> None:
@@ -175,6 +183,14 @@ def test_measured_costs(tmp_path: Path) -> None:
         assert all(step.step(name, 0.5).ms.at(1.0) is not None for step in [table] for name in table.steps)
 
     assert assert_refused_or_read(document, read, str(path), most_entries=2)["refused"] > 50
+
+
+def test_a_history(tmp_path: Path) -> None:
+    def read(data: bytes) -> None:
+        (tmp_path / "history.jsonl").write_bytes(data)
+        assert all(isinstance(record, dict) for record in read_history(str(tmp_path)))
+
+    assert_refused_or_read({"images_seen": 8, "loss": 0.5}, read, "history.jsonl")
 
 
 def test_what_a_tagger_predicted() -> None:

@@ -317,6 +317,15 @@ def test_json_values_are_text_in_both(tmp_path: Path, corpus: str) -> None:
     assert LAYOUTS["folders"].entry(row, place)["metadata"]["aesthetic"] == '{"x": 5.5}'
 
 
+def test_a_score_that_is_none_is_one_line(corpus: str) -> None:
+    found = next(iter(rows_of(corpus).values()))
+    row = ExportRow(found, {"color": found["color"], "aesthetic": b"[" * 100_000}, {})
+    entry = LAYOUTS["official"].entry
+    assert entry is not None
+    with pytest.raises(DataError, match=rf"^aesthetic of {row.id}: not JSON.*nested"):
+        entry(row, Place("train", "ab", 0, ["color", "sketch_xdog", "mask", "aesthetic"]))
+
+
 PLANES = ("sketch_xdog", "sketch_drawn", "mask", "region_map")
 
 
