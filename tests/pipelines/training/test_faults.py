@@ -21,7 +21,7 @@ import torch
 from model.checkpoint import load_checkpoint
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
-from pipelines.lineage import EXPERIMENT
+from pipelines.tracking.stores import EXPERIMENT
 from pipelines.training.stage import read_history
 from tests.faults import Survived
 from tests.jobs.command import irodori
