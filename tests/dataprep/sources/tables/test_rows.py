@@ -270,11 +270,11 @@ def test_damage_anywhere_in_a_parquet_file_leaves_rows_or_one_error_that_names_i
 
 
 def test_text_of_parquet_that_is_not_utf_8_costs_no_row(tmp_path: Path) -> None:
-    names = pa.array([b"caf\xe9.png", b"b.png"]).view(pa.binary()).cast(pa.string(), safe=False)
+    names = pa.array([b"b\xe9.png", b"b.png"]).view(pa.binary()).cast(pa.string(), safe=False)
     tags = pa.ListArray.from_arrays([0, 1, 2], pa.array([b"\xff", b"t"]).cast(pa.string(), safe=False))
     path = parquet(tmp_path / "i.parquet", {"path": names, "tags": tags})
     assert [row for _, row in rows_of(path)] == [
-        {"path": "caf\ufffd.png", "tags": ["\ufffd"]},
+        {"path": "b\ufffd.png", "tags": ["\ufffd"]},
         {"path": "b.png", "tags": ["t"]},
     ]
 
