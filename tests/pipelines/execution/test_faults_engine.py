@@ -138,9 +138,11 @@ def _command(*arguments: str, cwd: Path) -> Iterator[_Running]:
         family = psutil.Process(command.pid).children(recursive=True) if command.poll() is None else []
         command.kill()
         command.wait()
-        command.reader.join(timeout=10)
         for process in alive(family):
             process.kill()
+        command.reader.join(timeout=10)
+        if command.stderr is not None:
+            command.stderr.close()
 
 
 def _ended(command: _Running, code: int = 0) -> str:
