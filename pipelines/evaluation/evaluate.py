@@ -106,9 +106,9 @@ def _run_pairs(plan: EvaluatePlan, done: dict[int, list[PairResult]], progress: 
                     busy[worker.__call__.remote(pairs, [n < SHOWN_PAIRS for n in batches[number]])] = worker, number
     except ray.exceptions.RayError as error:
         raise PipelineError(f"evaluation by {plan.protocol} failed: {failure_line(error)}") from error
-    finally:
-        for worker in workers:
-            ray.kill(worker)
+    # Workers of a lost engine are gone with it, those of a failed evaluation when this session ends.
+    for worker in workers:
+        ray.kill(worker)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.execution.capacity import Device, chosen_device, read_capacity
+from pipelines.execution.engine_watch import EngineLost
 from pipelines.execution.interruptible import beside_main
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
@@ -374,9 +375,14 @@ def _watcher(listen: Callable[[dict[str, Any]], None], stall: Stall) -> Iterator
 
     thread = threading.Thread(target=poll, name="watcher", daemon=True)
     thread.start()
+    lost = False
     try:
         yield actor
+    except EngineLost:
+        lost = True  # nobody is left to answer, and Ray would wait for it
+        raise
     finally:
         ended.set()
-        thread.join(timeout=30)
-        ray.kill(actor)
+        if not lost:
+            thread.join(timeout=30)
+            ray.kill(actor)
