@@ -21,6 +21,7 @@ INTERRUPTED_PATIENCE_S = 3.0
 MOST_PATIENCE_S = 60.0
 GATHER_S = 0.5  # so long records are gathered into one request
 LONGEST_PAUSE_S = 8.0  # between two tries
+LAST_TRIES = 2  # at the end; one on a locked SQLite store takes its whole wait for locks
 _log = logging.getLogger("irodori.tracking")
 
 
@@ -82,8 +83,8 @@ class Sender:
             self._outbox.close()
 
     def _send_until_closed(self) -> None:
-        pause_s = GATHER_S
-        while not self._abandoned:
+        pause_s, failed_at_end = GATHER_S, 0
+        while not self._abandoned and failed_at_end < LAST_TRIES:
             with self._news:
                 if not self._closing:
                     self._news.wait(pause_s)
@@ -94,8 +95,9 @@ class Sender:
                 self._trouble = first_line(error)
                 self._warn(self._trouble)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-                if is_last and not self._abandoned:
-                    time.sleep(min(pause_s, 1.0))
+                failed_at_end += is_last
+                if is_last and failed_at_end < LAST_TRIES:
+                    time.sleep(GATHER_S)
                 continue
             pause_s = GATHER_S
             with self._news:

@@ -131,6 +131,8 @@ def open_client(store: str, renewal: int = 0) -> Any:
     if file is None:
         return mlflow.MlflowClient(store, registry_uri=store)
     file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab"):  # an OSError at once where MLflow would try for a minute; SQLite takes an empty file
+        pass
     spelled = f"{_SQLITE}{file.parent}/{'./' * renewal}{file.name}"
     with _only_one(file.parent):
         client = mlflow.MlflowClient(spelled, registry_uri=spelled)

@@ -160,6 +160,7 @@ def test_a_store_locked_at_the_end_leaves_a_complete_result(database: Path, tmp_
     assert lineage.find_chain(str(run.run_id), store) == lineage.find_chain(str(out))
 
 
+@pytest.mark.drill
 def test_a_store_that_is_deleted_is_made_again_with_everything(
     database: Path, tmp_path: Path, survived: Survived
 ) -> None:
@@ -288,6 +289,7 @@ with lineage.run("train", "x", sys.argv[1], sys.argv[2], {}) as run:
 """
 
 
+@pytest.mark.drill
 def test_a_request_that_never_returns_does_not_keep_the_process(tmp_path: Path) -> None:
     with silent_server() as address:
         command = [sys.executable, "-c", IMPATIENT, str(tmp_path / "out"), address]
@@ -295,3 +297,18 @@ def test_a_request_that_never_returns_does_not_keep_the_process(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "takes no records" in done.stderr
     assert len(list((tmp_path / "out" / "tracking").iterdir())) == 1
+
+
+def test_a_default_store_that_cannot_be_made_names_the_remedy_and_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(lineage, "PATIENCE_S", 30.0)
+    (tmp_path / "irodori.db").symlink_to("/proc/1/attr/nothing")  # nobody can write there, root neither
+    with caplog.at_level(logging.WARNING, "irodori"), lineage.run("train", "x", "out", None, {}) as run:
+        run.finish(lineage.Node("out", "evaluation", "x"), [])
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("irodori")]
+    assert "irodori tracking sync out" in warning
+    assert Path("out/lineage.json").is_file()
+    assert len(list(Path("out/tracking").iterdir())) == 1
