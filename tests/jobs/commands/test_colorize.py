@@ -41,7 +41,7 @@ WRONG = [
     ([*CALL, "--extract", "anime2scetch"], "anime2sketch"),
     ([*CALL, "--extract", "xdog", "--polarity", "light"], "polarity and levels have no say"),
     ([*CALL, "--no-keep-lines", "--line-color", "black"], "line_color=black is of lines that are laid over"),
-    ([*CALL, "--line-color", "blak"], "black"),
+    ([*CALL, "--line-color", "grey"], "black"),
     ([*CALL, "--extract", "xdog", "--no-levels"], "polarity and levels have no say"),
     ([*CALL, "--precision", "fp8"], "fp16"),
     ([*CALL, "--guidance-window", "0.5"], "2 values"),

@@ -493,20 +493,6 @@ def test_the_largest_seed_can_be_drawn(files: Path, checkpoint: str) -> None:
     make(job(files, seed=MOST_SEED), checkpoint, PictureSettings(SamplingSettings(steps=1, sampler="euler_a")))
 
 
-def test_the_document_s_python_makes_pictures(files: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "colorize.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    monkeypatch.chdir(files)
-    (files / "runs" / "refine").mkdir(parents=True)
-    (files / "runs" / "refine" / "checkpoint").symlink_to(checkpoint)
-    (files / "line.png").write_bytes((files / "sketches" / "p0000.png").read_bytes())
-    (files / "colours.png").write_bytes((files / "references" / "p0005.png").read_bytes())
-    exec(compile(program, "colorize.md", "exec"), {})
-    first, second = (decode((files / f"made-{seed}.png").read_bytes()).rgb for seed in (0, 1))
-    assert first.shape == decode((files / "line.png").read_bytes()).rgb.shape
-    assert (first != second).any()
-
-
 @pytest.mark.s3
 def test_pictures_come_from_s3_and_go_there(s3_prefix: str, files: Path, checkpoint: str) -> None:
     upload_directory(files / "sketches", f"{s3_prefix}/sketches")
