@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from dataprep.errors import DataError
-from dataprep.storage import store as storage
 
 MOST_BYTES = 64 << 20  # of a document; the largest of ours, a history of a million steps, has less
 MOST_DEPTH = 64
@@ -31,6 +30,8 @@ class DocumentError(DataError):
 
 def read_json(uri: str, most: int = MOST_BYTES) -> Any:
     """The JSON document at an address. Raises DataError where there is none, DocumentError where it is none."""
+    from dataprep.storage import store as storage  # brings pyarrow and boto3, which settings must not wait for
+
     return parse_json(storage.read_bytes(uri, most), uri)
 
 
