@@ -48,7 +48,7 @@ WRONG = [
     (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, tags, verify"),
     (["--jsn"], "--help"),
     ([*TRAIN, "--wrkers", "2"], "--workers"),
-    (["train", "--zzz"], "--corpus, --dry-run, --from"),
+    (["train", "--zzz"], "--corpus, --device, --dry-run, --from"),
     (["train"], "stage"),
     (["train", "v1.noisy", "--out", "o"], "--corpus is missing"),
     (["train", "v1.noisy", "--corpus", "c"], "--out is missing"),

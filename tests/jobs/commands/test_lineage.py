@@ -36,9 +36,9 @@ def coloured(desk: Path, checkpoint: str, capfd: pytest.CaptureFixture[str]) -> 
     chain = {
         "nodes": [
             {"id": "/c", "kind": "corpus", "name": "snapshot 1"},
-            {"id": str(desk / "run"), "kind": "checkpoint", "name": "v1.noisy"},
+            {"id": str(desk / "run" / "checkpoint"), "kind": "checkpoint", "name": "v1.noisy"},
         ],
-        "edges": [{"from": "/c", "to": str(desk / "run")}],
+        "edges": [{"from": "/c", "to": str(desk / "run" / "checkpoint")}],
     }
     (desk / "run" / "lineage.json").write_text(json.dumps({"run_id": "0" * 32, "chain": chain}))
     for number, name in enumerate(("line.png", "colours.png")):
@@ -64,7 +64,8 @@ def test_a_picture_leads_back_to_its_inputs_its_checkpoint_and_the_corpus(
     edges = {(edge["from"], edge["to"]) for edge in document["edges"]}
     made = str(coloured)
     assert edges == {
-        ("/c", str(desk / "run")), *((str(desk / name), made) for name in ("run", "line.png", "colours.png"))
+        ("/c", str(desk / "run/checkpoint")),
+        *((str(desk / name), made) for name in ("run/checkpoint", "line.png", "colours.png")),
     }  # fmt: skip
     assert "notes" not in document
     assert run(["lineage", "made.png"]) == 0

@@ -101,4 +101,4 @@ def test_verify_reads_words_as_words(corpus: str) -> None:
     file = shard.files["predicted_tags"]
     row = next(iter(read_rows(Path(corpus, file.path).read_bytes(), "predicted_tags", file.path)))
     assert list(_word_damages(file, row, {})) == []
-    assert "is no JSON" in next(_word_damages(file, row | {"predicted_tags": b"{1girl"}, {}))
+    assert "not JSON" in next(_word_damages(file, row | {"predicted_tags": b"{1girl"}, {}))
