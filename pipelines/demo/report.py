@@ -95,7 +95,7 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
         "--out": f"replay-{number:02d}.png",
     }
     words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
-    return f"{program('irodori')} colorize {words} --polarity dark --no-levels"  # the sketch is read as it is
+    return f"{program('irodori')} colorize {words} --polarity dark --no-levels --no-keep-lines"  # the sketch is read as it is
 
 
 def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:
