@@ -95,7 +95,8 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
         "--out": f"replay-{number:02d}.png",
     }
     words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
-    return f"{program('irodori')} colorize {words} --polarity dark --no-levels --no-keep-lines"  # the sketch is read as it is
+    as_scored = "--polarity dark --no-levels --no-keep-lines"  # the sketch as it is, and the network's own picture
+    return f"{program('irodori')} colorize {words} {as_scored}"
 
 
 def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:
