@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from dataprep.errors import DataError
 
-MOST_BYTES = 64 << 20  # of a document; the largest of ours, a history of a million steps, has less
+MOST_DOCUMENT_BYTES = 64 << 20  # of a document; the largest of ours, a history of a million steps, has less
 MOST_DEPTH = 64
 _MOST_INT = 2**63 - 1
 _SHOWN = 40  # characters of a value in a message
@@ -28,14 +28,14 @@ class DocumentError(DataError):
     """A document that is not what it should be; the message names the file and the key."""
 
 
-def read_json(uri: str, most: int = MOST_BYTES) -> Any:
+def read_json(uri: str, most: int = MOST_DOCUMENT_BYTES) -> Any:
     """The JSON document at an address. Raises DataError where there is none, DocumentError where it is none."""
     from dataprep.storage.store import read_bytes  # not for those who have the bytes: it brings pyarrow and boto3
 
     return parse_json(read_bytes(uri, most), uri)
 
 
-def read_document(uri: str, shape: type[Shape], most: int = MOST_BYTES) -> Shape:
+def read_document(uri: str, shape: type[Shape], most: int = MOST_DOCUMENT_BYTES) -> Shape:
     """The JSON document at an address as `shape`. Raises DataError where there is none, DocumentError for another."""
     return checked(read_json(uri, most), shape, uri)
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from dataprep.errors import DataError
+from dataprep.secrets import without_secrets
 from dataprep.visible import one_line
 from eval.errors import EvalError
 from jobs.command_groups import command_group
@@ -24,7 +25,6 @@ from jobs.surroundings import prepare
 from model.errors import ModelError
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, nearest
-from pipelines.common.secrets import without_secrets
 from pipelines.common.versions import code_version
 
 REFUSED = (DataError, ModelError, EvalError, PipelineError)

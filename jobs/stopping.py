@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from pipelines.common.secrets import without_secrets
+from dataprep.secrets import without_secrets
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KEPT_NOTHING = "nothing was written"

@@ -93,8 +93,8 @@ def save_checkpoint(
         )
         save_metadata(temporary, metadata)
         for file in temporary.iterdir():
-            sync(file)
-        sync(temporary)
+            _flush_to_disk(file)
+        _flush_to_disk(temporary)
         _move_into_place(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -118,11 +118,11 @@ def _move_into_place(temporary: Path, directory: Path) -> None:
     if directory.exists():
         os.rename(directory, old)  # a directory cannot be renamed onto another that holds files
     os.rename(temporary, directory)
-    sync(directory.parent)
+    _flush_to_disk(directory.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def sync(path: Path) -> None:
+def _flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

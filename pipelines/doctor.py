@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 
 import model
 from dataprep.errors import DataError
+from dataprep.secrets import without_secrets
 from dataprep.storage.store import check_reachable
-from pipelines.common.secrets import without_secrets
 from pipelines.common.shipped_pictures import PICTURES
 
 ASSETS = Path(model.__file__).parent / "assets"

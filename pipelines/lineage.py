@@ -21,10 +21,10 @@ from typing import Any, NotRequired, TypedDict
 
 from dataprep.documents import DocumentError, checked
 from dataprep.documents import read_document as read_typed
+from dataprep.secrets import without_secrets
 from dataprep.storage.store import exists, join, write_whole
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
-from pipelines.common.secrets import without_secrets
 from pipelines.common.versions import code_version
 from pipelines.tracking.outbox import Outbox, hand_over, new_outbox, outboxes
 from pipelines.tracking.sender import INTERRUPTED_PATIENCE_S, PATIENCE_S, Sender

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 # stand before it.
 FLOORS = {
     "dataprep": (
-        *("errors", "visible", "randomness", "faults", "storage", "documents", "limits"),
+        *("errors", "visible", "secrets", "randomness", "faults", "storage", "documents", "limits"),
         *("pictures", "lines", "corpus"),
         *("operators", "sources", "samples"),
         *("plan", "corpus_tools"),

@@ -196,7 +196,7 @@ def decode_png(data: bytes) -> np.ndarray:
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise UnreadablePicture(f"damaged PNG: {_one_line(error)}") from error
+        raise UnreadablePicture(f"damaged PNG: {_first_words(error)}") from error
     if array is None or array.shape != ((height, width, 3) if colors == 2 else (height, width)):
         raise UnreadablePicture("damaged PNG: its pixels cannot be read")
     return cv2.cvtColor(array, cv2.COLOR_BGR2RGB, dst=array) if colors == 2 else array
@@ -230,14 +230,14 @@ def _drawing() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise UnreadablePicture(_one_line(error)) from error
+        raise UnreadablePicture(_first_words(error)) from error
 
 
 def _psd_header(data: bytes, max_pixels: int) -> tuple[int, int, psd.Header]:
     try:
         header = psd.read_header(data)
     except (ValueError, struct.error) as error:
-        raise UnreadablePicture(_one_line(error)) from error
+        raise UnreadablePicture(_first_words(error)) from error
     if header.width * header.height > max_pixels:
         raise UnreadablePicture(_too_large(header.width, header.height, max_pixels))
     return header.width, header.height, header
@@ -250,7 +250,7 @@ def _merged(data: bytes, max_pixels: int) -> _Decoded:
     except psd.NotRead as error:
         raise UnreadablePicture(str(error)) from error
     except (ValueError, *_DAMAGE_BELOW) as error:
-        raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
+        raise UnreadablePicture(f"damaged picture: {_first_words(error)}") from error
 
 
 def _mended(data: bytes, work: Callable[[bytes], Result]) -> tuple[Result, tuple[str, ...]]:
@@ -284,7 +284,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePicture(f"more than the {max_pixels} pixels allowed") from error
     except (*_DAMAGE, *_DAMAGE_BELOW) as error:
-        raise UnreadablePicture(f"damaged picture: {_one_line(error)}") from error
+        raise UnreadablePicture(f"damaged picture: {_first_words(error)}") from error
 
 
 def _too_large(width: int, height: int, max_pixels: int) -> str:
@@ -473,5 +473,6 @@ def _rgba(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGBA"))
 
 
-def _one_line(error: BaseException) -> str:
+def _first_words(error: BaseException) -> str:
+    """What a library says, without its line breaks and not at length."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -28,13 +28,16 @@ import numpy.typing as npt
 from dataprep.faults import Failure, attempt
 from dataprep.limits import LimitSettings, memory_limit
 from dataprep.pictures import decode as unguarded
+from dataprep.pictures import print_facts as unguarded_facts
 from dataprep.pictures import psd, svg
 from dataprep.pictures.decode import MAX_PIXELS, Picture, UnreadablePicture
+from dataprep.pictures.print_facts import PrintFacts
 
 LIMITS = LimitSettings()  # unless a caller gives others
 MOST_BYTES_HERE = 32 << 20  # of a file that is decoded in this process
 _BOUNDED = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", psd.SIGNATURE)
-_SLOW = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")  # TIFF, JPEG 2000
+_TIFF = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")  # Pillow takes the swapped ones too
+_SLOW = (*_TIFF, b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")  # and JPEG 2000
 _RLE = (1, 2)  # BMP compressions that Pillow unpacks in Python
 _CHUNK = 1 << 20
 
@@ -72,6 +75,18 @@ def measure(data: bytes, max_pixels: int = MAX_PIXELS, limits: LimitSettings | N
         return unguarded.measure(data, max_pixels)
     width, height = _HELPER.ask("measure", data, [max_pixels], limits)[0]["size"]
     return width, height
+
+
+def print_facts(data: bytes, limits: LimitSettings | None = None) -> PrintFacts:
+    """`dataprep.pictures.print_facts.print_facts` within limits of time and memory; past them nothing is stated."""
+    if is_bounded(data):
+        return unguarded_facts.print_facts(data)
+    try:
+        fields, (profile, _) = _HELPER.ask("print_facts", data, [], limits)
+    except UnreadablePicture:
+        return PrintFacts()
+    dpi = None if fields["dpi"] is None else (fields["dpi"][0], fields["dpi"][1])
+    return PrintFacts(dpi, None if profile is None else profile.tobytes())
 
 
 def rasterize(markup: str, limits: LimitSettings | None = None) -> npt.NDArray[np.uint8]:
@@ -237,6 +252,11 @@ def _decoded(picture: Picture) -> tuple[dict[str, Any], Arrays]:
     return {**fields, "extent": picture.extent}, (picture.rgb, picture.alpha)
 
 
+def _stated(facts: PrintFacts) -> tuple[dict[str, Any], Arrays]:
+    profile = None if facts.profile is None else np.frombuffer(facts.profile, np.uint8)
+    return {"dpi": facts.dpi}, (profile, None)
+
+
 def _rasterized(data: bytes) -> npt.NDArray[np.uint8]:
     try:
         svg.measure(data, MAX_PIXELS)
@@ -250,6 +270,7 @@ _CALLS: dict[str, Callable[..., tuple[dict[str, Any], Arrays]]] = {
     "decode_at_least": lambda *given: _decoded(unguarded.decode_at_least(*given)),
     "decode_rgba": lambda *given: ({}, (unguarded.decode_rgba(*given), None)),
     "measure": lambda *given: ({"size": unguarded.measure(*given)}, (None, None)),
+    "print_facts": lambda data: _stated(unguarded_facts.print_facts(data)),
     "rasterize": lambda data: ({}, (_rasterized(data), None)),
 }
 

@@ -35,7 +35,10 @@ class PrintFacts:
 
 
 def print_facts(data: bytes) -> PrintFacts:
-    """What the header of an encoded picture states; nothing where it states nothing that can be used, as of an SVG."""
+    """What the header of an encoded picture states; nothing where it states nothing that can be used, as of an SVG.
+
+    Of a picture from elsewhere `dataprep.pictures.guarded.print_facts` asks, for the headers of some kinds are slow.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             dpi, profile = image.info.get("dpi"), image.info.get("icc_profile")

@@ -7,7 +7,6 @@ while work goes on costs the work a pause (OUTAGE_S), not its end.
 """
 
 import os
-import re
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from botocore.config import Config
 from pyarrow import fs
 
 from dataprep.errors import DataError
+from dataprep.secrets import without_secrets
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
@@ -55,7 +55,7 @@ def is_waited_for() -> bool:
 def endpoint_name() -> str:
     """The server as a person may read it: without a password in its address."""
     endpoint = _environment()[0]
-    return re.sub(r"(?<=//)[^/@]*@", "***@", endpoint) if endpoint else "AWS"
+    return without_secrets(endpoint) if endpoint else "AWS"
 
 
 def proxy() -> str | None:

@@ -270,11 +270,19 @@ def upload_directory(local: Path, uri: str, last: str = "") -> None:
             temporary = _unfinished_name(Path(target))
             try:
                 shutil.copyfile(entry.uri, temporary)
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
+                flush_to_disk(temporary)
                 os.replace(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_reachable(uri: str) -> None:
@@ -298,8 +306,7 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        flush_to_disk(temporary)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -20,8 +20,8 @@ from dataprep.lines.layers import at_size, keep_lines, layers, with_line_color
 from dataprep.lines.line_art import LineArt, LineArtSettings, read_line_art
 from dataprep.lines.sketch_check import is_empty
 from dataprep.pictures.decode import MAX_PIXELS, encode_png
-from dataprep.pictures.guarded import decode
-from dataprep.pictures.print_facts import PrintFacts, from_srgb, print_facts, to_srgb, with_print_facts
+from dataprep.pictures.guarded import decode, print_facts
+from dataprep.pictures.print_facts import PrintFacts, from_srgb, to_srgb, with_print_facts
 from dataprep.samples.sample import from_model_image, model_sketch, reference_picture, resize_sketch
 from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata

@@ -9,19 +9,19 @@ import unicodedata
 from collections.abc import Sequence
 from hashlib import sha256
 
-MOST_BYTES = 200  # of a name in UTF-8, without endings such as "-replay-color.png"; most file systems take 255
-LEAST_BYTES = 24  # of each part, its mark included
+MOST_NAME_BYTES = 200  # of a name in UTF-8, without endings such as "-replay-color.png"; most file systems take 255
+LEAST_PART_BYTES = 24  # of each part, its mark included
 _MARK = 8  # hex digits
 
 
 def picture_name(stems: Sequence[str], seed: str = "") -> str:
-    """The stems of the inputs and the seed, joined by "--"; the longest are cut so that all is within MOST_BYTES."""
+    """The stems of the inputs and the seed, joined by "--"; the longest are cut: MOST_NAME_BYTES in all."""
     parts = [_readable(stem) for stem in stems]
-    while (excess := _size("--".join([*parts, seed])) - MOST_BYTES) > 0:
+    while (excess := _size("--".join([*parts, seed])) - MOST_NAME_BYTES) > 0:
         longest = max(range(len(parts)), key=lambda number: _size(parts[number]))
-        most = max(LEAST_BYTES, _size(parts[longest]) - excess)
+        most = max(LEAST_PART_BYTES, _size(parts[longest]) - excess)
         if len(parts) > 1:  # two that are as long lose as much
-            most = max(most, MOST_BYTES // len(parts) - len("--") - len(seed))
+            most = max(most, MOST_NAME_BYTES // len(parts) - len("--") - len(seed))
         parts[longest] = _cut(parts[longest], most, stems[longest])
     return "--".join([*parts, *([seed] if seed else [])])
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep.errors import DataError
-from dataprep.storage.store import is_s3, read_bytes
+from dataprep.sources.items import MOST_BYTES
+from dataprep.storage.store import exists, is_s3, read_bytes
 from model.checkpoint import expected_sha256, read_metadata
 from model.errors import ModelError
 from pipelines.colorization.provenance import Provenance, Source, extract, sha256_of
 from pipelines.common.addresses import absolute
 from pipelines.lineage import Chain, Input, Node, chain_of
-
-MOST_BYTES = 1 << 30  # of a sketch or a reference that is compared with what it was
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class PictureChain:
 def picture_chain(file: str) -> PictureChain:
     """The chain of the picture at an address. Raises PipelineError where it does not record how it was made."""
     address = absolute(file)
-    recorded = extract(read_bytes(file), file)
+    recorded = extract(read_bytes(file, MOST_BYTES), file)
     node = Node(address, "picture", Path(address).name)
     # What it was made of: pictures without a chain, and the checkpoint with its own.
     inputs = {"sketch": recorded.sketch, **recorded.references}
@@ -60,9 +59,18 @@ def _changed(role: str, source: Source, picture: str) -> list[str]:
         return []
     try:
         same = sha256_of(read_bytes(source.address, MOST_BYTES)) == source.sha256
-    except DataError:
+    except DataError as error:
+        if _is_there(source.address):  # and larger than what is read, or not to be read
+            return [f"{str(error).rstrip('.')}; the {role} is not compared"]
         return [f"{source.address}: the {role} is not there any more"]
     return [] if same else [f"{source.address}: the {role} is another than the picture was made of"]
+
+
+def _is_there(address: str) -> bool:
+    try:
+        return exists(address)
+    except DataError:
+        return False
 
 
 def _other_weights(recorded: Provenance) -> list[str]:

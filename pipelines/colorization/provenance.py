@@ -22,11 +22,11 @@ from pipelines.common.overrides import SettingsError
 KEYWORD = "irodori"
 FORMAT = 4
 MOST_SIDE = 1 << 16  # pixels
-MOST_BYTES = 1 << 16  # of the JSON
+MOST_CHUNK_BYTES = 1 << 16  # of a text chunk, with the JSON in it
 _SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = 33  # signature and IHDR; text stands before the pixels, after which readers expect nothing
-_MOST_HEAD = _HEADER_END + MOST_BYTES + 12  # a chunk is its body and 12 bytes
+_MOST_HEAD = _HEADER_END + MOST_CHUNK_BYTES + 12  # a chunk is its body and 12 bytes
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
         end = at + 12 + length
-        if length <= MOST_BYTES and end <= len(data):
+        if length <= MOST_CHUNK_BYTES and end <= len(data):
             checked = data[at + 4 : end - 4]
             if zlib.crc32(checked) == struct.unpack_from(">I", data, end - 4)[0]:
                 yield checked[:4], checked[4:]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dataprep.secrets import without_secrets
 from pipelines.common.errors import PipelineError
-from pipelines.common.secrets import without_secrets
 
 DEFAULT_STORE = "sqlite:///irodori.db"
 EXPERIMENT = "irodori"

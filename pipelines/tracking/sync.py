@@ -4,10 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dataprep.secrets import HIDDEN, without_secrets
 from dataprep.storage.store import exists, join, read_bytes, write_whole
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
-from pipelines.common.secrets import HIDDEN, without_secrets
 from pipelines.tracking.delivery import Delivery
 from pipelines.tracking.outbox import Outbox, fetch, forget, outboxes
 from pipelines.tracking.stores import check_store, first_line, import_store, send_errors, tracking_uri_of

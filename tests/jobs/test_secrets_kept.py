@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dataprep.secrets import SECRET_VARIABLES
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
-from pipelines.common.secrets import SECRET_VARIABLES
 from pipelines.tracking.outbox import held
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import irodori

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from model.errors import ModelError
 
-MOST_BYTES = 64 << 20  # of one file
+MOST_FILE_BYTES = 64 << 20  # of one file
 _EXPORTED = re.compile(r'\w\.exports=(?=["{])')
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _TOKEN = re.compile(
@@ -69,8 +69,8 @@ def _tensors(entries: Sequence[Mapping[str, Any]], data: bytes) -> dict[str, Ten
 
 def _exported(path: Path) -> Any:
     """The literal that a module exports, as JSON has it."""
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB")
+    if path.stat().st_size > MOST_FILE_BYTES:
+        raise ValueError(f"{path.name} is larger than {MOST_FILE_BYTES >> 20} MiB")
     text = path.read_text("utf-8")
     found = _EXPORTED.search(text)
     if not found:

@@ -27,6 +27,7 @@ from dataprep.storage.store import (
     delete_files,
     download_directory,
     exists,
+    flush_to_disk,
     is_s3,
     join,
     list_files,
@@ -36,7 +37,6 @@ from dataprep.storage.store import (
     upload_directory,
     write_whole,
 )
-from model.checkpoint import sync
 from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
 
@@ -230,11 +230,11 @@ def _write_disk(target: Path, images_seen: int, fill: Callable[[Path], None]) ->
         fill(partial)
         (partial / DOCUMENT).write_bytes(_describe(partial, images_seen))
         for path in (*partial.rglob("*"), partial):
-            sync(path)
+            flush_to_disk(path)
         if target.exists():  # made before, or damaged: a folder cannot be renamed onto another that holds files
             _delete(str(target))
         os.rename(partial, target)
-        sync(target.parent)
+        flush_to_disk(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """Decoding under limits: the same pictures as without, and what is slow or greedy costs itself and nothing else."""
 
 import io
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,8 @@ from dataprep.limits import LimitSettings
 from dataprep.pictures import decode as unguarded
 from dataprep.pictures import guarded
 from dataprep.pictures.decode import UnreadablePicture
+from dataprep.pictures.print_facts import PrintFacts, print_facts
+from tests.color_profiles import exchanged_profile
 from tests.corpus_pictures import picture
 from tests.faults import Survived
 
@@ -65,6 +68,30 @@ def test_a_helper_gives_what_decoding_here_gives(name: str) -> None:
             assert getattr(there, field) == getattr(plain, field)
     np.testing.assert_array_equal(guarded.decode_rgba(data), unguarded.decode_rgba(data))
     assert guarded.measure(data) == unguarded.measure(data)
+
+
+@pytest.mark.parametrize("order", [b"II*\0", b"MM\0*", b"II\0*", b"MM*\0"])
+def test_tiff_goes_to_the_helper_by_every_first_bytes_that_pillow_takes(order: bytes) -> None:
+    assert not guarded.is_bounded(order + GUARDED["tiff"][4:])
+
+
+@pytest.mark.parametrize("profile", [None, exchanged_profile()])
+def test_a_helper_states_of_a_scan_what_reading_here_states(profile: bytes | None) -> None:
+    data = encoded(RGB, "TIFF", dpi=(300, 600), icc_profile=profile)
+    assert not guarded.is_bounded(data)
+    found = guarded.print_facts(data)
+    assert found == print_facts(data) == PrintFacts((300, 600), profile)
+    assert guarded.print_facts(GUARDED["avif"]) == PrintFacts()
+
+
+def test_a_header_past_the_limits_states_nothing() -> None:
+    """Half a million entries of a TIFF's directory are read one by one before its size is known."""
+    huge = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 500_000)
+    entry = struct.pack("<HHQQ", 65000, 1, 1, 0)
+    data = huge + entry * 500_000
+    started = time.monotonic()
+    assert guarded.print_facts(data, LimitSettings(seconds_per_picture=0.05)) == PrintFacts()
+    assert time.monotonic() - started < 5
 
 
 def test_a_picture_that_is_refused_has_the_same_words() -> None:

@@ -16,7 +16,7 @@ def test_an_endpoint_without_scheme_is_told_what_to_write(endpoint: str, monkeyp
 
 def test_a_password_in_the_endpoint_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:word@host:1")
-    assert s3.endpoint_name() == "http://***@host:1"
+    assert s3.endpoint_name() == "http://me:***@host:1"
 
 
 def test_a_proxy_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dataprep.pictures.decode import encode_png
+from dataprep.sources.items import MOST_BYTES
 from jobs.cli import run
 from pipelines.colorization.provenance import embed, extract
 from tests.corpus_pictures import picture
@@ -63,10 +64,11 @@ def test_a_picture_leads_back_to_its_inputs_its_checkpoint_and_the_corpus(
     }
     edges = {(edge["from"], edge["to"]) for edge in document["edges"]}
     made = str(coloured)
+    weights = str(desk / "run" / "checkpoint")
     assert edges == {
-        ("/c", str(desk / "run/checkpoint")),
-        *((str(desk / name), made) for name in ("run/checkpoint", "line.png", "colours.png")),
-    }  # fmt: skip
+        ("/c", weights),
+        *((start, made) for start in (weights, str(desk / "line.png"), str(desk / "colours.png"))),
+    }
     assert "notes" not in document
     assert run(["lineage", "made.png"]) == 0
     assert capfd.readouterr().out.startswith("picture     made.png")
@@ -83,6 +85,19 @@ def test_what_has_changed_since_is_noted(coloured: Path, desk: Path, capfd: pyte
         f"note: {desk / 'colours.png'}: the reference is not there any more",
         f"note: {desk / 'run' / 'checkpoint'}: the checkpoint is not there any more",
     ]
+
+
+def test_a_picture_and_its_inputs_are_read_within_bounds(
+    coloured: Path, desk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("line.png", "made.png"):
+        with (desk / name).open("r+b") as file:
+            file.truncate(MOST_BYTES + 1)  # sparse: it takes no room
+        code = run(["lineage", "made.png"])
+        said = capfd.readouterr()
+        assert code == int(name == "made.png")
+        assert f"{name}: the file has 268,435,457 bytes, more than the 268,435,456 that are read" in said.out + said.err
+        assert "not there any more" not in said.out
 
 
 def test_addresses_elsewhere_in_a_picture_are_named_and_not_asked_for(

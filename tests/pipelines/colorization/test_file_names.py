@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipelines.colorization.file_names import MOST_BYTES, natural_order, picture_name
+from pipelines.colorization.file_names import MOST_NAME_BYTES, natural_order, picture_name
 
 KANJI = "\u6f22"
 
@@ -22,7 +22,7 @@ def test_names_that_fit_are_those_of_the_inputs() -> None:
 )
 def test_long_names_are_cut_begin_as_the_inputs_do_and_differ_as_these_do(stems: list[str]) -> None:
     name = picture_name(stems, "2718281828")
-    assert len(name.encode()) <= MOST_BYTES
+    assert len(name.encode()) <= MOST_NAME_BYTES
     assert name.endswith("--2718281828")
     for part, stem in zip(name.split("--"), stems, strict=False):
         assert part.startswith(stem[:15])

@@ -110,6 +110,6 @@ def test_a_shard_that_is_no_base64_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle(tmp_path / "m")
-    monkeypatch.setattr(tfjs, "MOST_BYTES", 10)
+    monkeypatch.setattr(tfjs, "MOST_FILE_BYTES", 10)
     with pytest.raises(ModelError, match=r"model\.min\.js is larger"):
         read_bundle(folder)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.common.secrets import SECRET_VARIABLES, without_secrets
+from dataprep.secrets import SECRET_VARIABLES, without_secrets
 
 SECRET = "marked-s3cret"
 
