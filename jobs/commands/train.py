@@ -61,7 +61,10 @@ def command(
     check_buckets(corpus, out, from_)
     if not dry_run:
         check_free(absolute(out))
-    from pipelines.training.stage import plan_stage, train_stage
+    from pipelines.training.stage import check_this_machine, plan_stage, train_stage
+
+    if not dry_run and address is None:
+        check_this_machine(resolved, workers, wanted)
 
     # What is wrong with corpus, parent or output.
     plan = plan_stage(resolved, corpus, out, from_, workers, loading, wanted)

@@ -27,7 +27,7 @@ from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.pair_scorer import PairResult, PairScorer
 from pipelines.evaluation.plan import EvaluatePlan
 from pipelines.evaluation.scores import describe, numbers, score
-from pipelines.execution.capacity import chosen_device, read_capacity
+from pipelines.execution.capacity import Capacity, chosen_device, own_capacity, read_capacity
 from pipelines.execution.ray_data import failure_line
 from pipelines.execution.ray_session import ray_session
 from pipelines.execution.stalls import stall_reports
@@ -48,6 +48,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Run `plan`; returns the document that is also written as scores.json."""
     name = find_protocol(plan.protocol).name
+    if address is None and not ray.is_initialized():
+        _device(plan, own_capacity())  # refused before anything starts
     params = {"protocol": name, "pairs": len(plan.pairs), "ema": plan.ema, **asdict(plan.sampling)}
     with (
         ray_session(log_file, address=address) as session,
@@ -124,9 +126,8 @@ class _Scorers:
 def _scorer(plan: EvaluatePlan, batches: int) -> _Scorers:
     """As many workers as there are GPUs (or CPUs) for them; one that a cluster would have to fetch, for each
     FETCHED_FOR batches. Raises PipelineError for a device that the cluster cannot have."""
-    size, capacity = plan.metadata.size, read_capacity()
-    work = f"scoring {plan.metadata.stage} of size {size}"
-    device = chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)
+    capacity = read_capacity()
+    device = _device(plan, capacity)
     on_gpu = device == "cuda"
     there, possible = (capacity.gpus_up, capacity.gpus) if on_gpu else (capacity.cpus_up, capacity.cpus)
     count = max(1, min(batches, max(there, min(possible, -(-batches // FETCHED_FOR)))))
@@ -134,6 +135,13 @@ def _scorer(plan: EvaluatePlan, batches: int) -> _Scorers:
     threads = max(1, (psutil.cpu_count() or 1) // count) if capacity.local else 1
     actor = ray.remote(num_cpus=0 if on_gpu else 1, num_gpus=1 if on_gpu else 0)(PairScorer)
     return _Scorers(actor, count, threads, device)
+
+
+def _device(plan: EvaluatePlan, capacity: Capacity) -> Literal["cpu", "cuda"]:
+    """Where the workers compute. Raises PipelineError for a device that there can never be."""
+    size = plan.metadata.size
+    work = f"scoring {plan.metadata.stage} of size {size}"
+    return chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)
 
 
 def _save(plan: EvaluatePlan, results: Sequence[PairResult], document: dict[str, Any]) -> None:

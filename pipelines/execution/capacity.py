@@ -136,6 +136,18 @@ def no_cuda(where: str) -> PipelineError:
     )
 
 
+def own_capacity() -> Capacity:
+    """What an engine has that is started on this machine, known before it starts. GPUs are counted as Ray counts them,
+    by the driver and the environment variable that hides some.
+    """
+    from ray._private.accelerators import get_accelerator_manager_for_resource
+
+    manager: Any = get_accelerator_manager_for_resource("GPU")
+    gpus, visible = manager.get_current_node_num_accelerators(), manager.get_current_process_visible_accelerator_ids()
+    gpus = gpus if visible is None else min(gpus, len(visible))
+    return Capacity(((psutil.cpu_count() or 1, gpus),), local=True)
+
+
 def read_capacity() -> Capacity:
     """What the Ray that runs has and can bring."""
     import ray

@@ -71,13 +71,13 @@ def over_ray(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     Ray Data tries a task whose worker or node is lost again, without bound; dataprep.limits sees to it that it ends.
     """
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
+    from ray.data import ActorPoolStrategy
+
+    from pipelines.execution.ray_session import set_data_context
 
     if not tasks:
         return
-    context = DataContext.get_current()
-    context.raise_original_map_exception = True
-    context.execution_no_progress_timeout_s = -1  # a shard may take longer than Ray's 30 minutes, or a machine to come
+    set_data_context()  # the Ray that runs may be nobody's session
     # One block for each task, through each part of the work in tasks or in actors.
     blocks: Any = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     build = uuid.uuid4().hex

@@ -113,6 +113,7 @@ def ray_session(log_file: str | Path, num_cpus: int | None = None, address: str 
     global _owner
     log_path = Path(log_file)
     if ray.is_initialized():
+        set_data_context()
         yield _owner or Session(num_cpus, address, log_path)
         return
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,10 +200,18 @@ def _start(num_cpus: int | None, address: str | None, log_path: Path) -> None:
         raise PipelineError(f"{where}: {str(error).splitlines()[0]} (details in {log_path})") from error
     if callable(handled) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handled)  # ray.init has put its own in its place
+    set_data_context()
+
+
+def set_data_context() -> None:
+    """What Ray Data does in this process: for a Ray that starts here, and for one that ran already."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.raise_original_map_exception = True  # so that a DataError in a task is a DataError here
+    # -1: no limit. Ray's own ends work after 30 minutes without an output, and a shard may take longer, or a machine to
+    # come. Calls on pictures have limits of their own (dataprep.limits), and what is waited for is said (`stalls`).
+    context.execution_no_progress_timeout_s = -1
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 Ray Data ends a pipeline after 30 minutes without an output (`execution_no_progress_timeout_s`), whether a shard takes
 that long or the cluster is still fetching machines. Neither is a failure: calls on pictures have limits of their own
-(`dataprep.limits`), and a machine may take an hour. So its limit is off (`ray_data`), and a line says what is waited
+(`dataprep.limits`), and a machine may take an hour. So its limit is off (`ray_session`), and a line says what is waited
 for, each time that this long has passed.
 """
 

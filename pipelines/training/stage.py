@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -22,7 +22,6 @@ from ray.train.torch import TorchTrainer
 
 from dataprep.corpus.row_index import RowIndex
 from dataprep.corpus.snapshot import Snapshot, open_snapshot
-from dataprep.documents import checked, json_lines
 from dataprep.storage.store import (
     arrow_filesystem,
     check_reachable,
@@ -42,7 +41,7 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
-from pipelines.execution.capacity import Device, chosen_device, read_capacity
+from pipelines.execution.capacity import Capacity, Device, chosen_device, own_capacity, read_capacity
 from pipelines.execution.engine_watch import EngineLost
 from pipelines.execution.interruptible import beside_main
 from pipelines.execution.ray_data import failure_line
@@ -55,9 +54,10 @@ from pipelines.training.entry import FinalErrors, train_worker
 from pipelines.training.feeder import rows_by_bucket
 from pipelines.training.parents import checked_parent, network_of
 from pipelines.training.plan import TrainJob, TrainPlan, Watcher
-from pipelines.training.state.changes import TAMED, Changes, accepted_changes
+from pipelines.training.state.changes import TAMED, Changes, accepted_changes, earlier_changes, recorded_recipe
+from pipelines.training.state.history import HISTORY, parsed_history
 from pipelines.training.state.lock import locked
-from pipelines.training.state.resumable import HISTORY, MODEL
+from pipelines.training.state.resumable import MODEL
 from pipelines.training.state.store import StateStore, all_damaged
 from pipelines.training.stopped import STOPPED
 from pipelines.weights.checkpoints import CHECKPOINT, CONFIG, fetch_checkpoint, metadata_at
@@ -128,6 +128,13 @@ def plan_stage(
     return replace(plan, changes=_accepted_changes(plan))
 
 
+def check_this_machine(recipe: StageRecipe, workers: int, device: Device) -> None:
+    """For a run without a cluster, before anything is read, written or started: PipelineError for GPUs that this
+    machine lacks. A Ray that runs in this process already may have others, and is asked when work begins."""
+    if not ray.is_initialized():
+        _device(recipe, workers, device, own_capacity())
+
+
 def train_stage(
     plan: TrainPlan,
     *,
@@ -145,6 +152,8 @@ def train_stage(
     starts: list[int] = []  # images seen at each start of the workers: the first one, and one for each loss of a worker
     damaged: dict[str, str] = {}
     workers = plan.shares.workers
+    if address is None:
+        check_this_machine(plan.recipe, workers, plan.device)
 
     def listen(record: dict[str, Any]) -> None:
         starts.extend([record["images_seen"]] if "start" in record else [])
@@ -198,7 +207,7 @@ def _accepted_changes(plan: TrainPlan) -> Changes:
             raise PipelineError(
                 f"{plan.out} holds a finished run without its states, so it cannot go on; choose another --out"
             )
-    before, wanted = json.loads(read_bytes(recorded)), json.loads(json.dumps(plan.document()))
+    before, wanted = recorded_recipe(recorded), json.loads(json.dumps(plan.document()))
     stopped = exists(join(plan.out, STOPPED))
     return accepted_changes(plan.out, before, wanted, images_seen=store.images_seen(), stopped=stopped)
 
@@ -208,7 +217,7 @@ def _recorded(plan: TrainPlan) -> bytes:
     document, recipe = json.dumps(plan.document(), indent=2).encode(), join(plan.out, "recipe.json")
     if not create_exclusive(recipe, document) and plan.changes:
         changes, where = join(plan.out, CHANGES), StateStore(plan.out).images_seen()
-        earlier = json.loads(read_bytes(changes)) if exists(changes) else []
+        earlier = earlier_changes(changes) if exists(changes) else []
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"images_seen": where, "at": now, "changed": {name: list(pair) for name, pair in plan.changes.items()}}
         write_whole(changes, json.dumps([*earlier, entry], indent=2).encode())
@@ -275,9 +284,8 @@ def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:
 
 def _on_gpu(plan: TrainPlan) -> bool:
     """Whether the workers ask for a GPU each, else for a CPU. Raises PipelineError for what the cluster cannot have."""
-    recipe, workers, capacity = plan.recipe, plan.shares.workers, read_capacity()
-    work = f"{recipe.stage} at size {recipe.model_size} with {workers} worker{'s' if workers > 1 else ''}"
-    device = chosen_device(plan.device, capacity, gpus=workers, needs_gpu=recipe.needs_gpu, work=work)
+    workers, capacity = plan.shares.workers, read_capacity()
+    device = _device(plan.recipe, workers, plan.device, capacity)
     free = capacity.cpus - (workers if device == "cpu" else 0)
     if plan.loader == "ray" and free < 1 and capacity.types is not None:
         raise PipelineError(
@@ -285,6 +293,11 @@ def _on_gpu(plan: TrainPlan) -> bool:
             "add a CPU node, take fewer workers, or load in threads: --loader threads"
         )
     return device == "cuda"
+
+
+def _device(recipe: StageRecipe, workers: int, asked: Device, capacity: Capacity) -> Literal["cpu", "cuda"]:
+    work = f"{recipe.stage} at size {recipe.model_size} with {workers} worker{'s' if workers > 1 else ''}"
+    return chosen_device(asked, capacity, gpus=workers, needs_gpu=recipe.needs_gpu, work=work)
 
 
 def _keep(plan: TrainPlan, document: bytes) -> None:
@@ -308,7 +321,7 @@ def _keep(plan: TrainPlan, document: bytes) -> None:
 def read_history(out: str) -> list[dict[str, Any]]:
     """One record for each step of a finished stage, and one for each validation."""
     where = join(out, HISTORY)
-    return [checked(record, dict[str, Any], where) for record in json_lines(read_bytes(where), where)]
+    return parsed_history(read_bytes(where), where)
 
 
 def _steps(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from dataprep.storage.store import join, write_whole
 from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.training.state.resumable import HISTORY, Position, written_history
+from pipelines.training.state.history import HISTORY, written_history
+from pipelines.training.state.resumable import Position
 from pipelines.training.state.store import Kept, StateStore
 
 STOPPED = "stopped.json"

@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from pipelines.forecast.measured import SHIPPED, load_costs
 from pipelines.lineage import find_chain
 from pipelines.recipes.build_recipe import BuildRecipe
 from pipelines.training.stage import read_history
+from pipelines.training.state.changes import accepted_changes, earlier_changes, recorded_recipe
+from pipelines.training.state.lock import Holder, check_free
+from pipelines.training.state.store import StateStore
 from pipelines.weights.inspection import differing_settings, open_source
 from pipelines.weights.store import find_stored
 from tests.faults import Survived
@@ -188,9 +192,63 @@ def test_measured_costs(tmp_path: Path) -> None:
 def test_a_history(tmp_path: Path) -> None:
     def read(data: bytes) -> None:
         (tmp_path / "history.jsonl").write_bytes(data)
-        assert all(isinstance(record, dict) for record in read_history(str(tmp_path)))
+        for record in read_history(str(tmp_path)):
+            assert f"{record['images_seen']:,} {record.get('loss', 0.0):.4f} {len(record.get('replaced', []))}"
 
-    assert_refused_or_read({"images_seen": 8, "loss": 0.5}, read, "history.jsonl")
+    step = {"images_seen": 8, "loss": 0.5, "replaced": [1]}
+    assert assert_refused_or_read(step, read, "history.jsonl")["refused"] > 50
+
+
+def test_what_a_run_was_asked_for_and_what_changed(tmp_path: Path) -> None:
+    wanted = {
+        "stage": "v1.noisy",
+        "images": 64,
+        "decay_images": 8,
+        "seed": 1,
+        "checkpoint_images": 16,
+        "styles": ["xdog"],
+    }
+    recipe, changes = tmp_path / "recipe.json", tmp_path / "changes.json"
+
+    def read_recipe(data: bytes) -> None:
+        recipe.write_bytes(data)
+        accepted_changes(str(tmp_path), recorded_recipe(str(recipe)), wanted, images_seen=8, stopped=True)
+
+    assert assert_refused_or_read(wanted, read_recipe, str(tmp_path))["refused"] > 50
+    change = {"images_seen": 16, "at": "2026-01-01T00:00:00+00:00", "changed": {"images": [48, 64]}}
+
+    def read_changes(data: bytes) -> None:
+        changes.write_bytes(data)
+        assert all(isinstance(entry["images_seen"], int) for entry in earlier_changes(str(changes)))
+
+    assert assert_refused_or_read([change], read_changes, str(changes))["refused"] > 50
+
+
+def test_what_a_state_of_training_says_of_itself(tmp_path: Path) -> None:
+    store = StateStore(str(tmp_path))
+    state = Path(store.write(16, lambda folder: (folder / "history.jsonl").write_bytes(b"{}") and None))
+    path = state / "state.json"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        (kept,) = store.kept()
+        assert store.images_seen() == (0 if kept.problem else 16)
+        with store.fetched(kept):
+            pass
+
+    assert assert_refused_or_read(json.loads(path.read_bytes()), read, str(state))["refused"] > 50
+
+
+def test_who_says_that_it_holds_an_output(tmp_path: Path) -> None:
+    """What says nothing holds nothing, and this process holds what says so."""
+    holder, path = Holder.this_process(), tmp_path / ".lock" / "00000001.json"
+    path.parent.mkdir()
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        check_free(str(tmp_path))
+
+    assert assert_refused_or_read(asdict(holder), read, str(tmp_path))["read"] > 50
 
 
 def test_what_a_tagger_predicted() -> None:

@@ -5,14 +5,40 @@ it stopped because its numbers were not finite, go on with another rate, warm-up
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
+from dataprep.documents import read_document
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import differences
 
 WATCHED = ("checkpoint_images", "sample_images", "validate_images")
 TAMED = ("learning_rate", "gradient_clip", "warmup_images")  # what calms a run whose numbers grew without bound
 Changes = dict[str, tuple[Any, Any]]
+
+
+class _Recorded(TypedDict):
+    """What is relied on of a recorded recipe; further settings are compared as they are."""
+
+    images: NotRequired[int]
+    decay_images: NotRequired[int]
+
+
+class Change(TypedDict):
+    """One line of changes.json: settings with their values (before, from then on), changed at so many images."""
+
+    images_seen: int
+    at: str
+    changed: dict[str, list[Any]]
+
+
+def recorded_recipe(uri: str) -> Mapping[str, Any]:
+    """The recipe that an output was begun with. DataError for what is none."""
+    return cast(Mapping[str, Any], read_document(uri, _Recorded))
+
+
+def earlier_changes(uri: str) -> list[Change]:
+    """What changed before, the oldest first. DataError for what cannot be read."""
+    return read_document(uri, list[Change])
 
 
 def accepted_changes(
@@ -41,12 +67,12 @@ def accepted_changes(
 
 
 def _is_longer(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return int(wanted["images"]) > int(recorded.get("images", 0)) > 0
+    return bool(wanted["images"] > recorded.get("images", 0) > 0)
 
 
 def _check_schedule(out: str, recorded: Mapping[str, Any], images_seen: int) -> None:
     """PipelineError where the rate has begun to fall towards the end that was planned."""
-    images, decay = int(recorded["images"]), int(recorded.get("decay_images", 0))
+    images, decay = recorded["images"], recorded.get("decay_images", 0)
     if images_seen > images - decay:
         raise PipelineError(
             f"{out} cannot be made longer than {images:,} images: its rate has fallen over the last {decay:,} of them "

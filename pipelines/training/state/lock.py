@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from dataprep.documents import read_document
 from dataprep.errors import DataError
 from dataprep.storage.store import (
     FileEntry,
@@ -30,7 +31,6 @@ from dataprep.storage.store import (
     is_s3,
     join,
     list_folder,
-    read_bytes,
     remove,
     write_whole,
 )
@@ -52,6 +52,10 @@ class Holder:
     pid: int
     started_s: float
     since: str
+
+    def __post_init__(self) -> None:
+        if self.pid < 0:
+            raise ValueError(f"pid should be that of a process, not {self.pid}")
 
     @classmethod
     def this_process(cls) -> "Holder":
@@ -161,8 +165,8 @@ def _files(out: str) -> list[FileEntry]:
 def _holder(uri: str) -> Holder | None:
     """Who wrote the file; None where it is gone or says nothing."""
     try:
-        return Holder(**json.loads(read_bytes(uri)))
-    except (DataError, ValueError, TypeError):
+        return read_document(uri, Holder)
+    except DataError:
         return None
 
 

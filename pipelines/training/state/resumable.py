@@ -6,7 +6,6 @@ parent's. So a run goes on with any number of workers, and a stage that trains a
 the adapter alone. The final state holds the exported checkpoint besides, with frozen weights in the parent's bytes.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +15,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from dataprep.documents import DocumentError
 from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.errors import ModelError
 from model.finite import check_weights
 from model.stage import WHOLE, Stage, parameter_name
 from model.weights.reading import read_tensors
 from pipelines.training.engines.engine import TrainingEngine
+from pipelines.training.state.history import HISTORY, parsed_history, written_history
 
 MODEL = "model"  # the folder of the exported checkpoint
-TRAINED, AVERAGE, OPTIMIZER, HISTORY = (
-    "trained.safetensors",
-    "average.safetensors",
-    "optimizer.safetensors",
-    "history.jsonl",
-)
+TRAINED, AVERAGE, OPTIMIZER = "trained.safetensors", "average.safetensors", "optimizer.safetensors"
 Tensors = dict[str, torch.Tensor]
 Engines = Mapping[str, TrainingEngine]
 
@@ -71,11 +67,6 @@ def write_state(folder: Path, state: TrainedState, history: list[dict[str, Any]]
     (folder / HISTORY).write_bytes(written_history(history))
 
 
-def written_history(history: list[dict[str, Any]]) -> bytes:
-    """One record a line."""
-    return "".join(json.dumps(record) + "\n" for record in history).encode()
-
-
 def read_state(folder: Path, with_average: bool) -> tuple[TrainedState, Position]:
     """The state in `folder`, and where the run then is. ModelError for what cannot be read or is not finite."""
     if (folder / TRAINED).exists():
@@ -87,10 +78,12 @@ def read_state(folder: Path, with_average: bool) -> tuple[TrainedState, Position
     state = TrainedState(weights, average, read_tensors(folder / OPTIMIZER))
     check_state(state, folder)
     try:
-        history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
-        return state, Position(max(record["images_seen"] for record in history), history)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: {HISTORY} is damaged and cannot be read") from error
+        history = parsed_history((folder / HISTORY).read_bytes(), f"{folder}: {HISTORY} is damaged")
+    except (OSError, DocumentError) as error:
+        raise ModelError(str(error)) from error
+    if not history:
+        raise ModelError(f"{folder}: {HISTORY} is damaged: it is empty")
+    return state, Position(max(record["images_seen"] for record in history), history)
 
 
 def restore(stage: Stage, engines: Engines, state: TrainedState) -> None:

@@ -18,10 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from safetensors import SafetensorError
 
+from dataprep.documents import parse_document
 from dataprep.errors import DataError
 from dataprep.storage.store import (
     delete_files,
@@ -39,13 +40,29 @@ from dataprep.storage.store import (
 )
 from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
+from pipelines.training.state.history import HISTORY, parsed_history
 
 FOLDER, DOCUMENT, FORMAT = "states", "state.json", 1
 KEPT = 2  # whole states
 _EARLIER = "ray"  # where Ray Train kept them
 _NAME, _EARLIER_NAME = re.compile(r"\d{12}"), re.compile(r"checkpoint_.+")
 _PARTIAL = ".partial"
-_NEEDED = ("optimizer.safetensors", "history.jsonl")  # of a state without a document
+_NEEDED = ("optimizer.safetensors", HISTORY)  # of a state without a document
+
+
+class _File(TypedDict):
+    """A file of a state as it was written."""
+
+    bytes: int
+    sha256: str
+
+
+class _Described(TypedDict):
+    """What DOCUMENT says of a state."""
+
+    format: int
+    images_seen: int
+    files: dict[str, _File]
 
 
 @dataclass(frozen=True)
@@ -78,11 +95,12 @@ class StateStore:
         state = next((state for state in self.kept() if not state.problem), None)
         if state is None or state.images_seen is not None:
             return 0 if state is None else state.images_seen or 0
-        last = read_bytes(join(state.uri, "history.jsonl")).splitlines()[-1:]  # of version 0.1: no name says it
-        try:
-            return int(json.loads(last[0])["images_seen"])
-        except (IndexError, ValueError, KeyError, TypeError) as error:
-            raise PipelineError(f"{state.uri}: history.jsonl is damaged and cannot be read") from error
+        # Of version 0.1: no name says it.
+        damaged = f"{state.uri}: {HISTORY} is damaged"
+        history = parsed_history(read_bytes(join(state.uri, HISTORY)), damaged)
+        if not history:
+            raise PipelineError(f"{damaged}: it is empty")
+        return int(history[-1]["images_seen"])
 
     def write(self, images_seen: int, fill: Callable[[Path], None]) -> str:
         """Keep what `fill` writes into an empty folder as the state at `images_seen`; the address.
@@ -192,21 +210,16 @@ def _problem_without_document(uri: str) -> str:
     return next((f"{name} is missing" for name in (*_NEEDED, *weights) if name not in names), "")
 
 
-def _document(data: bytes, folder: str) -> Mapping[str, Mapping[str, Any]]:
-    """The files of a state by name, each with `bytes` and `sha256`; PipelineError for what is no such document."""
-    try:
-        stored = json.loads(data)
-        files = {
-            str(name): {"bytes": int(f["bytes"]), "sha256": str(f["sha256"])} for name, f in stored["files"].items()
-        }
-        known, named = stored["format"] == FORMAT, int(stored["images_seen"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PipelineError(f"{folder}: {DOCUMENT} is damaged and cannot be read") from error
-    if not known:
+def _document(data: bytes, folder: str) -> Mapping[str, _File]:
+    """The files of a state by name; DocumentError or PipelineError for what is no such document."""
+    damaged = f"{folder}: {DOCUMENT} is damaged"
+    stored = parse_document(data, _Described, damaged)
+    if stored["format"] != FORMAT:
         raise PipelineError(f"{folder}: {DOCUMENT} is of format {stored['format']}, which another version wrote")
-    if not files or (_NAME.fullmatch(Path(folder).name) and named != int(Path(folder).name)):
-        raise PipelineError(f"{folder}: {DOCUMENT} is damaged: it describes another state")
-    return files
+    named = Path(folder).name
+    if not stored["files"] or (_NAME.fullmatch(named) and stored["images_seen"] != int(named)):
+        raise PipelineError(f"{damaged}: it describes another state")
+    return stored["files"]
 
 
 def _describe(folder: Path, images_seen: int) -> bytes:

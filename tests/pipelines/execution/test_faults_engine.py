@@ -17,6 +17,7 @@ from pipelines.evaluation.evaluate import read_results
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.training.stage import read_history
+from pipelines.training.state.store import StateStore
 from tests.corpus_pictures import write_pictures
 from tests.faults import Survived
 from tests.pipelines.execution.autoscaling_cluster import free_port
@@ -35,8 +36,8 @@ def test_training_goes_on_after_its_raylet_and_then_its_head_were_killed(
     out = tmp_path / "out"
     with _command(*bench.arguments(out), cwd=tmp_path) as command:
         _kill(command.pid, "raylet", when=lambda: checkpointed(out))
-        seen = len(list((out / "ray").glob("checkpoint_*")))
-        _kill(command.pid, "gcs_server", when=lambda: _beyond(out, seen))
+        seen = _images_seen(out)
+        _kill(command.pid, "gcs_server", when=lambda: _images_seen(out) > seen)
         said = _ended(command)
     for number, part in enumerate(PARTS, start=1):
         assert f"its {part} ended); it is started again, and the work goes on (restart {number} of 3)" in said
@@ -164,10 +165,9 @@ def _kill(pid: int, part: str, when: Callable[[], bool]) -> None:
     found[0].kill()
 
 
-def _beyond(out: Path, checkpoints: int) -> bool:
-    """Whether the run has written a checkpoint after its first so many."""
-    names = sorted(path.name for path in (out / "ray").glob("checkpoint_*"))
-    return len(names) > checkpoints
+def _images_seen(out: Path) -> int:
+    """Of the newest state that is whole."""
+    return StateStore(str(out)).images_seen()
 
 
 def _build(source: Path, out: Path, *options: str) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,18 @@ def test_a_ray_that_runs_is_used_and_left_running(ray_engine: None, tmp_path: Pa
         assert ray.cluster_resources()["CPU"] == 2
     assert ray.is_initialized()
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.ray
+def test_ray_data_never_ends_work_for_taking_long(
+    ray_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard may take longer than Ray's own limit, 30 minutes without an output, and so may a machine to come."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    assert context.execution_no_progress_timeout_s == -1  # as the session of these tests has set it
+    monkeypatch.setattr(context, "execution_no_progress_timeout_s", 1800)
+    with ray_session(tmp_path / "log"):  # one that joins a Ray of others
+        assert DataContext.get_current().execution_no_progress_timeout_s == -1
+    assert "execution_no_progress_timeout_s" in {field.name for field in fields(DataContext)}  # Ray still asks for it
