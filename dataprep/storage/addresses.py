@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from dataprep.errors import DataError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=[/\\])")
+_S3_SLIP = re.compile(r"s3[an]?:(?![/\\])", re.IGNORECASE)  # s3:bucket/prefix
 _TAKEN = "a path, file:// or s3://bucket/prefix is needed"
 
 
@@ -23,8 +24,10 @@ def check_form(uri: str) -> None:
 
     A local folder that is really called `gs:` is `./gs:`.
     """
-    if not uri:
+    if not uri.strip():
         raise DataError(f"the address is empty: {_TAKEN}.")
+    if (slip := _S3_SLIP.match(uri)) is not None:
+        raise DataError(f"{uri}: write s3://{uri[slip.end() :]}.")
     if is_s3(uri):
         bucket = uri[len("s3://") :].partition("/")[0]
         if "@" in bucket or ":" in bucket:  # and it is not repeated here

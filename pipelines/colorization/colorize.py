@@ -45,7 +45,7 @@ from pipelines.weights.frozen import open_colorist, weights_sha256
 MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
 BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
 CPU_MEMORY = "can't allocate memory"  # the message of torch's allocator, in a plain RuntimeError
-EMPTY = "there are no lines on this page"
+EMPTY = "there are no lines on this page: give line art, dark on light or light on dark"
 COLOURED = "the sketch is a picture in colours, and was read as line art: --extract xdog first draws its lines"
 ROLES = (REFERENCE,)  # of references, that the networks here take
 

@@ -201,7 +201,12 @@ def _plan_rows(records: pa.Table, recipe: BuildRecipe, earlier: Snapshot | None)
     plan = make_plan(records, recipe, earlier.table("index") if earlier else None)
     if not len(plan.rows):
         reasons = ", ".join(sorted(pc.unique(plan.rejects["reason"]).to_pylist())) or "no pictures"
-        raise DataError(f"not one of {len(records)} pictures can be used ({reasons}). Nothing was written.")
+        first = ""
+        if len(plan.rejects):
+            reject = plan.rejects.slice(0, 1).to_pylist()[0]
+            first = f" The first: {reject['source']}: {reject['message'] or reject['reason']}."
+        many = f"{len(records):,} pictures" if len(records) != 1 else "1 picture"
+        raise DataError(f"not one of {many} can be used ({reasons}).{first} Nothing was written.")
     return plan
 
 

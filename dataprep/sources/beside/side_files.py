@@ -48,6 +48,11 @@ class SideFiles:
         stem = stem_of(uri)
         return uri.endswith((*_JSON, *_TEXT)) and (stem in self._listed or self._count(stem) > 0)
 
+    def kinds(self, pictures: Iterable[str]) -> list[str]:
+        """The suffixes of the side files that some of these pictures have."""
+        names = (name + suffix for uri in pictures for name in (uri, stem_of(uri)) for suffix in (*_JSON, *_TEXT))
+        return sorted({f".{name.rpartition('.')[2]}" for name in names if name in self._listed})
+
     def _files(self, uri: str) -> dict[str, FileEntry]:
         found = {"json": self._file(uri, _JSON), "txt": self._file(uri, _TEXT)}
         return {kind: entry for kind, entry in found.items() if entry is not None}

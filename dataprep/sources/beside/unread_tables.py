@@ -33,12 +33,21 @@ def read_as(
     shards = sum(map(is_shard, free))
     found = [f"{posixpath.relpath(uri, source)} ({_rules(uri)})" for uri in names[:_MOST_NAMED]]
     found += [f"{len(names) - _MOST_NAMED:,} more of these"] if len(names) > _MOST_NAMED else []
-    found += ["pictures by their names"] if shards < len(free) else []
+    found += [_pictures(free, beside)] if shards < len(free) else []
     found += ["the members of one shard" if shards == 1 else f"the members of {shards:,} shards"] if shards else []
     drawings = tuple(f"{posixpath.dirname(uri)}/" for uri in names if uri.endswith("/assembled.json"))
     left = [uri for uri in listed if _is_metadata(uri) and uri not in used and not uri.startswith(drawings or ("\0",))]
     left = [uri for uri in left if not beside.is_one(uri)]
     return ReadAs(source, "a folder", "; ".join(found) or "nothing is in it", unread_tables(source, left))
+
+
+def _pictures(free: Iterable[str], beside: SideFiles) -> str:
+    kinds = beside.kinds(uri for uri in free if not is_shard(uri))
+    return (
+        f"pictures by their names, with what their {' and '.join(kinds)} files say"
+        if kinds
+        else "pictures by their names"
+    )
 
 
 def unread_tables(source: str, tables: Iterable[str]) -> tuple[str, ...]:

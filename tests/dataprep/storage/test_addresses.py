@@ -22,6 +22,8 @@ FOREIGN = {
     "C:\\pictures": "path of Windows",
     "c:/pictures": "path of Windows",
     "": "is empty",
+    "  ": "is empty",
+    "s3:bucket/x": "write s3://bucket/x",
     "s3://key:word@bucket/k": "credentials go into AWS_ACCESS_KEY_ID",
     "s3://localhost:8333/bucket": "a server into AWS_ENDPOINT_URL",
 }

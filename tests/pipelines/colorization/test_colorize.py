@@ -355,7 +355,10 @@ def test_an_empty_page_is_no_sketch_and_a_colour_picture_is_noted(files: Path, c
     jobs = [job(files, f"{name}-made.png", sketch=str(files / f"{name}.png")) for name in ("empty", "scene")]
     empty, scene = colorize(jobs, checkpoint, QUICK)
     assert isinstance(empty, Failed)
-    assert empty.reason == f"{files / 'empty.png'}: there are no lines on this page"
+    assert (
+        empty.reason
+        == f"{files / 'empty.png'}: there are no lines on this page: give line art, dark on light or light on dark"
+    )
     assert isinstance(scene, Made)
     assert scene.notes == (COLOURED,)
     assert "--extract xdog" in COLOURED

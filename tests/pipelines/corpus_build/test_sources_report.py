@@ -33,3 +33,10 @@ def test_a_build_beside_a_foreign_table_gives_its_tags_to_nobody_and_says_so(tmp
         assert sources["unread_facts"] == {"score": 4}
         assert sources["examples"] == {"score": f"{source}/00000.tar#00000.json: 'high'"}
         assert [one["layout"] for one in sources["read_as"]] == ["a folder"]
+
+
+def test_files_beside_pictures_that_are_read_are_reported_by_kind(tmp_path: Path) -> None:
+    for path in write_pictures(tmp_path / "10_girl", 2).rglob("*.png"):
+        path.with_suffix(".txt").write_text("1girl, solo, smile")
+    text = plan_build([str(tmp_path / "10_girl")], str(tmp_path / "out"), SMALL).summary()
+    assert "as a folder: pictures by their names, with what their .txt files say" in text
