@@ -5,7 +5,6 @@ runs, file descriptors 1 and 2 belong to the log file: what Ray, DeepSpeed or a 
 person, and nothing is lost.
 """
 
-import logging
 import os
 import sys
 import threading
@@ -116,8 +115,7 @@ def engines_log_to(path: Path) -> Iterator[Console]:
         try:
             for descriptor in saved:
                 os.dup2(log.fileno(), descriptor)
-            with _warnings_to(console):
-                yield console
+            yield console
         finally:
             console.finish_line()
             sys.stdout.flush()
@@ -126,27 +124,6 @@ def engines_log_to(path: Path) -> Iterator[Console]:
                 os.dup2(original, descriptor)
             if path.stat().st_size == 0:
                 path.unlink()
-
-
-@contextmanager
-def _warnings_to(console: Console) -> Iterator[None]:
-    """What the packages have to say to the person beside their work (loggers below `irodori`) is a message."""
-    logger = logging.getLogger("irodori")
-    handler = _Messages(console)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-class _Messages(logging.Handler):
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.WARNING)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._console.message(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def silence(stream: TextIO) -> None:

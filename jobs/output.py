@@ -13,13 +13,16 @@ from dataprep.visible import one_line
 from jobs.console import Console, engines_log_to
 from pipelines.common.log_folder import log_folder as log_folder
 from pipelines.common.progress import NOTICES
+from pipelines.common.secrets import without_secrets
 
 
 @contextmanager
 def engine_console(folder: Path | None, command: str) -> Iterator[tuple[Console, Path]]:
     """A console, and the file in `folder` that takes what the engines print; None for work that starts no engine."""
     if folder is None:
-        yield Console(sys.stdout, sys.stderr), Path(os.devnull)
+        console = Console(sys.stdout, sys.stderr)
+        with _notices_to(console):
+            yield console, Path(os.devnull)
         return
     log_file = folder / f"{command}.log"
     with engines_log_to(log_file) as console, _notices_to(console):
@@ -28,7 +31,7 @@ def engine_console(folder: Path | None, command: str) -> Iterator[tuple[Console,
 
 @contextmanager
 def _notices_to(console: Console) -> Iterator[None]:
-    """What work has to say beside its progress is a line of its own."""
+    """What work has to say beside its progress (NOTICES and the loggers below it) is a line of its own."""
     handler = _ConsoleLines(console)
     NOTICES.addHandler(handler)
     NOTICES.propagate = False
@@ -46,7 +49,7 @@ class _ConsoleLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show the line."""
-        self._console.message(f"irodori: {record.getMessage()}")
+        self._console.message(f"irodori: {one_line(without_secrets(record.getMessage()))}")
 
 
 def print_result(text: str) -> None:

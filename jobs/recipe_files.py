@@ -5,6 +5,7 @@ where settings are (`injection.fidelity`), and under their own names the setting
 itself gives overrides the file. JSON is YAML, so a training's `recipe.json` and what `--dry-run` prints are recipes.
 """
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ import typer
 import yaml
 
 from jobs.addresses import local_place
+from jobs.output import print_result
 from pipelines.common.overrides import SettingsError, nearest, override, read_overrides
+from pipelines.common.secrets import without_secrets
 
 RECIPE, WRITE_RECIPE = "recipe", "write_recipe"
 # Of the call alone, or of documents that say more than a call can: never options of a recipe.
@@ -105,19 +108,37 @@ def add_recipe_settings(context: typer.Context) -> None:
 
 def write_recipe(context: typer.Context) -> None:
     """Where the call has `--write-recipe FILE`: write what it gives, and end. Raises SettingsError for a file that is
-    there, so that nobody's recipe is lost.
+    there, so that nobody's recipe is lost. A value that holds a password is left out, and named.
     """
     file = context.params.get(WRITE_RECIPE)
     if not file:
         return
-    document = yaml.safe_dump(dict(_given(context)), sort_keys=False, allow_unicode=True)
+    given, left_out = _parted(dict(_given(context)))
+    document = yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
     try:
         with Path(file).open("x", encoding="utf-8") as written:
             written.write(document)
     except FileExistsError as error:
         raise SettingsError(f"--write-recipe {file}: it is there: give another name, or delete it") from error
-    typer.echo(f"{file}: give it with {context.command_path} --recipe {file}")
+    print_result(f"{file}: give it with {context.command_path} --recipe {shlex.quote(file)}")
+    if left_out:
+        print_result(f"a recipe keeps no password; give beside it what was left out: {', '.join(left_out)}")
     raise typer.Exit()
+
+
+def _parted(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What holds no secret, settings one by one, and how options are called that hold one."""
+    kept, left_out = dict[str, Any](), list[str]()
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            inner, secret = _parted(value)
+            kept |= {key: inner} if inner else {}
+            left_out += [f"--{key} {name.removeprefix('--')}" for name in secret]
+        elif any(without_secrets(word) != word for word in map(_text, value if isinstance(value, list) else [value])):
+            left_out.append(f"--{key.replace('_', '-')}")
+        else:
+            kept[key] = value
+    return kept, left_out
 
 
 def _given(context: typer.Context) -> Iterator[tuple[str, Any]]:

@@ -19,14 +19,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from dataprep.documents import DocumentError, checked
+from dataprep.documents import DocumentError, checked, parse_document
 from dataprep.documents import read_document as read_typed
 from dataprep.secrets import without_secrets
-from dataprep.storage.store import exists, join, write_whole
+from dataprep.storage.store import exists, join, read_bytes, write_whole
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.versions import code_version
-from pipelines.tracking.outbox import Outbox, hand_over, new_outbox, outboxes
+from pipelines.tracking.outbox import LINEAGE as LINEAGE
+from pipelines.tracking.outbox import Opening, Outbox, hand_over, new_outbox, outboxes
 from pipelines.tracking.sender import INTERRUPTED_PATIENCE_S, PATIENCE_S, Sender
 from pipelines.tracking.stores import (
     absolute_store,
@@ -37,7 +38,6 @@ from pipelines.tracking.stores import (
     send_errors,
     tracking_uri_of,
 )
-from pipelines.tracking.sync import LINEAGE as LINEAGE
 from pipelines.tracking.sync import name_run
 
 _MOST_BYTES = 16 << 20
@@ -186,7 +186,8 @@ def find_chain(uri_or_run: str, tracking_uri: str | None = None) -> Chain:
     try:
         with tempfile.TemporaryDirectory(prefix="irodori-lineage-") as folder:
             file = open_client(store).download_artifacts(uri_or_run, LINEAGE, folder)
-            return Chain.of(json.loads(Path(file).read_bytes())["chain"])
+            where = f"{LINEAGE} of run {uri_or_run} in {said}"
+            return Chain.of(parse_document(read_bytes(file, _MOST_BYTES), _Document, where)["chain"], where)
     except send_errors() as error:
         raise PipelineError(f"run {uri_or_run} in {said}: {first_line(error)}") from error
 
@@ -253,7 +254,7 @@ def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[s
     store = tracking_uri_of(tracking_uri)
     check_store(store)
     said = without_secrets(store)
-    opening = {
+    opening: Opening = {
         "format": 1,
         "store": without_secrets(absolute_store(store)),
         "out": out,
@@ -264,7 +265,9 @@ def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[s
     }
     outbox = _outbox_for(out, opening)
     outbox.record({"open": opening})
-    remedy = f"irodori tracking sync {shlex.quote(out)}"
+    # A store that only this call names is named again.
+    named = f" --tracking-uri {shlex.quote(opening['store'])}" if tracking_uri else ""
+    remedy = f"irodori tracking sync {shlex.quote(out)}{named}"
     sender = Sender(outbox, store, said=said, remedy=remedy, arrived_late=name_run)
     current = Run(outbox, sender, said)
     try:
@@ -281,18 +284,23 @@ def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[s
         hand_over(out)
 
 
-def _outbox_for(out: str, opening: dict[str, Any]) -> Outbox:
+def _outbox_for(out: str, opening: Opening) -> Outbox:
     """The outbox of the same work that did not finish, else a new one."""
-    same = ("store", "out", "name", "params")
     chosen: Outbox | None = None
     for found in outboxes(out)[0]:
         earlier = found.contents.opening
         unfinished = not found.contents.is_ended or found.contents.records[-1]["end"] != "FINISHED"
-        if chosen is None and unfinished and earlier and all(earlier[key] == opening[key] for key in same):
+        if chosen is None and unfinished and earlier and _same(earlier, opening):
             chosen = found
         else:
             found.close()
     return chosen or new_outbox(out)
+
+
+def _same(earlier: Opening, opening: Opening) -> bool:
+    """Whether both are of one piece of work."""
+    kept = [(work["store"], work["out"], work["name"], work["params"]) for work in (earlier, opening)]
+    return kept[0] == kept[1]
 
 
 def _now_ms() -> int:

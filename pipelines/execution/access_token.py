@@ -23,13 +23,13 @@ def private_token() -> None:
     if os.environ.get(MODE, "token").lower() != "token" or os.environ.get(TOKEN):
         return
     given = os.environ.get(TOKEN_PATH)
-    path = Path(given) if given else Path.home() / ".ray" / "auth_token"
     try:
+        path = Path(given) if given else Path.home() / ".ray" / "auth_token"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(BYTES))
         elif path.stat().st_mode & OTHERS and path.stat().st_uid == os.getuid():
             path.chmod(0o600)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home at all
         os.environ[TOKEN] = secrets.token_hex(BYTES)

@@ -33,6 +33,7 @@ from ray.data import DataContext  # noqa: E402
 
 from model.families.registry import VARIABLE as FAMILIES  # noqa: E402
 from pipelines.common.errors import PipelineError  # noqa: E402
+from pipelines.common.private_folder import is_private  # noqa: E402
 from pipelines.common.progress import NOTICES  # noqa: E402
 from pipelines.execution.access_token import private_token  # noqa: E402
 from pipelines.execution.engine_watch import EVERY_S, REMOTE_EVERY_S, EngineWatch, local_parts, remote_parts  # noqa: E402
@@ -41,6 +42,7 @@ from pipelines.execution.engine_watch import EVERY_S, REMOTE_EVERY_S, EngineWatc
 OBJECT_STORE_BYTES = 512 << 20
 # The path of a socket has room for 107 bytes; Ray puts 70 behind its folder (session, time, process, socket).
 _LONGEST_FOLDER = 107 - 70
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 CONNECT_TIMEOUT_S = 5
 RESTARTS = 3  # of a local engine that was lost under one piece of work
 
@@ -154,16 +156,19 @@ def _check_answers(address: str) -> None:
 def short_folder() -> str | None:
     """A folder for the sockets of a local Ray where that of the environment is too long for them; else None, and Ray
     takes its own. Raises PipelineError where there is no short one.
+
+    It lies in a folder of this user alone: Ray lets everybody write into its own.
     """
     own = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     if len(os.fsencode(os.path.join(own, "ray"))) <= _LONGEST_FOLDER:
         return None
-    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
-        if os.access(folder, os.W_OK):
-            return os.path.join(folder, f"ray-{os.getuid()}")
+    private = [os.path.join(folder, f"ray-{os.getuid()}") for folder in _SHORT_FOLDERS]
+    for folder in private:
+        if is_private(folder):
+            return os.path.join(folder, "ray")
     raise PipelineError(
-        f"the folder for temporary files, {own}, is too long for the sockets of Ray ({_LONGEST_FOLDER} bytes at most): "
-        "name a shorter one by RAY_TMPDIR"
+        f"the folder for temporary files, {own}, is too long for the sockets of Ray ({_LONGEST_FOLDER} bytes at most), "
+        f"and none of {', '.join(private)} can be made or is this user's alone: name a shorter one by RAY_TMPDIR"
     )
 
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pipelines.tracking.outbox import Outbox, held
+from pipelines.tracking.outbox import Opening, Outbox, held
 from pipelines.tracking.stores import database_of, experiment_of, open_client
 
 KEY = "irodori.outbox"  # the tag by which the run of an outbox is found again
@@ -105,7 +105,7 @@ class Delivery:
         self._client.set_tag(run_id, KEY, key)
         return run_id
 
-    def _unfinished(self, experiment: str, opening: dict[str, Any]) -> str | None:
+    def _unfinished(self, experiment: str, opening: Opening) -> str | None:
         """A run of this output with the same parameters that was killed or failed, and that nobody goes on with."""
         others = {contents.run_id for contents in held(self._outbox.out)} - {self._outbox.contents.run_id}
         # Compared here and not in the filter, whose quoting knows no way to write a quote.
@@ -115,7 +115,7 @@ class Delivery:
                 return str(found.info.run_id)
         return None
 
-    def _made(self, experiment: str, opening: dict[str, Any]) -> str:
+    def _made(self, experiment: str, opening: Opening) -> str:
         from mlflow.entities import Param
 
         # The key is there from the first moment: a run whose answer was lost is found by it, and never made twice.
@@ -162,7 +162,7 @@ class Delivery:
         elif "end" in record:
             self._client.set_terminated(run_id, record["end"], record["at_ms"])
 
-    def _complete(self, run_id: str, opening: dict[str, Any]) -> None:
+    def _complete(self, run_id: str, opening: Opening) -> None:
         from mlflow.entities import Param, RunTag
 
         self._client.log_batch(

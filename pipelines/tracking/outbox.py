@@ -2,7 +2,8 @@
 
 A line is a record with its number, or what became of records: the id of the run in MLflow, and up to which number all
 are sent. Lines are only ever appended; a line that was torn by a crash is passed over. When everything is sent the file
-goes. Beside a local output it lies in `OUT/tracking`; for an output on S3, where nothing can be appended, in
+goes. An outbox may come with a copied result: what a line says is checked, and one that says something else counts as
+damaged. Beside a local output it lies in `OUT/tracking`; for an output on S3, where nothing can be appended, in
 `irodori-logs/tracking` of the working directory, and what is still there at the end is copied to `OUT/tracking`.
 """
 
@@ -15,14 +16,106 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, NotRequired, TypedDict
 
+from dataprep.documents import DocumentError, checked, parse_json
 from dataprep.storage.store import exists, is_s3, join, list_folder, read_bytes, remove, write_whole
 from pipelines.common.log_folder import log_folder
 
 FOLDER = "tracking"
 FORMAT = 1
+LINEAGE = "lineage.json"
 Record = Mapping[str, Any]
+
+
+class Opening(TypedDict):
+    """What a piece of work is; the first record."""
+
+    format: NotRequired[int]
+    store: str  # without its password
+    out: str
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    started_ms: int
+
+
+class _Opened(TypedDict):
+    n: int
+    open: Opening
+
+
+class _Metrics(TypedDict):
+    n: int
+    metrics: dict[str, Any]  # numbers, those too that are none of JSON's: NaN and infinities
+    step: int
+    at_ms: int
+
+
+class _Upstream(TypedDict):
+    kind: str
+    run_id: str
+
+
+class _Parent(TypedDict):
+    n: int
+    parent: _Upstream
+
+
+class _Dataset(TypedDict):
+    uri: str
+    snapshot: int | None
+    digest: str
+
+
+class _Read(TypedDict):
+    n: int
+    input: _Dataset
+
+
+class _File(TypedDict):
+    name: Literal["lineage.json"]
+    document: dict[str, Any]
+
+
+class _Artifact(TypedDict):
+    n: int
+    artifact: _File
+
+
+class _Version(TypedDict):
+    name: str
+    source: str
+    tags: dict[str, str]
+
+
+class _Model(TypedDict):
+    n: int
+    model: _Version
+
+
+class _Ended(TypedDict):
+    n: int
+    end: Literal["FINISHED", "FAILED", "KILLED"]
+    at_ms: NotRequired[int | None]
+
+
+class _Mark(TypedDict):
+    """What became of records."""
+
+    run_id: NotRequired[str | None]
+    sent: NotRequired[int]
+
+
+_KINDS: Mapping[str, type[Any]] = {
+    "open": _Opened,
+    "metrics": _Metrics,
+    "parent": _Parent,
+    "input": _Read,
+    "artifact": _Artifact,
+    "model": _Model,
+    "end": _Ended,
+}
 
 
 def outbox_folder(out: str) -> Path:
@@ -50,21 +143,22 @@ class Contents:
         return contents
 
     def _take(self, line: bytes) -> None:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            self.damaged += bool(line.strip())
+        if not line.strip():
             return
-        if not isinstance(entry, dict):
+        try:
+            entry = parse_json(line, "outbox", file_names=True)
+            if isinstance(entry, dict) and "n" in entry:
+                self.records.append(_record(entry))
+                return
+            mark = checked(entry, _Mark, "outbox")
+        except DocumentError:
             self.damaged += 1
-        elif "n" in entry:
-            self.records.append(entry)
-        else:
-            self.run_id = entry.get("run_id", self.run_id)
-            self.sent = entry.get("sent", self.sent)
+            return
+        self.run_id = mark.get("run_id", self.run_id)
+        self.sent = mark.get("sent", self.sent)
 
     @property
-    def opening(self) -> dict[str, Any] | None:
+    def opening(self) -> Opening | None:
         """The record that says what the work is; None where the file has none."""
         return next((record["open"] for record in self.records if "open" in record), None)
 
@@ -74,6 +168,18 @@ class Contents:
 
     def unsent(self) -> list[dict[str, Any]]:
         return [record for record in self.records if record["n"] > self.sent]
+
+
+def _record(entry: dict[str, Any]) -> dict[str, Any]:
+    """A record of one of _KINDS. Raises DocumentError for anything else."""
+    kind = next((shape for key, shape in _KINDS.items() if key in entry), None)
+    if kind is None:
+        raise DocumentError("outbox: a record of no known kind")
+    record: dict[str, Any] = checked(entry, kind, "outbox")
+    for name, value in record.get("metrics", {}).items():
+        if not isinstance(value, float):  # NaN is one
+            checked(value, int | bool, f"outbox: {name}")  # type: ignore[arg-type]  # a union is a type, too
+    return record
 
 
 class Outbox:

@@ -2,17 +2,29 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from dataprep.documents import DocumentError, checked, parse_json
 from dataprep.secrets import HIDDEN, without_secrets
 from dataprep.storage.store import exists, join, read_bytes, write_whole
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.tracking.delivery import Delivery
-from pipelines.tracking.outbox import Outbox, fetch, forget, outboxes
-from pipelines.tracking.stores import check_store, first_line, import_store, send_errors, tracking_uri_of
+from pipelines.tracking.outbox import LINEAGE, Outbox, fetch, forget, outboxes
+from pipelines.tracking.stores import (
+    absolute_store,
+    check_store,
+    first_line,
+    import_store,
+    send_errors,
+    tracking_uri_of,
+)
 
-LINEAGE = "lineage.json"
+_MOST_BYTES = 16 << 20
+
+
+class _Lineage(TypedDict):
+    outbox: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -31,10 +43,11 @@ class Synced:
 
 
 def sync(out: str, tracking_uri: str | None = None) -> Synced:
-    """Send what is left of the work on `out`; a second call finds nothing. The store is the one given, else the one
-    that the work had.
+    """Send what is left of the work on `out`; a second call finds nothing. The store is the one given, else the one in
+    force where it is that of the work.
 
-    Raises PipelineError where the store does not take it; then nothing is lost, and the same call goes on.
+    Raises PipelineError where the work had another store, and where the store does not take it; then nothing is lost,
+    and the same call goes on.
     """
     out = absolute(out)
     fetch(out)
@@ -78,23 +91,30 @@ def name_run(outbox: Outbox) -> None:
     place, run_id = join(outbox.out, LINEAGE), outbox.contents.run_id
     if run_id is None or not exists(place):
         return
-    document = json.loads(read_bytes(place))
+    try:
+        # The name of a file that is no text stays what it is: the document is written again.
+        document = checked(parse_json(read_bytes(place, _MOST_BYTES), place, file_names=True), _Lineage, place)
+    except DocumentError:
+        return  # not the document of this work, which is whole
     if document.get("outbox") == outbox.path.stem:
         del document["outbox"]
-        write_whole(place, json.dumps(document | {"run_id": run_id}, indent=2).encode())
+        write_whole(place, json.dumps({**document, "run_id": run_id}, indent=2).encode())
 
 
 def _store(outbox: Outbox, given: str | None) -> str:
-    """The store that is named, else that of the work; one that needs a password is taken from the environment."""
-    recorded = str((outbox.contents.opening or {})["store"])
+    """The store that is named, else the one in force, which must be that of the work: an outbox that came with a copied
+    result may name any place, and the password of a store is kept nowhere."""
     if given:
         return given
-    of_environment = tracking_uri_of(None)
-    if without_secrets(of_environment) == recorded:
-        return of_environment
-    if HIDDEN in recorded:
-        raise PipelineError(
-            f"the records belong into {recorded}, whose password is kept nowhere: "
-            "name the store by --tracking-uri or MLFLOW_TRACKING_URI"
-        )
-    return recorded
+    opening = outbox.contents.opening
+    assert opening is not None, "an outbox begins with what the work is"
+    in_force, recorded = tracking_uri_of(None), without_secrets(opening["store"])
+    if without_secrets(absolute_store(in_force)) == recorded:
+        return in_force
+    why = (
+        "a store's password is kept nowhere" if HIDDEN in recorded else "nothing is sent to a store that only it names"
+    )
+    raise PipelineError(
+        f"{outbox.path} belongs into the MLflow store {recorded}, and the one in force here is "
+        f"{without_secrets(in_force)} ({why}): name one by --tracking-uri or MLFLOW_TRACKING_URI"
+    )

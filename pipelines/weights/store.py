@@ -77,8 +77,16 @@ def store_address(given: str | None = None) -> str:
 
 
 def cache_folder() -> Path:
-    """Where this user's programs may keep what can be had again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irodori"
+    """Where this user's programs may keep what can be had again. Raises PipelineError where the user has no home."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "irodori"
+    try:
+        return Path.home() / ".cache" / "irodori"
+    except RuntimeError as error:
+        raise PipelineError(
+            "this user has no home directory for weights: name a store by --store or IRODORI_WEIGHTS, "
+            "or a folder for all caches by XDG_CACHE_HOME"
+        ) from error
 
 
 def published(name: str) -> Published:

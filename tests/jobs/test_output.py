@@ -1,12 +1,14 @@
 """What a command prints: documents for scripts and for people, and where logs go."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
 import pytest
 
 from jobs.output import as_lines, engine_console, log_folder, print_json
+from pipelines.common.progress import NOTICES
 
 
 def test_a_document_for_scripts_is_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +47,19 @@ def test_what_engines_print_is_in_the_file_of_the_command(tmp_path: Path, capfd:
         console.result("done")
     assert capfd.readouterr().out == "done\n"
     assert (log_file, log_file.read_text()) == (tmp_path / "train.log", "an engine speaks")
+
+
+@pytest.mark.parametrize("has_engine", [True, False])
+def test_what_work_has_to_say_is_one_line_each(
+    has_engine: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with engine_console(tmp_path if has_engine else None, "train"):
+        NOTICES.warning("v1.noisy: nothing has ended for %d min", 5)
+        logging.getLogger("irodori.tracking").warning("the store http://me:marked-secret@host\ntakes no records")
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "irodori: v1.noisy: nothing has ended for 5 min",
+        r"irodori: the store http://me:***@host\ntakes no records",
+    ]
+    assert list(tmp_path.iterdir()) == []

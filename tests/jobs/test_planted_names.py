@@ -92,11 +92,14 @@ def test_nothing_planted_reaches_a_terminal(desk: Path) -> None:
         ["colorize", "--replay", f"{source}/p1{PLANTED}.png"],
         ["corpus", "nonsense", PLANTED],
         ["colorize", f"--{PLANTED}"],
+        [*colorize, f"made{PLANTED}", "--write-recipe", f"recipe{PLANTED}"],
+        [*colorize, f"made{PLANTED}", "--write-recipe", f"recipe{PLANTED}"],
+        ["colorize", "--recipe", f"recipe{PLANTED}", "--out", "elsewhere", "--nonsense"],
     )
     for raw in RAW:
         assert raw not in written, written[max(0, written.find(raw) - 200) : written.find(raw) + 200]
     assert written.replace("\r\n", "\n").replace("\r\x1b[2K", "").count("\r") == 0
-    for name in ("tag", "page", "c", "gone", "made", "model"):
+    for name in ("tag", "page", "c", "gone", "made", "model", "recipe"):
         assert one_line(f"{name}\x1b]0;x") in written, name
     assert "\ns\\n" in written.replace("\r\n", "\n") or "s\\n" in written
     assert "unexpected" not in written

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dataprep.secrets import SECRET_VARIABLES
+from jobs.cli import run
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.tracking.outbox import held
@@ -87,6 +89,43 @@ def test_no_failure_shows_or_writes_a_secret(secret: Path) -> None:
     assert done.stderr.count("irodori: ") >= len(CALLS) - len(STORES)  # nothing to send is no failure
     assert MARK not in done.stdout + done.stderr
     assert written(secret) == []
+
+
+TRAIN = ["train", "v1.noisy", "--corpus", "c", "--out", "o", "--model-size", "tiny", "--set", "learning_rate=1e-4"]
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("store", STORES[:3])  # the call refuses the others
+def test_a_recipe_keeps_no_secret_and_names_the_option_that_it_leaves_out(
+    store: str, secret: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (secret / "c").mkdir()
+    given = [*TRAIN, "--tracking-uri", store, "--set", f"note=http://x?token={MARK}"]
+    assert run([*given, "--write-recipe", "mine.yaml"]) == 0
+    said = capfd.readouterr()
+    assert "left out: --tracking-uri, --set note" in said.out
+    assert MARK not in said.out + said.err
+    assert written(secret) == []
+    kept = yaml.safe_load((secret / "mine.yaml").read_text())
+    assert kept["set"] == {"learning_rate": "1e-4"}
+    assert "tracking_uri" not in kept
+    assert kept["model_size"] == "tiny"
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("store", STORES)
+def test_a_recipe_with_a_secret_hands_it_to_nothing_that_is_printed_or_written(
+    store: str, secret: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    theirs = secret / "theirs.yaml"
+    theirs.write_text(yaml.safe_dump({"tracking_uri": store, "set": {"note": store}}))
+    (secret / "c").mkdir()
+    for call in ([*TRAIN, "--write-recipe", "mine.yaml"], TRAIN, ["evaluate", "--protocol", "self", "--out", "e"]):
+        run([*call, "--recipe", "theirs.yaml"])
+    said = capfd.readouterr()
+    assert said.err.count("irodori: ") >= 2
+    assert MARK not in said.out + said.err
+    assert written(secret) == [str(theirs)]
 
 
 @pytest.mark.seconds

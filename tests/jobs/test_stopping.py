@@ -16,15 +16,21 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jobs.cli import COMMANDS
 from jobs.commands.corpus import COMMANDS as CORPUS_COMMANDS
+from jobs.commands.tracking import COMMANDS as TRACKING_COMMANDS
+from jobs.commands.weights import COMMANDS as WEIGHTS_COMMANDS
 from jobs.stopping import KEPT_NOTHING, Stopped, Stopping, kept, sentence
 from pipelines.common.overrides import override
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.corpora import CORPUS_RECIPES
+from pipelines.weights.convert import export
+from pipelines.weights.intake import add
 from tests.corpus_pictures import write_pictures
 from tests.faults import Survived
 from tests.jobs.command import irodori
+from tests.pipelines.weights.weight_helpers import HEAD, head_file
 
 # The command line, which signals itself when it opens the nth file whose address holds a text: in the middle of its
 # work, wherever the machine is slow or quick.
@@ -123,6 +129,45 @@ def test_a_command_that_only_reads_leaves_nothing(call: tuple[str, ...], corpora
     left = len(set(corpora.rglob("*")) ^ set(before))
     survived("SIGINT or SIGTERM", work=" ".join(call[:2]), lost=left, doubled=0)
     assert left == 0
+
+
+# The same of weights and of the machine; CHECKPOINT, RELEASED and PUBLISHED stand for what is made for them.
+LOOKING = {
+    ("doctor",): "meminfo",
+    ("weights", "list", "--store", "store"): f"{HEAD}.json",
+    ("weights", "inspect", "CHECKPOINT"): "config.json",
+    ("weights", "add", HEAD, "PUBLISHED", "--store", "new", "--accept-other-sha256"): "aesthetic_predictor",
+    ("weights", "convert", "RELEASED", "--out", "made"): "config.json",
+    ("weights", "export", "CHECKPOINT", "--out", "made.safetensors"): "config.json",
+}
+NOT_TRIED = {
+    ("weights", "get"): "waits for a client of a package registry, a child process that is ended as any other",
+    ("colorize",): "keeps finished pictures: tried by itself",
+    ("train",): "goes on from its checkpoint: tried where training is",
+    ("corpus", "build"): "runs on an engine",
+    ("evaluate",): "runs on an engine",
+    ("demo",): "runs on an engine",
+}
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("call", LOOKING, ids=" ".join)
+def test_a_command_on_weights_or_the_machine_leaves_nothing(
+    call: tuple[str, ...], checkpoint: str, desk: Path, survived: Survived
+) -> None:
+    stands_for = {"CHECKPOINT": checkpoint, "RELEASED": str(desk / "r.safetensors"), "PUBLISHED": str(head_file(desk))}
+    if "RELEASED" in call:
+        export(checkpoint, stands_for["RELEASED"])
+    if "list" in call:
+        add(HEAD, stands_for["PUBLISHED"], str(desk / "store"), accept_other_sha256=True)
+    before = contents(desk)
+    number = signal.SIGINT if len(call) % 2 else signal.SIGTERM
+    done = signalled([stands_for.get(word, word) for word in call], LOOKING[call], number, desk)
+    assert done.returncode == CODES[number], done.stderr
+    assert last_line(done).startswith(f"irodori: stopped; {KEPT_NOTHING}")
+    left = set(contents(desk)) ^ set(before)
+    survived("SIGINT or SIGTERM", work=" ".join(call[:2]), lost=len(left), doubled=0)
+    assert left == set()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -224,6 +269,10 @@ def test_a_command_on_an_engine_ends_in_order(
     assert "finished steps are kept" in last_line(done) or "no score was written" in last_line(done)
     assert not (desk / "out" / "scores.json").exists()
     assert left_behind(engine_folder) == []
+    (database,) = desk.rglob("irodori.db")
+    with closing(sqlite3.connect(database)) as connection:
+        *earlier, (last,) = connection.execute("SELECT status FROM runs ORDER BY start_time").fetchall()
+    assert (set(earlier) <= {("FINISHED",)}, last) == (True, "KILLED")
 
 
 def _command(process: psutil.Process) -> str:
@@ -233,9 +282,11 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
-def test_every_command_of_a_corpus_is_stopped_somewhere() -> None:
-    tried = {call[1] for call in (*READING, *WRITING) if call[0] == "corpus"} | {"build"}
-    assert tried == set(CORPUS_COMMANDS)
+def test_every_command_is_stopped_somewhere() -> None:
+    groups = {"corpus": CORPUS_COMMANDS, "weights": WEIGHTS_COMMANDS, "tracking": TRACKING_COMMANDS}
+    tried = {call[: 2 if call[0] in groups else 1] for call in (*READING, *LOOKING, *WRITING, *NOT_TRIED)}
+    single = {(name,) for name in COMMANDS if name not in groups}
+    assert tried == single | {(group, name) for group, names in groups.items() for name in names}
 
 
 @pytest.mark.seconds

@@ -18,6 +18,7 @@ from dataprep.corpus_tools.export import start_export
 from dataprep.corpus_tools.export_settings import ExportSettings
 from dataprep.corpus_tools.info import info, open_snapshot, verify
 from dataprep.corpus_tools.tags import PREDICTED_KINDS, RATINGS, Prediction, Thresholds
+from dataprep.errors import DataError
 from dataprep.limits import LimitSettings, fatal_calls
 from dataprep.pictures import assembled
 from jobs.commands.lineage import _lines
@@ -30,8 +31,11 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, override, read_overrides
 from pipelines.execution.cluster_file import group_for, read_cluster
 from pipelines.forecast.measured import SHIPPED, load_costs
-from pipelines.lineage import find_chain
+from pipelines.lineage import _outbox_for, find_chain
 from pipelines.recipes.build_recipe import BuildRecipe
+from pipelines.tracking.outbox import Contents, Opening
+from pipelines.tracking.stores import open_client
+from pipelines.tracking.sync import sync
 from pipelines.training.stage import read_history
 from pipelines.training.state.changes import accepted_changes, earlier_changes, recorded_recipe
 from pipelines.training.state.lock import Holder, check_free
@@ -39,7 +43,7 @@ from pipelines.training.state.store import StateStore
 from pipelines.weights.inspection import differing_settings, open_source
 from pipelines.weights.store import find_stored
 from tests.faults import Survived
-from tests.hostile_documents import assert_refused_or_read
+from tests.hostile_documents import assert_refused_or_read, hostile
 
 pytestmark = pytest.mark.seconds
 HASH = "ab" * 32
@@ -82,6 +86,94 @@ def test_where_a_result_comes_from(tmp_path: Path) -> None:
         assert len(_lines(chain).splitlines()) >= len(chain.nodes)
 
     assert assert_refused_or_read(document, read, "lineage.json")["refused"] > 100
+
+
+OPENING = {
+    "format": 1,
+    "store": "http://127.0.0.1:9",
+    "out": "out",
+    "name": "train",
+    "params": {"seed": "1"},
+    "tags": {"irodori.kind": "train"},
+    "started_ms": 1,
+}
+RECORDS: list[dict[str, Any]] = [
+    {"open": OPENING},
+    {"metrics": {"loss": 0.5}, "step": 8, "at_ms": 2},
+    {"parent": {"kind": "corpus", "run_id": "a" * 32}},
+    {"input": {"uri": "/c", "snapshot": 1, "digest": HASH}},
+    {"artifact": {"name": "lineage.json", "document": {"tracking_uri": "s", "chain": {"nodes": [], "edges": []}}}},
+    {"model": {"name": "irodori-x", "source": "/out/checkpoint", "tags": {"irodori.corpus_digest": HASH}}},
+    {"end": "FINISHED", "at_ms": 3},
+]
+
+
+def test_an_outbox(tmp_path: Path) -> None:
+    """A line that is no record costs itself: reading never fails, and neither does the next work on the output."""
+    sound = [json.dumps({"n": number, **record}).encode() for number, record in enumerate(RECORDS)]
+    path = tmp_path / "tracking" / "x.jsonl"
+    path.parent.mkdir()
+    tries = damaged = 0
+    documents = [*map(json.loads, sound), {"run_id": "a" * 32, "sent": -1}]
+    for number, document in enumerate(documents):
+        for label, data in hostile(document, 2):
+            line = data.replace(b"\n", b" ")
+            path.write_bytes(b"\n".join([*sound[:number], line, *sound[number + 1 :], b""]))
+            try:
+                chosen = _outbox_for(str(tmp_path), Opening(**OPENING))  # type: ignore[typeddict-item]
+            except Exception as error:
+                error.add_note(f"where {label}")
+                raise
+            assert len(chosen.contents.unsent()) >= 0
+            chosen.close()
+            left = Contents.of(path.read_bytes()) if path.exists() else Contents()
+            assert all(type(record["n"]) is int for record in left.records), label
+            tries, damaged = tries + 1, damaged + left.damaged
+    assert damaged > tries / 2
+
+
+def test_what_passes_for_a_record_is_sent_or_refused_in_one_line(tmp_path: Path) -> None:
+    store, out = f"sqlite:///{tmp_path}/runs.db", tmp_path / "out"
+    opening = json.dumps({"n": 0, "open": OPENING}).encode()
+    refused, sent = list[str](), 0
+    for number, document in enumerate(RECORDS[1:], 1):
+        passing = [data for _, data in hostile({"n": 1, **document}, 1) if _passes(data)]
+        for data in passing[number % 3 :: 3]:  # sending takes a tenth of a second
+            (out / "tracking").mkdir(parents=True, exist_ok=True)
+            path = out / "tracking" / "x.jsonl"
+            path.write_bytes(b"\n".join([opening, data, b'{"n": 2, "end": "FINISHED", "at_ms": 3}\n']))
+            try:
+                sent += sync(str(out), store).records
+            except PipelineError as error:
+                refused.append(str(error))
+                path.unlink()
+            except Exception as error:
+                error.add_note(f"where {data!r}")
+                raise
+    assert sent > 3
+    assert [line for line in refused if "takes no records" not in line or "\n" in line] == []
+
+
+def _passes(line: bytes) -> bool:
+    """Whether a line is a record by its form."""
+    found = Contents.of(line)
+    return not found.damaged and len(found.records) == 1
+
+
+def test_the_lineage_of_a_run_in_mlflow(tmp_path: Path) -> None:
+    """A server is as foreign as a file."""
+    store = f"sqlite:///{tmp_path}/runs.db"
+    client = open_client(store)
+    run_id = client.create_run(client.create_experiment("x", artifact_location=str(tmp_path / "files"))).info.run_id
+    nodes = [{"id": "/s", "kind": "source", "name": "s"}, {"id": "/c", "kind": "corpus", "name": "snapshot 1"}]
+    client.log_dict(run_id, {"run_id": run_id, "chain": {"nodes": nodes, "edges": []}}, "lineage.json")
+    assert [node.id for node in find_chain(run_id, store).nodes] == ["/s", "/c"]
+    (file,) = tmp_path.rglob("lineage.json")
+
+    for data in (b"", b"[" * 100_000, b"[]", b"{}", b'{"chain": 5}', b'{"chain": {"nodes": [], "edges": []}}', b"\xff"):
+        file.write_bytes(data)
+        with pytest.raises(DataError, match=f"^lineage.json of run {run_id}"):
+            find_chain(run_id, store)
 
 
 def test_a_corpus(drawn_corpus: str, tmp_path: Path, survived: Survived) -> None:

@@ -18,7 +18,7 @@ def command(
     out: Annotated[str, typer.Argument(parser=place, help="An output: a corpus, a training or an evaluation.")],
     tracking_uri: Annotated[
         str | None,
-        typer.Option(parser=tracking_store, metavar="URI", help="Another MLflow store than that of the work."),
+        typer.Option(parser=tracking_store, metavar="URI", help="The MLflow store, where it is not the one in force."),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -40,5 +40,5 @@ def _summary(synced: "Synced") -> str:
     if synced.held:
         lines.append(f"  {synced.held} runs are at work and send their own")
     if synced.damaged:
-        lines.append(f"  {synced.damaged} lines could not be read: a crash cut them short")
+        lines.append(f"  {synced.damaged} lines could not be read, and were passed over")
     return "\n".join(lines)

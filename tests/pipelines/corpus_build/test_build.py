@@ -234,7 +234,8 @@ def test_a_source_of_nothing_usable_is_refused_before_anything_is_committed(tmp_
     source = write_pictures(tmp_path / "source", 1)
     (source / "p0000.png").unlink()
     write_broken(source)
-    with pytest.raises(DataError, match=r"not one of 1 picture can be used \(unreadable\)\. The first: .*: \w+.* Nothing was written"):
+    refusal = r"not one of 1 picture can be used \(unreadable\)\. The first: .*: \w+.* Nothing was written"
+    with pytest.raises(DataError, match=refusal):
         build(source, tmp_path / "out")
     with pytest.raises(DataError, match="there is no corpus here"):
         info(str(tmp_path / "out"))

@@ -68,3 +68,12 @@ def test_a_call_without_the_token_is_refused(ray_engine: None, tmp_path: Path) -
         assert "nauthenticated" in done.stderr or "Authentication" in done.stderr, done.stderr[-500:]
     ours = subprocess.run([sys.executable, "-c", call, address], capture_output=True, text=True, timeout=60, check=True)
     assert ours.stdout.startswith("[")
+
+
+def test_a_user_without_any_home_has_a_token_of_this_process(no_token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setitem(os.environ, TOKEN, "")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container whose user is a number alone
+    private_token()
+    assert len(os.environ[TOKEN]) == 64
+    assert not no_token.exists()

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from pipelines.execution.ray_session import ray_session
+from pipelines.common.errors import PipelineError
+from pipelines.execution import ray_session as sessions
+from pipelines.execution.ray_session import ray_session, short_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,3 +62,43 @@ def test_ray_data_never_ends_work_for_taking_long(
     with ray_session(tmp_path / "log"):  # one that joins a Ray of others
         assert DataContext.get_current().execution_no_progress_timeout_s == -1
     assert "execution_no_progress_timeout_s" in {field.name for field in fields(DataContext)}  # Ray still asks for it
+
+
+@pytest.fixture
+def short_places(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
+    """Two places with short names where everybody writes, as /tmp and /var/tmp."""
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp", prefix="s") as first,
+        tempfile.TemporaryDirectory(dir="/tmp") as second,
+    ):
+        monkeypatch.setattr(sessions, "_SHORT_FOLDERS", (first, second))
+        yield Path(first), Path(second)
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_long_folder_for_temporary_files_gives_way_to_a_short_one_of_this_user(
+    variable: str, short_places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert short_folder() is None
+    monkeypatch.setenv(variable, "/tmp/" + "x" * 28)  # with "/ray" 37 bytes
+    assert short_folder() is None
+    monkeypatch.setenv(variable, "/tmp/" + "x" * 29)
+    private = short_places[0] / f"ray-{os.getuid()}"
+    assert short_folder() == f"{private}/ray"
+    assert private.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_short_folder_that_others_have_prepared_is_not_used(
+    short_places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "x" * 100)
+    theirs, other = (place / f"ray-{os.getuid()}" for place in short_places)
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    assert short_folder() == f"{other}/ray"
+    other.rmdir()
+    other.symlink_to(theirs)
+    with pytest.raises(PipelineError, match=r"too long for the sockets of Ray .* by RAY_TMPDIR"):
+        short_folder()

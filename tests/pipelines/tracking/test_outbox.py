@@ -1,5 +1,6 @@
 """Outboxes: only appended to, readable after a crash in the middle of a line, held by one process at a time."""
 
+import math
 import resource
 from pathlib import Path
 
@@ -24,11 +25,13 @@ def test_an_outbox_is_lines_and_goes_when_everything_is_sent(tmp_path: Path) -> 
 
 def test_what_is_not_sent_stays_and_is_found_again(tmp_path: Path) -> None:
     box = new_outbox(str(tmp_path))
-    box.record({"open": {"out": "x"}})
+    opening = {"store": "s", "out": "\udcff", "name": "n", "params": {}, "tags": {}, "started_ms": 0}
+    box.record({"open": opening})
     assert (outboxes(str(tmp_path))[0], len(held(str(tmp_path)))) == ([], 1)
     box.close()
     (found,), taken = outboxes(str(tmp_path))
-    assert (found.contents.opening, taken) == ({"out": "x"}, [])
+    assert found.contents.opening is not None
+    assert (dict(found.contents.opening), taken) == (opening, [])
     found.close()
 
 
@@ -53,6 +56,38 @@ def test_a_file_of_another_kind_is_no_record(tmp_path: Path) -> None:
     contents = Contents.of(b'[1]\n"x"\nnull\n\xff\xfe\n\n{"sent": 4}\n')
     assert (contents.records, contents.damaged, contents.sent) == ([], 4, 4)
     assert contents.opening is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"n": "x"}',
+        '{"n": 1}',
+        '{"sent": "x"}',
+        '{"run_id": 5}',
+        '{"n": 0, "open": {}}',
+        '{"n": 0, "end": "DELETED"}',
+        '{"n": 0, "metrics": {"loss": "x"}, "step": 0, "at_ms": 0}',
+        '{"n": 0, "metrics": {"loss": 1e999, "psnr": [1]}, "step": 0, "at_ms": 0}',
+        '{"n": 0, "artifact": {"name": "../../x", "document": {}}}',
+        '{"n": 0, "n": 1, "end": "KILLED"}',
+        pytest.param('{"a":' * 100_000, id="nested deep"),
+        pytest.param('{"n": 0, "metrics": {"loss": 1' + "0" * 400 + '}, "step": 0, "at_ms": 0}', id="a huge number"),
+    ],
+)
+def test_a_line_that_says_something_else_is_damaged(line: str) -> None:
+    contents = Contents.of(f'{line}\n{{"n": 7, "end": "KILLED"}}\n'.encode())
+    assert (contents.damaged, contents.unsent()) == (1, [{"n": 7, "end": "KILLED"}])
+
+
+def test_numbers_that_are_none_of_jsons_are_read_back(tmp_path: Path) -> None:
+    box = new_outbox(str(tmp_path))
+    box.record({"metrics": {"loss": math.nan, "psnr": math.inf, "rows": 3}, "step": 0, "at_ms": 0})
+    contents = Contents.of(box.path.read_bytes())
+    assert contents.damaged == 0
+    assert str(contents.records) == str(box.unsent())
+    box.is_sent(0)
+    box.close()
 
 
 def test_a_full_disk_costs_lines_and_not_the_work(tmp_path: Path) -> None:

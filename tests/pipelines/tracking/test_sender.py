@@ -107,17 +107,17 @@ def test_a_store_locked_from_start_to_end_costs_no_time_and_gets_everything_late
         document = traced.document()
         assert document["run_id"] is None
         assert document["chain"]
-        assert sync(str(out)).held == 1
+        assert sync(str(out), store).held == 1
     (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("irodori")]
     assert f"irodori tracking sync {out}" in warning
     wait_for(lambda: not held(str(out)), 60)  # the thread gives its outbox back when its call returns
-    assert sync(str(out)).held == 0
+    assert sync(str(out), store).held == 0
     assert not (out / "tracking").exists()
     run_id = traced.document()["run_id"]
     lost, doubled = counted(history_of(store, run_id))
     survived("MLflow locked from start to end", work="tracking", lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)
-    assert sync(str(out)).outboxes == 0
+    assert sync(str(out), store).outboxes == 0
     assert lineage.find_chain(str(run_id), store) == lineage.find_chain(str(out))
 
 
@@ -153,7 +153,7 @@ def test_a_store_locked_at_the_end_leaves_a_complete_result(database: Path, tmp_
         connection.execute("ROLLBACK")
     assert (out / "lineage.json").is_file()
     wait_for(lambda: not held(str(out)), 60)
-    sync(str(out))
+    sync(str(out), store)
     lost, doubled = counted(history_of(store, run.run_id))
     survived("MLflow locked at the end", work="tracking", lost=lost, doubled=doubled)
     assert (lost, doubled) == (0, 0)

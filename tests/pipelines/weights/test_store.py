@@ -44,6 +44,17 @@ def test_the_store_is_the_one_given_else_of_the_environment_else_of_the_user(
     assert store_address("/given") == "/given"
 
 
+def test_a_user_without_any_home_is_asked_for_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "IRODORI_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+    with_entry = store_address()
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container whose user is a number alone
+    with pytest.raises(PipelineError, match=r"no home directory .* IRODORI_WEIGHTS"):
+        store_address()
+    assert with_entry.endswith("/.cache/irodori/weights")
+    assert store_address("/given") == "/given"
+
+
 def test_what_a_store_holds_is_told_by_its_records_alone(store: str) -> None:
     record = stored(HEAD, store)
     file = Path(store) / f"{HEAD}.safetensors"
