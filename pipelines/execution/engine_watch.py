@@ -22,8 +22,12 @@ CONNECT_S = 2
 SIGNAL = signal.SIGUSR2
 
 
-class EngineLost(Exception):
-    """The engine under the work is gone; says which process of it."""
+class EngineLost(KeyboardInterrupt):
+    """The engine under the work is gone; says which process of it.
+
+    A KeyboardInterrupt, because Ray's own calls drop whatever else a signal handler raises, and wait on; of this one
+    they make a plain KeyboardInterrupt.
+    """
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class EngineWatch:
 
     def __init__(self, parts: tuple[Part, ...], every_s: float = EVERY_S) -> None:
         self.lost: str | None = None
+        self._interrupted = False
         self._every_s = every_s
         self._parts, self._away = parts, {part.name: 0.0 for part in parts}
         self._closed, self._guarded = threading.Event(), threading.Event()
@@ -70,8 +75,11 @@ class EngineWatch:
         self._closed.set()
         self._thread.join(timeout=2 * CONNECT_S)
 
-    def found_lost(self) -> str | None:
-        """The part that is gone, looked at now; for an error that came before the next look."""
+    def found_lost(self, error: BaseException) -> str | None:
+        """The part whose loss `error` comes of, looked at now: an error may come before the next look. None for a
+        KeyboardInterrupt that is not of this watch's making."""
+        if isinstance(error, KeyboardInterrupt) and not self._interrupted:
+            return None
         return self.lost or next((part.name for part in self._parts if not part.patience_s and not part.there()), None)
 
     @contextlib.contextmanager
@@ -92,6 +100,7 @@ class EngineWatch:
     def _raise(self, number: int, frame: FrameType | None) -> None:
         if self._guarded.is_set():
             self._guarded.clear()  # once: what it interrupts has to clean up
+            self._interrupted = True
             raise EngineLost(self.lost)
 
     def _look(self) -> None:

@@ -71,8 +71,8 @@ class Session:
             try:
                 with watch.guarding():
                     return work()
-            except Exception as error:
-                part = watch.found_lost()
+            except (Exception, KeyboardInterrupt) as error:
+                part = watch.found_lost(error)
                 if part is None:
                     raise
                 restarts += 1
@@ -92,7 +92,7 @@ class Session:
             self._watch.close()
         ray.shutdown()
 
-    def _go_on(self, part: str, restarts: int, error: Exception) -> None:
+    def _go_on(self, part: str, restarts: int, error: BaseException) -> None:
         what = f"the local Ray engine was lost (its {part} ended)"
         if self.address is not None:
             what = f"the Ray cluster at {self.address} was lost (its {part} does not answer)"

@@ -372,12 +372,14 @@ def _show(plan: TrainPlan, record: dict[str, Any], progress: ProgressSink) -> No
 def _watcher(listen: Callable[[dict[str, Any]], None], stall: Stall) -> Iterator[Any]:
     """A watcher actor, and a thread here that hands its records to `listen` until the block ends, or Ray does."""
     actor: Any = ray.remote(num_cpus=0)(Watcher).remote()
-    ended = threading.Event()
+    ended, lost = threading.Event(), threading.Event()
 
     def poll() -> None:
         finished = False
         while not finished:
             finished = ended.wait(POLL_S)
+            if lost.is_set():
+                return  # nobody is left to ask, and to ask might start another Ray
             try:
                 records = ray.get(actor.take.remote())
             except ray.exceptions.RayError:
@@ -388,14 +390,13 @@ def _watcher(listen: Callable[[dict[str, Any]], None], stall: Stall) -> Iterator
 
     thread = threading.Thread(target=poll, name="watcher", daemon=True)
     thread.start()
-    lost = False
     try:
         yield actor
     except EngineLost:
-        lost = True  # nobody is left to answer, and Ray would wait for it
+        lost.set()  # nobody is left to answer, and Ray would wait for it
         raise
     finally:
         ended.set()
-        if not lost:
+        if not lost.is_set():
             thread.join(timeout=30)
             ray.kill(actor)

@@ -318,7 +318,11 @@ def test_what_a_run_was_asked_for_and_what_changed(tmp_path: Path) -> None:
 
 def test_what_a_state_of_training_says_of_itself(tmp_path: Path) -> None:
     store = StateStore(str(tmp_path))
-    state = Path(store.write(16, lambda folder: (folder / "history.jsonl").write_bytes(b"{}") and None))
+
+    def fill(folder: Path) -> None:
+        (folder / "history.jsonl").write_bytes(b"{}")
+
+    state = Path(store.write(16, fill))
     path = state / "state.json"
 
     def read(data: bytes) -> None:

@@ -1,6 +1,7 @@
 """A local engine that is killed under work is started again, and the work ends as if nothing had happened."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from tests.pipelines.training.train_helpers import Bench, alive, checkpointed, i
 from tests.pipelines.training.untrained import write_corpus
 
 pytestmark = [pytest.mark.drill, pytest.mark.ray]
+ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 400
 PICTURES = 64
 PARTS = ("raylet", "gcs_server")
@@ -77,6 +79,33 @@ def test_an_evaluation_goes_on_and_keeps_what_it_has_measured(
     assert scores[0]["scores"] == scores[1]["scores"]
     pairs = [len(read_results(str(tmp_path / name))) for name in ("disturbed", "whole")]
     survived("raylet killed", work="evaluate", lost=max(pairs[1] - pairs[0], 0), doubled=max(pairs[0] - pairs[1], 0))
+
+
+def test_work_that_waits_in_a_call_of_rays_own_is_interrupted(tmp_path: Path) -> None:
+    """Such a call drops most of what a signal handler raises, and waits on, until Ray ends the whole process."""
+    program = """
+import psutil, ray, time
+from pipelines.execution.ray_session import ray_session
+
+tries = []
+
+def work():
+    tries.append(1)
+    if len(tries) == 2:
+        return ray.get(ray.remote(lambda: "went on").remote())
+    waiting = ray.remote(time.sleep).remote(1000)
+    ray.wait([ray.remote(lambda: 1).remote()])
+    next(part for part in psutil.Process().children() if part.name() == "gcs_server").kill()
+    ray.wait([waiting])
+
+with ray_session("log", num_cpus=2) as session:
+    print(session.run(work))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    called = [sys.executable, "-c", program]
+    done = subprocess.run(called, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr[-3000:]
+    assert "its gcs_server ended); it is started again" in done.stderr
 
 
 def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere(tmp_path: Path) -> None:
