@@ -57,11 +57,11 @@ def progress_line(news: Progress, pace: Pace, width: int | None = None, signs: t
             [f"{news.stage:<{STAGE}} {_bar(share, BAR, signs)} {count}", *parts, *filter(None, [news.note])]
         )
     # On a terminal the note gives way first, then the bar, then the end of the stage's name.
-    said = ", ".join([count, *parts])
-    stage = clipped(news.stage, max(LEAST_STAGE, width - columns(said) - 1))
-    room = min(BAR, width - columns(f"{stage}  {said}"))
+    shown = ", ".join([count, *parts])
+    stage = clipped(news.stage, max(LEAST_STAGE, width - columns(shown) - 1))
+    room = min(BAR, width - columns(f"{stage}  {shown}"))
     bar = f"{_bar(share, room, signs)} " if room >= LEAST_BAR else ""
-    return clipped(", ".join([f"{stage} {bar}{said}", *filter(None, [news.note])]), width)
+    return clipped(", ".join([f"{stage} {bar}{shown}", *filter(None, [news.note])]), width)
 
 
 def speed(rate: float, unit: str) -> str:

@@ -19,7 +19,7 @@ from dataprep.pictures.decode import decode_png
 
 LOOKED_AT = 64  # rows
 SECONDS = 60.0  # after which no further cell is looked at: a store may answer slowly, or no more
-ENOUGH = 8  # values, below which nothing is said of a column
+ENOUGH = 8  # values, below which a column is not judged
 LEAST_INK, MOST_INK = 0.001, 0.4  # of a page: less than 0.1 % is a blank one, more than 40 % is no line art
 
 

@@ -156,10 +156,10 @@ def _document_damages(snapshot: Snapshot, index: pa.Table) -> Iterator[str]:
     found |= {
         f"tables.{name}.rows": len(table) for name, table in (("files", files), ("index", index), ("rejects", rejects))
     }
-    said = {**document, **{f"tables.{name}.rows": facts["rows"] for name, facts in document["tables"].items()}}
+    claimed = {**document, **{f"tables.{name}.rows": facts["rows"] for name, facts in document["tables"].items()}}
     for name, value in found.items():
-        if name in said and said[name] != value:
-            yield f"its {name} are {said[name]}, those of its tables {value}"
+        if name in claimed and claimed[name] != value:
+            yield f"its {name} are {claimed[name]}, those of its tables {value}"
     for column, facts in document["operators"].items():
         inputs = [document["operators"].get(name) for name in facts.get("inputs", ())]
         made_of = [facts["name"], facts["version"], facts["settings"], facts.get("weights")]

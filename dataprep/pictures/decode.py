@@ -4,8 +4,8 @@ What the bytes are decides, never a file name. Headers are read first and a pict
 anything is decoded. Transparent pixels are laid over white (so that line art on nothing does not turn black) and the
 alpha is kept beside them, but for an alpha that hides a whole picture: its colours are taken, as viewers do. EXIF
 orientation is applied; of an animation the first frame is taken, of a document the first page. What cannot be read
-beside the pixels is left out and noted. Every other failure is one `UnreadablePicture` that says why: the reason under
-which the picture appears among the rejects.
+beside the pixels is left out and recorded. Every other failure is one `UnreadablePicture` that says why: the reason
+under which the picture appears among the rejects.
 
 Pillow reads every header but those of Photoshop and of drawings. Upright 8-bit JPEG and PNG are then decoded by OpenCV,
 which gives the same pixels in half to nine tenths of the time; everything else, and whatever OpenCV refuses, is decoded

@@ -1,4 +1,4 @@
-"""How files of pictures are called: endings by which they are found, and names by which a person is told of them."""
+"""How files of pictures are called: endings by which they are found, and the names that are shown to a person."""
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".svg"),

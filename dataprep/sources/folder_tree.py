@@ -165,11 +165,11 @@ def _indexed(folder: str, listed: Listed, reader: FactReader, counts: Counter[st
         except Unreadable as error:
             yield refused_line(index, place, str(error))
             continue
-        said = hash(json.dumps(entry, default=repr, sort_keys=True))
+        content = hash(json.dumps(entry, default=repr, sort_keys=True))
         if picture.uri in seen:
-            counts["duplicate path" if seen[picture.uri] == said else "duplicate path, other facts"] += 1
+            counts["duplicate path" if seen[picture.uri] == content else "duplicate path, other facts"] += 1
             continue
-        seen[picture.uri] = said
+        seen[picture.uri] = content
         facts = reader.row(entry, f"{index}, {place}")
         own = {"version": facts["version"] or version_of(picture, sketch, mask)}
         yield facts | file_row(picture, sketch, mask) | own

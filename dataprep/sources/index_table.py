@@ -62,11 +62,11 @@ def _rows(source: str, reader: FactReader, counts: Counter[str]) -> Iterator[Row
             yield refused_line(source, place, str(error))
             continue
         uris = {name: one[0] for name, one in held.items() if one}
-        mark, said = hash(uris[PATH]), hash(json.dumps(entry, default=repr, sort_keys=True))
+        mark, content = hash(uris[PATH]), hash(json.dumps(entry, default=repr, sort_keys=True))
         if mark in seen:
-            counts["duplicate path" if seen[mark] == said else "duplicate path, other facts"] += 1
+            counts["duplicate path" if seen[mark] == content else "duplicate path, other facts"] += 1
             continue
-        seen[mark] = said
+        seen[mark] = content
         facts = reader.row(entry, f"{source}, {place}")
         yield facts | {
             "uri": uris[PATH],

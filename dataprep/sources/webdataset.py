@@ -141,10 +141,10 @@ def _row(archive: Archive, picture: Member, sample: list[SampleFile] | str, read
 def side_facts(texts: Mapping[str, str | SideFileError], stem: str, reader: FactReader) -> Row:
     """What the side files of a picture say ("json", "txt", "cls"); what cannot be read is counted, and says nothing."""
     facts: Row = {}
-    for kind, said in texts.items():
-        if isinstance(said, SideFileError):
-            reader.notes.unreadable(f".{kind} file", said, f"{stem}.{kind}")
-    read = {kind: said for kind, said in texts.items() if isinstance(said, str)}
+    for kind, text in texts.items():
+        if isinstance(text, SideFileError):
+            reader.notes.unreadable(f".{kind} file", text, f"{stem}.{kind}")
+    read = {kind: text for kind, text in texts.items() if isinstance(text, str)}
     if "json" in read:
         facts = _json_facts(read["json"], f"{stem}.json", reader)
     if "txt" in read:
@@ -154,9 +154,9 @@ def side_facts(texts: Mapping[str, str | SideFileError], stem: str, reader: Fact
     return facts
 
 
-def _json_facts(said: str, where: str, reader: FactReader) -> Row:
+def _json_facts(text: str, where: str, reader: FactReader) -> Row:
     try:
-        entry = json_value(said)
+        entry = json_value(text)
         if not isinstance(entry, dict):
             raise ValueError("a JSON object is needed")
     except ValueError as error:

@@ -22,8 +22,8 @@ def summary(outcomes: Sequence[Made | Failed], settings: PictureSettings) -> lis
         lines.append(f"{_pictures(len(kept))} kept: made of the same before (--again makes them anew)")
     if missing:
         lines.append(f"{_pictures(len(missing))} not made: {_listed([job.out for job in missing])}")
-    noted = {note: [one.job.sketch for one in made if note in one.notes] for one in made for note in one.notes}
-    return lines + [f"{_listed(list(dict.fromkeys(sketches)))}: {note}" for note, sketches in noted.items()]
+    by_note = {note: [one.job.sketch for one in made if note in one.notes] for one in made for note in one.notes}
+    return lines + [f"{_listed(list(dict.fromkeys(sketches)))}: {note}" for note, sketches in by_note.items()]
 
 
 def pairs_shown(jobs: Sequence[ColorizeJob]) -> str:

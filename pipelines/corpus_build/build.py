@@ -31,7 +31,7 @@ from pipelines.corpus_build.dry_run import DryRun, column_work, leaving_rows
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.listing import list_sources
 from pipelines.corpus_build.report import BuildReport, underfilled
-from pipelines.corpus_build.scan_phase import Known, counted, noted, records_of, scan_items
+from pipelines.corpus_build.scan_phase import Known, counted, note_counts, records_of, scan_items
 from pipelines.corpus_build.tasks import EVERY_REASON
 from pipelines.execution.ray_data import Engine, check_devices, over_ray
 from pipelines.extraction.learned_operators import corpus_operators, with_weights
@@ -138,7 +138,7 @@ def run_build(
         # Scan: what no earlier build has read.
         records, read = scan_items(listing, Known.at(out, recipe), job)
         clock.lap("scan")
-        notes = noted(records)
+        notes = note_counts(records)
         # Plan: which pictures are rows of which shard, and which files are there already.
         plan = _plan_rows(records, recipe, earlier)
         del records  # the plan has what it needs of them, and six million are 2 GB

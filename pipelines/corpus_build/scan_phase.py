@@ -103,7 +103,7 @@ def counted(why: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted((entry["values"], entry["counts"]) for entry in counts))
 
 
-def noted(records: pa.Table) -> dict[str, int]:
+def note_counts(records: pa.Table) -> dict[str, int]:
     """Note -> pictures that are taken without what it names (dataprep.pictures.ancillary.NOTES)."""
     taken = records.filter(pc.is_null(records["reason"]))["notes"].combine_chunks()
     counts = pc.value_counts(taken.flatten()).to_pylist()

@@ -143,10 +143,10 @@ def make_columns(task: Task, recipe: BuildRecipe, lane: Lane) -> Task:
     before, todo = len(task["files"]), len(work.files.paths) - len(work.files.described) + len(task["files"])
     count = TaskCount(task["counts"], f"{work.files.split}-{work.files.shard}")
 
-    def told(done: int) -> None:
+    def count_part(done: int) -> None:
         count((before * len(rows) + len(due) * done) / todo)
 
-    made, computed, renewed = _compute(work, rows, wanted, recipe, task["renewed"], told)
+    made, computed, renewed = _compute(work, rows, wanted, recipe, task["renewed"], count_part)
     if ROW in missing:
         made[ROW], computed[ROW] = _row_file(rows), len(rows)
     # A retry in which everything failed again leaves the earlier file as it is.

@@ -84,14 +84,14 @@ def _run_pairs(plan: EvaluatePlan, done: dict[int, list[PairResult]], progress: 
     scorer, shared = _scorer(plan, len(todo)), ray.put(plan)
     workers = [scorer.actor.remote(shared, scorer.threads, scorer.device) for _ in range(scorer.count)]
 
-    def tell(note: str = "") -> None:
+    def report_progress(note: str = "") -> None:
         pairs = sum(len(batches[number]) for number in done)
         progress(Progress(f"evaluate {name}", pairs, len(plan.pairs), "pairs", note=note))
 
     # A worker gets a batch when it is there and has none: on a cluster that is growing some come late.
     free: dict[Any, Any] = {worker.__ray_ready__.remote(): worker for worker in workers}
     busy: dict[Any, tuple[Any, int]] = {}
-    tell("loading the model")
+    report_progress("loading the model")
     try:
         with stall_reports(f"evaluate {name}") as stall:
             while todo or busy:
@@ -101,7 +101,7 @@ def _run_pairs(plan: EvaluatePlan, done: dict[int, list[PairResult]], progress: 
                 stall.ended()
                 if number is not None:
                     done[number] = answer
-                    tell()
+                    report_progress()
                 if todo:
                     number = todo.popleft()
                     pairs = [plan.pairs[n] for n in batches[number]]

@@ -42,12 +42,12 @@ def stall_reports(work: str, after_s: float = REPORT_AFTER_S) -> Iterator[Stall]
     stall, closed = Stall(work), threading.Event()
 
     def look() -> None:
-        said = stall._last
+        latest = stall._last
         while not closed.wait(min(1.0, after_s / 4)):
-            said = max(said, stall._last)
-            if time.monotonic() - said >= after_s:
+            latest = max(latest, stall._last)
+            if time.monotonic() - latest >= after_s:
                 stall.report()
-                said = time.monotonic()
+                latest = time.monotonic()
 
     thread = threading.Thread(target=look, name="stall-reports", daemon=True)
     thread.start()

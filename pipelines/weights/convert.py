@@ -132,19 +132,19 @@ def export(checkpoint: str, out: str, use_ema: bool = False, schedule: bool = Tr
 
 def _header(metadata: CheckpointMetadata, use_ema: bool) -> dict[str, Any]:
     """What an exported file says of itself: no address, for it goes to others."""
-    told = ("stage", "size", "width", "height", "prediction_type", "scaling_factor", "source_sha256", "code_version")
+    names = ("stage", "size", "width", "height", "prediction_type", "scaling_factor", "source_sha256", "code_version")
     weights = metadata.ema_sha256 if use_ema else metadata.weights_sha256
-    return {name: getattr(metadata, name) for name in told} | {"weights_sha256": weights}
+    return {name: getattr(metadata, name) for name in names} | {"weights_sha256": weights}
 
 
 def _exported_as(found: Inspection, saved: CheckpointMetadata) -> CheckpointMetadata | None:
     """What `saved` was before it was exported, where the file says so and still holds those weights; else None."""
     header = found.source.files[""].metadata if "" in found.source.files else {}
     try:
-        told = parse_json(header.get("irodori.checkpoint", "{}"), found.source.address)
-        if told.get("weights_sha256") != saved.weights_sha256 or told["stage"] not in stage_names():
+        recorded = parse_json(header.get("irodori.checkpoint", "{}"), found.source.address)
+        if recorded.get("weights_sha256") != saved.weights_sha256 or recorded["stage"] not in stage_names():
             return None
-        return replace(saved, stage=told["stage"], width=int(told["width"]), height=int(told["height"]))
+        return replace(saved, stage=recorded["stage"], width=int(recorded["width"]), height=int(recorded["height"]))
     except (DocumentError, ValueError, TypeError, AttributeError, KeyError):  # not written by `export`
         return None
 
@@ -189,8 +189,8 @@ def _check_complete(found: Inspection, published: ReleasedKeys, use_ema: bool) -
         if part.name == "moving average" and not use_ema:
             continue
         missing = () if part.name == "noise schedule" else part.missing  # some files keep a few of its constants
-        told = (("missing", missing), ("wrong shapes", part.wrong))
-        problems += [f"{part.name}, {what}: {', '.join(keys)}" for what, keys in told if keys]
+        wrong = (("missing", missing), ("wrong shapes", part.wrong))
+        problems += [f"{part.name}, {what}: {', '.join(keys)}" for what, keys in wrong if keys]
     if found.unmatched:
         problems.append(f"unknown: {', '.join(found.unmatched)}")
     if problems:

@@ -205,26 +205,26 @@ def _inside(value: Any, *names: str) -> Any:
 
 def _prediction(source: Source, kind: Kind) -> tuple[PredictionType | None, str]:
     """What the network predicts, and what says so. Raises ModelError where two say different things."""
-    said: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     if "family" in source.settings.get("config.json", {}):
-        said["config.json"] = source.settings["config.json"].get("prediction_type")
+        stated["config.json"] = source.settings["config.json"].get("prediction_type")
     scheduler = source.settings.get("scheduler/scheduler_config.json")
     if scheduler is not None:
-        said["scheduler_config.json"] = scheduler.get("prediction_type", "epsilon")  # diffusers' default
+        stated["scheduler_config.json"] = scheduler.get("prediction_type", "epsilon")  # diffusers' default
     params = _inside(source.settings, "yaml", "model", "params")
     if isinstance(params, dict) and (kind.family.startswith("stable-diffusion") or "parameterization" in params):
-        said["the .yaml beside it"] = params.get("parameterization", "eps")  # latent-diffusion's default, not v1's
+        stated["the .yaml beside it"] = params.get("parameterization", "eps")  # latent-diffusion's default, not v1's
     for file in source.files.values():
         if "modelspec.prediction_type" in file.metadata:
-            said["the file's own metadata"] = file.metadata["modelspec.prediction_type"]
-    for where, value in said.items():
+            stated["the file's own metadata"] = file.metadata["modelspec.prediction_type"]
+    for where, value in stated.items():
         if not isinstance(value, str) or value not in _SAYS:
             raise ModelError(f"{source.address}: {where} says that it predicts {value!r:.40}; eps or v is needed")
-    answers = {_SAYS[value] for value in said.values()}
+    answers = {_SAYS[value] for value in stated.values()}
     if len(answers) > 1:
-        raise ModelError(f"{source.address}: {' and '.join(said)} say different things of what it predicts")
+        raise ModelError(f"{source.address}: {' and '.join(stated)} say different things of what it predicts")
     if answers:
-        return answers.pop(), next(iter(said))
+        return answers.pop(), next(iter(stated))
     return None, "cannot be known from the weights: give --prediction-type"
 
 

@@ -26,8 +26,8 @@ def download_package(package: Package, folder: Path) -> Path:
         raise PipelineError(f"{package.client} did not bring {package.name} within {_CLIENT_TIMEOUT_S} s") from error
     archives = [path for path in folder.iterdir() if path.name.endswith(ARCHIVES)]
     if done.returncode or len(archives) != 1:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = next((line for line in said if "ERR" in line), said[-1] if said else "it said nothing")
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reason = next((line for line in lines if "ERR" in line), lines[-1] if lines else "it said nothing")
         raise PipelineError(f"{package.client} did not bring {package.name} {package.version}: {reason}")
     return archives[0]
 

@@ -115,8 +115,8 @@ class Imagefolder:
         row = self._members[int(found)]
         drawn = {f"{role}_uri": extra.uri for role, extra in extras.items() if extra}
         drawn["version"] = " ".join([row["version"], *(version_of(extra) for extra in extras.values() if extra)])
-        said = {name: value for name, value in facts.items() if value is not None and name != "version"}
-        yield row if row.get("refused") else row | said | drawn
+        read = {name: value for name, value in facts.items() if value is not None and name != "version"}
+        yield row if row.get("refused") else row | read | drawn
 
     def _member(self, path: str) -> int:
         found = self._by_name.get(composed(path), [])

@@ -36,7 +36,7 @@ class SideFiles:
         self._pictures: Counter[str] | None = None  # of each stem; counted when it is first asked for
 
     def facts(self, pictures: Iterable[str]) -> Iterator[Row]:
-        """What is said of each picture, in order; small files are read several at a time."""
+        """The facts of each picture, in order; small files are read several at a time."""
         remaining = ((uri, self._files(uri)) for uri in pictures)
         with ThreadPoolExecutor(_READERS) as pool:
             while some := list(islice(remaining, _AT_ONCE)):
@@ -60,8 +60,8 @@ class SideFiles:
     def _facts(self, uri: str, files: Mapping[str, FileEntry]) -> Row:
         texts = {kind: self._read(entry) for kind, entry in files.items()}
         facts = side_facts(texts, stem_of(uri), self._reader)
-        if not facts.get("tags") and isinstance(said := texts.get("txt"), str):
-            facts["tags"] = tags_of_text(said, basename(dirname(uri)))
+        if not facts.get("tags") and isinstance(text := texts.get("txt"), str):
+            facts["tags"] = tags_of_text(text, basename(dirname(uri)))
         return facts
 
     def _file(self, uri: str, suffixes: tuple[str, ...]) -> FileEntry | None:
@@ -93,11 +93,11 @@ class SideFiles:
             return SideFileError(str(error))
 
 
-def tags_of_text(said: str, folder: str) -> list[str] | None:
+def tags_of_text(text: str, folder: str) -> list[str] | None:
     """The tags of a caption file that lists them, and not of one that is a sentence."""
-    tags = comma_words(said)
+    tags = comma_words(text)
     least = _LEAST_TAGS_OF_KOHYA if _KOHYA_FOLDER.fullmatch(folder) else _LEAST_TAGS
-    if len(tags) < least or "\n" in said.strip():
+    if len(tags) < least or "\n" in text.strip():
         return None
     is_list = all(len(tag.split()) <= _MOST_WORDS and not tag.endswith((".", "!", "?")) for tag in tags)
     return tags if is_list else None

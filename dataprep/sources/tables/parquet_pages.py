@@ -48,9 +48,9 @@ def chunks(footer: bytes) -> list[list[Chunk]]:
 
 
 def _chunk(column: dict[int, Any]) -> Chunk:
-    said = column[_META_DATA]
-    starts = [said[name] for name in (_DICTIONARY_PAGE, _DATA_PAGE) if said.get(name)]
-    return Chunk(b".".join(said[_PATH]).decode("utf-8", "replace"), min(map(int, starts)), int(said[_CHUNK_BYTES]))
+    chunk = column[_META_DATA]
+    starts = [chunk[name] for name in (_DICTIONARY_PAGE, _DATA_PAGE) if chunk.get(name)]
+    return Chunk(b".".join(chunk[_PATH]).decode("utf-8", "replace"), min(map(int, starts)), int(chunk[_CHUNK_BYTES]))
 
 
 def pages(file: Any, start: int, end: int) -> Iterator[Page]:

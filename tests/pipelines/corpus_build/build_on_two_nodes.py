@@ -34,12 +34,12 @@ class Tries:
     def engine(self, work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
         folder = str(self.folder)
 
-        def noted(task: Task) -> Task:
+        def counted(task: Task) -> Task:
             node = ray.get_runtime_context().get_node_id()
             Path(folder, f"{node}-{time.time_ns()}").touch()
             return work(task)
 
-        return over_ray(noted, tasks)
+        return over_ray(counted, tasks)
 
     def by_node(self) -> Counter[str]:
         return Counter(path.name.partition("-")[0] for path in self.folder.iterdir())

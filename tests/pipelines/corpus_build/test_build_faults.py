@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.errors import DataError
 from dataprep.pictures.decode import encode_png
-from pipelines.corpus_build.build import run_build
+from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import Engine, Task, Work, in_process
 from tests.corpus_pictures import SMALL, picture, write_pictures
+from tests.faults import Survived
+from tests.pipelines.corpus_build.rows_compared import row_ids, rows_compared
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +29,31 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return run_build([str(source)], str(tmp_path_factory.mktemp("out")), SMALL, engine=in_process).digest
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildReport:
+    return run_build([str(source)], str(tmp_path_factory.mktemp("out")), SMALL, engine=in_process)
 
 
 @pytest.mark.drill
 @pytest.mark.ray
 def test_a_killed_driver_costs_only_unfinished_work(
-    ray_engine: None, source: Path, undisturbed: str, tmp_path: Path, drill_random: np.random.Generator
+    ray_engine: None,
+    source: Path,
+    undisturbed: BuildReport,
+    tmp_path: Path,
+    drill_random: np.random.Generator,
+    survived: Survived,
 ) -> None:
     out = tmp_path / "out"
     _kill_half_way(source, out, shards=int(drill_random.integers(2, 6)))
     assert not list(out.glob("snapshots/*.json"))
     report = run_build([str(source)], str(out), SMALL)
-    assert report.digest == undisturbed
+    survived("driver killed", work="corpus build", **rows_compared(out, undisturbed.out))
+    assert report.digest == undisturbed.digest
     assert 0 < report.shard_columns_reused < report.shard_columns
     assert report.pictures_read == 0
     assert f"reused {report.shard_columns_reused} of {report.shard_columns} shard columns" in report.summary()
     assert verify(str(out)) == []
-    ids = [row_id for split in report.rows for row_id in CorpusReader(str(out), split, []).ids]
+    ids = row_ids(out)
     assert len(ids) == len(set(ids)) == 60
 
 
@@ -69,7 +76,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("survives", [0, 1, 7])
 def test_wherever_it_stops_the_next_build_ends_the_same(
-    source: Path, undisturbed: str, tmp_path: Path, survives: int
+    source: Path, undisturbed: BuildReport, tmp_path: Path, survives: int, survived: Survived
 ) -> None:
     done = 0
 
@@ -83,10 +90,14 @@ def test_wherever_it_stops_the_next_build_ends_the_same(
 
     with pytest.raises(Killed):
         run_build([str(source)], str(tmp_path), SMALL, engine=dies)
-    assert run_build([str(source)], str(tmp_path), SMALL, engine=in_process).digest == undisturbed
+    report = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
+    survived("stopped between two tasks", work="corpus build", **rows_compared(tmp_path, undisturbed.out))
+    assert report.digest == undisturbed.digest
 
 
-def test_damaged_leftovers_of_a_killed_build_are_made_again(source: Path, undisturbed: str, tmp_path: Path) -> None:
+def test_damaged_leftovers_of_a_killed_build_are_made_again(
+    source: Path, undisturbed: BuildReport, tmp_path: Path, survived: Survived
+) -> None:
     run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
     shutil.rmtree(tmp_path / "snapshots")
     cut, other = sorted(tmp_path.glob("data/train/*/color-*"))[:2]
@@ -97,13 +108,16 @@ def test_damaged_leftovers_of_a_killed_build_are_made_again(source: Path, undist
     for part in (tmp_path / "scan").rglob("*.parquet"):
         part.write_bytes(part.read_bytes()[:-5])
     report = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
-    assert report.digest == undisturbed
+    survived("leftovers damaged", work="corpus build", **rows_compared(tmp_path, undisturbed.out))
+    assert report.digest == undisturbed.digest
     assert report.computed == {"color": 1, "mask": 1}
     assert verify(str(tmp_path)) == []
     assert other.exists()
 
 
-def test_a_leftover_with_a_flipped_byte_is_made_again(source: Path, undisturbed: str, tmp_path: Path) -> None:
+def test_a_leftover_with_a_flipped_byte_is_made_again(
+    source: Path, undisturbed: BuildReport, tmp_path: Path, survived: Survived
+) -> None:
     run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
     shutil.rmtree(tmp_path / "snapshots")
     victim = min(tmp_path.glob("data/train/*/color-*"))
@@ -114,7 +128,8 @@ def test_a_leftover_with_a_flipped_byte_is_made_again(source: Path, undisturbed:
     data[values.data_page_offset + values.total_compressed_size // 2] ^= 1  # in the middle of a picture
     victim.write_bytes(data)
     report = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
-    assert (report.digest, report.computed) == (undisturbed, {"color": 1})
+    survived("leftovers damaged", work="corpus build", **rows_compared(tmp_path, undisturbed.out))
+    assert (report.digest, report.computed) == (undisturbed.digest, {"color": 1})
 
 
 def test_a_scan_part_that_the_disk_does_not_give_is_not_taken_for_damaged(source: Path, tmp_path: Path) -> None:
@@ -126,14 +141,17 @@ def test_a_scan_part_that_the_disk_does_not_give_is_not_taken_for_damaged(source
         run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
 
 
-def test_files_that_a_snapshot_lost_are_made_again(source: Path, undisturbed: str, tmp_path: Path) -> None:
+def test_files_that_a_snapshot_lost_are_made_again(
+    source: Path, undisturbed: BuildReport, tmp_path: Path, survived: Survived
+) -> None:
     run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
     lost, cut = sorted(tmp_path.glob("data/*/*/sketch_xdog-*"))[:2]
     lost.unlink()
     cut.write_bytes(cut.read_bytes()[:-1])
     assert len(verify(str(tmp_path))) == 2
     report = run_build([str(source)], str(tmp_path), SMALL, engine=in_process)
-    assert (report.digest, report.is_new, report.computed) == (undisturbed, False, {"sketch_xdog": 2})
+    survived("files of a snapshot gone or cut", work="corpus build", **rows_compared(tmp_path, undisturbed.out))
+    assert (report.digest, report.is_new, report.computed) == (undisturbed.digest, False, {"sketch_xdog": 2})
     assert verify(str(tmp_path)) == []
 
 
@@ -192,7 +210,9 @@ def test_what_comes_with_a_picture_and_changes_in_mid_build_stops_it(tmp_path: P
     assert run_build([str(folder)], str(tmp_path / "out"), SMALL, engine=in_process).is_new
 
 
-def test_a_source_file_that_cannot_be_read_is_a_reject_and_is_tried_again(source: Path, tmp_path: Path) -> None:
+def test_a_source_file_that_cannot_be_read_is_a_reject_and_is_tried_again(
+    source: Path, undisturbed: BuildReport, tmp_path: Path, survived: Survived
+) -> None:
     shutil.copytree(source, tmp_path / "source")
     victim, away, out = tmp_path / "source" / "p0005.png", tmp_path / "away.png", str(tmp_path / "out")
 
@@ -204,6 +224,7 @@ def test_a_source_file_that_cannot_be_read_is_a_reject_and_is_tried_again(source
     report = run_build([str(victim.parent)], out, SMALL, engine=_once(without_victim))
     assert (report.rejects, sum(report.rows.values())) == ({"not-read": 1}, 59)
     report = run_build([str(victim.parent)], out, SMALL, engine=in_process)
+    survived("source file away for a while", work="corpus build", **rows_compared(out, undisturbed.out))
     assert (report.rejects, report.pictures_read, sum(report.rows.values())) == ({}, 1, 60)
 
 
@@ -213,7 +234,9 @@ def _once(first: Engine) -> Engine:
     return lambda work, tasks: next(engines, in_process)(work, tasks)
 
 
-def test_two_builds_at_once_one_wins_and_the_other_says_so(source: Path, tmp_path: Path) -> None:
+def test_two_builds_at_once_one_wins_and_the_other_says_so(
+    source: Path, undisturbed: BuildReport, tmp_path: Path, survived: Survived
+) -> None:
     """The second build commits while the first one is still at work."""
     shutil.copytree(source, tmp_path / "less")
     (tmp_path / "less" / "p0007.png").unlink()
@@ -231,6 +254,7 @@ def test_two_builds_at_once_one_wins_and_the_other_says_so(source: Path, tmp_pat
     assert len(open_snapshot(out).table("index")) == 59
     assert verify(out) == []
     assert run_build([str(source)], out, SMALL, engine=in_process).snapshot == 2
+    survived("two builds of one corpus", work="corpus build", **rows_compared(out, undisturbed.out))
 
 
 @pytest.mark.s3

@@ -24,6 +24,7 @@ from pipelines.execution.capacity import Capacity, NodeType
 from pipelines.execution.ray_data import Actors, Step, Steps, Work, in_process, placed
 from pipelines.recipes.build_recipe import NetworkSettings
 from tests.corpus_pictures import SMALL, write_pictures
+from tests.faults import Survived
 from tests.pipelines.corpus_build.fault_operators import write_drills
 from tests.pipelines.corpus_build.network_operators import (
     EDGES,
@@ -34,6 +35,7 @@ from tests.pipelines.corpus_build.network_operators import (
     laplacian,
     loads,
 )
+from tests.pipelines.corpus_build.rows_compared import rows_compared
 
 LIMITS = LimitSettings(seconds_per_pass=2)
 NETWORKS = NetworkSettings(device="cpu", window=5, batch_megapixels=0.03)  # two pictures of 128 x 96 in a batch
@@ -177,13 +179,22 @@ def test_a_killed_build_computes_no_lane_again_that_was_written(tmp_path: Path) 
 @pytest.mark.ray
 @pytest.mark.parametrize("actors", [0, 1], ids=["tasks", "actor"])
 def test_a_network_that_kills_its_process_costs_one_cell_on_ray(
-    ray_engine: None, tmp_path: Path, actors: int, drill_random: np.random.Generator
+    ray_engine: None, tmp_path: Path, actors: int, drill_random: np.random.Generator, survived: Survived
 ) -> None:
     dies, raises = (int(number) for number in drill_random.permutation(16)[:2])
     out, source = str(tmp_path / "out"), drilled(tmp_path, {dies: "dies", raises: "raises"})
     recipe = replace(RECIPE, networks=replace(NETWORKS, actors=actors))
     report = run_build(source, out, recipe)
     errors = sorted(error for _, error in column(out, "sketch_edges").values() if error)
+    plain = run_build(source, str(tmp_path / "plain"), replace(recipe, extra_operators=()), engine=in_process)
+    counts = rows_compared(out, plain.out)
+    beside = max(len(errors) - 2, 0)  # cells that failed with those that had to
+    survived(
+        "network kills its process",
+        work="corpus build",
+        lost=counts["lost"] + beside,
+        doubled=counts["doubled"],
+    )
     assert errors == ["crashed: the worker died on it 2 times", "raised: no such layer"]
     assert sum(report.rows.values()) == 16
     assert verify(out) == []

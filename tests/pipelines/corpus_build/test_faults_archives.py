@@ -1,14 +1,18 @@
-"""A build from an archive that means harm: good pictures become rows, all else is told, nothing is written beside."""
+"""A build from an archive that means harm: good pictures become rows, the rest is reported, none is written beside."""
 
 import io
 import tarfile
 from pathlib import Path
+
+import pytest
 
 from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.pictures.decode import encode_png
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, picture
+from tests.faults import Survived
+from tests.pipelines.corpus_build.rows_compared import rows_compared
 
 
 def hostile_tar(absolute: str) -> bytes:
@@ -27,11 +31,18 @@ def hostile_tar(absolute: str) -> bytes:
     return out.getvalue()
 
 
-def test_a_hostile_tar_costs_its_hostile_members_alone(tmp_path: Path) -> None:
+def test_a_hostile_tar_costs_its_hostile_members_alone(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, survived: Survived
+) -> None:
     source, out, absolute = tmp_path / "source", tmp_path / "out", tmp_path / "absolute.png"
     source.mkdir()
     (source / "shard.tar").write_bytes(hostile_tar(str(absolute)))
     report = run_build([str(source)], str(out), SMALL, engine=in_process)
+    good = tmp_path_factory.mktemp("good")
+    for seed, name in enumerate(["a.png", "b.png"]):
+        (good / name).write_bytes(encode_png(picture(seed)))
+    undisturbed = run_build([str(good)], str(tmp_path_factory.mktemp("undisturbed")), SMALL, engine=in_process)
+    survived("hostile members of an archive", work="corpus build", tries=4, **rows_compared(out, undisturbed.out))
     assert sum(report.rows.values()) == 2
     assert report.rejects == {"refused": 4}
     rejects = open_snapshot(str(out)).table("rejects").to_pylist()

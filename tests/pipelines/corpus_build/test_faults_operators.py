@@ -17,7 +17,9 @@ from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, picture, write_pictures
+from tests.faults import Survived
 from tests.pipelines.corpus_build.fault_operators import COLUMN, DRILL, forget, write_drills
+from tests.pipelines.corpus_build.rows_compared import rows_compared
 
 DRILLED = replace(SMALL, extra_operators=(DRILL,), limits=LimitSettings(seconds_per_picture=1, memory_bytes=256 << 20))
 PICTURES = 24
@@ -49,8 +51,11 @@ def ids_of(source: Path, numbers: dict[int, str]) -> dict[int, str]:
     return {number: content_id((source / f"p{number:04d}.png").read_bytes()) for number in numbers}
 
 
-def check(report: BuildReport, source: Path, drills: dict[int, str], expected: dict[int, str]) -> None:
-    """Every failure is where it was asked for, and everything else is as in a build without drills."""
+def check(report: BuildReport, source: Path, drills: dict[int, str], expected: dict[int, str]) -> dict[str, int]:
+    """Every failure is where it was asked for, and everything else is as in a build without drills.
+
+    Returns the rows lost and doubled, with the cells that failed beside those that had to.
+    """
     out, ids = report.out, ids_of(source, drills)
     assert sum(report.rows.values()) == PICTURES
     assert failures(out) == {ids[number]: error for number, error in expected.items()}
@@ -61,6 +66,8 @@ def check(report: BuildReport, source: Path, drills: dict[int, str], expected: d
     run_build([str(source)], plain, SMALL, engine=in_process)
     assert cells(out) == cells(plain)
     forget(list(ids.values()))
+    counts = rows_compared(out, plain)
+    return counts | {"lost": counts["lost"] + len(failures(out).keys() - {ids[number] for number in expected})}
 
 
 GENTLE = {2: "raises", 5: "waits", 7: "nan", 9: "wrong size", 11: "wrong kind", 14: "cut short", 20: "hoards"}
@@ -76,10 +83,11 @@ GENTLE_ERRORS = {
 }
 
 
-def test_an_operator_that_fails_costs_the_cell_and_says_why(tmp_path: Path) -> None:
+def test_an_operator_that_fails_costs_the_cell_and_says_why(tmp_path: Path, survived: Survived) -> None:
     source = write_drills(tmp_path / "source", GENTLE, PICTURES)
     report = run_build([str(source)], str(tmp_path / "out"), DRILLED, engine=in_process)
-    check(report, source, GENTLE, GENTLE_ERRORS)
+    counts = check(report, source, GENTLE, GENTLE_ERRORS)
+    survived("operator fails, waits or gives the wrong thing", work="corpus build", tries=len(GENTLE), **counts)
 
 
 def others(drill_random: np.random.Generator, count: int) -> list[int]:
@@ -90,25 +98,28 @@ def others(drill_random: np.random.Generator, count: int) -> list[int]:
 @pytest.mark.drill
 @pytest.mark.ray
 def test_what_ends_a_worker_or_hangs_it_costs_the_cell_and_the_shard_is_finished(
-    ray_engine: None, tmp_path: Path, drill_random: np.random.Generator
+    ray_engine: None, tmp_path: Path, drill_random: np.random.Generator, survived: Survived
 ) -> None:
     hangs, dies, dies_once = others(drill_random, 3)
     drills = GENTLE | {hangs: "hangs in C", dies: "dies", dies_once: "dies once"}
     source = write_drills(tmp_path / "source", drills, PICTURES)
     report = run_build([str(source)], str(tmp_path / "out"), DRILLED)
     errors = {hangs: "timeout: hung for more than 1 s", dies: "crashed: the worker died on it 2 times"}
-    check(report, source, drills, GENTLE_ERRORS | errors)
+    counts = check(report, source, drills, GENTLE_ERRORS | errors)
+    survived("operator kills or hangs its process", work="corpus build", tries=3, **counts)
 
 
 @pytest.mark.drill
 @pytest.mark.ray
-def test_a_killed_worker_costs_nothing(ray_engine: None, tmp_path: Path, drill_random: np.random.Generator) -> None:
+def test_a_killed_worker_costs_nothing(
+    ray_engine: None, tmp_path: Path, drill_random: np.random.Generator, survived: Survived
+) -> None:
     drills = dict.fromkeys(others(drill_random, 2), "dies once")
     source = write_drills(tmp_path / "source", drills, PICTURES)
     report = run_build([str(source)], str(tmp_path / "out"), DRILLED)
     again = run_build([str(source)], str(tmp_path / "undisturbed"), DRILLED, engine=in_process)  # they died already
     assert report.digest == again.digest
-    check(report, source, drills, {})
+    survived("worker killed", work="corpus build", tries=len(drills), **check(report, source, drills, {}))
 
 
 def test_limits_are_no_part_of_what_a_corpus_holds(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus_tools.info import open_snapshot, verify
 from dataprep.errors import DataError
 from dataprep.storage import s3
@@ -22,9 +21,12 @@ from dataprep.storage import store as storage
 from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import Task, Work, in_process
 from tests.corpus_pictures import SMALL, write_pictures
+from tests.faults import Survived
+from tests.pipelines.corpus_build.rows_compared import row_ids, rows_compared
 from tests.pipelines.s3_server import BUCKET, S3Server, s3_environment
 
 PICTURES = 24
+Check = Callable[[str, BuildReport], None]
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +35,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return run_build([str(source)], str(tmp_path_factory.mktemp("out")), SMALL, engine=in_process).digest
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildReport:
+    return run_build([str(source)], str(tmp_path_factory.mktemp("out")), SMALL, engine=in_process)
 
 
-def check(report: BuildReport, digest: str) -> None:
-    """The corpus is the undisturbed one: each picture once, every byte as written."""
-    assert report.digest == digest
-    assert verify(report.out) == []
-    ids = [row_id for split in report.rows for row_id in CorpusReader(report.out, split, []).ids]
-    assert len(ids) == len(set(ids)) == PICTURES
+@pytest.fixture
+def check(undisturbed: BuildReport, survived: Survived) -> Check:
+    """Counts what a disturbance of this kind cost the build, and holds that it cost nothing."""
+
+    def count(kind: str, report: BuildReport) -> None:
+        """The corpus is the undisturbed one: each picture once, every byte as written."""
+        survived(kind, work="corpus build", **rows_compared(report.out, undisturbed.out))
+        assert report.digest == undisturbed.digest
+        assert verify(report.out) == []
+        ids = row_ids(report.out)
+        assert len(ids) == len(set(ids)) == PICTURES
+
+    return count
 
 
 # ---- S3 -------------------------------------------------------------------------------------------------------------
@@ -63,7 +72,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
 @pytest.mark.drill
 @pytest.mark.s3
 def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
-    server: S3Server, source: Path, undisturbed: str, drill_random: np.random.Generator
+    server: S3Server, source: Path, check: Check, drill_random: np.random.Generator
 ) -> None:
     done, last = 0, int(drill_random.integers(2, 5))  # the first task is the scan, each of the others a shard
 
@@ -78,12 +87,12 @@ def test_a_build_waits_for_an_s3_server_that_is_killed_and_started_again(
 
     out = f"s3://{BUCKET}/corpus"
     report = run_build([str(source)], out, SMALL, engine=interrupted)
-    check(report, undisturbed)
+    check("S3 server killed and started again", report)
 
 
 @pytest.mark.drill
 @pytest.mark.s3
-def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S3Server) -> None:
+def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S3Server, survived: Survived) -> None:
     uri = f"s3://{BUCKET}/waited"
     storage.check_reachable(uri)
     storage.write_whole(uri, b"before")
@@ -93,24 +102,32 @@ def test_every_kind_of_request_waits_for_a_server_that_answered_before(server: S
         with filesystem.open_input_file(path) as file:
             return bytes(file.read())
 
-    for request in (
+    requests: tuple[Callable[[], object], ...] = (
         lambda: storage.write_whole(uri, b"after"),
-        lambda: storage.list_files(f"s3://{BUCKET}/"),
+        lambda: [file.uri for file in storage.list_files(f"s3://{BUCKET}/")],
         lambda: storage.patiently(uri, through_arrow),
-    ):
+        lambda: storage.read_bytes(uri),
+    )
+    undisturbed = [request() for request in requests]
+    storage.write_whole(uri, b"before")
+    answers = []
+    for request in requests:
         server.kill()
         back = threading.Timer(4.0, server.start)
         back.start()
-        request()
+        answers.append(request())
         back.join()
-    assert storage.read_bytes(uri) == b"after"
+    lost = sum(answer != whole for answer, whole in zip(answers, undisturbed, strict=True))
+    survived("S3 server killed and started again", work="S3 requests", tries=len(requests), lost=lost, doubled=0)
+    assert answers == undisturbed
+    assert answers[-1] == b"after"
 
 
 @pytest.mark.slow
 @pytest.mark.drill
 @pytest.mark.s3
 def test_an_s3_server_that_is_killed_again_and_again_only_costs_time(
-    server: S3Server, source: Path, undisturbed: str
+    server: S3Server, source: Path, check: Check
 ) -> None:
     over = threading.Event()
 
@@ -133,7 +150,7 @@ def test_an_s3_server_that_is_killed_again_and_again_only_costs_time(
         over.set()
         killer.join()
     server.wait()
-    check(report, undisturbed)
+    check("S3 server killed again and again", report)
 
 
 @pytest.mark.s3
@@ -147,7 +164,7 @@ def test_a_server_that_never_answered_is_not_waited_for(monkeypatch: pytest.Monk
 
 
 @pytest.mark.s3
-def test_the_first_writer_wins_even_where_its_answer_was_lost(s3_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_writer_wins_even_where_its_answer_was_lost(s3_prefix: str, survived: Survived) -> None:
     """A request that is repeated finds its own first try there; somebody else's it does not take for its own."""
     client = s3.client()
     uri = f"{s3_prefix}/one"
@@ -158,9 +175,12 @@ def test_the_first_writer_wins_even_where_its_answer_was_lost(s3_prefix: str, mo
 
     client.meta.events.register("needs-retry.s3.PutObject", lose_the_answer)
     try:
-        assert storage.create_exclusive(uri, b"mine")
+        mine = storage.create_exclusive(uri, b"mine")
         lost = iter([True])
-        assert not storage.create_exclusive(uri, b"other")
+        other = storage.create_exclusive(uri, b"other")
+        survived("answer lost on its way", work="S3 requests", tries=2, lost=int(not mine), doubled=int(other))
+        assert mine
+        assert not other
         assert not storage.create_exclusive(uri, b"mine")  # not repeated: this time it is a second writer
     finally:
         client.meta.events.unregister("needs-retry.s3.PutObject", lose_the_answer)
@@ -182,7 +202,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_stops_the_build_with_its_name_and_a_larger_one_lets_it_go_on(
-    small_disk: Path, source: Path, undisturbed: str
+    small_disk: Path, source: Path, check: Check
 ) -> None:
     out = small_disk / "corpus"
     with pytest.raises(DataError, match="No space left on device") as caught:
@@ -193,7 +213,7 @@ def test_a_full_disk_stops_the_build_with_its_name_and_a_larger_one_lets_it_go_o
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     report = run_build([str(source)], str(out), SMALL, engine=in_process)
     assert report.shard_columns_reused > 0
-    check(report, undisturbed)
+    check("disk full", report)
 
 
 @contextmanager
@@ -207,7 +227,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_breaks_off_leaves_no_part_of_a_file(source: Path, undisturbed: str, tmp_path: Path) -> None:
+def test_a_write_that_breaks_off_leaves_no_part_of_a_file(source: Path, check: Check, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     def hindered(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
@@ -222,7 +242,7 @@ def test_a_write_that_breaks_off_leaves_no_part_of_a_file(source: Path, undistur
     assert not list(out.rglob("*.partial"))
     report = run_build([str(source)], str(out), SMALL, engine=in_process)
     assert report.shard_columns_reused > 0
-    check(report, undisturbed)
+    check("write broken off", report)
 
 
 # ---- damage ---------------------------------------------------------------------------------------------------------
@@ -241,7 +261,7 @@ def flip(path: Path) -> None:
 
 
 def test_a_truncated_column_file_is_named_and_the_next_build_makes_it_again(
-    corpus: Path, source: Path, undisturbed: str
+    corpus: Path, source: Path, check: Check
 ) -> None:
     cut = sorted(corpus.glob("data/*/*/color-*"))[1]
     cut.write_bytes(cut.read_bytes()[:-100])
@@ -250,11 +270,11 @@ def test_a_truncated_column_file_is_named_and_the_next_build_makes_it_again(
     assert "bytes" in damage
     report = run_build([str(source)], str(corpus), SMALL, engine=in_process)
     assert (report.is_new, dict(report.computed)) == (False, {"color": 1})
-    check(report, undisturbed)
+    check("files of a snapshot gone or cut", report)
 
 
 def test_a_file_swapped_for_another_of_the_same_size_is_named_and_never_built_upon(
-    corpus: Path, source: Path, undisturbed: str
+    corpus: Path, source: Path, check: Check
 ) -> None:
     swapped = sorted(corpus.glob("data/*/*/sketch_xdog-*"))[0]
     flip(swapped)
@@ -265,25 +285,23 @@ def test_a_file_swapped_for_another_of_the_same_size_is_named_and_never_built_up
     with pytest.raises(DataError, match=r"sketch_xdog-.* not what was written\. Delete this file and run the build"):
         run_build([str(source)], str(corpus), other_regions, engine=in_process)
     swapped.unlink()
-    check(run_build([str(source)], str(corpus), SMALL, engine=in_process), undisturbed)
+    check("file of a snapshot swapped", run_build([str(source)], str(corpus), SMALL, engine=in_process))
     assert verify(str(corpus)) == []
 
 
-def test_the_same_shard_of_another_corpus_is_not_taken_for_this_one(
-    corpus: Path, source: Path, undisturbed: str
-) -> None:
+def test_the_same_shard_of_another_corpus_is_not_taken_for_this_one(corpus: Path, source: Path, check: Check) -> None:
     """A file of an unfinished build that holds other rows, whatever its size, is made again."""
     shutil.rmtree(corpus / "snapshots")
     first, second = sorted(corpus.glob("data/train/*/color-*"))[:2]
     first.write_bytes(second.read_bytes())
     report = run_build([str(source)], str(corpus), SMALL, engine=in_process)
     assert dict(report.computed) == {"color": 1}
-    check(report, undisturbed)
+    check("leftovers damaged", report)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 0.5, 0.99], ids=["nothing", "one byte", "half", "nearly all"])
 def test_a_snapshot_cut_short_is_named_with_what_to_do_and_the_one_before_still_opens(
-    corpus: Path, source: Path, undisturbed: str, keep: float
+    corpus: Path, source: Path, check: Check, undisturbed: BuildReport, keep: float
 ) -> None:
     (source_two := corpus.parent / "more").mkdir()
     write_pictures(source_two, 4, first=900, height=96, width=128)
@@ -294,9 +312,9 @@ def test_a_snapshot_cut_short_is_named_with_what_to_do_and_the_one_before_still_
     for act in (open_snapshot, verify, lambda out: run_build([str(source)], out, SMALL, engine=in_process)):
         with pytest.raises(DataError, match=r"2\.json: damaged .* Deleting it brings back the snapshot before"):
             act(str(corpus))
-    assert open_snapshot(str(corpus), 1).digest == undisturbed
+    assert open_snapshot(str(corpus), 1).digest == undisturbed.digest
     document.unlink()
-    check(run_build([str(source)], str(corpus), SMALL, engine=in_process), undisturbed)
+    check("snapshot document cut short", run_build([str(source)], str(corpus), SMALL, engine=in_process))
 
 
 @pytest.mark.parametrize("table", ["files", "index", "rejects"])

@@ -290,13 +290,15 @@ with lineage.run("train", "x", sys.argv[1], sys.argv[2], {}) as run:
 
 
 @pytest.mark.drill
-def test_a_request_that_never_returns_does_not_keep_the_process(tmp_path: Path) -> None:
+def test_a_request_that_never_returns_does_not_keep_the_process(tmp_path: Path, survived: Survived) -> None:
     with silent_server() as address:
         command = [sys.executable, "-c", IMPATIENT, str(tmp_path / "out"), address]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    kept = len(list((tmp_path / "out" / "tracking").iterdir()))  # undisturbed, the one run is there once
+    survived("MLflow server: never answers", work="tracking", lost=max(1 - kept, 0), doubled=max(kept - 1, 0))
     assert done.returncode == 0, done.stderr
     assert "takes no records" in done.stderr
-    assert len(list((tmp_path / "out" / "tracking").iterdir())) == 1
+    assert kept == 1
 
 
 def test_a_default_store_that_cannot_be_made_names_the_remedy_and_is_not_waited_for(
