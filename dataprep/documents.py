@@ -113,7 +113,7 @@ def _checked(value: Any, shape: Any, where: str, key: str) -> Any:
         return _one_of(value, arguments, where, key)
     if origin is Literal:
         if not any(type(value) is type(choice) and value == choice for choice in arguments):
-            raise _other(value, " or ".join(map(str, arguments)), where, key)
+            raise _other(value, _named(shape), where, key)
         return value
     if is_typeddict(shape):
         return _entries(value, shape, where, key)
@@ -206,6 +206,8 @@ def _below(key: str, name: str) -> str:
 
 def _named(shape: Any) -> str:
     """A type in words."""
+    if get_origin(shape) is Literal:
+        return " or ".join(map(str, get_args(shape)))
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "null"}
     if get_origin(shape) in (list, tuple, Sequence):
         return "a list"

@@ -20,6 +20,7 @@ import json
 import os
 import resource
 import signal
+import stat
 import tempfile
 import threading
 import time
@@ -243,6 +244,9 @@ def _publish_notes(build: str) -> None:
     for path in map(Path, glob.glob(f"irodori-{build}-*.note", root_dir=tempfile.gettempdir())):
         note = Path(tempfile.gettempdir(), path)
         try:
+            state = note.lstat()
+            if not stat.S_ISREG(state.st_mode) or state.st_uid != os.getuid():
+                continue  # another user's, in a folder where everybody writes
             with note.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _publish(note.stem, file.read())

@@ -179,7 +179,7 @@ def metadata_of(config: bytes, address: Path | str) -> CheckpointMetadata:
     try:
         stored = json_entries(config)
     except ValueError as error:
-        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+        raise ModelError(f"{path}: {error}") from error
     name = stored.get("family")
     if not isinstance(name, str):
         raise ModelError(f"{path}: its entries do not describe a checkpoint (its family is {name!s:.40})")

@@ -4,8 +4,8 @@ A build decodes in workers that its engine replaces (dataprep.limits). A command
 has one process, whose threads cannot be interrupted inside of a library. So what could be slow is decoded by a helper,
 a process of this one's own that is ended at its limit and started again for the next picture; bytes go there and
 pixels come back by pipes, never as pickles. PNG, JPEG, WebP, GIF, BMP and Photoshop documents of ordinary size are
-bounded by what their headers say, at a few seconds for the largest: they are decoded here, at no cost. The helper
-costs some 0.3 seconds once, and about a millisecond a megapixel.
+bounded by what their headers say (but for run-length BMP), at a few seconds for the largest: they are decoded here, at
+no cost. The helper costs some 0.3 seconds once, and about a millisecond a megapixel.
 """
 
 import atexit

@@ -111,7 +111,7 @@ class Family:
         kind = type(next(iter(self.sizes.values())))
         if not isinstance(values, Mapping):
             raise ValueError("network should be a mapping")
-        check_types(kind, values)
+        check_types(kind, values, "network")
         for name, value in values.items():
             for number in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(number, int) and not 0 <= number <= MOST_WIDTH:

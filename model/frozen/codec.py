@@ -7,9 +7,9 @@ compute in the precision of their weights; what is added, scaled or drawn around
 Shapes: B batch, H W picture (multiples of the downsampling), C latent channels.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,17 @@ from model.errors import ModelError
 from model.finite import check_pictures
 from model.frozen.config import CODECS, CodecConfig
 from model.frozen.tiles import in_tiles
+from model.setting import EPSILON, check_range
+from model.typed_entries import check_types, json_entries
 from model.weights.reading import ASSETS, load_strictly, read_tensors
+
+_MOST_FACTS_BYTES = 1 << 16
+
+
+class _Facts(TypedDict):
+    """What is read of the document beside a codec's weights."""
+
+    scaling_factor: float
 
 
 class LinearPath(nn.Module):
@@ -145,10 +155,16 @@ def _check_known(codec: str) -> None:
 
 
 def _stored_scaling_factor(path: Path) -> float:
+    """Of latents, as the document beside a codec's weights says it."""
     try:
-        return float(json.loads(path.read_text())["scaling_factor"])
-    except (OSError, ValueError, KeyError) as error:
+        with path.open("rb") as file:
+            stored = json_entries(file.read(_MOST_FACTS_BYTES))
+        check_types(_Facts, stored)
+        factor: float = stored.get("scaling_factor", 0.0)
+        check_range("scaling_factor", factor, EPSILON)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read the codec's scaling_factor ({error})") from error
+    return float(factor)
 
 
 def _our_layout(tensors: dict[str, torch.Tensor], codec: ImageCodec) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ def text(forecast: Forecast) -> str:
     """The headline, a line for each step, and every assumption; columns that nothing stands in are left out."""
     rows: list[tuple[str, ...]] = []
     for phase in forecast.phases:
-        hours = Line(f"{phase.name}: {duration(phase.hours)}", 0, phase.core_hours, gpu_hours=phase.gpu_hours)
+        hours = Line(f"{phase.name}: {duration_of_hours(phase.hours)}", 0, phase.core_hours, gpu_hours=phase.gpu_hours)
         rows += [_cells(hours), *(_cells(line, f"  {line.step}") for line in phase.lines)]
     rows.append(_cells(_total(forecast)))
     used = [column for column in range(len(HEADS)) if any(row[column] for row in rows)]
@@ -44,7 +44,7 @@ def headline(forecast: Forecast) -> str:
     machines = " and ".join(_machines(group) for group in forecast.groups)
     return (
         f"{forecast.name}, {forecast.rows:,} rows, on {machines}: "
-        f"{mark}{duration(forecast.hours)}, {forecast.machine_hours:,.2f} machine hours, {money}"
+        f"{mark}{duration_of_hours(forecast.hours)}, {forecast.machine_hours:,.2f} machine hours, {money}"
     )
 
 
@@ -54,7 +54,7 @@ def _machines(group: WorkerGroup) -> str:
     return f"{group.machines} x {group.name}{kind} of {group.cpus} CPUs{devices}"
 
 
-def duration(hours: float) -> str:
+def duration_of_hours(hours: float) -> str:
     """0.02 -> 1.2 minutes; 50 -> 2.1 days."""
     for unit, size, most in (("seconds", 1 / 3600, 90), ("minutes", 1 / 60, 90), ("hours", 1.0, 48)):
         if hours / size < most:

@@ -198,6 +198,19 @@ def test_no_note_can_be_found_before_its_worker_has_locked_it(tmp_path: Path, mo
     assert not list(tmp_path.iterdir())
 
 
+def test_what_others_put_under_the_name_of_a_note_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "theirs").write_text('{"folder": "/anywhere", "call": "x", "seconds": 1}')
+    (tmp_path / "irodori-b1-link.note").symlink_to(tmp_path / "theirs")
+    os.mkfifo(tmp_path / "irodori-b1-pipe.note")  # opening it would wait for ever
+    before = sorted(tmp_path.iterdir())
+    with expendable("b1"):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("wrong", [{"seconds_per_picture": 0}, {"memory_bytes": 1000}])
 def test_limits_that_nothing_can_keep_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -9,7 +9,6 @@ Shapes: B batch, H and W of the input from 1 up.
 """
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.errors import ModelError
 from model.extractors.masks.mask_conventions import CONVENTIONS
+from model.typed_entries import json_entries
 
 __all__ = ["CONVENTIONS", "ISNet", "from_onnx", "from_package"]
 
@@ -140,7 +140,7 @@ def from_package(folder: Path) -> dict[str, Tensor]:
     """
     index = folder / "dist" / "resources.json"
     try:
-        names = [chunk["hash"] for chunk in json.loads(index.read_bytes())[IN_PACKAGE]["chunks"]]
+        names = [chunk["hash"] for chunk in json_entries(index.read_bytes())[IN_PACKAGE]["chunks"]]
         data = b"".join(_chunk(index.parent, name) for name in names)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{index}: the package does not hold {IN_PACKAGE} in one piece ({error})") from error

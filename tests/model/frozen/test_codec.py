@@ -94,6 +94,24 @@ def test_the_released_autoencoder_names_load_into_sd_vae() -> None:
     assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in expected.items()}
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[0.5]", "the document should be a mapping"),
+        ('{"scaling_factor": 1' + "0" * 400 + "}", "scaling_factor should be a number"),
+        ('{"scaling_factor": NaN}', "scaling_factor should be a number"),
+        ('{"scaling_factor": 0}', "scaling_factor"),
+        ("{}", "scaling_factor"),
+        ("[" * 100_000, "nested deeper"),
+    ],
+    ids=["list", "huge", "nan", "zero", "absent", "deep"],
+)
+def test_a_document_beside_the_weights_that_makes_no_sense_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "tiny_codec.json").write_text(text)
+    with pytest.raises(ModelError, match=f"tiny_codec.json: cannot read the codec's scaling_factor .*{told}"):
+        load_codec("tiny", tmp_path / "tiny_codec.safetensors")
+
+
 def test_weights_in_half_precision_load_as_float32(
     tmp_path: Path, codec: ImageCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

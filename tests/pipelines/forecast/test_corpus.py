@@ -20,7 +20,7 @@ from pipelines.execution.ray_data import in_process
 from pipelines.forecast.corpus import EFFICIENCY, SHARES, Forecast, Line, Request, forecast_corpus, pool_hours
 from pipelines.forecast.measured import MIXES, CostTable, Linear, PictureMix, StepCost, load_costs, log_normal_mean
 from pipelines.forecast.rates import TRAINING, RateGiven
-from pipelines.forecast.text import document, duration, text
+from pipelines.forecast.text import document, duration_of_hours, text
 from pipelines.forecast.training import forecast_stage, mean_area
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.recipes.stage_recipe import StageRecipe
@@ -261,4 +261,4 @@ def test_a_forecast_is_within_a_factor_of_two_of_a_build(tmp_path: Path) -> None
 
 def test_durations_are_told_in_the_unit_that_reads_best() -> None:
     told = ["36.0 seconds", "72.0 minutes", "40.0 hours", "2.5 days"]
-    assert [duration(hours) for hours in (0.01, 1.2, 40, 60)] == told
+    assert [duration_of_hours(hours) for hours in (0.01, 1.2, 40, 60)] == told
