@@ -110,7 +110,10 @@ with ray_session("log", num_cpus=2) as session:
     assert "its gcs_server ended); it is started again" in done.stderr
 
 
-def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere(tmp_path: Path) -> None:
+def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # of head and command, whether this user has a token or not
     source, out = write_pictures(tmp_path / "source", PICTURES, height=600, width=800), tmp_path / "out"
     port, sessions = free_port(), tempfile.mkdtemp(prefix="ray-")  # the path of a test is too long for Ray's sockets
     head = subprocess.Popen(
