@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +95,7 @@ def work():
     tries.append(1)
     if len(tries) == 2:
         return ray.get(ray.remote(lambda: "went on").remote())
-    waiting = ray.remote(time.sleep).remote(1000)
+    waiting = ray.remote(lambda: time.sleep(1000)).remote()
     ray.wait([ray.remote(lambda: 1).remote()])
     next(part for part in psutil.Process().children() if part.name() == "gcs_server").kill()
     ray.wait([waiting])
@@ -108,16 +110,16 @@ with ray_session("log", num_cpus=2) as session:
     assert "its gcs_server ended); it is started again" in done.stderr
 
 
-def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere(tmp_path: Path) -> None:
-    source, out, port = (
-        write_pictures(tmp_path / "source", PICTURES, height=600, width=800),
-        tmp_path / "out",
-        free_port(),
-    )
+def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # of head and command, whether this user has a token or not
+    source, out = write_pictures(tmp_path / "source", PICTURES, height=600, width=800), tmp_path / "out"
+    port, sessions = free_port(), tempfile.mkdtemp(prefix="ray-")  # the path of a test is too long for Ray's sockets
     head = subprocess.Popen(
         [
             *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"),
-            *("--num-cpus=1", "--include-dashboard=false", f"--temp-dir={tmp_path / 'ray'}"),
+            *("--num-cpus=1", "--include-dashboard=false", f"--temp-dir={sessions}"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -125,7 +127,7 @@ def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewh
     )
     family: list[psutil.Process] = []
     try:
-        wait_for(lambda: len(psutil.Process(head.pid).children()) > 4, timeout_s=60)
+        wait_for(lambda: len(psutil.Process(head.pid).children()) > 4, timeout_s=120)
         with _command(*_build(source, out, "--address", f"127.0.0.1:{port}"), cwd=tmp_path) as command:
             wait_for(lambda: any(out.glob("data/*/*/*.parquet")) or command.poll() is not None)
             family = psutil.Process(head.pid).children(recursive=True)
@@ -137,6 +139,7 @@ def test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewh
         head.wait()
         for process in alive(family):
             process.kill()
+        shutil.rmtree(sessions, ignore_errors=True)
     assert f"the Ray cluster at 127.0.0.1:{port} was lost (its raylet does not answer)" in said
     assert "the same command goes on from there" in said
     whole = run_build([str(source)], str(tmp_path / "whole"), CORPUS_RECIPES["demo"], engine=in_process)
