@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dataprep.secrets import without_secrets
 from dataprep.visible import one_line
 from jobs.console import Console, engines_log_to
 from pipelines.common.log_folder import log_folder as log_folder
 from pipelines.common.progress import NOTICES
-from pipelines.common.secrets import without_secrets
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from typing import Any
 import typer
 import yaml
 
+from dataprep.secrets import without_secrets
 from jobs.addresses import local_place
 from jobs.output import print_result
 from pipelines.common.overrides import SettingsError, nearest, override, read_overrides
-from pipelines.common.secrets import without_secrets
 
 RECIPE, WRITE_RECIPE = "recipe", "write_recipe"
 # Of the call alone, or of documents that say more than a call can: never options of a recipe.

@@ -24,6 +24,7 @@ NOT_COUNTED = {  # drills after which there is no work to compare with work that
     "test_a_driver_that_was_killed_after_the_last_step_only_has_to_put_things_in_place": SISTER,
     "test_a_run_may_go_on_with_another_number_of_workers": SISTER,
     "test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_workers_change_nothing": SISTER,
+    "test_work_that_waits_in_a_call_of_rays_own_is_interrupted": SISTER,
     "test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere": SISTER,
 }
 

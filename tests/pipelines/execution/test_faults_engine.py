@@ -49,7 +49,7 @@ def test_training_goes_on_after_its_raylet_and_then_its_head_were_killed(
     survived("local engine killed", work="training", tries=2, **images_compared(out, undisturbed))
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [PARTS[0], *(pytest.param(part, marks=pytest.mark.slow) for part in PARTS[1:])])
 def test_a_build_goes_on_after_a_part_of_its_engine_was_killed(part: str, tmp_path: Path, survived: Survived) -> None:
     source, out = write_pictures(tmp_path / "source", PICTURES, height=600, width=800), tmp_path / "out"
     with _command(*_build(source, out, "--workers", "1"), cwd=tmp_path) as command:
@@ -64,6 +64,7 @@ def test_a_build_goes_on_after_a_part_of_its_engine_was_killed(part: str, tmp_pa
     survived(f"{part} killed", work="corpus build", lost=max(lost, 0), doubled=max(-lost, 0))
 
 
+@pytest.mark.slow
 def test_an_evaluation_goes_on_and_keeps_what_it_has_measured(
     untrained_checkpoint: str, tmp_path: Path, survived: Survived
 ) -> None:
