@@ -73,7 +73,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.seconds
+@pytest.mark.drill
 def test_no_failure_shows_or_writes_a_secret(secret: Path) -> None:
     program = "import sys, json\nfrom jobs.cli import run\nfor call in json.loads(sys.stdin.read()): run(call)"
 
