@@ -4,6 +4,7 @@ a checkpoint and a corpus.
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
@@ -24,6 +25,13 @@ os.environ["IRODORI_FAMILIES"] = "tests.families.duel"
 os.environ["PYTHONPATH"] = os.pathsep.join(
     path for path in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if path
 )
+
+
+def pytest_configure() -> None:
+    """What a test starts can be interrupted, also where the suite itself runs in the background of a script, which has
+    SIGINT ignored, and passes that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
