@@ -27,7 +27,7 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.versions import code_version
 from pipelines.tracking.outbox import LINEAGE as LINEAGE
-from pipelines.tracking.outbox import Opening, Outbox, hand_over, new_outbox, outboxes
+from pipelines.tracking.outbox import MOST_LINEAGE_BYTES, Opening, Outbox, hand_over, new_outbox, outboxes
 from pipelines.tracking.sender import INTERRUPTED_PATIENCE_S, PATIENCE_S, Sender
 from pipelines.tracking.stores import (
     absolute_store,
@@ -40,7 +40,6 @@ from pipelines.tracking.stores import (
 )
 from pipelines.tracking.sync import name_run
 
-_MOST_BYTES = 16 << 20
 _HERE = "."  # the folder of a lineage.json, in it: a result that is copied or moved keeps no false address
 
 
@@ -156,7 +155,7 @@ def read_document(uri: str) -> dict[str, Any]:
     for candidate in (uri, uri.rstrip("/").rpartition("/")[0]):
         if candidate and exists(join(candidate, LINEAGE)):
             where = join(candidate, LINEAGE)
-            found = read_typed(where, _Document, _MOST_BYTES)
+            found = read_typed(where, _Document, MOST_LINEAGE_BYTES)
             chain = Chain.of(found["chain"], where).found_at(absolute(candidate))
             return {"run_id": None, **found, "chain": chain.document()}
     raise PipelineError(f"{uri} has no {LINEAGE}: it is no output of irodori, or its work did not finish")
@@ -187,7 +186,7 @@ def find_chain(uri_or_run: str, tracking_uri: str | None = None) -> Chain:
         with tempfile.TemporaryDirectory(prefix="irodori-lineage-") as folder:
             file = open_client(store).download_artifacts(uri_or_run, LINEAGE, folder)
             where = f"{LINEAGE} of run {uri_or_run} in {said}"
-            return Chain.of(parse_document(read_bytes(file, _MOST_BYTES), _Document, where)["chain"], where)
+            return Chain.of(parse_document(read_bytes(file, MOST_LINEAGE_BYTES), _Document, where)["chain"], where)
     except send_errors() as error:
         raise PipelineError(f"run {uri_or_run} in {said}: {first_line(error)}") from error
 

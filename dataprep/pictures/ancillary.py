@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from dataprep.pictures.png_chunks import png_chunk
+
 # What was left out, or not shown, of a picture that was taken: the vocabulary of `Picture.notes`.
 NOTES = {
     "exif": "EXIF data that cannot be read, and so perhaps how the picture is to be turned",
@@ -66,10 +68,6 @@ def without_unreadable(data: bytes) -> Mended | None:
     return Mended(kept, tuple(sorted(set(left)))) if left else None
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(kind, the whole chunk) of a PNG; what is cut at the end comes as it is."""
     at = len(_PNG)
@@ -99,8 +97,8 @@ def _is_readable(kind: bytes, chunk: bytes) -> bool:
     """Whether Pillow reads a picture of one pixel that has this chunk too."""
     if kind in (b"acTL", b"fcTL", b"fdAT"):  # frames of an animation: they belong to its pixels
         return True
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
-    pixels = _chunk(b"IDAT", zlib.compress(bytes(4))) + _chunk(b"IEND", b"")
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(bytes(4))) + png_chunk(b"IEND", b"")
     try:
         with Image.open(io.BytesIO(_PNG + header + chunk + pixels), formats=("PNG",)) as image:
             image.load()

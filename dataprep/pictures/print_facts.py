@@ -16,11 +16,11 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from dataprep.pictures.decode import FORMATS
+from dataprep.pictures.png_chunks import behind_header, png_chunk
 
 Bytes = npt.NDArray[np.uint8]
 MOST_PROFILE = 4 << 20  # bytes; those of printers have tables of 2 MB
 METRE = 0.0254  # of an inch
-_HEADER_END = 33  # of a PNG: signature and IHDR
 _MOST_DENSITY = (1 << 31) - 1  # dots a metre, of PNG's pHYs
 _RULE = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
@@ -60,18 +60,14 @@ def from_srgb(rgb: Bytes, profile: bytes | None) -> Bytes:
 
 def with_print_facts(png: bytes, facts: PrintFacts) -> bytes:
     """The PNG with `facts` in it; its pixels are untouched. ISO/IEC 15948, 11.3.3.3 (iCCP) and 11.3.5.3 (pHYs)."""
-    return png[:_HEADER_END] + b"".join(_chunks(facts)) + png[_HEADER_END:]
+    return behind_header(png, b"".join(_chunks(facts)))
 
 
 def _chunks(facts: PrintFacts) -> Iterator[bytes]:
     if facts.profile is not None:
-        yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(facts.profile))
+        yield png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(facts.profile))
     if facts.dpi is not None:
-        yield _chunk(b"pHYs", struct.pack(">IIB", *(round(dots / METRE) for dots in facts.dpi), 1))
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        yield png_chunk(b"pHYs", struct.pack(">IIB", *(round(dots / METRE) for dots in facts.dpi), 1))
 
 
 def _usable_dpi(dpi: object) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict
 
 from dataprep.documents import DocumentError, checked, parse_json
+from dataprep.pictures.png_chunks import HEADER_END, behind_header, png_chunk
 from dataprep.storage.store import read_range
 from pipelines.colorization.picture_settings import MOST_SEED, PictureSettings, picture_settings
 from pipelines.colorization.roles import pop_roles, role_entries
@@ -25,8 +26,7 @@ MOST_SIDE = 1 << 16  # pixels
 MOST_CHUNK_BYTES = 1 << 16  # of a text chunk, with the JSON in it
 _SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_END = 33  # signature and IHDR; text stands before the pixels, after which readers expect nothing
-_MOST_HEAD = _HEADER_END + MOST_CHUNK_BYTES + 12  # a chunk is its body and 12 bytes
+_MOST_HEAD = HEADER_END + MOST_CHUNK_BYTES + 12  # a chunk is its body and 12 bytes
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,7 @@ def embed(png: bytes, provenance: Provenance) -> bytes:
     """The PNG with the provenance in it; its pixels are untouched."""
     text = _encoded(provenance.document())
     body = KEYWORD.encode() + b"\0\0\0\0\0" + text  # not compressed, no language, no translated keyword
-    chunk = struct.pack(">I", len(body)) + b"iTXt" + body
-    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
-    return png[:_HEADER_END] + chunk + png[_HEADER_END:]
+    return behind_header(png, png_chunk(b"iTXt", body))
 
 
 def _encoded(document: dict[str, Any]) -> bytes:

@@ -7,7 +7,6 @@ damaged. Beside a local output it lies in `OUT/tracking`; for an output on S3, w
 `irodori-logs/tracking` of the working directory, and what is still there at the end is copied to `OUT/tracking`.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,10 +20,12 @@ from typing import Any, BinaryIO, Literal, NotRequired, TypedDict
 from dataprep.documents import DocumentError, checked, parse_json
 from dataprep.storage.store import exists, is_s3, join, list_folder, read_bytes, remove, write_whole
 from pipelines.common.log_folder import log_folder
+from pipelines.tracking.file_lock import hold
 
 FOLDER = "tracking"
 FORMAT = 1
 LINEAGE = "lineage.json"
+MOST_LINEAGE_BYTES = 16 << 20
 Record = Mapping[str, Any]
 
 
@@ -194,7 +195,7 @@ class Outbox:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("a+b", buffering=0)
         try:
-            _hold(self._file)
+            hold(self._file)
         except BlockingIOError:
             self._file.close()
             raise
@@ -289,7 +290,7 @@ def _contents(path: Path) -> Contents:
 def _contents_if_held(path: Path) -> Contents | None:
     try:
         with path.open("rb") as file:
-            _hold(file)
+            hold(file)
     except BlockingIOError:
         return _contents(path)
     except FileNotFoundError:
@@ -316,16 +317,6 @@ def forget(out: str, name: str) -> None:
     """Remove the copy of an outbox from an output on S3: everything of it is sent."""
     if is_s3(out) and exists(join(out, FOLDER, name)):
         remove(join(out, FOLDER, name))
-
-
-def _hold(file: BinaryIO) -> None:
-    """Raises BlockingIOError where another holds it; a file system without locks goes without."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return
 
 
 def _removed_empty(folder: Path, upto: str) -> bool:

@@ -4,7 +4,6 @@ Nothing here waits for a server: what can be known of an address alone is said b
 by the thread that sends (pipelines.tracking.sender).
 """
 
-import fcntl
 import importlib.metadata
 import logging
 import os
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dataprep.secrets import without_secrets
 from pipelines.common.errors import PipelineError
+from pipelines.tracking.file_lock import hold
 
 DEFAULT_STORE = "sqlite:///irodori.db"
 EXPERIMENT = "irodori"
@@ -148,22 +148,17 @@ def _only_one(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         give_up = time.monotonic() + CREATION_WAIT_S
-        while not _locked(descriptor) and time.monotonic() < give_up:
+        while True:
+            try:
+                hold(descriptor)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    break
             time.sleep(0.1)
         yield
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """False where another holds the lock."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def experiment_of(client: Any, store: str) -> str:

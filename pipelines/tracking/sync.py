@@ -10,7 +10,7 @@ from dataprep.storage.store import exists, join, read_bytes, write_whole
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.tracking.delivery import Delivery
-from pipelines.tracking.outbox import LINEAGE, Outbox, fetch, forget, outboxes
+from pipelines.tracking.outbox import LINEAGE, MOST_LINEAGE_BYTES, Outbox, fetch, forget, outboxes
 from pipelines.tracking.stores import (
     absolute_store,
     check_store,
@@ -19,8 +19,6 @@ from pipelines.tracking.stores import (
     send_errors,
     tracking_uri_of,
 )
-
-_MOST_BYTES = 16 << 20
 
 
 class _Lineage(TypedDict):
@@ -93,7 +91,7 @@ def name_run(outbox: Outbox) -> None:
         return
     try:
         # The name of a file that is no text stays what it is: the document is written again.
-        document = checked(parse_json(read_bytes(place, _MOST_BYTES), place, file_names=True), _Lineage, place)
+        document = checked(parse_json(read_bytes(place, MOST_LINEAGE_BYTES), place, file_names=True), _Lineage, place)
     except DocumentError:
         return  # not the document of this work, which is whole
     if document.get("outbox") == outbox.path.stem:

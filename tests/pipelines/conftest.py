@@ -1,5 +1,7 @@
 """What the training drills share: one tiny corpus, and one undisturbed run that the disturbed ones are held against."""
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +21,14 @@ def undisturbed(bench: Bench) -> Path:
     out = bench.folder / "undisturbed"
     bench.train(out, progress=lambda news: write_listening(bench.folder) if news.done else None)
     return out
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real filesystem of 200 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -190,17 +190,6 @@ def test_the_first_writer_wins_even_where_its_answer_was_lost(s3_prefix: str, su
 # ---- disks ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real filesystem of 200 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("needs the right to mount")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_stops_the_build_with_its_name_and_a_larger_one_lets_it_go_on(
     small_disk: Path, source: Path, check: Check
 ) -> None:

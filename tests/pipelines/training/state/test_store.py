@@ -4,7 +4,7 @@ import json
 import resource
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -119,17 +119,6 @@ def test_a_state_under_another_name_is_none(tmp_path: Path) -> None:
     store.write(16, fill)
     shutil.copytree(store.kept()[0].uri, tmp_path / "states" / f"{64:012d}")
     assert "it describes another state" in store.kept()[0].problem
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real filesystem of 200 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("needs the right to mount")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_names_the_place_and_a_larger_one_lets_it_go_on(small_disk: Path, survived: Survived) -> None:
