@@ -69,17 +69,15 @@ class Made:
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""
-        sizes = {"width": self.width, "height": self.height}
-        sizes |= {"network_width": self.network_width, "network_height": self.network_height}
-        return (
-            self.job.document()
-            | sizes
-            | {
-                "layers": self.layers,
-                "already": self.already,
-                "notes": self.notes,
-            }
-        )
+        return self.job.document() | {
+            "width": self.width,
+            "height": self.height,
+            "network_width": self.network_width,
+            "network_height": self.network_height,
+            "layers": self.layers,
+            "already": self.already,
+            "notes": self.notes,
+        }
 
 
 @dataclass(frozen=True)

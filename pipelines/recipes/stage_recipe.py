@@ -75,10 +75,8 @@ def size_needs_gpu(size: str) -> bool:
 
 
 _SCHEDULE = ("warmup_images", "decay_images")
-_LATER = {
-    "kind": "adamw",
-    "simplified": "among",
-}  # settings that recipes of version 0.1 did not have, with what they then were
+# Settings that recipes of version 0.1 did not have, with what they then were.
+_LATER = {"kind": "adamw", "simplified": "among"}
 
 
 def _in_order(values: dict[str, Any]) -> dict[str, Any]:

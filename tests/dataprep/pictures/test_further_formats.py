@@ -2,7 +2,6 @@
 
 import io
 import struct
-from collections.abc import Callable
 from typing import Literal
 
 import cv2
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dataprep.pictures.decode import UnreadablePicture, decode, decode_rgba, measure
+from tests.exif_orientation import STORED
 
 RGB = cv2.resize(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8), (97, 71))
 GRAY = RGB[..., 1]
@@ -18,18 +18,6 @@ ALPHA = cv2.resize(np.random.default_rng(1).integers(0, 256, (4, 5), np.uint8), 
 WEIGHT = ALPHA[..., None] / 255.0
 OVER_WHITE = np.rint(RGB * WEIGHT + 255 * (1 - WEIGHT)).astype(np.uint8)
 INKS = np.dstack([255 - RGB, np.zeros_like(GRAY)])
-
-# EXIF orientation -> how a picture lies in its file.
-STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda shown: shown,
-    2: lambda shown: shown[:, ::-1],
-    3: lambda shown: shown[::-1, ::-1],
-    4: lambda shown: shown[::-1],
-    5: lambda shown: shown.swapaxes(0, 1),
-    6: lambda shown: np.rot90(shown, 1),
-    7: lambda shown: shown[::-1, ::-1].swapaxes(0, 1),
-    8: lambda shown: np.rot90(shown, -1),
-}
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str = "TIFF", **options: object) -> bytes:

@@ -24,6 +24,7 @@ from pipelines.corpus_build.build import BuildReport, run_build
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import picture
+from tests.exif_orientation import STORED
 
 # Everything that can be a row becomes one, down to a single pixel, so that every operator meets it.
 OPEN = FilterSettings(min_side=1, max_aspect=100_000, min_contrast=0, phash_distance=0)
@@ -229,17 +230,7 @@ def animated_png_shows_its_first_frame(rgb: np.ndarray) -> Case:
     return Case(animated(rgb, "PNG"), rgb)
 
 
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> what undoes the way it is shown
-    1: lambda shown: shown,
-    2: lambda shown: shown[:, ::-1],
-    3: lambda shown: shown[::-1, ::-1],
-    4: lambda shown: shown[::-1],
-    5: lambda shown: shown.swapaxes(0, 1),
-    6: lambda shown: np.rot90(shown, 1),
-    7: lambda shown: shown[::-1, ::-1].swapaxes(0, 1),
-    8: lambda shown: np.rot90(shown, -1),
-}
-for orientation, stored_as in TURNS.items():
+for orientation, stored_as in STORED.items():
     shown = smooth(picture(100 + orientation))
     exif = Image.Exif()
     exif[0x0112] = orientation

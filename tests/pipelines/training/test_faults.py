@@ -30,6 +30,7 @@ from tests.pipelines.training.train_helpers import (
     Bench,
     alive,
     checkpointed,
+    found_at,
     images_compared,
     losses,
     training_workers,
@@ -57,7 +58,7 @@ def test_a_killed_driver_resumes_by_the_same_command(
     bench: Bench, undisturbed: Path, tmp_path: Path, survived: Survived
 ) -> None:
     out = tmp_path / "out"
-    _kill_driver(bench.arguments(out), out)
+    _kill_driver(bench, out, workers=2)
     assert not (out / "lineage.json").exists()
     done = irodori(*bench.arguments(out), cwd=tmp_path)
     assert "done (resumed from " in done.stdout
@@ -71,8 +72,7 @@ def test_a_stopped_run_says_what_goes_on_and_leaves_nobody(
     out = tmp_path / "out"
     command = [str(Path(sys.executable).with_name("irodori")), *bench.arguments(out)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: checkpointed(out) or driver.poll() is not None)
-    family = psutil.Process(driver.pid).children(recursive=True)
+    family = found_at(lambda: psutil.Process(driver.pid).children(recursive=True), lambda: checkpointed(out))
     driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130
@@ -89,7 +89,7 @@ def test_a_stopped_run_says_what_goes_on_and_leaves_nobody(
 
 def test_a_run_may_go_on_with_another_number_of_workers(bench: Bench, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _kill_driver(bench.arguments(out, workers=1), out)
+    _kill_driver(bench, out, workers=1)
     report = bench.train(out, workers=2)
     assert 0 < report.resumed_from < 64
     assert losses(out) == pytest.approx(losses(undisturbed), rel=0, abs=TOLERANCE)
@@ -225,7 +225,7 @@ def test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_wo
     options: dict[str, Any] = {"ema_decay": 0.99, "offset_noise": 0.05, "min_snr_gamma": 5.0, "sample_images": 10**6}
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     bench.train(whole, workers=2, **options)
-    _kill_driver(bench.arguments(stopped, workers=1, **options), stopped)
+    _kill_driver(bench, stopped, workers=1, **options)
     assert 0 < bench.train(stopped, workers=2, **options).resumed_from < 64
     assert losses(stopped) == pytest.approx(losses(whole), rel=0, abs=TOLERANCE)
     plain, metadata = load_checkpoint(whole / "checkpoint")
@@ -270,8 +270,7 @@ def _assassin(out: Path, drill_random: np.random.Generator) -> Iterator[None]:
     killed: list[int] = []
 
     def strike() -> None:
-        wait_for(lambda: checkpointed(out))
-        workers = training_workers(os.getpid())
+        workers = found_at(lambda: training_workers(os.getpid()), lambda: checkpointed(out), number=2)
         victim = workers[drill_random.integers(len(workers))]
         victim.kill()
         killed.append(victim.pid)
@@ -283,23 +282,25 @@ def _assassin(out: Path, drill_random: np.random.Generator) -> Iterator[None]:
     assert killed, "the run ended before a worker could be killed"
 
 
-def _kill_driver(arguments: list[str], out: Path) -> None:
-    """SIGKILL the driver once its run has a checkpoint; its workers must die of it, or they would write on.
+def _kill_driver(bench: Bench, out: Path, workers: int, **changes: Any) -> None:
+    """SIGKILL the driver once its run has a first state; its workers must die of it, or they would write on.
 
-    Ray's two agents outlive it by a minute without touching anything; they are ended here.
+    They are stopped at that state, so that no fast machine ends the run first. Ray's two agents outlive the driver by a
+    minute without touching anything; they are ended here.
     """
+    arguments = bench.arguments(out, workers, **changes)
     command = [str(Path(sys.executable).with_name("irodori")), *arguments]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        wait_for(lambda: checkpointed(out) or driver.poll() is not None)
-        assert driver.poll() is None, "the run ended before its driver could be killed"
-        family, workers = psutil.Process(driver.pid).children(recursive=True), training_workers(driver.pid)
-        assert workers
+        trainers = found_at(lambda: training_workers(driver.pid), lambda: checkpointed(out), number=workers)
+        for trainer in trainers:
+            trainer.suspend()
+        family = psutil.Process(driver.pid).children(recursive=True)
     finally:
         driver.kill()
         driver.wait()
     try:
-        wait_for(lambda: not alive(workers), timeout_s=30)
+        wait_for(lambda: not alive(trainers), timeout_s=30)
     finally:
         for orphan in alive(family):
             orphan.kill()

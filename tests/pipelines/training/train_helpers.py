@@ -133,6 +133,24 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 240) -> None:
         time.sleep(0.02)
 
 
+def found_at(
+    find: Callable[[], list[psutil.Process]], when: Callable[[], Any], number: int = 1
+) -> list[psutil.Process]:
+    """Wait until `when()` holds, and give the processes that `find()` found just before it: at least `number` of them.
+
+    They can be struck at once. A search takes tenths of a second on a busy machine, and a tiny run may end in them.
+    """
+    found: list[psutil.Process] = []
+
+    def reached() -> bool:
+        nonlocal found
+        found = find()
+        return len(found) >= number and bool(when())
+
+    wait_for(reached)
+    return found
+
+
 def checkpointed(out: Path) -> bool:
     """Whether a state of this run is kept."""
     return bool(StateStore(str(out)).kept())
