@@ -24,7 +24,15 @@ from pipelines.training.state.store import StateStore
 from tests.corpus_pictures import write_pictures
 from tests.faults import Survived
 from tests.pipelines.execution.autoscaling_cluster import free_port
-from tests.pipelines.training.train_helpers import Bench, alive, checkpointed, found_at, images_compared, wait_for
+from tests.pipelines.training.train_helpers import (
+    Bench,
+    alive,
+    checkpointed,
+    found_at,
+    images_compared,
+    processes_named,
+    wait_for,
+)
 from tests.pipelines.training.untrained import write_corpus
 
 pytestmark = [pytest.mark.drill, pytest.mark.ray]
@@ -192,11 +200,7 @@ def _ended(command: _Running, code: int = 0) -> str:
 
 def _kill(pid: int, part: str, when: Callable[[], bool]) -> None:
     """SIGKILL that process of the engine of `pid`, once something has happened."""
-
-    def parts() -> list[psutil.Process]:
-        return [process for process in psutil.Process(pid).children(recursive=True) if process.name() == part]
-
-    found_at(parts, when)[0].kill()
+    found_at(lambda: processes_named(pid, part), when)[0].kill()
 
 
 def _images_seen(out: Path) -> int:

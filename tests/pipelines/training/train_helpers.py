@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,16 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 240) -> None:
         time.sleep(0.02)
 
 
+def processes_named(parent_pid: int, name: str) -> list[psutil.Process]:
+    """The descendants of a process with that name, while others of them come and go."""
+    found = []
+    for process in psutil.Process(parent_pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == name:
+                found.append(process)
+    return found
+
+
 def found_at(
     find: Callable[[], list[psutil.Process]], when: Callable[[], Any], number: int = 1
 ) -> list[psutil.Process]:
@@ -158,7 +169,14 @@ def checkpointed(out: Path) -> bool:
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that run; a zombie has ended and waits to be noticed."""
-    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if _runs(process)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two
+        return False
 
 
 def _command(process: psutil.Process) -> str:
