@@ -4,7 +4,7 @@ The index is held as arrays (dataprep.corpus.row_index): a reader of six million
 each training sample is follows from dataprep.samples.sample_plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -73,20 +73,39 @@ class CorpusReader:
 
         Reads the `group` of every row, a file for each shard.
         """
-        paths = _paths(open_snapshot(self.uri, self.snapshot), self.split, ["row"])
         codes, numbers = np.full(len(self), -1, np.int32), dict[str, int]()
+        for rows, groups in self._fact("group"):
+            for row, group in zip(rows, groups, strict=True):
+                codes[row] = -1 if group is None else numbers.setdefault(group, len(numbers))
+        return _numbered(codes, len(numbers))
+
+    def assembled_codes(self) -> npt.NDArray[np.int32]:
+        """(N,): all assembled rows have one number, every other row one of its own.
+
+        Reads the `assembly` of every row, a file for each shard.
+        """
+        codes = np.full(len(self), -1, np.int32)
+        for rows, assemblies in self._fact("assembly"):
+            codes[rows[[assembly is not None for assembly in assemblies]]] = 0
+        return _numbered(codes, 1)
+
+    def _fact(self, name: str) -> Iterator[tuple[npt.NDArray[np.intp], list[Any]]]:
+        """Shard by shard, its rows of this split and what the `row` column holds of them under a name."""
+        paths = _paths(open_snapshot(self.uri, self.snapshot), self.split, ["row"])
         by_shard = np.argsort(self.index.shard_codes, kind="stable")
         starts = np.searchsorted(self.index.shard_codes[by_shard], np.arange(1, len(self.index.shards)))
         for shard, rows in zip(self.index.shards, np.split(by_shard, starts), strict=True):
             address = storage.join(self.uri, paths[shard, "row"])
-            batches = read_batches(address, ROW_SCHEMA, ["group"])
-            groups = [group for batch in batches for group in batch["group"].to_pylist()]
-            for row in rows:
-                group = groups[self.index.position(row)]
-                codes[row] = -1 if group is None else numbers.setdefault(group, len(numbers))
-        alone = codes == -1
-        codes[alone] = len(numbers) + np.arange(np.count_nonzero(alone))
-        return codes
+            batches = read_batches(address, ROW_SCHEMA, [name])
+            values = [value for batch in batches for value in batch[name].to_pylist()]
+            yield rows, [values[self.index.position(row)] for row in rows]
+
+
+def _numbered(codes: npt.NDArray[np.int32], after: int) -> npt.NDArray[np.int32]:
+    """The codes, where -1 becomes a number of its own, from `after` on."""
+    alone = codes == -1
+    codes[alone] = after + np.arange(np.count_nonzero(alone))
+    return codes
 
 
 def _check_columns(snapshot: Snapshot, columns: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -46,6 +46,9 @@ _BACKGROUND = re.compile(r'<rect id="background"[^>]*/>')
 _HEX = re.compile(r"#[0-9a-f]{6}")
 
 
+Colors = tuple[tuple[str, str], ...]  # sorted (name, "#rrggbb")
+
+
 @dataclass(frozen=True)
 class Template:
     """One drawing: svg with placeholders, the style that it belongs to, tags that name its parts."""
@@ -62,7 +65,7 @@ class Assembly:
 
     style: str
     template: str
-    colors: tuple[tuple[str, str], ...]  # sorted (name, "#rrggbb"); all of COLOR_NAMES
+    colors: Colors  # all of COLOR_NAMES
 
     def __post_init__(self) -> None:
         if tuple(name for name, _ in self.colors) != COLOR_NAMES:
@@ -152,9 +155,18 @@ def region_classes(assembly: Assembly, size: int) -> np.ndarray:
 
 def coloring(template: Template, index: int, seed: int) -> Assembly:
     """The colouring number `index` of a template: a pure function of (seed, template, index)."""
-    colors = draw_colors(generator(seed, index, f"colors:{template.id}"))
     reference = template.id if shipped_templates().get(template.id) == template else template.svg
-    return Assembly(template.style, reference, tuple(sorted(colors.items())))
+    return Assembly(template.style, reference, drawn_colors(generator(seed, index, f"colors:{template.id}")))
+
+
+def drawn_colors(rng: np.random.Generator) -> Colors:
+    """A colour for every name, at random."""
+    return tuple(sorted(draw_colors(rng).items()))
+
+
+def of_row(row: Mapping[str, Any]) -> Assembly | None:
+    """The assembly that a corpus row records, None for any other picture. Raises DataError for a damaged one."""
+    return from_json(row["assembly"]) if row.get("assembly") else None
 
 
 def shown_regions(assembly: Assembly) -> frozenset[str]:

@@ -7,7 +7,7 @@ generators named by their purpose, so that asking for one picture more moves no 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from zlib import crc32
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from dataprep.errors import DataError
 from dataprep.operators.styles import REWORKED
+from dataprep.pictures import assembled
 from dataprep.pictures.decode import Picture, decode_png
 from dataprep.pictures.guarded import decode, decode_at_least, measure
 from dataprep.pictures.resize import Bytes, fitted_size, resize_color, resize_mask, resize_sketch
@@ -84,7 +85,8 @@ def training_sample(
     """The augmented sample of a row: joint rescale and crop, a style of the row's own, the sketch's border blanked.
 
     `row` holds encoded pictures: `color`, `sketch_<style>` (None where the row has no such sketch) and whatever else
-    `settings.columns()` names, `tags` besides where they are asked for. `second` is the row of the second reference.
+    `settings.columns()` names, `tags` besides where they are asked for, `assembly` where assembled drawings are drawn
+    anew. `second` is the row of the second reference, or of the drawing that a palette reference shows.
     DataError names the row when a column or all of the wanted styles are missing; UnreadablePicture says why one cannot
     be decoded.
     """
@@ -143,7 +145,7 @@ class _Numbers:
     crop: tuple[float, float, float]  # as CENTRE
     blanked: npt.NDArray[np.float64]  # (4,): shares of the sketch's sides
     further: Callable[[str], np.random.Generator]  # for one purpose
-    centred: bool = False
+    centred: bool = False  # of evaluation
 
     def own_crop(self, purpose: str) -> tuple[float, float, float]:
         """The numbers of a crop beside the sample's own."""
@@ -184,9 +186,12 @@ class _Source:
     row: Mapping[str, Any]
     picture: Picture
     shown: Crop | None
+    palette: Picture | None = None  # what references show instead: another drawing in this one's colours
 
     def reference(self) -> tuple[Bytes, tuple[float, float] | None]:
         """What references show, and the extent of it, as `resize_color` takes them."""
+        if self.palette is not None:
+            return self.palette.rgb, None
         return (self.picture.rgb, self.picture.extent) if self.shown is None else (self.shown.color(self.picture), None)
 
     def reference_mask(self) -> Bytes:
@@ -218,6 +223,8 @@ def _sample(
     if settings.reference_crop == "separate":
         shown = _crop(size, settings, numbers.own_crop("reference crop"))
     source = _source(row, settings, numbers, shown, crop)
+    if settings.draws_assembled() and not numbers.centred:
+        source = _drawn_anew(source, second, settings, numbers, size)
     other = _second(second, settings, numbers) if settings.needs_second() else source
 
     made: dict[str, Callable[[], npt.NDArray[Any]]] = {
@@ -251,6 +258,30 @@ def _source(
     sizes.append(settings.largest(*REFERENCES))
     least = max(width for width, _ in sizes), max(height for _, height in sizes)
     return _Source(row, decode_at_least(row["color"], *least), shown)
+
+
+def _drawn_anew(
+    source: _Source,
+    second: Mapping[str, Any] | None,
+    settings: SampleSettings,
+    numbers: _Numbers,
+    size: tuple[int, int],
+) -> _Source:
+    """An assembled picture of that (width, height) in other colours, and another drawing in the same, as the settings'
+    shares have it; anything else as it is."""
+    assembly = assembled.of_row(source.row)
+    if assembly is None:
+        return source
+    rng = numbers.further("assembled")
+    recolor, palette = rng.random(2)
+    if recolor < settings.recolored:
+        assembly = replace(assembly, colors=assembled.drawn_colors(rng))
+        source = replace(source, picture=Picture(assembled.render(assembly, max(size)), None, True))
+    drawing = assembled.of_row(second) if second else None
+    if drawing is not None and palette < settings.palette_references:
+        shown = assembled.render(assembled.recolored(drawing, assembly), max(settings.largest(*REFERENCES)))
+        source = replace(source, palette=Picture(shown, None, True))
+    return source
 
 
 def _second(second: Mapping[str, Any] | None, settings: SampleSettings, numbers: _Numbers) -> _Source:

@@ -39,6 +39,10 @@ class SampleSettings:
     `styles`: drawn evenly among those that the row has. `simplified`: what a sketch that a network has reworked
     (`operators.styles.REWORKED`) is to its row: one style "among" the others, or shown "instead" of them. Where 30 % of
     the rows have one, that makes 30 % of the samples, as thesis 3.2 has it.
+
+    `recolored` and `palette_references` are of assembled drawings alone, whose right colours are known whatever they
+    are (`dataprep.pictures.assembled`), and ours: the share of them that is shown in colours drawn anew, and the share
+    whose reference is another drawing in this one's colours, as a user's reference is, in the place of the own picture.
     """
 
     width: int = 128
@@ -52,6 +56,8 @@ class SampleSettings:
     reference_crop: ReferenceCrop = "whole"
     tags: bool = False  # the sample carries the row's tags
     deformation: DeformationSettings = FULL  # of `deformed_reference`
+    recolored: float = 0.0
+    palette_references: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.reference_size) < 1:
@@ -68,6 +74,11 @@ class SampleSettings:
             )
         for name in self.pictures:
             _check_name(name)
+        for name, share in (("recolored", self.recolored), ("palette_references", self.palette_references)):
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {share}")
+        if self.palette_references and self.asks_for("second_reference", "second_reference_mask"):
+            raise ValueError("palette_references takes the place of a second row, which these pictures ask for")
 
     def asks_for(self, *kinds: str) -> bool:
         """Whether any of the pictures, whatever its size, is of one of these kinds."""
@@ -76,6 +87,10 @@ class SampleSettings:
     def needs_second(self) -> bool:
         """Whether a sample needs a second row."""
         return self.asks_for("second_reference", "second_reference_mask")
+
+    def draws_assembled(self) -> bool:
+        """Whether training samples draw assembled pictures anew, and so need the rows' facts."""
+        return bool(self.recolored or self.palette_references)
 
     def columns(self) -> tuple[str, ...]:
         """The corpus columns that samples are made of; tags stand in the row itself (`CorpusReader`'s `facts`)."""

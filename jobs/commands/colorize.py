@@ -85,7 +85,7 @@ def command(
             "A trained or converted model.",
             metavar="ADDRESS",
             parser=place,
-            show_default="the one of irodori demo",
+            show_default="starter, the weights that ship",
         ),
     ] = None,
     replay: Annotated[
@@ -184,9 +184,9 @@ def command(
     if pair:
         report(pairs_shown(jobs))
     # The networks, and whether the pictures can be written.
-    from pipelines.weights.checkpoints import checkpoint_uri, demo_checkpoint
+    from pipelines.weights.checkpoints import STARTER, absolute_checkpoint, checkpoint_uri
 
-    address = checkpoint_uri(checkpoint or demo_checkpoint())
+    address = checkpoint_uri(absolute_checkpoint(checkpoint or STARTER))
     check_targets(jobs, run, drawn)
     if drawn:
         report(f"--seed {seeds[0]} was drawn")

@@ -23,7 +23,6 @@ KEPT = "no score was written"  # by a call that is stopped
     DEFAULTS, PictureSettings(), only=("steps", "guidance_scale", "ema"), panel=SAMPLING, panels=(SAMPLING,)
 )
 def command(
-    checkpoint: Annotated[str, typer.Option(parser=place, help="The model to score.")],
     corpus: Annotated[str, typer.Option(parser=place, help="The corpus whose validation rows are used.")],
     protocol: Annotated[
         str,
@@ -31,6 +30,9 @@ def command(
     ],
     out: Annotated[str, typer.Option(parser=place, help="Where scores, pairs and pictures go.")],
     given: GivenSettings,
+    checkpoint: Annotated[
+        str, typer.Option(parser=place, help="The model to score; starter: that which ships.")
+    ] = "starter",
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
     device: Device = "auto",

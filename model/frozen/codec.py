@@ -1,8 +1,8 @@
 """The image codec: pictures to latents of 1/8 of their side and back, frozen during training.
 
-"tiny" ships with the repository (model/assets/tiny_codec.*); "sd-vae" is Stable Diffusion's autoencoder, whose file
-the user names. Latents leave already multiplied by the scaling factor, so that their spread is about 1. The networks
-compute in the precision of their weights; what is added, scaled or drawn around them is float32.
+"tiny" and "small" ship with the repository (model/assets/*_codec.*); "sd-vae" is Stable Diffusion's
+autoencoder, whose file the user names. Latents leave already multiplied by the scaling factor, so that their spread is
+about 1. The networks compute in the precision of their weights; what is added, scaled or drawn around them is float32.
 
 Shapes: B batch, H W picture (multiples of the downsampling), C latent channels.
 """
@@ -20,13 +20,14 @@ from torch import nn
 
 from model.errors import ModelError
 from model.finite import check_pictures
-from model.frozen.config import CODECS, CodecConfig
+from model.frozen.config import CODECS, SHIPPED, CodecConfig
 from model.frozen.tiles import in_tiles
 from model.setting import EPSILON, check_range
 from model.typed_entries import check_types, json_entries
 from model.weights.reading import ASSETS, load_strictly, read_tensors
 
 _MOST_FACTS_BYTES = 1 << 16
+_CERTAIN = -30.0  # log variance of latents that nothing but a linear map makes: diffusers' own least
 
 
 class _Facts(TypedDict):
@@ -73,6 +74,8 @@ class ImageCodec(nn.Module):
             scaling_factor=scaling_factor,
         )
         self.linear = LinearPath(config.downsampling, config.latent_channels) if config.linear_path else None
+        if not config.network_encoder:
+            del self.autoencoder.encoder, self.autoencoder.quant_conv
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,6 +107,10 @@ class ImageCodec(nn.Module):
     def _moments(self, images: torch.Tensor) -> torch.Tensor:
         """Mean and log variance (B, 2 C, H/8, W/8) of the unscaled latents."""
         images = images.to(self.dtype)
+        if not self.config.network_encoder:
+            assert self.linear is not None
+            mean = self.linear.analysis(images).float()
+            return torch.cat([mean, torch.full_like(mean, _CERTAIN)], dim=1)
         posterior = self.autoencoder.encode(F.pixel_unshuffle(images, self.config.pixel_unshuffle)).latent_dist
         mean = posterior.mean.float()
         if self.linear is not None:
@@ -134,13 +141,13 @@ def build_codec(codec: str, scaling_factor: float | None = None) -> ImageCodec:
 def load_codec(codec: str, weights: Path | None = None) -> ImageCodec:
     """The frozen codec of that id in evaluation mode, float32.
 
-    weights: a safetensors file in diffusers' or LDM's layout; "tiny" needs none. Where the id fixes no scaling factor
-    it is read from the JSON of the same name beside the weights. Raises ModelError when something is missing or does
-    not fit.
+    weights: a safetensors file in diffusers' or LDM's layout; those that ship need none. Where the id fixes no
+    scaling factor it is read from the JSON of the same name beside the weights. Raises ModelError when something is
+    missing or does not fit.
     """
     _check_known(codec)
-    if weights is None and codec == "tiny":
-        weights = ASSETS / "tiny_codec.safetensors"
+    if weights is None and codec in SHIPPED:
+        weights = ASSETS / f"{codec}_codec.safetensors"
     if weights is None:
         raise ModelError(f"the image codec {codec!r} needs its weights: name the safetensors file")
     fixed = CODECS[codec].scaling_factor

@@ -5,6 +5,8 @@ Source: OpenCLIP ViT-H-14 (image encoder), Stable Diffusion's autoencoder; the t
 
 from dataclasses import dataclass
 
+SHIPPED = ("tiny", "small")  # ids of codecs and image encoders whose weights come with the project
+
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -14,6 +16,8 @@ class CodecConfig:
     after the last: the tiny size then spends nothing on full-resolution layers, the dearest ones on a CPU.
     linear_path adds a linear map of each square of pixels to its latent, and back, beside the networks: started at the
     principal components of pictures it carries most of them, so that a few minutes teach the networks the rest.
+    network_encoder False: the linear map alone encodes, so that training a denoiser pays nothing for its latents, and a
+    decoder that was trained further fits every denoiser that was trained before.
     """
 
     block_channels: tuple[int, ...]
@@ -24,6 +28,11 @@ class CodecConfig:
     latent_channels: int = 4
     pixel_unshuffle: int = 1
     linear_path: bool = False
+    network_encoder: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.linear_path or self.network_encoder):
+            raise ValueError("without a network that encodes, a codec needs linear_path=true")
 
     @property
     def downsampling(self) -> int:
@@ -41,6 +50,17 @@ CODECS = {
         latent_channels=8,
         pixel_unshuffle=4,
         linear_path=True,
+    ),
+    "small": CodecConfig(
+        (64, 128),
+        layers_per_block=1,
+        norm_groups=8,
+        mid_attention=False,
+        scaling_factor=None,
+        latent_channels=16,
+        pixel_unshuffle=4,
+        linear_path=True,
+        network_encoder=False,
     ),
     "sd-vae": CodecConfig(
         (128, 256, 512, 512), layers_per_block=2, norm_groups=32, mid_attention=True, scaling_factor=0.18215
@@ -67,5 +87,6 @@ class ImageEncoderConfig:
 
 IMAGE_ENCODERS = {
     "tiny": ImageEncoderConfig(image_size=64, patch_size=8, width=128, layers=4, heads=4, output_width=128),
+    "small": ImageEncoderConfig(image_size=96, patch_size=8, width=128, layers=4, heads=4, output_width=128),
     "ViT-H-14": ImageEncoderConfig(image_size=224, patch_size=14, width=1280, layers=32, heads=16, output_width=1024),
 }

@@ -1,8 +1,8 @@
 """The reference encoder: a CLIP vision transformer whose local tokens carry the colours of a reference picture.
 
 The picture is squashed to the encoder's square (aspect ratio is not kept), as the papers do. Tokens depend on how it is
-resampled, so weights are used behind the squash they were trained behind. "tiny" ships with the repository; "ViT-H-14"
-is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
+resampled, so weights are used behind the squash they were trained behind. "tiny" and "small" ship with the repository;
+"ViT-H-14" is OpenCLIP laion2b_s32b_b79k, whose file the user names. ColorizeDiffusion section 3.1.
 
 Shapes: B batch, h w picture of any size, N local tokens, D output width.
 """
@@ -17,7 +17,7 @@ from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from model.errors import ModelError
-from model.frozen.config import IMAGE_ENCODERS, ImageEncoderConfig
+from model.frozen.config import IMAGE_ENCODERS, SHIPPED, ImageEncoderConfig
 from model.weights.reading import ASSETS, load_strictly, read_tensors
 
 Tokens = Literal["local", "cls", "full"]
@@ -128,12 +128,12 @@ def _check_known(encoder: str) -> None:
 def load_image_encoder(encoder: str, weights: Path | None = None) -> ReferenceEncoder:
     """The frozen encoder of that id in evaluation mode, float32.
 
-    weights: an OpenCLIP safetensors file (its text tower is ignored); "tiny" needs none. Raises ModelError when it is
-    missing or does not fit.
+    weights: an OpenCLIP safetensors file (its text tower is ignored); those that ship need none. Raises ModelError when
+    it is missing or does not fit.
     """
     _check_known(encoder)
-    if weights is None and encoder == "tiny":
-        weights = ASSETS / "tiny_image_encoder.safetensors"
+    if weights is None and encoder in SHIPPED:
+        weights = ASSETS / f"{encoder}_image_encoder.safetensors"
     if weights is None:
         raise ModelError(f"the image encoder {encoder!r} needs its weights: name the OpenCLIP safetensors file")
     prefix = "visual."

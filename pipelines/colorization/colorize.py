@@ -39,7 +39,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
-from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
 MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
@@ -166,7 +166,7 @@ class Colorist:
     """A checkpoint with the settings of a call. Raises PipelineError or ModelError where these cannot be used."""
 
     def __init__(self, checkpoint: str, settings: PictureSettings, run: RunSettings) -> None:
-        self.address = checkpoint_uri(absolute(checkpoint))
+        self.address = checkpoint_uri(absolute_checkpoint(checkpoint))
         self.settings, self.run = settings, run
         self._unwritten = 0
         self.device = find_device(run.device)

@@ -20,7 +20,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, differences
 from pipelines.common.progress import ProgressSink, silent
 from pipelines.common.versions import code_version
-from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint, metadata_at
+from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint, metadata_at
 
 if TYPE_CHECKING:
     from pipelines.colorization.colorize import Made
@@ -98,7 +98,7 @@ def plan_replay(file: str, out: str, inputs: InputAddresses, run: RunSettings) -
         role: _same(role, file, source, inputs.references.get(role)) for role, source in recorded.references.items()
     }
     # The output, and the checkpoint, which takes longest to check.
-    checkpoint = checkpoint_uri(absolute(inputs.checkpoint or recorded.checkpoint.address))
+    checkpoint = checkpoint_uri(absolute_checkpoint(inputs.checkpoint or recorded.checkpoint.address))
     job = ColorizeJob(sketch=sketch, references=references, out=out, seed=recorded.seed)
     check_targets(check_apart([job]), run)
     _check_weights(file, recorded, checkpoint)

@@ -15,7 +15,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.evaluation.corpus_pairs import ReaderRows
 from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.execution.capacity import Device
-from pipelines.weights.checkpoints import checkpoint_uri, fetch_checkpoint
+from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
 
 SPLIT = "validation"
 
@@ -93,7 +93,7 @@ def plan_evaluation(
     check_reachable(out)
 
     # the model
-    checkpoint = checkpoint_uri(absolute(checkpoint))
+    checkpoint = checkpoint_uri(absolute_checkpoint(checkpoint))
     metadata = read_metadata(fetch_checkpoint(checkpoint))
     expected_sha256(metadata, checkpoint, ema)
 

@@ -17,7 +17,10 @@ from pipelines.recipes.stage_settings import LengthSettings, SizeSettings, Train
 
 GROUPS = ("length", "optimizer", "method", "samples", "watch")
 _GROUP = re.compile(rf"\b(?:{'|'.join(GROUPS)})\.(?=[a-z])")  # before a setting's name
-WITHOUT_GPU = ("tiny",)  # model sizes that are made for CPUs; the published ones take GPUs, unless CPUs are asked for
+WITHOUT_GPU = (
+    "tiny",
+    "small",
+)  # model sizes that are made for CPUs; the published ones take GPUs, unless CPUs are asked for
 IDENTITY = ("stage", "family", "model_size", "parent_stage")
 
 
@@ -76,7 +79,7 @@ def size_needs_gpu(size: str) -> bool:
 
 _SCHEDULE = ("warmup_images", "decay_images")
 # Settings that recipes of version 0.1 did not have, with what they then were.
-_LATER = {"kind": "adamw", "simplified": "among"}
+_LATER = {"kind": "adamw", "simplified": "among", "recolored": 0.0, "palette_references": 0.0}
 
 
 def _in_order(values: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class SizeSettings:
     (v1, xl, tiny); none: those that the corpus was built with. `bucket_weights`: steps in proportion to the rows of
     each bucket ("fill"), or the released weights, square four times, however many rows there are ("table").
     `styles` are the sketches that a sample may show, drawn evenly among those that its row has; with `simplified`
-    "instead" a row that has a simplified one shows that (`dataprep.samples.sample_settings`).
+    "instead" a row that has a simplified one shows that (`dataprep.samples.sample_settings`). `recolored` and
+    `palette_references` give assembled drawings other colours, and other drawings as references (the same).
     """
 
     sizes: Literal["fixed", "buckets", "random"] = "fixed"
@@ -77,6 +78,12 @@ class SizeSettings:
     )
     styles: tuple[str, ...] = ("drawn", "xdog")
     simplified: Literal["among", "instead"] = "among"
+    recolored: float = setting(
+        0.0, help="Share of assembled drawings in colours drawn anew.", panel=SAMPLES, least=0, most=1
+    )
+    palette_references: float = setting(
+        0.0, help="Share of assembled drawings shown another in their colours.", panel=SAMPLES, least=0, most=1
+    )
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < SIDE_MULTIPLE or self.width % SIDE_MULTIPLE or self.height % SIDE_MULTIPLE:

@@ -65,6 +65,8 @@ def sample_settings(recipe: StageRecipe, needs: Needs) -> SampleSettings:
         reference_crop=needs.reference_crop,
         tags=needs.tags,
         deformation=DeformationSettings(**needs.deformation) if needs.deformation else FULL,
+        recolored=samples.recolored,
+        palette_references=samples.palette_references,
     )
 
 
@@ -72,7 +74,9 @@ def open_split(
     corpus: str, split: str, recipe: StageRecipe, needs: Needs, snapshot: int, *, facts: bool = False
 ) -> CorpusReader:
     """The rows of a split with the columns that a stage's samples are made of; facts: with groups and tags too."""
-    return CorpusReader(corpus, split, sample_settings(recipe, needs).columns(), snapshot, facts=facts or needs.tags)
+    settings = sample_settings(recipe, needs)
+    facts = facts or needs.tags or settings.draws_assembled()
+    return CorpusReader(corpus, split, settings.columns(), snapshot, facts=facts)
 
 
 def sample_plans(recipe: StageRecipe, index: RowIndex) -> tuple[RowPlan, SizePlan]:
@@ -99,11 +103,13 @@ def rows_by_bucket(recipe: StageRecipe, index: RowIndex) -> Mapping[str, Rows]:
     }
 
 
-def second_rows(reader: CorpusReader, needs: Needs, seed: int) -> SecondRows | None:
-    """Which row the second reference of each sample shows, where the stage needs one."""
-    if not any(name.startswith("second_reference") for name in needs.pictures):
-        return None
-    return SecondRows(len(reader), seed, reader.group_codes() if needs.second_row == "group" else None)
+def second_rows(reader: CorpusReader, recipe: StageRecipe, needs: Needs, seed: int) -> SecondRows | None:
+    """Which row the second reference, or the palette reference, of each sample shows, where there is one."""
+    if any(name.startswith("second_reference") for name in needs.pictures):
+        return SecondRows(len(reader), seed, reader.group_codes() if needs.second_row == "group" else None)
+    if recipe.samples.palette_references:
+        return SecondRows(len(reader), seed, reader.assembled_codes())
+    return None
 
 
 class Fed(NamedTuple):
@@ -150,7 +156,7 @@ class Feeder:
         self._index = reader.index
         self._rows, self._sizes = sample_plans(recipe, self._index)
         self._settings = sample_settings(recipe, stage.needs)
-        candidates = Candidates(self._rows, self._seed, second_rows(reader, stage.needs, self._seed))
+        candidates = Candidates(self._rows, self._seed, second_rows(reader, recipe, stage.needs, self._seed))
         self._loader = picture_loader(loader, reader, candidates, threads)
         self._drawing = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._queue = self._micro_batches(shares, rank, images_seen)

@@ -60,7 +60,7 @@ from pipelines.training.state.lock import locked
 from pipelines.training.state.resumable import MODEL
 from pipelines.training.state.store import StateStore, all_damaged
 from pipelines.training.stopped import STOPPED
-from pipelines.weights.checkpoints import CHECKPOINT, CONFIG, fetch_checkpoint, metadata_at
+from pipelines.weights.checkpoints import CHECKPOINT, CONFIG, absolute_checkpoint, fetch_checkpoint, metadata_at
 from pipelines.weights.frozen import bundled_networks, check_frozen_networks, copy_bundled
 
 MAX_FAILURES = 3
@@ -109,7 +109,7 @@ def plan_stage(
     _check_styles(recipe, snapshot)
     recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
     # What it starts from: of the parent only config.json is read, and the frozen networks bundled with it.
-    parent = checked_parent(recipe, absolute(parent) if parent else None)
+    parent = checked_parent(recipe, absolute_checkpoint(parent) if parent else None)
     check_frozen_networks(family(recipe.family), network_of(recipe), parent)
     plan = TrainPlan(
         recipe=recipe,

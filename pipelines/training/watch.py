@@ -56,7 +56,7 @@ def _read(corpus: str, snapshot: int, recipe: StageRecipe, hashed: _Hashed) -> t
     needs = hashed.needs
     reader = open_split(corpus, "validation", recipe, needs, snapshot, facts=True)
     settings = sample_settings(recipe, needs)
-    seconds = second_rows(reader, needs, FIXED_SEED)
+    seconds = second_rows(reader, recipe, needs, FIXED_SEED)
     indices = np.unique(np.linspace(0, len(reader) - 1, min(VALIDATION_ROWS, len(reader)), dtype=int))
     samples, groups = [], []
     for number, index in enumerate(indices.tolist()):

@@ -1,14 +1,15 @@
 """Finds the checkpoint behind an address: a checkpoint directory, or the output of a training run that holds one."""
 
 import atexit
-import os
 import shutil
 import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import model
 from dataprep.storage.store import download_directory, exists, is_s3, join, list_files, read_bytes
+from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 CONFIG = "config.json"
-DEMO = "demo"
+STARTER = "starter"  # the weights that ship, by name
+SHIPPED = Path(model.__file__).parent / "assets" / STARTER
 MOST_CONFIG_BYTES = 1 << 20  # as in model.checkpoint, which importing torch makes slow
 MOST_CHECKPOINT_BYTES = 64 << 30  # of a remote one: the published size takes 10 GB with its frozen networks
 _copies: dict[str, tuple[bytes, Path]] = {}  # of remote checkpoints: address -> its config.json and where it lies
@@ -36,12 +38,12 @@ def checkpoint_uri(uri: str) -> str:
     return found
 
 
-def demo_checkpoint(root: str = DEMO) -> str:
-    """The model that a demo left in the working directory. Raises PipelineError where there is none."""
-    path = os.path.join(root, "refine", CHECKPOINT)
-    if not os.path.isdir(path):
-        raise PipelineError(f"no --checkpoint given and no {path}: run `irodori demo`, or name a checkpoint")
-    return path
+def absolute_checkpoint(address: str) -> str:
+    """The address of a checkpoint wherever work goes on; STARTER names the weights that ship with the project.
+
+    A folder of that name is meant by ./starter.
+    """
+    return str(SHIPPED) if address == STARTER else absolute(address)
 
 
 def metadata_at(uri: str) -> "CheckpointMetadata":

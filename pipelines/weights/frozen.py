@@ -2,7 +2,7 @@
 
 `sd-vae` is Stable Diffusion's autoencoder, `ViT-H-14` OpenCLIP's image tower (laion2b_s32b_b79k). A released file
 bundles its autoencoder, which then lies in the converted checkpoint and in all that is trained from it. The tiny
-size needs none of them.
+and the small size need none of them.
 """
 
 import shutil
@@ -20,6 +20,7 @@ from model.checkpoint import load_checkpoint
 from model.colorist import Colorist
 from model.families.family import Family
 from model.families.registry import family
+from model.frozen.config import SHIPPED
 from model.frozen.roles import LOADERS
 from model.precision import Precision, dtype_of
 from model.weights.catalogue import CATALOGUE
@@ -28,7 +29,6 @@ from pipelines.common.errors import PipelineError
 from pipelines.weights.checkpoints import fetch_checkpoint
 from pipelines.weights.store import stored, stored_file, weights_name
 
-SHIPPED = {"tiny"}
 BUNDLED = {"sd-vae", "ViT-H-14"}  # those that may lie in a checkpoint directory
 
 

@@ -20,11 +20,11 @@ def command(
 ) -> None:
     """Write a checkpoint as one file in the layout of the released ColorizeDiffusion v1."""
     from pipelines.common.addresses import check_buckets
-    from pipelines.weights.checkpoints import checkpoint_uri
+    from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri
     from pipelines.weights.locate import check_new_file
 
     check_buckets(checkpoint, out)
-    checkpoint_uri(checkpoint)
+    checkpoint = checkpoint_uri(absolute_checkpoint(checkpoint))
     check_new_file(out)
     from pipelines.weights.convert import export
 

@@ -68,8 +68,8 @@ def _constants() -> "dict[str, torch.Tensor]":
 _KIND = StageKind(
     settings=V1Settings,
     build=_stage,
-    # paper 002, section 3.1: Waifu Diffusion 1.4
-    fresh_from=(STABLE_DIFFUSION, RELEASED),
+    # paper 002, section 3.1: Waifu Diffusion 1.4; and the stage of the starter weights, which any stage may go on from
+    fresh_from=(STABLE_DIFFUSION, RELEASED, "v1.palette"),
     check_parent=check_parent,
     same_size=same_size,
 )
@@ -95,5 +95,5 @@ FAMILY = Family(
         ),
         needed=("unet", "sketch encoder"),
     ),
-    trained_side={"tiny": 128, "base": 512},
+    trained_side={"tiny": 128, "small": 192, "base": 512},
 )

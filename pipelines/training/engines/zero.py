@@ -34,6 +34,7 @@ class ZeroEngine:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         bucket = max(LEAST_BUCKET, sum(parameter.numel() for parameter in parameters) // BUCKETS)
+        bucket += bucket % 2  # DeepSpeed takes even ones alone
         self._engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=optimizer_of(parameters, optimizer),

@@ -1,9 +1,10 @@
 """The reader gives every row once, whole, from any thread and any process."""
 
+import json
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from dataprep.corpus.cell_reader import CellReader, _Recent
 from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus_tools.info import info
 from dataprep.errors import DataError
+from dataprep.pictures.assembled import shipped_templates
 from dataprep.pictures.decode import decode
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
@@ -143,3 +145,20 @@ def test_rows_of_a_group_share_a_number_and_rows_without_one_stand_alone(tmp_pat
                 same = groups[left] is not None and groups[left] == groups[right]
                 assert (codes[left] == codes[right]) == same
     assert sorted(found, key=str) == sorted(named, key=str)
+
+
+def test_assembled_rows_have_one_code_and_every_other_row_its_own(tmp_path: Path) -> None:
+    pictures, source = write_pictures(tmp_path / "pictures", 10), tmp_path / "drawings"
+    source.mkdir()
+    drawings = list(shipped_templates().values())[:6]
+    (source / "some.jsonl").write_text("\n".join(json.dumps(asdict(template)) for template in drawings))
+    (source / "assembled.json").write_text(json.dumps({"templates": ["some.jsonl"], "colorings": 1, "size": 96}))
+    run_build([str(pictures), str(source)], str(tmp_path / "out"), SMALL, engine=in_process)
+    reader = CorpusReader(str(tmp_path / "out"), "train", [])
+    codes = reader.assembled_codes()
+    drawn = [bool(reader.row(number)["assembly"]) for number in range(len(reader))]
+    assert 1 < sum(drawn) < len(drawn)
+    assert {codes[number] for number, is_drawn in enumerate(drawn) if is_drawn} == {0}
+    others = [codes[number] for number, is_drawn in enumerate(drawn) if not is_drawn]
+    assert len(set(others)) == len(others)
+    assert 0 not in others

@@ -82,6 +82,33 @@ def test_the_tiny_codec_fits_its_three_megabytes() -> None:
     assert sum(parameter.numel() for parameter in build_codec("tiny").parameters()) * 2 < 3_000_000
 
 
+@torch.no_grad()
+def test_a_codec_without_a_network_that_encodes_is_linear_and_certain() -> None:
+    codec = load_codec("small")
+    first, second = torch.rand(2, 1, 3, 32, 24) * 2 - 1
+    mean = (codec.encode(first) + codec.encode(second)) / 2
+    torch.testing.assert_close(codec.encode((first + second) / 2), mean, rtol=0, atol=1e-5)
+    noise = torch.randn(1, 16, 4, 3)
+    torch.testing.assert_close(codec.encode(first, noise), codec.encode(first), rtol=0, atol=1e-5)
+    assert not any(".encoder." in name or name.startswith("autoencoder.quant") for name in codec.state_dict())
+
+
+@torch.no_grad()
+def test_the_small_codec_smooths_what_a_denoiser_gets_wrong() -> None:
+    """Flat ground stays flat though each latent is off by a tenth: no grid of 8 x 8 pixels is seen."""
+    codec = load_codec("small")
+    ground = torch.tensor([0.7, 0.2, -0.3]).view(1, 3, 1, 1).expand(1, 3, 96, 96)
+    off = codec.encode(ground)
+    off = off + 0.1 * torch.randn(off.shape, generator=torch.Generator().manual_seed(0))
+    flat, bare = codec.decode(off), codec.linear.synthesis(off / codec.scaling_factor)  # type: ignore[union-attr]
+    assert (flat - ground).square().mean() < 0.5 * (bare - ground).square().mean()
+
+
+def test_a_codec_that_cannot_encode_is_refused() -> None:
+    with pytest.raises(ValueError, match="linear_path=true"):
+        replace(CODECS["small"], linear_path=False)
+
+
 @pytest.mark.skipif(not OFFICIAL.exists(), reason="the list of official keys is not beside this checkout")
 def test_the_released_autoencoder_names_load_into_sd_vae() -> None:
     lines = [line.split("\t") for line in OFFICIAL.read_text().splitlines() if line.startswith("first_stage_model.")]
@@ -136,7 +163,7 @@ def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_codec("sd-vae")
     with pytest.raises(ModelError, match=r"absent.safetensors: the weight file is missing"):
         load_codec("sd-vae", tmp_path / "absent.safetensors")
-    with pytest.raises(ModelError, match="known: tiny, sd-vae"):
+    with pytest.raises(ModelError, match="known: tiny, small, sd-vae"):
         load_codec("pixels")
 
 

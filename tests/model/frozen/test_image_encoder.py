@@ -150,5 +150,5 @@ def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_image_encoder("tiny")
     with pytest.raises(ModelError, match="'ViT-H-14' needs its weights"):
         load_image_encoder("ViT-H-14")
-    with pytest.raises(ModelError, match="known: tiny, ViT-H-14"):
+    with pytest.raises(ModelError, match="known: tiny, small, ViT-H-14"):
         load_image_encoder("resnet")

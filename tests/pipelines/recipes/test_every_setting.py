@@ -25,6 +25,7 @@ from dataprep.faults import Failure, attempt
 from dataprep.lines.line_art import LineArtSettings, read_line_art
 from dataprep.operators.operator import fingerprint
 from dataprep.operators.row_input import RowInput
+from dataprep.pictures.assembled import coloring, shipped_templates, to_json
 from dataprep.pictures.canvas import placed
 from dataprep.pictures.decode import decode, encode_png
 from dataprep.plan.filters import judge
@@ -295,7 +296,10 @@ SAMPLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what differs, a
     "reference_crop": ({"reference_crop": "joint"}, {}),
     "tags": ({"tags": True}, {}),
     "deformation": ({"deformation": DeformationSettings()}, TURNED),
+    "recolored": ({"recolored": 1.0}, {}),
+    "palette_references": ({"palette_references": 1.0}, {}),
 }
+ASSEMBLED = [{"assembly": to_json(coloring(template, 0, 0))} for template in list(shipped_templates().values())[:2]]
 BENT: dict[str, Any] = {"grid": 3, "bend": 0.2, "flip": 1.0, "rotation": 90.0}
 BENT |= {name: 0.5 for name in ("brightness", "contrast", "saturation", "hue")}
 READ_AS: dict[str, dict[str, Any]] = {"polarity": {"polarity": "light"}, "levels": {"levels": False}}
@@ -303,12 +307,20 @@ READ_AS: dict[str, dict[str, Any]] = {"polarity": {"polarity": "light"}, "levels
 
 @pytest.mark.parametrize("name", [entry.name for entry in fields(SampleSettings)])
 def test_a_setting_of_samples_changes_a_sample(name: str) -> None:
-    row = {"id": "a", "color": SOURCE, "tags": ["hat"], "sketch_drawn": SKETCH, "sketch_xdog": encode_png(drawing().T)}
-    row |= {"sketch_simplified": encode_png(255 - drawing())}
+    row: dict[str, Any] = {
+        "id": "a",
+        "color": SOURCE,
+        "tags": ["hat"],
+        "sketch_drawn": SKETCH,
+        "sketch_xdog": encode_png(drawing().T),
+    }
+    row |= {"sketch_simplified": encode_png(255 - drawing())} | ASSEMBLED[0]
     difference, beside = SAMPLED[name]
 
     def shown(settings: SampleSettings) -> list[Any]:
-        samples = [training_sample(row, settings, generator(0, number, "augment")) for number in range(6)]
+        samples = [
+            training_sample(row, settings, generator(0, number, "augment"), second=ASSEMBLED[1]) for number in range(6)
+        ]
         return [
             (one.style, one.tags, [(key, value.shape, value.tobytes()) for key, value in one.pictures.items()])
             for one in samples

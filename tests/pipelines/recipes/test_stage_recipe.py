@@ -179,7 +179,7 @@ def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "size", "told"),
-    [("v1.nosy", "tiny", "v1.noisy"), ("xyz", "tiny", "v1.refine"), ("v1.noisy", "large", "base, tiny")],
+    [("v1.nosy", "tiny", "v1.noisy"), ("xyz", "tiny", "v1.refine"), ("v1.noisy", "large", "base, small, tiny")],
 )
 def test_an_unknown_stage_or_size_names_the_valid_ones(stage: str, size: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
@@ -202,11 +202,14 @@ def test_a_setting_is_known_by_its_flat_name_and_by_that_of_its_group() -> None:
         configured(recipe, {"learning_rat": "1"})
 
 
-@pytest.mark.parametrize("recipe", EVERY, ids=lambda recipe: f"{recipe.stage}-{recipe.model_size}")
+OLD = [recipe for recipe in EVERY if recipe.stage != "v1.palette" and recipe.model_size != "small"]
+
+
+@pytest.mark.parametrize("recipe", OLD, ids=lambda recipe: f"{recipe.stage}-{recipe.model_size}")
 def test_a_recipe_is_written_as_version_0_1_wrote_it(recipe: StageRecipe) -> None:
     """Outputs of that version are compared with it key by key, so it may hold no other one either."""
     written = json.loads(WRITTEN.read_text())
-    assert set(written) == set(FAMILY.stages)
+    assert set(written) == {old.stage for old in OLD}
     known = json.loads(json.dumps(recipe.flat()))
     assert known == written[recipe.stage][recipe.model_size] | _published(recipe.model_size)
 

@@ -1,19 +1,21 @@
-"""Trains the two frozen networks of the tiny size, from the shipped pictures alone.
+"""Trains the pairs of frozen networks that ship: the codec and the reference encoder of the tiny or of the small size.
 
-Run: `python -m pipelines.weights.tiny_frozen`.
+Run: `python -m pipelines.weights.frozen_pair tiny`, of the shipped pictures alone, or
+`python -m pipelines.weights.frozen_pair small --corpus CORPUS`, of the training rows of a corpus (docs/starter.md).
 
 The published sizes take Stable Diffusion's autoencoder and OpenCLIP's image tower, trained on billions of pictures. The
-tiny size has neither, so its codec and its reference encoder are trained here once and ship with the repository
-(model/assets). The reference encoder learns what a CLIP tower would bring: its local tokens must tell the colours of
-their patch, the parts that lie in it (hair, skin, clothes: known exactly for assembled pictures), and the colours that
-each part has in the whole picture. Only training templates are seen; validation templates stay unseen.
+sizes for CPUs have neither, so theirs are trained here once and ship with the repository (model/assets). The reference
+encoder learns what a CLIP tower would bring: its local tokens must tell the colours of their patch, the parts that lie
+in it (hair, skin, clothes: known exactly for assembled pictures), and the colours that each part has in the whole
+picture. The small codec encodes by its principal components alone; its decoder learns to draw the picture of them, also
+where they are somewhat wrong, as a denoiser's are. Only training rows and templates are seen.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from dataprep.pictures.assembled import REGIONS, Assembly, from_json, region_classes
-from dataprep.pictures.decode import decode
+from dataprep.corpus.reader import CorpusReader
+from dataprep.pictures.assembled import REGIONS, Assembly, drawn_colors, from_json, of_row, region_classes, render
+from dataprep.pictures.decode import decode, decode_at_least
 from dataprep.pictures.resize import resize_color
 from dataprep.plan.split import assign_split
+from dataprep.randomness import generator
 from dataprep.samples.sample import cover_size
 from dataprep.sources import list_items, read_item
 from model.frozen.codec import ImageCodec, build_codec
@@ -35,16 +39,19 @@ from model.weights.reading import ASSETS
 from pipelines.common.shipped_pictures import SHIPPED_SOURCES
 from pipelines.recipes.corpora import CORPUS_RECIPES
 
-SIDE = 160
 CROP = 128
+SIDES = {"tiny": 160, "small": 208}  # of the squares that pictures are cut to
+COLORINGS = 2  # of each assembled drawing of a corpus
 PARTS = ("hair", "skin", "clothes", "eyes", "background")
 UNSCORED = 255
+SPLITS = ("train", "validation")
+MOST_WRONG, WRONG_SHARE = 0.3, 0.7  # deviation of what is added to latents, and the share of crops with it
 START_LOGVAR = -6.0  # a posterior that is sure of itself: 5 % of the latents' spread
 
 
 @dataclass(frozen=True)
 class Pool:
-    """All pictures of one split: rgb (N, SIDE, SIDE, 3) uint8; classes (N, SIDE, SIDE), 255 where unknown; part colours
+    """All pictures of one split: rgb (N, side, side, 3) uint8; classes (N, side, side), 255 where unknown; part colours
     (N, parts, 3) in [0, 1] and whether the picture is assembled (N,)."""
 
     rgb: torch.Tensor
@@ -52,36 +59,62 @@ class Pool:
     colors: torch.Tensor
     assembled: torch.Tensor
 
+    @property
+    def side(self) -> int:
+        """Of every picture, in pixels."""
+        return int(self.rgb.shape[1])
 
-def gather(split: str) -> Pool:
-    """The shipped pictures of `split`, each covering a square of SIDE pixels from its centre."""
+    @classmethod
+    def of(cls, pictures: Iterable[tuple[np.ndarray, Assembly | None]], side: int) -> "Pool":
+        """Pictures, each covering a square from its centre, with the assemblies of those that have one."""
+        rgb, classes, colors, known = [], [], [], []
+        for picture, assembly in pictures:
+            rgb.append(_square(picture, side))
+            unknown = np.full((side, side), UNSCORED, np.uint8)
+            classes.append(unknown if assembly is None else region_classes(assembly, side))
+            colors.append(_part_colors(assembly))
+            known.append(assembly is not None)
+        return cls(
+            torch.from_numpy(np.stack(rgb)),
+            torch.from_numpy(np.stack(classes)),
+            torch.from_numpy(np.stack(colors)),
+            torch.tensor(known),
+        )
+
+
+def shipped(split: str) -> Iterator[tuple[np.ndarray, Assembly | None]]:
+    """The shipped pictures of `split`."""
     share = CORPUS_RECIPES["demo"].validation_share
-    rgb, classes, colors, assembled = [], [], [], []
     for source in SHIPPED_SOURCES:
         for item in list_items(source):
             data = read_item(item)
             if item.kind != "assembled" and "damaged" in item.uri:
                 continue
             picture = decode(data.data)
-            if assign_split(item.group or item.uri, share) != split:
-                continue
-            rgb.append(_square(picture.rgb))
-            assembly = from_json(data.assembly) if data.assembly else None
-            classes.append(region_classes(assembly, SIDE) if assembly else np.full((SIDE, SIDE), UNSCORED, np.uint8))
-            colors.append(_part_colors(assembly))
-            assembled.append(assembly is not None)
-    return Pool(
-        torch.from_numpy(np.stack(rgb)),
-        torch.from_numpy(np.stack(classes)),
-        torch.from_numpy(np.stack(colors)),
-        torch.tensor(assembled),
-    )
+            if assign_split(item.group or item.uri, share) == split:
+                yield picture.rgb, from_json(data.assembly) if data.assembly else None
 
 
-def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) -> ImageCodec:
+def rows_of(corpus: str, split: str, side: int) -> Iterator[tuple[np.ndarray, Assembly | None]]:
+    """The pictures of a corpus, assembled ones drawn COLORINGS times in colours drawn anew."""
+    reader = CorpusReader(corpus, split, ["color"])
+    for number in range(len(reader)):
+        row = reader.row(number)
+        assembly = of_row(row)
+        if assembly is None:
+            yield decode_at_least(row["color"], side, side).rgb, None
+            continue
+        for index in range(COLORINGS):
+            drawn = replace(assembly, colors=drawn_colors(generator(index, number, "frozen pair")))
+            yield render(drawn, side), drawn
+
+
+def train_codec(size: str, pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) -> ImageCodec:
     """Squared and absolute error, error of gradients (lines), a light KL term; then latents are scaled to spread 1."""
-    codec = build_codec("tiny")
+    codec = build_codec(size)
     _start_at_principal_components(codec, pool)
+    if not codec.config.network_encoder:
+        return _train_decoder(codec, pool, minutes, batch, rate)
     optimizer = torch.optim.AdamW(codec.parameters(), lr=rate, weight_decay=1e-4)
     for step, share in _clock("codec", minutes):
         for group in optimizer.param_groups:
@@ -90,21 +123,70 @@ def train_codec(pool: Pool, minutes: float, batch: int = 8, rate: float = 1e-3) 
         posterior = codec.posterior(images)
         decoded = codec.decode(posterior.sample(), clamp=False)
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
-        pixels = 2 * F.mse_loss(decoded, images) + 0.25 * F.l1_loss(decoded, images)
-        loss = pixels + 0.1 * _gradient_loss(decoded, images) + 1e-5 * divergence
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimizer.step()
+        loss = _picture_loss(decoded, images) + 1e-5 * divergence
+        _step(optimizer, loss, list(codec.parameters()))
         if step % 100 == 0:
             print(f"codec step {step} loss {loss.item():.4f} psnr {_psnr(decoded, images):.2f}", flush=True)
     codec.eval()
     with torch.no_grad():
-        latents = torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
-        _weigh_channels(codec, latents)
-        latents = torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
-    codec.scaling_factor = 1.0 / float(latents.std())
+        _weigh_channels(codec, _latents(codec, pool))
+        codec.scaling_factor = 1.0 / float(_latents(codec, pool).std())
     return codec
+
+
+def _train_decoder(codec: ImageCodec, pool: Pool, minutes: float, batch: int, rate: float) -> ImageCodec:
+    """Of a codec whose linear map encodes, and stays as it is: of the latents as they are, and somewhat wrong."""
+    with torch.no_grad():
+        _weigh_components(codec)
+        codec.scaling_factor = 1.0 / float(_latents(codec, pool).std())
+    assert codec.linear is not None
+    codec.linear.analysis.requires_grad_(False)
+    codec.autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parameters = [parameter for parameter in codec.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4, betas=(0.9, 0.99))
+    for step, share in _clock("codec", minutes):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * share)) + 1e-5
+        images = _crops(pool, batch, step)
+        latents = codec.encode(images)
+        wrong = MOST_WRONG * torch.rand(batch, 1, 1, 1) * (torch.rand(batch, 1, 1, 1) < WRONG_SHARE)
+        decoded = codec.decode(latents + wrong * torch.randn_like(latents), clamp=False)
+        loss = _picture_loss(decoded, images)
+        _step(optimizer, loss, parameters)
+        if step % 100 == 0:
+            print(f"codec step {step} loss {loss.item():.4f} psnr {_psnr(decoded, images):.2f}", flush=True)
+    return codec.eval()
+
+
+def _picture_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    pixels = 2 * F.mse_loss(decoded, images) + 0.25 * F.l1_loss(decoded, images)
+    return pixels + 0.1 * _gradient_loss(decoded, images)
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, parameters: list[nn.Parameter]) -> None:
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+
+
+def _latents(codec: ImageCodec, pool: Pool) -> torch.Tensor:
+    """Of crops that training does not draw."""
+    return torch.cat([codec.encode(_crops(pool, 16, 1_000_000 + i)) for i in range(16)])
+
+
+def _weigh_components(codec: ImageCodec) -> None:
+    """As `_weigh_channels`, of whitened principal components: the spread of each becomes the root of what it moves."""
+    assert codec.linear is not None
+    analysis, synthesis = codec.linear.analysis, codec.linear.synthesis
+    factor = synthesis.weight.flatten(1).norm(dim=1).sqrt()
+    factor = factor / factor.square().mean().sqrt()
+    analysis.weight *= factor[:, None, None, None]
+    assert analysis.bias is not None
+    analysis.bias *= factor
+    synthesis.weight /= factor[:, None, None, None]
+    for parameter in (analysis.weight, analysis.bias):
+        parameter.copy_(parameter.half().float())  # as it is stored, since a denoiser is trained on what it gives
 
 
 def _weigh_channels(codec: ImageCodec, latents: torch.Tensor) -> None:
@@ -145,10 +227,12 @@ def _start_at_principal_components(codec: ImageCodec, pool: Pool) -> None:
         linear.synthesis.weight.copy_((basis * spread).T.reshape(linear.synthesis.weight.shape))
         # One bias for each colour: the mean square itself is nearly flat.
         linear.synthesis.bias = nn.Parameter(mean.reshape(3, -1).mean(1))
-        for last in (autoencoder.quant_conv, autoencoder.decoder.conv_out):
-            last.weight.mul_(0.01)
-            last.bias.zero_()
-        autoencoder.quant_conv.bias[latents:] = START_LOGVAR
+        for last in (getattr(autoencoder, "quant_conv", None), autoencoder.decoder.conv_out):
+            if last is not None:
+                last.weight.mul_(0.01)
+                last.bias.zero_()
+        if codec.config.network_encoder:
+            autoencoder.quant_conv.bias[latents:] = START_LOGVAR
 
 
 class Heads(nn.Module):
@@ -161,9 +245,9 @@ class Heads(nn.Module):
         self.colors = nn.Linear(width, 3 * len(PARTS))
 
 
-def train_image_encoder(pool: Pool, minutes: float, batch: int = 32, rate: float = 1e-3) -> ReferenceEncoder:
+def train_image_encoder(size: str, pool: Pool, minutes: float, batch: int = 32, rate: float = 1e-3) -> ReferenceEncoder:
     """The vision transformer, whose projection is scaled at the end so that tokens have spread 1, as noise has."""
-    encoder = build_image_encoder("tiny")
+    encoder = build_image_encoder(size)
     config = encoder.config
     heads = Heads(config.output_width, config.patch_size)
     parameters = [*encoder.parameters(), *heads.parameters()]
@@ -176,10 +260,7 @@ def train_image_encoder(pool: Pool, minutes: float, batch: int = 32, rate: float
         loss = _token_loss(
             heads, tokens, images, classes, pool.colors[chosen], pool.assembled[chosen], config.patch_size
         )
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        _step(optimizer, loss, parameters)
         if step % 200 == 0:
             print(f"image encoder step {step} loss {loss.item():.4f}", flush=True)
     encoder.eval()
@@ -213,7 +294,7 @@ def _token_loss(
 
 def codec_psnr(codec: ImageCodec, pool: Pool) -> float:
     """Mean PSNR in dB of centre crops through the codec."""
-    start = (SIDE - CROP) // 2
+    start = (pool.side - CROP) // 2
     values = []
     with torch.no_grad():
         for part in pool.rgb.split(32):
@@ -245,7 +326,7 @@ def _crops(pool: Pool, count: int, seed: int) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     pictures = []
     for index in rng.integers(len(pool.rgb), size=count):
-        top, left = rng.integers(SIDE - CROP + 1, size=2)
+        top, left = rng.integers(pool.side - CROP + 1, size=2)
         crop = pool.rgb[index, top : top + CROP, left : left + CROP]
         crop = crop.flip(1) if rng.random() < 0.5 else crop
         pictures.append(crop[..., torch.from_numpy(rng.permutation(3))] if rng.random() < 0.3 else crop)
@@ -256,8 +337,9 @@ def _views(pool: Pool, count: int, seed: int, size: int) -> tuple[torch.Tensor, 
     """Indices, squashed pictures (count, 3, size, size) and their classes; the frame is moved a little."""
     rng = np.random.default_rng(seed)
     chosen = torch.from_numpy(rng.integers(len(pool.rgb), size=count))
-    top, left = rng.integers(0, 17, size=2)
-    side = int(rng.integers(SIDE - 16, SIDE + 1)) - max(top, left)
+    moved = pool.side // 10
+    top, left = rng.integers(0, moved + 1, size=2)
+    side = int(rng.integers(pool.side - moved, pool.side + 1)) - max(top, left)
     window = np.s_[:, top : top + side, left : left + side]
     images = F.interpolate(_to_model(pool.rgb[chosen][window]), size=(size, size), mode="area")
     classes = F.interpolate(pool.classes[chosen][window][:, None].float(), size=(size, size), mode="nearest")[:, 0]
@@ -268,10 +350,10 @@ def _to_model(rgb: torch.Tensor) -> torch.Tensor:
     return rgb.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _square(rgb: np.ndarray) -> np.ndarray:
-    width, height = cover_size(rgb, SIDE, SIDE)
-    top, left = (height - SIDE) // 2, (width - SIDE) // 2
-    return resize_color(rgb, width, height)[top : top + SIDE, left : left + SIDE]
+def _square(rgb: np.ndarray, side: int) -> np.ndarray:
+    width, height = cover_size(rgb, side, side)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resize_color(rgb, width, height)[top : top + side, left : left + side]
 
 
 def _part_colors(assembly: Assembly | None) -> np.ndarray:
@@ -285,24 +367,30 @@ def _half(module: Any, prefix: str = "") -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    """Train both and write them to model/assets; prints the codec's PSNR on unseen templates."""
+    """Train both and write them to model/assets; prints the codec's PSNR on held-out pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("size", choices=sorted(SIDES))
+    parser.add_argument("--corpus", help="of the small size: the corpus whose rows are seen")
     parser.add_argument("--codec-minutes", type=float, default=20.0)
-    parser.add_argument("--encoder-minutes", type=float, default=8.0)
+    parser.add_argument("--encoder-minutes", type=float, default=12.0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    size, side = arguments.size, SIDES[arguments.size]
+    if (arguments.corpus is None) != (size == "tiny"):
+        parser.error("the small size is trained of a --corpus, the tiny one of the shipped pictures")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    training, held_out = gather("train"), gather("validation")
+    pictures = {split: shipped(split) if size == "tiny" else rows_of(arguments.corpus, split, side) for split in SPLITS}
+    training, held_out = (Pool.of(pictures[split], side) for split in SPLITS)
     print(f"{len(training.rgb)} training pictures, {len(held_out.rgb)} held out", flush=True)
     if arguments.encoder_minutes:
-        encoder = train_image_encoder(training, arguments.encoder_minutes)
-        save_file(_half(encoder.vit, "visual."), Path(ASSETS) / "tiny_image_encoder.safetensors")
+        encoder = train_image_encoder(size, training, arguments.encoder_minutes)
+        save_file(_half(encoder.vit, "visual."), Path(ASSETS) / f"{size}_image_encoder.safetensors")
     if arguments.codec_minutes:
-        codec = train_codec(training, arguments.codec_minutes)
-        save_file(_half(codec), Path(ASSETS) / "tiny_codec.safetensors")
+        codec = train_codec(size, training, arguments.codec_minutes)
+        save_file(_half(codec), Path(ASSETS) / f"{size}_codec.safetensors")
         facts = {"scaling_factor": codec.scaling_factor, "held_out_psnr_db": round(codec_psnr(codec, held_out), 2)}
-        (Path(ASSETS) / "tiny_codec.json").write_text(json.dumps(facts, indent=2) + "\n")
+        (Path(ASSETS) / f"{size}_codec.json").write_text(json.dumps(facts, indent=2) + "\n")
         print(facts, flush=True)
 
 

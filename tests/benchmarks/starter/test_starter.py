@@ -1,0 +1,42 @@
+"""What the starter is shown on was held out, and the pictures of it show every drawing."""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.starter.__main__ import CAPTION, CELL, GAP, HEADS, hero, sheet, table
+from benchmarks.starter.drawings import assembled_drawings, sources, sprites, storybook_pages, trained_ids
+from dataprep.pictures.assembled import shipped_templates
+from tests.pipelines.training.untrained import write_checkpoint
+
+
+def test_drawings_are_of_templates_that_training_did_not_see() -> None:
+    trained = {name for source in sources() for name in source["files"]}
+    assert len(trained & shipped_templates().keys()) > 100
+    drawings = assembled_drawings(8)
+    assert len(drawings) == 8
+    assert len({drawing.sketch.tobytes() for drawing in drawings}) == 8
+    for drawing in drawings:
+        assert drawing.answer is not None
+        assert not np.array_equal(drawing.answer, drawing.reference)
+
+
+def test_pictures_that_were_trained_on_are_never_shown() -> None:
+    assert len(trained_ids()) > 5000
+    assert len(sprites(4)) == 4
+    assert len(storybook_pages(3)) in (0, 3)  # none where the storybook is not beside the checkout
+
+
+def test_the_readmes_picture_and_the_sheet_hold_all_that_they_are_given(tmp_path: Path) -> None:
+    checkpoint, drawings = write_checkpoint(tmp_path / "model"), assembled_drawings(2)
+    page = hero(drawings, checkpoint, [4, 7])
+    assert page.size == (len(HEADS) * (CELL + GAP) - GAP, CAPTION + 2 * (CELL + GAP) - GAP)
+    small = sheet([*drawings, *sprites(1)], checkpoint, columns=2)
+    assert small.size == (2 * (CELL + CELL // 2 + 2 * GAP), 2 * (CELL + CAPTION + GAP))
+    corner = np.asarray(small)[:CELL, :CELL]
+    assert corner.std() > 10
+
+
+def test_a_table_gives_value_bounds_and_pairs() -> None:
+    lines = table({"share": {"value": 0.5, "bounds": [0.25, 0.75], "pairs": 8}}).splitlines()
+    assert lines[-1] == "| share | 0.500 | 0.250 to 0.750 | 8 |"
