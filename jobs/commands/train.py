@@ -28,7 +28,7 @@ def command(
         str | None,
         typer.Option(parser=place, help="Where checkpoints, samples and history go. The same again resumes."),
     ] = None,
-    model_size: Annotated[str, typer.Option(help="tiny (two CPU cores) or base (published size).")] = "tiny",
+    model_size: Annotated[str, typer.Option(help="tiny or small, for two CPU cores, or base (published).")] = "tiny",
     from_: Annotated[
         str | None, typer.Option("--from", parser=place, help="The checkpoint to continue or start from.")
     ] = None,
