@@ -149,13 +149,15 @@ def found_at(
 ) -> list[psutil.Process]:
     """Wait until `when()` holds, and give the processes that `find()` found just before it: at least `number` of them.
 
-    They can be struck at once. A search takes tenths of a second on a busy machine, and a tiny run may end in them.
+    They can be struck at once. A search takes tenths of a second on a busy machine, and a tiny run may end in them: it
+    is made again only where one of them has ended, and the condition is looked at between.
     """
     found: list[psutil.Process] = []
 
     def reached() -> bool:
         nonlocal found
-        found = find()
+        if len(alive(found)) < number:
+            found = find()
         return len(found) >= number and bool(when())
 
     wait_for(reached)
