@@ -72,7 +72,8 @@ def test_a_stopped_run_says_what_goes_on_and_leaves_nobody(
     out = tmp_path / "out"
     command = [str(Path(sys.executable).with_name("irodori")), *bench.arguments(out)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    family = found_at(lambda: psutil.Process(driver.pid).children(recursive=True), lambda: checkpointed(out))
+    wait_for(lambda: checkpointed(out) or driver.poll() is not None)
+    family = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130
