@@ -138,7 +138,7 @@ def score(
         limit=arguments.pairs,
         seed=arguments.seed,
     )
-    plans = {"known-answer": known, "reference dropped": _without_reference(known, str(out / "dropped"))}
+    plans = {"known-answer": known, "reference dropped": without_reference(known, str(out / "dropped"))}
     groups = _pictures(corpus)
     if groups:
         random = random_reference(list(groups), list(groups), arguments.seed, groups)  # a covariance needs them all
@@ -188,7 +188,7 @@ def _over(plan: EvaluatePlan, protocol: str, out: str, pairs: list[Pair]) -> Eva
     return replace(plan, protocol=protocol, metrics=metrics, out=out, pairs=tuple(pairs), keep_features=True)
 
 
-def _without_reference(plan: EvaluatePlan, out: str) -> EvaluatePlan:
+def without_reference(plan: EvaluatePlan, out: str) -> EvaluatePlan:
     """The same pairs with no reference, each with noise of its own."""
     pairs = tuple(
         Pair(pair.sketch_id, pair.reference_id, (pair.seed + 7919 * number) % 2**31, pair.other_reference_id)

@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.learning.__main__ import without_reference
 from benchmarks.starter.drawings import Drawing, assembled_drawings, sprites, storybook_pages, trained_ids
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import decode, encode_png
 from eval.metrics.intervals import bootstrap_mean, wilson
 from eval.metrics.psnr import psnr
-from eval.protocols.pairing import Pair
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.colorize import Made, colorize
 from pipelines.colorization.jobs import ColorizeJob
@@ -135,7 +135,7 @@ def _write(page: Image.Image, x: int, y: int, text: str) -> None:
 def scores(checkpoint: str, corpus: str, out: Path, pairs: int) -> dict[str, dict[str, Any]]:
     """Measure -> value, bounds and number of pairs; also written to `out`/scores.json."""
     known = plan_evaluation(checkpoint, corpus, "known-answer", str(out / "known"), sampling=SAMPLING, limit=pairs)
-    dropped = replace(known, out=str(out / "dropped"), without_reference=True, pairs=_own_noise(known.pairs))
+    dropped = without_reference(known, str(out / "dropped"))
     deformed = _of_pictures(
         plan_evaluation(checkpoint, corpus, "deformed-reference", str(out / "deformed"), sampling=SAMPLING), pairs
     )
@@ -145,23 +145,19 @@ def scores(checkpoint: str, corpus: str, out: Path, pairs: int) -> dict[str, dic
     with ray_session(log):
         for plan in (known, dropped, deformed):
             evaluate(plan, log_file=log, tracking_uri=f"sqlite:///{out / 'mlflow.db'}")
-    found["known answer: nearer to its own"] = _share([row["nearer"] for row in read_results(known.out)])
-    found["the same, reference dropped"] = _share([row["nearer"] for row in read_results(dropped.out)])
-    for name, plan in (("known answer", known), ("deformed reference", deformed)):
-        ours, fill = [row["psnr"] for row in read_results(plan.out)], _mean_fill(plan)
+    rows, without, bent = (read_results(plan.out) for plan in (known, dropped, deformed))
+    found["known answer: nearer to its own"] = _share([row["nearer"] for row in rows])
+    found["the same, reference dropped"] = _share([row["nearer"] for row in without])
+    for name, plan, scored in (("known answer", known, rows), ("deformed reference", deformed, bent)):
+        ours, fill = [row["psnr"] for row in scored], _mean_fill(plan)
         found[f"{name}: PSNR, dB"] = _mean(ours)
         found[f"{name}: PSNR of the mean colour, dB"] = _mean(fill)
         found[f"{name}: ours above the mean colour, dB"] = _mean(list(np.subtract(ours, fill)))
     for region in ("hair", "skin", "clothes", "background"):
-        values = [row[f"psnr_{region}"] for row in read_results(known.out) if f"psnr_{region}" in row]
+        values = [row[f"psnr_{region}"] for row in rows if f"psnr_{region}" in row]
         found[f"known answer: PSNR of {region}, dB"] = _mean([value for value in values if np.isfinite(value)])
     (out / "scores.json").write_text(json.dumps(found, indent=2) + "\n")
     return found
-
-
-def _own_noise(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The same pairs, each with noise of its own: without a reference, both of a couple would be one picture."""
-    return tuple(replace(pair, seed=(pair.seed + 7919 * number) % 2**31) for number, pair in enumerate(pairs))
 
 
 def _of_pictures(plan: EvaluatePlan, count: int) -> EvaluatePlan:

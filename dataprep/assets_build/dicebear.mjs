@@ -8,10 +8,9 @@
 // behind it, and solid black areas opened into an outline and a fill, so that they can be coloured.
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { join } from 'node:path';
+import { background, load, mulberry32 } from './templates.mjs';
 
-const load = (path) => import(pathToFileURL(resolve('node_modules/@dicebear', path)));
 const { createAvatar } = await load('core/lib/index.js');
 const STYLES = { adventurer: await load('adventurer/lib/index.js'), 'open-peeps': await load('open-peeps/lib/index.js') };
 const parts = async (style, part) => (await load(`${style}/lib/components/${part}.js`))[part];
@@ -85,15 +84,6 @@ rework(await parts('adventurer', 'glasses'), ['variant01'], openAll('accent', OU
 const roundPupils = ['01', '02', '03', '10', '15', '24', '25', '26'].map((number) => `variant${number}`); // their last path
 rework(await parts('adventurer', 'eyes'), roundPupils, openLast('eyes', IRIS));
 
-function mulberry32(state) {
-  return () => {
-    let t = (state += 0x6d2b79f5);
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 // [part, probability in percent]; the first part goes round its variants, so that each occurs about equally often
 const PLAN = {
   adventurer: [['hair', 100], ['eyes', 100], ['eyebrows', 100], ['mouth', 100], ['glasses', 18], ['features', 15], ['earrings', 20]],
@@ -104,7 +94,6 @@ const COLORS = {
   adventurer: { hairColor: [SENTINEL.hair], skinColor: [SENTINEL.skin] },
   'open-peeps': { headContrastColor: [SENTINEL.hair], skinColor: [SENTINEL.skin], clothingColor: [SENTINEL.clothes] },
 };
-const GRADIENTS = ['x1="0" y1="0" x2="0" y2="1"', 'x1="0" y1="0" x2="1" y2="1"', 'x1="0" y1="0" x2="1" y2="0"', 'x1="1" y1="0" x2="0" y2="1"'];
 
 function choose(style, index, random) {
   const schema = STYLES[style].schema.properties;
@@ -130,9 +119,7 @@ function template(style, index, options) {
   svg = svg.replace(' mask="url(#viewboxMask)"', '').replace(' shape-rendering="auto"', '');
   for (const [name, value] of Object.entries(SENTINEL)) svg = svg.replaceAll(`#${value}`, `{${name}}`);
   for (const [pattern, replacement] of FIXED) svg = svg.replace(pattern, replacement);
-  const background = `<linearGradient id="g" ${GRADIENTS[index % GRADIENTS.length]}><stop stop-color="{background}"/>` +
-    `<stop offset="1" stop-color="{background2}"/></linearGradient><rect id="background" width="${side}" height="${side}" fill="url(#g)"/>`;
-  return svg.replace(/<svg[^>]*>/, (root) => root + background);
+  return svg.replace(/<svg[^>]*>/, (root) => root + background(index, side));
 }
 
 const [out, count = '100'] = process.argv.slice(2);

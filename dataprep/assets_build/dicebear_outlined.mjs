@@ -8,10 +8,9 @@
 // of many strokes is among them. Translucent shadows go, since a region must have one exact colour.
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { join } from 'node:path';
+import { background, load, mulberry32 } from './templates.mjs';
 
-const load = (path) => import(pathToFileURL(resolve('node_modules/@dicebear', path)));
 const { createAvatar } = await load('core/lib/index.js');
 
 // Values that stand for a placeholder while the style's own code assembles the picture.
@@ -29,7 +28,6 @@ const STYLES = {
   miniavs: { skinColor: skin, hairColor: hair, bodyColor: clothes },
   dylan: { skinColor: skin, hairColor: hair, backgroundColor: 'transparent' },
 };
-const GRADIENTS = ['x1="0" y1="0" x2="0" y2="1"', 'x1="0" y1="0" x2="1" y2="1"', 'x1="0" y1="0" x2="1" y2="0"', 'x1="1" y1="0" x2="0" y2="1"'];
 const STROKES = [1 / 200, 1 / 76]; // of the drawing's side: thinnest and thickest outline
 
 // Shapes and groups that are not opaque, and what only clips or masks.
@@ -39,15 +37,6 @@ const SHADOWS = [
   /<mask\b.*?<\/mask>/gs,
 ];
 const NEAR_BLACK = /#(?:0{3}(?:0{3})?|1[0-9a-f]{5}|2[0-3][0-2][0-9a-f][0-2][0-9a-f])(?=")|(?<==")black(?=")/gi;
-
-function mulberry32(state) {
-  return () => {
-    let t = (state += 0x6d2b79f5);
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function template(loaded, style, index, random) {
   const colors = Object.fromEntries(Object.entries(STYLES[style]).map(([name, value]) => [name, [value]]));
@@ -59,10 +48,8 @@ function template(loaded, style, index, random) {
   for (const [name, value] of Object.entries(SENTINEL)) svg = svg.replaceAll(`#${value}`, `{${name}}`);
   svg = svg.replace(NEAR_BLACK, '#000');
   const width = (side * (STROKES[0] + random() * (STROKES[1] - STROKES[0]))).toFixed(2);
-  const background = `<linearGradient id="g" ${GRADIENTS[index % GRADIENTS.length]}><stop stop-color="{background}"/>` +
-    `<stop offset="1" stop-color="{background2}"/></linearGradient><rect id="background" width="${side}" height="${side}" fill="url(#g)"/>`;
   const outlined = `<g stroke="#000" stroke-width="${width}" stroke-linejoin="round" stroke-linecap="round">`;
-  return svg.replace(/<svg[^>]*>/, (root) => root + background + outlined).replace(/<\/svg>$/, '</g></svg>');
+  return svg.replace(/<svg[^>]*>/, (root) => root + background(index, side) + outlined).replace(/<\/svg>$/, '</g></svg>');
 }
 
 const [out, count = '100'] = process.argv.slice(2);

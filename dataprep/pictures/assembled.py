@@ -45,7 +45,6 @@ _FIXED = re.compile(r'((?:fill|stroke|stop-color)=")#(?!0{3}(?:0{3})?")[0-9a-fA-
 _BACKGROUND = re.compile(r'<rect id="background"[^>]*/>')
 _HEX = re.compile(r"#[0-9a-f]{6}")
 
-
 Colors = tuple[tuple[str, str], ...]  # sorted (name, "#rrggbb")
 
 

@@ -17,10 +17,8 @@ from pipelines.recipes.stage_settings import LengthSettings, SizeSettings, Train
 
 GROUPS = ("length", "optimizer", "method", "samples", "watch")
 _GROUP = re.compile(rf"\b(?:{'|'.join(GROUPS)})\.(?=[a-z])")  # before a setting's name
-WITHOUT_GPU = (
-    "tiny",
-    "small",
-)  # model sizes that are made for CPUs; the published ones take GPUs, unless CPUs are asked for
+# Model sizes that are made for CPUs; the published ones take GPUs, unless CPUs are asked for.
+WITHOUT_GPU = ("tiny", "small")
 IDENTITY = ("stage", "family", "model_size", "parent_stage")
 
 
