@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from model.diffusion.noise import PredictionType
+from model.diffusion.noise import NoiseSchedule, PredictionType
+from model.diffusion.sampling_settings import SamplingSettings
 from model.errors import ModelError
 from model.families.registry import family
 from model.finite import check_weights
@@ -32,6 +33,7 @@ EMA = "ema.safetensors"
 CONFIG = "config.json"
 MOST_CONFIG_BYTES = 1 << 20
 MOST_SIDE = 1 << 16  # pixels
+OWN_SAMPLING = ("sampler", "steps", "guidance_scale")  # of SamplingSettings: what a checkpoint may say of itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class CheckpointMetadata:
     """Where the weights come from and how they are meant to be used.
 
     width and height: the size in pixels that it was trained at, which is also the default to colour at. sketch_polarity
-    "lines-positive": background -1, lines +1. parent: address of the checkpoint it started from. codec, image_encoder:
+    "lines-positive": background -1, lines +1. sampling: values of OWN_SAMPLING with which its pictures come out best,
+    which stand where a call sets none. parent: address of the checkpoint it started from. codec, image_encoder:
     ids of the frozen networks, "" where the family has none; scaling_factor: of the codec's latents. source and
     source_sha256: the file that a converted checkpoint was made of. ema_decay: of the moving average beside the
     weights, None where it is unknown or there is none. weights_sha256, ema_sha256 ("" where there is none) and network
@@ -54,7 +57,9 @@ class CheckpointMetadata:
     codec: str = ""
     image_encoder: str = ""
     prediction_type: PredictionType = "eps"
+    noise_schedule: NoiseSchedule = "stable-diffusion"
     sketch_polarity: str = "lines-positive"
+    sampling: Any = field(default_factory=dict, hash=False)
     parent: str | None = None
     source: str | None = None
     source_sha256: str | None = None
@@ -67,6 +72,13 @@ class CheckpointMetadata:
     network: Any = None
     weights_sha256: str = ""
     ema_sha256: str = ""
+
+    def own_sampling(self, base: SamplingSettings | None = None) -> SamplingSettings:
+        """How it is sampled from where a call sets nothing; `base` (default: the defaults) decides what it leaves open.
+
+        Raises ValueError for what is no setting.
+        """
+        return replace(base or SamplingSettings(), **self.sampling)
 
 
 def save_checkpoint(
@@ -195,9 +207,20 @@ def metadata_of(config: bytes, address: Path | str) -> CheckpointMetadata:
         check_types(CheckpointMetadata, stored)
         metadata = CheckpointMetadata(**{**stored, "network": kind.config(stored["network"])})
         _check_numbers(metadata)
+        _check_sampling(metadata)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ModelError(f"{path}: its entries do not describe a {name} checkpoint ({error})") from error
     return metadata
+
+
+def _check_sampling(metadata: CheckpointMetadata) -> None:
+    """ValueError for settings that no call could give either."""
+    if not isinstance(metadata.sampling, dict):
+        raise ValueError("sampling should be a mapping of settings")
+    if unknown := metadata.sampling.keys() - set(OWN_SAMPLING):
+        raise ValueError(f"sampling has unknown entries {', '.join(sorted(unknown)):.80}")
+    check_types(SamplingSettings, metadata.sampling, "sampling")
+    metadata.own_sampling()
 
 
 def _check_numbers(metadata: CheckpointMetadata) -> None:

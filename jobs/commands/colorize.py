@@ -42,6 +42,7 @@ from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.overrides import SettingsError, override, parse_assignments
 
 if TYPE_CHECKING:
+    from model.checkpoint import CheckpointMetadata
     from pipelines.colorization.colorize import Failed, Made
     from pipelines.colorization.jobs import ColorizeJob
     from pipelines.colorization.replay import Replayed
@@ -171,7 +172,7 @@ def command(
     report = Console(sys.stdout, sys.stderr).message
     seeds, drawn = seeds_of(seed, variations), seed == RANDOM
     words = _aliases(schedule, attention_scale) | parse_assignments(set_)
-    settings = _picture_settings(given, words, report)
+    _report_nearest(given, words, report, _picture_settings(given, words))  # wrong ones are refused at once
     # The pictures and where they go.
     from pipelines.colorization.jobs import check_targets, find_pictures, folder_of, plan_jobs, same_place
     from pipelines.colorization.summary import pairs_shown
@@ -184,9 +185,10 @@ def command(
     if pair:
         report(pairs_shown(jobs))
     # The networks, and whether the pictures can be written.
-    from pipelines.weights.checkpoints import STARTER, absolute_checkpoint, checkpoint_uri
+    from pipelines.weights.checkpoints import STARTER, absolute_checkpoint, checkpoint_uri, metadata_at
 
     address = checkpoint_uri(absolute_checkpoint(checkpoint or STARTER))
+    settings = _picture_settings(given, words, metadata_at(address))
     check_targets(jobs, run, drawn)
     if drawn:
         report(f"--seed {seeds[0]} was drawn")
@@ -200,13 +202,21 @@ def command(
         _make(jobs, address, settings, run, json_=json_)
 
 
-def _picture_settings(given: GivenSettings, words: Mapping[str, Any], report: Callable[[str], None]) -> PictureSettings:
-    """The settings of the options, then of `words`, by name; reports a sampler that only comes near what was named."""
-    values = {**given[SamplingSettings], **words}
-    sampling = sampling_settings(values)
-    if (named := values.get("sampler")) in NEAREST:
-        report(f"sampler {named!r}: no equal in diffusers; the nearest, {sampling.sampler}, is taken")
+def _picture_settings(
+    given: GivenSettings, words: Mapping[str, Any], checkpoint: "CheckpointMetadata | None" = None
+) -> PictureSettings:
+    """The settings of the options, then of `words`, by name, over those that the checkpoint says of itself."""
+    own = checkpoint.own_sampling() if checkpoint else None
+    sampling = sampling_settings({**given[SamplingSettings], **words}, own)
     return override(PictureSettings(sampling), given[PictureSettings])
+
+
+def _report_nearest(
+    given: GivenSettings, words: Mapping[str, Any], report: Callable[[str], None], settings: PictureSettings
+) -> None:
+    """Says where a sampler only comes near what was named."""
+    if (named := {**given[SamplingSettings], **words}.get("sampler")) in NEAREST:
+        report(f"sampler {named!r}: no equal in diffusers; the nearest, {settings.sampling.sampler}, is taken")
 
 
 def _aliases(schedule: str | None, scales: Sequence[str]) -> dict[str, Any]:

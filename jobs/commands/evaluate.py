@@ -58,13 +58,16 @@ def command(
 
     find_protocol(protocol)
     wanted = checked_device(device)
-    sampling = sampling_settings(dict(given[SamplingSettings]) | parse_assignments(set_), DEFAULTS)
+    words = dict(given[SamplingSettings]) | parse_assignments(set_)
+    sampling_settings(words, DEFAULTS)  # wrong ones are refused at once
     check_buckets(checkpoint, corpus, out)
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.plan import plan_evaluation
     from pipelines.evaluation.summary import scores_text, settings_of
+    from pipelines.weights.checkpoints import absolute_checkpoint, metadata_at
 
-    ema = given[PictureSettings].get("ema", False)
+    own = metadata_at(absolute_checkpoint(checkpoint)).own_sampling(DEFAULTS)
+    sampling, ema = sampling_settings(words, own), given[PictureSettings].get("ema", False)
     plan = plan_evaluation(
         checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema, device=wanted
     )

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from model.diffusion.denoiser import Denoiser, Hints
-from model.diffusion.noise import TIMESTEPS, alphas_cumprod
+from model.diffusion.noise import TIMESTEPS, NoiseSchedule, alphas_cumprod
 from model.diffusion.sampling_settings import InjectionSettings
 from model.frozen.codec import ImageCodec
 
@@ -54,13 +54,14 @@ class NoisedReferences:
         settings: InjectionSettings,
         timesteps: Sequence[float],
         generators: Sequence[torch.Generator],
+        noise_schedule: NoiseSchedule = "stable-diffusion",
     ) -> None:
         self._latents = conditions.reference_latents
         shape = (len(timesteps), *self._latents.shape[1:])
         noise = [torch.randn(shape, generator=generator, device=generator.device) for generator in generators]
         self._noise = torch.stack(noise, dim=1).to(self._latents)  # (E, B, C, h, w)
         self._active = [1 - timestep / (TIMESTEPS - 1) >= settings.start for timestep in timesteps]
-        abar = alphas_cumprod(torch.device("cpu"))[[round(timestep) for timestep in timesteps]]
+        abar = alphas_cumprod(noise_schedule)[[round(timestep) for timestep in timesteps]]
         self._signal, self._sigma = abar.sqrt().tolist(), (1 - abar).sqrt().tolist()
 
     def at(self, evaluation: int) -> torch.Tensor | None:

@@ -19,7 +19,7 @@ from model.colorist import PAPER, Colored
 from model.diffusion.denoiser import Hints
 from model.diffusion.injection import InjectionConditions, injection_conditions
 from model.diffusion.memory import Offload
-from model.diffusion.noise import PredictionType
+from model.diffusion.noise import NoiseSchedule, PredictionType
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
 from model.errors import ModelError
@@ -50,17 +50,21 @@ class ColorizationPipeline:
         *,
         prediction_type: PredictionType,
         scaling_factor: float,
+        noise_schedule: NoiseSchedule = "stable-diffusion",
+        sampling: SamplingSettings | None = None,
         released: bool = False,
     ) -> None:
-        """model: a `Denoiser` that is a module. scaling_factor: of the latents that it was trained on. released: the
-        published code trained it, behind another squash of the references. Raises ModelError for another codec."""
+        """model: a `Denoiser` that is a module. scaling_factor: of the latents that it was trained on. sampling: used
+        where a call gives none. released: the published code trained it, behind another squash of the references.
+        Raises ModelError for another codec."""
         if codec.scaling_factor != scaling_factor:
             raise ModelError(
                 f"the model was trained on latents scaled by {scaling_factor}, "
                 f"this codec scales by {codec.scaling_factor}: it is another codec"
             )
         self.model = model
-        self.prediction_type = prediction_type
+        self.prediction_type, self.noise_schedule = prediction_type, noise_schedule
+        self.sampling = sampling or SamplingSettings()
         self.codec, self.image_encoder = codec, image_encoder
         image_encoder.squash = released_squash if released else squash
         self.device = next(model.parameters()).device
@@ -126,7 +130,7 @@ class ColorizationPipeline:
         where their sizes differ, or None for none; one seed for each. steps and guidance_scale override the settings.
         Raises ModelError for counts or shapes that do not fit.
         """
-        settings = settings or SamplingSettings()
+        settings = settings or self.sampling
         settings = replace(
             settings,
             steps=settings.steps if steps is None else steps,
@@ -168,7 +172,7 @@ class ColorizationPipeline:
         if pairs is None:
             pairs = [(sketch, other) for sketch in range(len(sketches)) for other in range(len(references)) or (None,)]
         tasks = [_Task(*pair, seed) for pair in pairs for seed in seeds]
-        return self._make(tasks, sketches, references, settings or SamplingSettings(), batch_size)
+        return self._make(tasks, sketches, references, settings or self.sampling, batch_size)
 
     def _make(
         self,
@@ -289,7 +293,7 @@ class ColorizationPipeline:
         shape = (1, self.model.config.latent_channels, *conditions.hints[0].shape[-2:])
         noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
         self._visit(self.model)
-        latents = sample(self.model, conditions, noise, self.prediction_type, settings, generators)
+        latents = sample(self.model, conditions, noise, self.prediction_type, settings, generators, self.noise_schedule)
         check_pictures(latents, "a latent")
         self._visit(self.codec)
         return self.codec.decode(latents)

@@ -18,7 +18,7 @@ from model.backbone.attention import AttentionControls, ProjectedContext, SelfAt
 from model.diffusion.denoiser import Denoiser, Hints
 from model.diffusion.guidance import DUAL_RULES, classifier_free, reference_acts
 from model.diffusion.injection import InjectionConditions, NoisedReferences
-from model.diffusion.noise import PredictionType
+from model.diffusion.noise import NoiseSchedule, PredictionType
 from model.diffusion.sampling_settings import SAMPLERS, SamplingSettings
 from model.diffusion.schedulers import build_scheduler, timesteps_of
 
@@ -154,6 +154,7 @@ def sample(
     prediction_type: PredictionType,
     settings: SamplingSettings,
     generators: Sequence[torch.Generator] | None = None,
+    noise_schedule: NoiseSchedule = "stable-diffusion",
 ) -> torch.Tensor:
     """Scaled latents (B, C, h, w) from standard normal noise of that shape.
 
@@ -166,11 +167,15 @@ def sample(
     # What stays the same over the steps.
     network = GuidedNetwork(model, conditions, settings)
     scheduler = build_scheduler(
-        settings.sampler, prediction_type, spacing=settings.spacing, sigma_schedule=settings.sigma_schedule
+        settings.sampler,
+        prediction_type,
+        noise_schedule,
+        spacing=settings.spacing,
+        sigma_schedule=settings.sigma_schedule,
     )
     timesteps = timesteps_of(scheduler, settings.steps)
     on_device = torch.tensor(timesteps, dtype=torch.float32).to(noise.device)
-    references = _noised_references(conditions, settings, timesteps, generators)
+    references = _noised_references(conditions, settings, timesteps, generators, noise_schedule)
     extra = _step_options(settings, generators)
 
     # From noise to latents, one guided prediction at a time.
@@ -191,12 +196,13 @@ def _noised_references(
     settings: SamplingSettings,
     timesteps: Sequence[float],
     generators: Sequence[torch.Generator] | None,
+    noise_schedule: NoiseSchedule,
 ) -> NoisedReferences | None:
     if settings.injection is None or conditions.context is None:
         return None  # without a reference there is nothing to inject
     if conditions.injection is None or generators is None:
         raise ValueError("attention injection needs the reference's latents")
-    return NoisedReferences(conditions.injection, settings.injection, timesteps, generators)
+    return NoisedReferences(conditions.injection, settings.injection, timesteps, generators, noise_schedule)
 
 
 def _step_options(settings: SamplingSettings, generators: Sequence[torch.Generator] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""diffusers' schedulers by the names of `sampling_settings.SAMPLERS`, on the noise schedule of Stable Diffusion.
+"""diffusers' schedulers by the names of `sampling_settings.SAMPLERS`, on a `model.diffusion.noise.NoiseSchedule`.
 
 A scheduler is offered when a perfect denoiser is followed to its clean latents and every timestep names the noise that
 is in the latents. Left out, of diffusers 0.42: DPMSolverSDE (needs torchsde, unmaintained since 2023; "dpmpp_2s_sde" is
@@ -14,7 +14,7 @@ from typing import Any
 
 import diffusers.schedulers
 
-from model.diffusion.noise import BETA_END, BETA_START, TIMESTEPS, PredictionType
+from model.diffusion.noise import BETA_END, BETA_START, TIMESTEPS, NoiseSchedule, PredictionType, betas
 from model.diffusion.sampling_settings import SAMPLERS, SigmaSchedule, Spacing
 
 _PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction"}
@@ -23,31 +23,41 @@ _PREDICTION_TYPES = {"eps": "epsilon", "v": "v_prediction"}
 def build_scheduler(
     sampler: str,
     prediction_type: PredictionType,
+    noise_schedule: NoiseSchedule = "stable-diffusion",
     *,
     spacing: Spacing | None = None,
     sigma_schedule: SigmaSchedule | None = None,
 ) -> Any:
     """The scheduler of that sampler; spacing and sigma_schedule are the sampler's own where None.
 
-    "leading" spacing is offset by one step, as in the released code. What does not exist, `SamplingSettings` refuses.
+    "leading" spacing is offset by one step, as in the released code. Under "zero-terminal" the sampler's own is
+    "trailing", for every other begins below pure noise. What does not exist, `SamplingSettings` refuses.
     """
-    return copy.deepcopy(_built(sampler, prediction_type, spacing, sigma_schedule))
+    return copy.deepcopy(_built(sampler, prediction_type, noise_schedule, spacing, sigma_schedule))
 
 
 @lru_cache(maxsize=32)  # some look up a thousand timesteps as they are built, which takes as long as a small picture
 def _built(
-    sampler: str, prediction_type: PredictionType, spacing: Spacing | None, sigma_schedule: SigmaSchedule | None
+    sampler: str,
+    prediction_type: PredictionType,
+    noise_schedule: NoiseSchedule,
+    spacing: Spacing | None,
+    sigma_schedule: SigmaSchedule | None,
 ) -> Any:
     chosen = SAMPLERS[sampler]
-    options: dict[str, Any] = {"num_train_timesteps": TIMESTEPS, "beta_start": BETA_START, "beta_end": BETA_END}
-    options |= chosen.options
+    options: dict[str, Any] = {"num_train_timesteps": TIMESTEPS, **chosen.options}
+    if noise_schedule == "stable-diffusion":
+        options |= {"beta_start": BETA_START, "beta_end": BETA_END, "beta_schedule": "scaled_linear"}
+    else:
+        options |= {"trained_betas": betas(noise_schedule).numpy()}
     if chosen.spacings:
-        options |= {"timestep_spacing": spacing or chosen.spacings[0], "steps_offset": 1}
+        own = chosen.spacings[0] if noise_schedule == "stable-diffusion" else "trailing"
+        options |= {"timestep_spacing": spacing or own, "steps_offset": 1}
     sigma_schedule = sigma_schedule or chosen.sigma_schedule
     if sigma_schedule != "uniform":
         options[f"use_{sigma_schedule}_sigmas"] = True
     build = getattr(diffusers.schedulers, chosen.scheduler)
-    return build(beta_schedule="scaled_linear", prediction_type=_PREDICTION_TYPES[prediction_type], **options)
+    return build(prediction_type=_PREDICTION_TYPES[prediction_type], **options)
 
 
 def timesteps_of(scheduler: Any, steps: int) -> list[float]:

@@ -39,7 +39,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
-from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
+from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint, metadata_at
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
 MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
@@ -124,6 +124,7 @@ def colorize(
 ) -> Iterator[Made | Failed]:
     """Make the pictures of `jobs`, and yield what became of each as it is done.
 
+    settings: by default the usual ones with the checkpoint's own sampling.
     Raises PipelineError or ModelError for a checkpoint, a device, settings or a reference's role that cannot be used,
     DataError once MOST_UNWRITTEN pictures in a row could not be written.
     """
@@ -132,7 +133,7 @@ def colorize(
     progress(Progress("colorize", 0, len(jobs), "pictures", note="reading the first inputs"))
     run = run or RunSettings()
     with advice_on_memory(run):
-        colorist = Colorist(checkpoint, settings or PictureSettings(), run)
+        colorist = Colorist(checkpoint, settings, run)
         pairs = [list(pair) for _, pair in groupby(jobs, key=_pair)]
         blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
         outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
@@ -165,8 +166,9 @@ def _pair(job: ColorizeJob) -> _Pair:
 class Colorist:
     """A checkpoint with the settings of a call. Raises PipelineError or ModelError where these cannot be used."""
 
-    def __init__(self, checkpoint: str, settings: PictureSettings, run: RunSettings) -> None:
+    def __init__(self, checkpoint: str, settings: PictureSettings | None, run: RunSettings) -> None:
         self.address = checkpoint_uri(absolute_checkpoint(checkpoint))
+        settings = settings or PictureSettings(metadata_at(self.address).own_sampling())
         self.settings, self.run = settings, run
         self._unwritten = 0
         self.device = find_device(run.device)
@@ -366,6 +368,7 @@ def weights_of(address: str, directory: Path, metadata: CheckpointMetadata, *, e
         image_encoder_sha256=weights_sha256(metadata.image_encoder, directory),
         extractor_sha256=extractor_sha256(extract) if extract else "",
         prediction_type=metadata.prediction_type,
+        noise_schedule=metadata.noise_schedule,
     )
 
 

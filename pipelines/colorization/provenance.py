@@ -21,7 +21,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
 KEYWORD = "irodori"
-FORMAT = 4
+FORMAT = 5
 MOST_SIDE = 1 << 16  # pixels
 MOST_CHUNK_BYTES = 1 << 16  # of a text chunk, with the JSON in it
 _SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
@@ -43,7 +43,8 @@ class Weights:
 
     codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough.
     prediction_type: what the network predicts, which its weights do not show. These three are None in a picture of an
-    older format, which did not record them. extractor_sha256: of the networks that drew the line art
+    older format, which did not record them; noise_schedule: under which it does, and older ones had but one.
+    extractor_sha256: of the networks that drew the line art
     (`PictureSettings.extract`), "" where none did.
     """
 
@@ -57,6 +58,7 @@ class Weights:
     image_encoder_sha256: str | None = None
     extractor_sha256: str = ""
     prediction_type: str | None = None
+    noise_schedule: str = "stable-diffusion"
 
 
 @dataclass(frozen=True, kw_only=True)

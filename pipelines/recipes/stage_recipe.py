@@ -77,7 +77,13 @@ def size_needs_gpu(size: str) -> bool:
 
 _SCHEDULE = ("warmup_images", "decay_images")
 # Settings that recipes of version 0.1 did not have, with what they then were.
-_LATER = {"kind": "adamw", "simplified": "among", "recolored": 0.0, "palette_references": 0.0}
+_LATER = {
+    "kind": "adamw",
+    "simplified": "among",
+    "recolored": 0.0,
+    "palette_references": 0.0,
+    "noise_schedule": "stable-diffusion",
+}
 
 
 def _in_order(values: dict[str, Any]) -> dict[str, Any]:

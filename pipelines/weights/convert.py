@@ -117,6 +117,11 @@ def export(checkpoint: str, out: str, use_ema: bool = False, schedule: bool = Tr
     folder = fetch_checkpoint(checkpoint)
     model, metadata = load_checkpoint(folder, ema=use_ema)
     published = _published(metadata.family)
+    if metadata.noise_schedule != "stable-diffusion":
+        raise PipelineError(
+            f"{checkpoint}: it was trained under the noise schedule {metadata.noise_schedule}; what reads the released "
+            "layout knows that of Stable Diffusion alone"
+        )
     tensors = {published.name(name, model.config): tensor for name, tensor in model.state_dict().items()}
     bundled = folder / weights_name("sd-vae")
     if bundled.is_file():

@@ -11,6 +11,8 @@ from pathlib import Path
 from model.checkpoint import CONFIG, WEIGHTS, CheckpointMetadata, load_checkpoint, save_checkpoint
 from pipelines.weights.checkpoints import CHECKPOINT, SHIPPED, absolute_checkpoint, fetch_checkpoint
 
+SAMPLING = {"steps": 20, "guidance_scale": 2.0}  # with which its pictures were best (docs/starter.md)
+
 
 def make_starter(run: str, out: Path = SHIPPED, earlier_images: int = 0) -> CheckpointMetadata:
     """Write the checkpoint, and return what it says of itself.
@@ -24,6 +26,7 @@ def make_starter(run: str, out: Path = SHIPPED, earlier_images: int = 0) -> Chec
         ema_decay=None,
         ema_sha256="",
         corpus_snapshot=None,
+        sampling={**SAMPLING, **metadata.sampling},
         images_seen=metadata.images_seen + earlier_images,
     )
     # Its card and the list of its sources stay where they are.

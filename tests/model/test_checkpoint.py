@@ -17,6 +17,7 @@ from model.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
+from model.diffusion.sampling_settings import SamplingSettings
 from model.errors import ModelError
 from model.families.v1.network import V1
 from model.weights.reading import sha256
@@ -119,6 +120,30 @@ def test_metadata_that_make_no_sense_are_refused(saved: Path, text: str) -> None
     (saved / CONFIG).write_text(text)
     with pytest.raises(ModelError, match="checkpoint"):
         load_checkpoint(saved)
+
+
+def test_how_it_is_best_sampled_from_stands_over_what_nobody_sets(saved: Path) -> None:
+    assert read_metadata(saved).own_sampling() == SamplingSettings()
+    rewrite(saved, sampling={"steps": 4, "guidance_scale": 1.0})
+    own = read_metadata(saved).own_sampling(SamplingSettings(steps=9, eta=0.5, sampler="ddim"))
+    assert own == SamplingSettings(steps=4, guidance_scale=1.0, eta=0.5, sampler="ddim")
+
+
+@pytest.mark.parametrize(
+    ("sampling", "why"),
+    [
+        ([], "mapping"),
+        ({"eta": 0.5}, "unknown entries eta"),
+        ({"steps": "4"}, "sampling.steps should be a whole number"),
+        ({"steps": 0}, "steps=0"),
+        ({"sampler": "best"}, "there is no sampler"),
+        ({"guidance_scale": -1.0}, "guidance_scale"),
+    ],
+)
+def test_a_sampling_that_no_call_could_give_is_refused(saved: Path, sampling: object, why: str) -> None:
+    rewrite(saved, sampling=sampling)
+    with pytest.raises(ModelError, match=why):
+        read_metadata(saved)
 
 
 def test_one_flipped_bit_is_found(saved: Path) -> None:

@@ -43,6 +43,8 @@ def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: A
         frozen["image_encoder"],  # type: ignore[arg-type]
         prediction_type=metadata.prediction_type,
         scaling_factor=metadata.scaling_factor,
+        noise_schedule=metadata.noise_schedule,
+        sampling=metadata.own_sampling(),
         released=metadata.stage == RELEASED,
     )
 

@@ -13,14 +13,15 @@ METHOD = "Method"  # the panel of its settings
 class V1Settings:
     """ColorizeDiffusion sections 3.3 and 4.2, thesis 5.4.
 
-    reference_tokens: V1Config's. noisy_reference: noise on the reference's tokens (Eq. 1). flip_above 0.9 is the
-    released code's reversal of that noise at early timesteps (the paper has none); 0 switches it off. reference_drop,
-    sketch_drop: shares of the samples that are shown none. offset_noise: deviation of a shift of each channel's noise
-    (released configurations: 0.05). min_snr_gamma bounds the weight of easy timesteps (5 is usual; off in what was
-    released); 0 switches each off: the papers name none of them.
+    noise_schedule: `model.diffusion.noise.NoiseSchedule`. reference_tokens: V1Config's. noisy_reference: noise on the
+    reference's tokens (Eq. 1). flip_above 0.9 is the released code's reversal of that noise at early timesteps (the
+    paper has none); 0 switches it off. reference_drop, sketch_drop: shares of the samples that are shown none.
+    offset_noise: deviation of a shift of each channel's noise (released configurations: 0.05). min_snr_gamma bounds the
+    weight of easy timesteps (5 is usual; off in what was released); 0 switches each off: the papers name none of them.
     """
 
     prediction_type: Literal["eps", "v"] = "eps"
+    noise_schedule: Literal["stable-diffusion", "zero-terminal"] = "stable-diffusion"
     reference_tokens: Literal["local", "cls", "proj"] = "local"
     noisy_reference: bool = True
     flip_above: float = setting(
@@ -39,6 +40,11 @@ class V1Settings:
 
     def __post_init__(self) -> None:
         check_choice("prediction_type", self.prediction_type, ("eps", "v"))
+        check_choice("noise_schedule", self.noise_schedule, ("stable-diffusion", "zero-terminal"))
+        if self.noise_schedule == "zero-terminal" and self.prediction_type != "v":
+            raise ValueError(
+                "noise_schedule=zero-terminal needs prediction_type=v: pure noise says nothing of the picture"
+            )
         check_choice("reference_tokens", self.reference_tokens, ("local", "cls", "proj"))
         if self.flip_above and not self.noisy_reference:
             raise ValueError("flip_above needs noisy_reference=true")
@@ -55,6 +61,11 @@ def check_parent(settings: V1Settings, metadata: Any, continues: bool) -> str | 
         return (
             f"predicts {metadata.prediction_type}, the recipe {settings.prediction_type}; "
             f"give --set prediction_type={metadata.prediction_type}"
+        )
+    if continues and metadata.noise_schedule != settings.noise_schedule:
+        return (
+            f"was trained under the noise schedule {metadata.noise_schedule}, the recipe has "
+            f"{settings.noise_schedule}; give --set noise_schedule={metadata.noise_schedule}"
         )
     tokens = metadata.network.reference_tokens
     if continues and tokens != settings.reference_tokens:

@@ -114,8 +114,9 @@ class V1Stage:
         sketch = batch.pictures["sketch"].to(self.device)
         if training:
             noise, context, sketch = self._augmented(draws, noise, context, sketch)
-        target = prediction_target(latents, noise, timesteps, self.settings.prediction_type)
-        return Conditioned(add_noise(latents, noise, timesteps), timesteps, sketch, context, target)
+        schedule = self.settings.noise_schedule
+        target = prediction_target(latents, noise, timesteps, self.settings.prediction_type, schedule)
+        return Conditioned(add_noise(latents, noise, timesteps, schedule), timesteps, sketch, context, target)
 
     def _augmented(
         self, draws: Mapping[str, torch.Tensor], noise: torch.Tensor, context: torch.Tensor, sketch: torch.Tensor
@@ -126,7 +127,7 @@ class V1Stage:
             noise = offset_noise(noise, draws["shift"], settings.offset_noise)
         if settings.noisy_reference:
             flip = settings.flip_above or None
-            context = noisy_reference(context, draws["timesteps"], draws["token_noise"], flip)
+            context = noisy_reference(context, draws["timesteps"], draws["token_noise"], flip, settings.noise_schedule)
         context = drop(context, chances[:, 0] >= settings.reference_drop)
         return noise, context, drop(sketch, chances[:, 1] >= settings.sketch_drop, NO_SKETCH)
 
@@ -139,7 +140,12 @@ class V1Stage:
         """The mean over the batch that is minimised (thesis Eqs. 5.2, 5.3), a scalar: `losses`, weighted on request."""
         losses = self.losses(engines[name], prepared)
         if self.settings.min_snr_gamma:
-            weights = min_snr_weights(prepared.timesteps, self.settings.min_snr_gamma, self.settings.prediction_type)
+            weights = min_snr_weights(
+                prepared.timesteps,
+                self.settings.min_snr_gamma,
+                self.settings.prediction_type,
+                self.settings.noise_schedule,
+            )
             losses = weights * losses
         return losses.mean()
 
@@ -166,6 +172,7 @@ class V1Stage:
             self.image_encoder,
             prediction_type=self.settings.prediction_type,
             scaling_factor=self.codec.scaling_factor,
+            noise_schedule=self.settings.noise_schedule,
         )
 
     def recorded(self) -> Mapping[str, Any]:
@@ -175,4 +182,7 @@ class V1Stage:
             "codec": self.config.codec,
             "image_encoder": self.config.image_encoder,
             "prediction_type": self.settings.prediction_type,
+            "noise_schedule": self.settings.noise_schedule,
+            # The levels of the usual sampler would begin where everything is noise, and dwell there.
+            "sampling": {"sampler": "dpmpp_2m"} if self.settings.noise_schedule == "zero-terminal" else {},
         }

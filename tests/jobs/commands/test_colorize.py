@@ -118,6 +118,18 @@ def test_a_dry_run_prints_every_picture_and_setting_and_makes_nothing(
     assert not (desk / "o").exists()
 
 
+def test_the_checkpoints_own_sampling_stands_where_the_call_sets_none(
+    desk: Path, capsys: pytest.CaptureFixture[str], checkpoint: str, tmp_path: Path
+) -> None:
+    own = shutil.copytree(checkpoint, tmp_path / "own")
+    config = next(own.rglob("config.json"))
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sampling": {"sampler": "ddim", "steps": 4}}))
+    sampling = plan(capsys, str(own))["settings"]["sampling"]
+    assert (sampling["sampler"], sampling["steps"], sampling["guidance_scale"]) == ("ddim", 4, 4.0)
+    sampling = plan(capsys, str(own), "--steps", "7", "--guidance-scale", "3")["settings"]["sampling"]
+    assert (sampling["sampler"], sampling["steps"], sampling["guidance_scale"]) == ("ddim", 7, 3.0)
+
+
 @pytest.mark.parametrize(
     ("words", "name", "value"),
     [

@@ -5,6 +5,7 @@ import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from model.diffusion.noise import (
+    SHIFT,
     TIMESTEPS,
     add_noise,
     alphas_cumprod,
@@ -26,6 +27,35 @@ def test_schedule_is_the_released_one() -> None:
     assert torch.equal(abar.float(), expected["alphas_cumprod"])
     assert torch.equal(abar.sqrt().float(), expected["sqrt_alphas_cumprod"])
     assert torch.equal((1 - abar).sqrt().float(), expected["sqrt_one_minus_alphas_cumprod"])
+
+
+def test_zero_terminal_is_the_usual_schedule_stretched_to_its_end_and_shifted() -> None:
+    """Lin et al. 2024, Algorithm 1: the root of abar is moved and stretched; then the SNR is divided."""
+    usual, found = alphas_cumprod().sqrt(), alphas_cumprod("zero-terminal")
+    shifted_back = (SHIFT**2 * found / (1 - found + SHIFT**2 * found)).sqrt()
+    stretched = (usual - usual[-1]) * usual[0] / (usual[0] - usual[-1])
+    torch.testing.assert_close(shifted_back, stretched, rtol=0, atol=1.1e-3)
+    assert shifted_back[0] == pytest.approx(float(usual[0]))
+    assert (found.diff() < 0).all()
+    torch.testing.assert_close(torch.cumprod(1 - betas("zero-terminal"), 0), found)
+
+
+def test_of_a_flat_picture_only_the_usual_schedule_leaves_something_to_read_in_the_last_noise() -> None:
+    """The mean of 24 x 24 latents of value 2, in units of the spread that the noise's own mean has."""
+    told = {}
+    for schedule in ("stable-diffusion", "zero-terminal"):
+        abar = alphas_cumprod(schedule)[-1]
+        told[schedule] = float(2 * abar.sqrt() / ((1 - abar).sqrt() / 24))
+    assert told["stable-diffusion"] > 3
+    assert told["zero-terminal"] < 0.02
+
+
+def test_under_zero_terminal_noise_v_at_the_end_is_the_picture() -> None:
+    latents, noise, last = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3), torch.tensor([TIMESTEPS - 1] * 2)
+    torch.testing.assert_close(add_noise(latents, noise, last, "zero-terminal"), noise, rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        prediction_target(latents, noise, last, "v", "zero-terminal"), -latents, rtol=0, atol=2e-3
+    )
 
 
 def test_released_noisy_reference_is_the_named_option() -> None:

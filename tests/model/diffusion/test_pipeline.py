@@ -433,6 +433,27 @@ def test_a_pipeline_from_its_checkpoint_gives_the_same_picture(
     assert torch.equal(loaded(sketches, references, [1], steps=2), pipeline(sketches, references, [1], steps=2))
 
 
+def test_what_the_checkpoint_says_of_its_sampling_holds_where_a_call_gives_no_settings(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    settings = SamplingSettings(sampler="ddim", steps=2, guidance_scale=1.0)
+    own = ColorizationPipeline(pipeline.model, pipeline.codec, pipeline.image_encoder, sampling=settings, **TRAINED)
+    sketches, references = pictures[0][:1], pictures[1][:1]
+    assert torch.equal(own(sketches, references, [1]), pipeline(sketches, references, [1], settings=settings))
+
+
+def test_noise_without_an_end_is_another_picture(
+    pipeline: ColorizationPipeline, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    trained: dict[str, Any] = TRAINED | {"prediction_type": "v", "noise_schedule": "zero-terminal"}
+    usual = ColorizationPipeline(
+        pipeline.model, pipeline.codec, pipeline.image_encoder, **(TRAINED | {"prediction_type": "v"})
+    )
+    other = ColorizationPipeline(pipeline.model, pipeline.codec, pipeline.image_encoder, **trained)
+    sketches, references = pictures[0][:1], pictures[1][:1]
+    assert apart(other(sketches, references, [1], steps=2), usual(sketches, references, [1], steps=2)) > 0.01
+
+
 def test_a_codec_of_another_scale_is_refused(codec: ImageCodec, image_encoder: ReferenceEncoder) -> None:
     with pytest.raises(ModelError, match="it is another codec"):
         ColorizationPipeline(V1(V1_SIZES["tiny"]), codec, image_encoder, prediction_type="eps", scaling_factor=0.18215)

@@ -10,7 +10,7 @@ import diffusers.schedulers
 import pytest
 import torch
 
-from model.diffusion.noise import TIMESTEPS, PredictionType, alphas_cumprod
+from model.diffusion.noise import TIMESTEPS, NoiseSchedule, PredictionType, alphas_cumprod
 from model.diffusion.sampling_settings import (
     RELEASED_SAMPLERS,
     RELEASED_SCHEDULES,
@@ -52,14 +52,17 @@ def tiered(way: Way) -> Any:
     return pytest.param(way, id=str(way), marks=pytest.mark.slow if costly else ())
 
 
-def follow(way: Way, steps: int, prediction_type: PredictionType = "eps") -> tuple[torch.Tensor, list[float]]:
+def follow(
+    way: Way, steps: int, prediction_type: PredictionType = "eps", noise_schedule: NoiseSchedule = "stable-diffusion"
+) -> tuple[torch.Tensor, list[float]]:
     """Where a perfect denoiser leads, and the spread of the noise it saw in units of what its timestep names."""
     name, spacing, schedule = way
-    scheduler = build_scheduler(name, prediction_type, spacing=spacing, sigma_schedule=schedule)
+    scheduler = build_scheduler(name, prediction_type, noise_schedule, spacing=spacing, sigma_schedule=schedule)
     timesteps = timesteps_of(scheduler, steps)
     extra: dict[str, Any] = {"generator": torch.Generator().manual_seed(5)} if SAMPLERS[name].stochastic else {}
     latents = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3)) * scheduler.init_noise_sigma
-    log_sigma = ((1 - alphas_cumprod()) / alphas_cumprod()).log() / 2
+    abar = alphas_cumprod(noise_schedule)
+    log_sigma = ((1 - abar) / abar).log() / 2
     spreads = []
     for timestep, position in zip(scheduler.timesteps, timesteps, strict=True):
         low = min(int(position), TIMESTEPS - 2)
@@ -92,6 +95,16 @@ def test_a_perfect_denoiser_is_followed_in_few_and_many_steps_whatever_it_predic
 ) -> None:
     latents, _ = follow((name, None, None), steps, prediction_type)
     assert off(latents) < (0.045 if name in STOPS_ABOVE_ZERO else 0.01)
+
+
+@pytest.mark.parametrize("name", [tiered((name, None, None)) for name in SAMPLERS])
+def test_every_sampler_is_followed_under_zero_terminal_noise_and_begins_at_its_end(name: Way) -> None:
+    """Where a sampler stops above zero, the smallest level is 0.09 there."""
+    latents, spreads = follow(name, 8, "v", "zero-terminal")
+    assert off(latents) < (0.12 if name[0] in STOPS_ABOVE_ZERO else 0.01)
+    assert min(spreads) > 0.6
+    assert max(spreads) < 1.5
+    assert timesteps_of(build_scheduler(name[0], "v", "zero-terminal"), 8)[0] == pytest.approx(TIMESTEPS - 1, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,12 @@ def test_what_older_formats_did_not_record_is_unknown(version: int, unrecorded: 
     assert extract(recording(old), "x.png") == replace(RECORDED, checkpoint=unknown)
 
 
+def test_a_picture_of_before_there_were_two_was_made_under_stable_diffusions_schedule() -> None:
+    weights = {name: text for name, text in DOCUMENT["checkpoint"].items() if name != "noise_schedule"}
+    assert extract(recording(DOCUMENT | {"format": 4, "checkpoint": weights}), "x.png") == RECORDED
+    assert RECORDED.checkpoint.noise_schedule == "stable-diffusion"
+
+
 MOVED = replace(
     RECORDED,
     checkpoint=replace(RECORDED.checkpoint, address="elsewhere"),
@@ -148,7 +154,7 @@ LIES = {
     "very deep": b"[" * 60_000,
     "a list": [],
     "empty": {},
-    "format": DOCUMENT | {"format": 5},
+    "format": DOCUMENT | {"format": 6},
     "frozen weights": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"codec_sha256": None}},
     "prediction type": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"prediction_type": None}},
     "layer": DOCUMENT | {"layer": 1},

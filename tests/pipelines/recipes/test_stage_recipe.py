@@ -265,3 +265,10 @@ def test_a_recipe_stands_on_disk_in_the_order_of_version_0_1() -> None:
         for size, values in sizes.items():
             now = [name for name in stage_recipe(stage, size).flat() if name in values]
             assert now == list(values)
+
+
+def test_zero_terminal_noise_needs_a_network_that_predicts_v() -> None:
+    with pytest.raises(SettingsError, match="needs prediction_type=v"):
+        configured(stage_recipe("v1.palette", "base"), {"noise_schedule": "zero-terminal"})
+    assert stage_recipe("v1.palette", "small").method.noise_schedule == "zero-terminal"
+    assert "noise_schedule" not in stage_recipe("v1.palette", "tiny").flat()

@@ -22,7 +22,9 @@ from tests.pipelines.training.untrained import write_checkpoint
 NOISY, REFINE, CLS, PROJ = (stage_recipe(stage) for stage in ("v1.noisy", "v1.refine", "v1.cls-0.1", "v1.proj-0.1"))
 
 
-def checkpoint(folder: Path, stage: str, prediction_type: str = "v", **network: Any) -> str:
+def checkpoint(
+    folder: Path, stage: str, prediction_type: str = "v", noise_schedule: str = "stable-diffusion", **network: Any
+) -> str:
     """A checkpoint of random weights that says it is of `stage`; `network` changes its sizes."""
     torch.manual_seed(1)
     metadata = CheckpointMetadata(
@@ -33,6 +35,7 @@ def checkpoint(folder: Path, stage: str, prediction_type: str = "v", **network: 
         image_encoder="tiny",
         code_version="test",
         prediction_type=prediction_type,  # type: ignore[arg-type]
+        noise_schedule=noise_schedule,  # type: ignore[arg-type]
     )
     save_checkpoint(folder, V1(replace(V1_SIZES["tiny"], **network)), metadata)
     return str(folder)
@@ -81,6 +84,15 @@ def test_weights_that_predict_something_else_are_refused_with_the_setting(tmp_pa
     with pytest.raises(PipelineError, match="give --set prediction_type=eps"):
         checked_parent(NOISY, address)
     assert checked_parent(NOISY.changed(prediction_type="eps"), address) == address
+
+
+def test_a_refinement_goes_on_under_its_parents_noise_and_a_fresh_start_may_leave_it(tmp_path: Path) -> None:
+    noisy = checkpoint(tmp_path / "noisy", "v1.noisy", noise_schedule="zero-terminal")
+    with pytest.raises(PipelineError, match="give --set noise_schedule=zero-terminal"):
+        checked_parent(REFINE, noisy)
+    assert checked_parent(REFINE.changed(noise_schedule="zero-terminal"), noisy) == noisy
+    fresh = checkpoint(tmp_path / "sd", "stable-diffusion")
+    assert checked_parent(NOISY.changed(noise_schedule="zero-terminal"), fresh) == fresh
 
 
 def test_a_refinement_reads_the_tokens_that_its_parent_reads(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from pipelines.common.overrides import SettingsError
 from pipelines.weights.convert import convert, export
 from pipelines.weights.frozen import weights_file
 from pipelines.weights.inspection import inspect
+from tests.pipelines.training.untrained import write_checkpoint
 
 SMALL = {
     "small": V1Config(
@@ -322,6 +323,13 @@ def test_what_was_trained_here_is_known_again_while_its_weights_are_the_same(
     ):
         save_file(weights, tmp_path / f"{name}.safetensors", header | {"irodori.checkpoint": note})
         assert convert(str(tmp_path / f"{name}.safetensors"), str(tmp_path / name)).stage == "released"
+
+
+def test_weights_of_another_noise_schedule_are_not_exported(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "own", noise_schedule="zero-terminal", prediction_type="v")
+    with pytest.raises(PipelineError, match="trained under the noise schedule zero-terminal"):
+        export(str(tmp_path / "own"), str(tmp_path / "out.safetensors"))
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_an_export_replaces_nothing_and_goes_nowhere_else(tmp_path: Path, released: dict[str, torch.Tensor]) -> None:
