@@ -33,7 +33,12 @@ EMA = "ema.safetensors"
 CONFIG = "config.json"
 MOST_CONFIG_BYTES = 1 << 20
 MOST_SIDE = 1 << 16  # pixels
-OWN_SAMPLING = ("sampler", "steps", "guidance_scale")  # of SamplingSettings: what a checkpoint may say of itself
+OWN_SAMPLING = (
+    "sampler",
+    "spacing",
+    "steps",
+    "guidance_scale",
+)  # of SamplingSettings: what a checkpoint may say of itself
 
 
 @dataclass(frozen=True, kw_only=True)

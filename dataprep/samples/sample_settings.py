@@ -42,7 +42,8 @@ class SampleSettings:
 
     `recolored` and `palette_references` are of assembled drawings alone, whose right colours are known whatever they
     are (`dataprep.pictures.assembled`), and ours: the share of them that is shown in colours drawn anew, and the share
-    whose reference is another drawing in this one's colours, as a user's reference is, in the place of the own picture.
+    whose reference is another drawing in this one's colours, as a user's reference is, in the place of the own picture,
+    where that drawing shows all that this one has: of a hat that the reference lacks no colour would be right.
     """
 
     width: int = 128

@@ -14,6 +14,7 @@ What a pair can give; a protocol declares which of these its pairs have, and may
     truth          (B, 3, H, W) in [0, 1]: the right answer.
     other_truth    (B, 3, H, W) in [0, 1]: the right answer for another reference, which the result must not resemble.
     regions        RegionMap: the region of each pixel, where its right colour is known.
+    told           bool (B, H, W): all but the parts whose colour the reference does not show.
     determined     bool (B, H, W): where the two truths can be compared.
     paper          bool (B, H, W): where the sketch shows no figure.
     own_figure     bool (B, H, W): where the reference shows its figure.

@@ -7,13 +7,14 @@ from eval.metrics.known_answer import KNOWN_ANSWER
 from eval.metrics.layout_leak import LAYOUT_LEAK
 from eval.metrics.metric import Metric
 from eval.metrics.ms_ssim import MS_SSIM
-from eval.metrics.psnr import PSNR, REGION_PSNR
+from eval.metrics.psnr import PSNR, REGION_PSNR, TOLD_PSNR
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         FRECHET_DISTANCE,
         PSNR,
+        TOLD_PSNR,
         MS_SSIM,
         REGION_PSNR,
         KNOWN_ANSWER,

@@ -61,13 +61,15 @@ def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
 def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
     """Both right answers, and where they are determined.
 
-    A region that a reference does not show (the hair of a bald head) has no right colour: it is not scored.
+    A region that a reference does not show (the hair of a bald head) has no right colour: only the PSNR of the whole
+    picture, which is the papers', counts it.
     """
     assert pair.other_reference_id is not None, "known-answer pairs name the other reference"
     sketch, own, other = pair.sketch_id, pair.reference_id, pair.other_reference_id
     drawing = pictures.regions(sketch)
     scored = pictures.shown_regions(sketch) & pictures.shown_regions(own)
     compared = scored & pictures.shown_regions(other)
+    untold = pictures.shown_regions(sketch) - pictures.shown_regions(own)
     classes = np.where(drawing.within(scored), drawing.classes, UNSCORED).astype(np.uint8)
     return PreparedPair(
         {REFERENCE: pictures.whole(own)},
@@ -75,6 +77,7 @@ def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
             "truth": pictures.recolored(sketch, own),
             "other_truth": pictures.recolored(sketch, other),
             "regions": Regions(classes, drawing.names),
+            "told": ~drawing.within(untold),
             "determined": drawing.within(compared),
             "paper": drawing.within(BACKGROUND),
             "own_figure": ~pictures.regions(own).within(BACKGROUND),  # its lines included
@@ -87,8 +90,8 @@ KNOWN_ANSWER = EvaluationProtocol(
     name="known-answer",
     pairs=_pairs,
     prepare=_prepare,
-    gives=("truth", "other_truth", "regions", "determined", "paper", "own_figure", "other_figure"),
-    metrics=("known_answer", "psnr", "region_psnr", "layout_leak", "ms_ssim"),
+    gives=("truth", "other_truth", "regions", "told", "determined", "paper", "own_figure", "other_figure"),
+    metrics=("known_answer", "psnr", "told_psnr", "region_psnr", "layout_leak", "ms_ssim"),
     truth_note="the right answer, drawn exactly: this drawing in the reference's colours",
     source="ours",
     square=True,

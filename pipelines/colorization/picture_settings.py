@@ -125,10 +125,12 @@ def sampling_settings(values: Mapping[str, Any], base: SamplingSettings | None =
     """`base` (default: the defaults) with `values` under the names of SamplingSettings, such as "injection.fidelity".
 
     "injection" (true or false) or a part of it switches the injection on; "schedule", a schedule of the released
-    interface, stands for spacing and sigma_schedule; noise levels that `base` has from a released sampler's name leave
-    with that sampler. Raises SettingsError.
+    interface, stands for spacing and sigma_schedule; a spacing of `base`, and noise levels that it has from a released
+    sampler's name, leave with its sampler. Raises SettingsError.
     """
     settings, values = base or SamplingSettings(), _without_schedule(values)
+    if "sampler" in values:
+        settings = replace(settings, spacing=None)
     if "sampler" in values and (settings.sampler, settings.sigma_schedule) in RELEASED_SAMPLERS.values():
         settings = replace(settings, sigma_schedule=None)
     if "injection" in values:

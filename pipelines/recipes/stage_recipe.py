@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from dataprep.samples.sample_plan import stage_rows
+from model.families.registry import stage_kind
 from model.setting import check_ranges, setting
 from pipelines.common.overrides import SettingsError, nearest, override
 from pipelines.recipes.stage_settings import LengthSettings, SizeSettings, TrainedSettings, WatchSettings
@@ -137,9 +138,13 @@ def configured(recipe: StageRecipe, values: Mapping[str, Any]) -> StageRecipe:
 
 
 def check_parent_given(recipe: StageRecipe, parent: str | None) -> None:
-    """Raises SettingsError where a stage that continues another has no parent."""
-    if recipe.parent_stage is not None and parent is None:
+    """Raises SettingsError where a stage that continues another, or is taught by one, has no parent."""
+    if parent is not None:
+        return
+    if recipe.parent_stage is not None:
         raise SettingsError(f"{recipe.stage} continues {recipe.parent_stage}: give its output with --from")
+    if stage_kind(recipe.stage).needs_parent:
+        raise SettingsError(f"{recipe.stage} begins with a trained network: give a checkpoint with --from")
 
 
 def with_length(recipe: StageRecipe, rows: Sequence[int]) -> StageRecipe:

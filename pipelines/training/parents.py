@@ -69,12 +69,14 @@ def frozen_weights(model: nn.Module, trained: set[str], parent: Path | None) -> 
 
 
 def _check_kind(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
-    stages = (recipe.parent_stage,) if recipe.parent_stage else stage_kind(recipe.stage).fresh_from
+    kind = stage_kind(recipe.stage)
+    stages = (recipe.parent_stage,) if recipe.parent_stage else kind.fresh_from
     wanted_family = family_of(recipe.parent_stage) if recipe.parent_stage else recipe.family
     if (found.family, found.size) == (wanted_family, recipe.model_size) and found.stage in stages:
         return
     wanted = " or ".join(f"{wanted_family} {stage} {recipe.model_size}" for stage in stages)
-    continues = "continues" if recipe.parent_stage else "starts fresh, or from a checkpoint of"
+    from_one = "begins with a checkpoint of" if kind.needs_parent else "starts fresh, or from a checkpoint of"
+    continues = "continues" if recipe.parent_stage else from_one
     raise PipelineError(
         f"{parent} is a {found.family} {found.stage} {found.size} checkpoint; "
         f"{recipe.stage} at this size {continues} {wanted or 'nothing else'}"

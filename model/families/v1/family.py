@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from model.families.family import RELEASED, Family, Operations, ReleasedKeys, StageKind
-from model.families.v1.recipes import RECIPES
-from model.families.v1.settings import V1Settings, check_parent, same_size
+from model.families.v1.recipes import DISTILL, RECIPES
+from model.families.v1.settings import DistillSettings, V1Settings, check_parent, same_size
 from model.families.v1.sizes import V1_SIZES, V1Config
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ def _stage(context: "StageContext") -> "Stage":
     from model.families.v1.training import V1Stage
 
     return V1Stage(context)
+
+
+def _distill_stage(context: "StageContext") -> "Stage":
+    from model.families.v1.distillation import DistillStage
+
+    return DistillStage(context)
 
 
 def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
@@ -76,13 +82,23 @@ _KIND = StageKind(
     same_size=same_size,
 )
 
+# The student is its teacher at the start, under the same noise and with the same tokens.
+_DISTILLED = StageKind(
+    settings=DistillSettings,
+    build=_distill_stage,
+    fresh_from=(RELEASED, *(stage for stage in RECIPES if stage != DISTILL)),
+    needs_parent=True,
+    check_parent=lambda settings, metadata, continues: check_parent(settings, metadata, True),
+    same_size=same_size,
+)
+
 FAMILY = Family(
     name="v1",
     title="ColorizeDiffusion v1",
     sizes=V1_SIZES,
     build=_build,
     frozen=_frozen,
-    stages=dict.fromkeys(RECIPES, _KIND),
+    stages=dict.fromkeys(RECIPES, _KIND) | {DISTILL: _DISTILLED},
     recipes=RECIPES,
     colorist=_colorist,
     operations=_operations,

@@ -60,13 +60,17 @@ ABLATION: dict[str, Any] = {"epochs": 7.0, "noisy_reference": False}
 # Ours (`dataprep.samples.sample_settings`): most drawings whose right colours are known are shown another drawing in
 # their colours, so that training meets references as users give them. So fewer references need to be dropped.
 PALETTE: dict[str, Any] = {
-    "noisy_reference": False, "reference_drop": 0.1, "recolored": 0.9, "palette_references": 0.75,
+    "noisy_reference": False, "reference_drop": 0.1, "recolored": 0.9, "palette_references": 0.9,
 }  # fmt: skip
+# Ours too (`distillation`): the parent's own guided steps, folded into few.
+DISTILL = "v1.distill"
+DISTILLED: dict[str, Any] = PALETTE | {"prediction_type": "v"}
 UNCROPPED: dict[str, Any] = {"sketch_crop_max": 0.0}
 # How long they are at the tiny size; the rate falls at the end of what is sampled from.
 FIRST: dict[str, Any] = {"images": 12_000}
 LAST: dict[str, Any] = {"images": 12_000, "decay_images": 4_000}
 WHOLE: dict[str, Any] = {"images": 24_000, "decay_images": 4_000}
+STUDENT: dict[str, Any] = {"images": 2_000, "decay_images": 1_000, "learning_rate": 2e-4, "warmup_images": 100}
 
 #    stage, its parent, the published schedule, the length at the tiny size
 TABLE: tuple[tuple[str, str | None, dict[str, Any], dict[str, Any]], ...] = (
@@ -78,6 +82,7 @@ TABLE: tuple[tuple[str, str | None, dict[str, Any], dict[str, Any]], ...] = (
     ("v1.noisy-uncropped", None, NOISY | UNCROPPED, FIRST),
     ("v1.refine-uncropped", "v1.noisy-uncropped", REFINE | UNCROPPED, LAST),
     ("v1.palette", None, {"epochs": 7.0} | PALETTE, WHOLE),
+    (DISTILL, None, {"epochs": 1.0} | DISTILLED, STUDENT),
 )
 
 
@@ -88,7 +93,7 @@ def _without_epochs(published: dict[str, Any]) -> dict[str, Any]:
 def _longer(length: dict[str, Any]) -> dict[str, Any]:
     """The length of a small stage; the rate falls over its second half."""
     images = 4 * length["images"]
-    return {"images": images, "decay_images": images // 2}
+    return length | {"images": images, "decay_images": images // 2}
 
 
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {

@@ -55,6 +55,27 @@ class V1Settings:
         return replace(size, reference_tokens=self.reference_tokens)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistillSettings(V1Settings):
+    """`v1.distill` (`distillation`): how many steps the student has, how many the teacher goes in their place."""
+
+    prediction_type: Literal["eps", "v"] = "v"
+    student_steps: int = setting(4, help="Steps in which the student colours.", panel=METHOD, least=1, most=100)
+    teacher_steps: int = setting(
+        8, help="Guided steps of the teacher; a multiple of student_steps.", panel=METHOD, least=1, most=500
+    )
+    teacher_guidance: float = setting(2.0, help="The teacher's guidance scale.", panel=METHOD, least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.teacher_steps % self.student_steps:
+            raise ValueError(
+                f"teacher_steps={self.teacher_steps} is not a multiple of student_steps={self.student_steps}"
+            )
+        if self.prediction_type != "v":
+            raise ValueError("a student predicts v: at much noise the noise says too little of the picture")
+
+
 def check_parent(settings: V1Settings, metadata: Any, continues: bool) -> str | None:
     """Why a v1 checkpoint cannot be the parent: it predicts, or reads, something else. None where it can."""
     if metadata.prediction_type != settings.prediction_type:

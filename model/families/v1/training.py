@@ -47,6 +47,14 @@ class Conditioned(NamedTuple):
     target: torch.Tensor
 
 
+class Noised(NamedTuple):
+    """Latents with noise in them, and what they are made of, (B, C, h, w) each."""
+
+    latents: torch.Tensor
+    clean: torch.Tensor
+    noise: torch.Tensor
+
+
 class V1Stage:
     """The trained network and the frozen ones around it, on one device (model.stage.Stage)."""
 
@@ -106,7 +114,7 @@ class V1Stage:
     def prepare(self, batch: Batch, *, training: bool = True) -> Conditioned:
         """Latents, context and target of a batch; `training` False conditions fully and cleanly, for validation."""
         draws = {name: values.to(self.device) for name, values in batch.draws.items()}
-        timesteps, noise = draws["timesteps"], draws["noise"]
+        timesteps, noise = self.timesteps(draws["timesteps"]), draws["noise"]
         latents = self.codec.encode(
             batch.pictures["color"].to(self.device), draws["posterior_noise"] if training else None
         )
@@ -114,9 +122,22 @@ class V1Stage:
         sketch = batch.pictures["sketch"].to(self.device)
         if training:
             noise, context, sketch = self._augmented(draws, noise, context, sketch)
-        schedule = self.settings.noise_schedule
-        target = prediction_target(latents, noise, timesteps, self.settings.prediction_type, schedule)
-        return Conditioned(add_noise(latents, noise, timesteps, schedule), timesteps, sketch, context, target)
+        noised = Noised(add_noise(latents, noise, timesteps, self.settings.noise_schedule), latents, noise)
+        target = self.target(noised, timesteps, sketch, context)
+        return Conditioned(noised.latents, timesteps, sketch, context, target)
+
+    def timesteps(self, drawn: torch.Tensor) -> torch.Tensor:
+        """The timesteps (B,) that samples with these random ones are noised to."""
+        return drawn
+
+    def target(
+        self, noised: Noised, timesteps: torch.Tensor, sketch: torch.Tensor, context: torch.Tensor
+    ) -> torch.Tensor:
+        """What the network is to predict, (B, C, h, w)."""
+        settings = self.settings
+        return prediction_target(
+            noised.clean, noised.noise, timesteps, settings.prediction_type, settings.noise_schedule
+        )
 
     def _augmented(
         self, draws: Mapping[str, torch.Tensor], noise: torch.Tensor, context: torch.Tensor, sketch: torch.Tensor

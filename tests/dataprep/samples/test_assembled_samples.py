@@ -81,6 +81,16 @@ def test_with_both_the_palette_reference_has_the_new_colours() -> None:
         assert np.abs(np.subtract(shown[name], reference[name])).max() <= 1, name
 
 
+def test_another_drawing_is_no_reference_for_what_it_does_not_show() -> None:
+    """`adventurer` wears no clothes, `open-peeps` does: of these two, one can stand for the other's colours only."""
+    bare, dressed = FIRST, OTHER
+    assert assembled.shown_regions(dressed) - assembled.shown_regions(bare) == {"clothes"}
+    made = training_sample(SECOND, PALETTE, generator(5, 0, "augment"), second=ROW)
+    own = training_sample(SECOND, PLAIN, generator(5, 0, "augment"), second=ROW)
+    np.testing.assert_array_equal(made.reference, own.reference)
+    assert not np.array_equal(sample(PALETTE).reference, sample(PLAIN).reference)
+
+
 def test_a_share_is_a_share_of_the_samples() -> None:
     own = from_model_image(sample(PLAIN).reference)
     half = replace(PLAIN, palette_references=0.5)

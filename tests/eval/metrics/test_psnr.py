@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from eval.metrics.psnr import REGION_PSNR, psnr, region_psnr
+from eval.metrics.psnr import REGION_PSNR, TOLD_PSNR, psnr, region_psnr, told_psnr
 
 
 @pytest.fixture
@@ -64,3 +64,20 @@ def test_the_score_of_a_region_is_the_mean_over_the_pairs_that_show_it() -> None
         ("psnr_eyes", None, 0),
     ]
     assert scores[1].reason == "no scored picture shows this region"
+
+
+def test_told_psnr_leaves_out_what_nobody_could_know(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    result, truth = pictures
+    told = torch.ones(result.shape[0], *result.shape[2:], dtype=torch.bool)
+    torch.testing.assert_close(told_psnr(result, truth, told), psnr(result, truth))
+    told[:, 40:] = False
+    spoiled = result.clone()
+    spoiled[..., 40:, :] = 1 - truth[..., 40:, :]
+    torch.testing.assert_close(told_psnr(spoiled, truth, told), psnr(result[..., :40, :], truth[..., :40, :]))
+    assert (psnr(spoiled, truth) < told_psnr(spoiled, truth, told)).all()
+    assert told_psnr(result, truth, torch.zeros_like(told)).isnan().all()
+
+
+def test_a_pair_that_tells_nothing_has_no_part_in_the_mean() -> None:
+    (score,) = TOLD_PSNR.summarize({"told_psnr": np.array([20.0, 22.0])})
+    assert (score.name, score.value) == ("told_psnr", 21.0)

@@ -198,6 +198,8 @@ def test_regions_that_a_reference_does_not_show_are_not_scored(
         ) == assembled.REGIONS.index("clothes")
         assert clothes.any()
         assert not given(prepared, "determined")[clothes].any()
+        assert given(prepared, "told")[clothes].all() == (reference == dressed[1])
+        assert given(prepared, "told")[~clothes].all()
     assert asked[dressed[1]] - asked[bare[0]] == {"clothes"}
 
 

@@ -14,10 +14,10 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from model.checkpoint import CheckpointMetadata
-from model.families.registry import family
+from model.families.registry import family, stage_kind
 from model.stage import trained_names
 from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.recipes.stages import stage_recipe
+from pipelines.recipes.stages import stage_names, stage_recipe
 from pipelines.training.batch_shares import BatchShares
 from pipelines.training.feeder import Feeder, open_split
 from pipelines.training.parents import frozen_weights
@@ -32,6 +32,13 @@ SMALL: dict[str, Any] = {"batch_size": BATCH, "micro_batch": 2, "images": 2 * BA
 def small_recipe(stage: str) -> StageRecipe:
     """The stage's tiny recipe, of two steps of four images, with a moving average."""
     return stage_recipe(stage, "tiny").changed(**SMALL, ema_decay=0.5, warmup_images=0)
+
+
+def parent_of(stage: str) -> str | None:
+    """The stage that its first step goes on from: its parent, or the first of those that it must begin with one of."""
+    kind, parent = stage_kind(stage), stage_recipe(stage).parent_stage
+    fitting = [name for name in kind.fresh_from if name in stage_names()]
+    return parent or (fitting[0] if kind.needs_parent else None)
 
 
 def take_steps(folder: Path, corpus: str, snapshot: int, stages: list[str], workers: int) -> None:
@@ -53,7 +60,8 @@ def _worker(rank: int, workers: int, port: int, folder: str, corpus: str, snapsh
 
 
 def _one_step(place: Path, corpus: str, snapshot: int, recipe: StageRecipe, rank: int, workers: int) -> None:
-    parent = place.parent / recipe.parent_stage / "first" / "model" if recipe.parent_stage else None
+    earlier = parent_of(recipe.stage)
+    parent = place.parent / earlier / "first" / "model" if earlier else None
     stage, config = build_stage(recipe, parent, torch.device("cpu"))
     frozen = frozen_weights(stage.model, set(trained_names(stage.networks)), parent)
     shares = BatchShares.of(recipe.length, workers)

@@ -19,7 +19,7 @@ from model.stage import trained_names
 from pipelines.recipes.stages import stage_names, stage_recipe
 from pipelines.training.step import build_stage
 from pipelines.weights.frozen import open_colorist
-from tests.pipelines.families.stage_steps import small_recipe, take_steps
+from tests.pipelines.families.stage_steps import parent_of, small_recipe, take_steps
 from tests.pipelines.training.untrained import write_corpus
 
 
@@ -27,7 +27,7 @@ def in_order() -> list[str]:
     """Every stage, parents first."""
     names, done = stage_names(), list[str]()
     while len(done) < len(names):
-        ready = [name for name in names if name not in done and stage_recipe(name).parent_stage in (None, *done)]
+        ready = [name for name in names if name not in done and parent_of(name) in (None, *done)]
         assert ready, "a stage's parent is of no family"
         done += ready
     return done
@@ -141,7 +141,7 @@ def test_a_configuration_goes_through_json(found: Any) -> None:
 
 
 def _parent(name: str, stepped: Path) -> Path | None:
-    parent = stage_recipe(name).parent_stage
+    parent = parent_of(name)
     return stepped / parent / "first" / "model" if parent else None
 
 

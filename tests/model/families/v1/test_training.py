@@ -19,9 +19,9 @@ from pipelines.training.step import build_stage
 CPU, COUNT, SIDE = torch.device("cpu"), 8, 32
 
 
-def stage_of(name: str, **changes: Any) -> V1Stage:
+def stage_of(name: str, side: int = SIDE, **changes: Any) -> V1Stage:
     """A tiny stage; layers that start at zero are random, so that every parameter has a part in the result."""
-    stage = build_stage(stage_recipe(name).changed(width=SIDE, height=SIDE, **changes), None, CPU)[0]
+    stage = build_stage(stage_recipe(name).changed(width=side, height=side, **changes), None, CPU)[0]
     assert isinstance(stage, V1Stage)
     for parameter in stage.model.parameters():
         if not bool(parameter.any()):
