@@ -1,12 +1,13 @@
-"""How well do the weights that ship colour? `python -m benchmarks.starter hero|sheet|scores`
+"""How well do the weights that ship colour? `python -m benchmarks.starter hero|sheet|scores|speed`
 
 - `hero --out docs/first-light.png`: the README's picture, five drawings of the sheet;
-- `sheet --out docs/starter.jpg`: unpicked results: all held-out drawings, sprites and storybook pages;
+- `sheet --out docs/starter.jpg`: 48 unpicked results, of held-out drawings, illustrators', sprites and storybook pages;
 - `scores --corpus CORPUS --out FOLDER`: known answers, the reference dropped, and deformed references, at the model's
-  size, beside a fill with the right answer's mean colour; a table with 95 % intervals, and `scores.json`.
+  size, beside a fill with the right answer's mean colour; a table with 95 % intervals, and `scores.json`;
+- `speed [--against CHECKPOINT]`: seconds of a sketch of 1,024 x 1,024, in turns with another checkpoint.
 
-All of them as `irodori colorize` and `irodori evaluate` do it, with the moving average in half precision that ships, or
-with `--checkpoint`.
+All of them as `irodori colorize` and `irodori evaluate` do it, with what ships or with `--checkpoint`, sampled as the
+checkpoint says it is best (`--set steps=20` and the like change that).
 """
 
 import argparse
@@ -22,7 +23,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.learning.__main__ import without_reference
-from benchmarks.starter.drawings import Drawing, assembled_drawings, sprites, storybook_pages, trained_ids
+from benchmarks.starter.drawings import (
+    Drawing,
+    assembled_drawings,
+    illustrators,
+    sprites,
+    storybook_pages,
+    trained_ids,
+)
+from benchmarks.starter.speed import speed
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import decode, encode_png
 from eval.metrics.intervals import bootstrap_mean, wilson
@@ -30,17 +39,17 @@ from eval.metrics.psnr import psnr
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.colorize import Made, colorize
 from pipelines.colorization.jobs import ColorizeJob
-from pipelines.colorization.picture_settings import PictureSettings
+from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
 from pipelines.colorization.roles import REFERENCE
+from pipelines.common.overrides import parse_assignments
 from pipelines.evaluation.evaluate import evaluate, read_results
 from pipelines.evaluation.pair_scorer import PairScorer, unit
 from pipelines.evaluation.plan import SPLIT, EvaluatePlan, plan_evaluation
 from pipelines.execution.ray_session import ray_session
-from pipelines.weights.checkpoints import STARTER
+from pipelines.weights.checkpoints import STARTER, absolute_checkpoint, metadata_at
 
-SAMPLING = SamplingSettings(steps=20, guidance_scale=2.0)
 SEED = 11
-DRAWINGS = 32  # at most
+DRAWINGS = 28
 CELL, GAP, CAPTION = 224, 6, 20
 HERO = (11, 14, 24, 28, 29)  # what the README shows, by the sheet's numbers
 HEADS = ("sketch", "reference", "result", "exact answer")
@@ -49,31 +58,43 @@ HEADS = ("sketch", "reference", "result", "exact answer")
 def main() -> None:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("hero", "sheet", "scores"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("what", choices=("hero", "sheet", "scores", "speed"))
+    parser.add_argument("--out", type=Path, help="of all but speed")
     parser.add_argument("--checkpoint", default=STARTER)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sampling")
     parser.add_argument("--corpus", help="of scores")
     parser.add_argument("--pairs", type=int, default=200, help="of scores, for each protocol")
+    parser.add_argument("--against", help="of speed: another checkpoint")
     arguments = parser.parse_args()
+    if arguments.what == "speed":
+        print(speed([arguments.checkpoint, *([arguments.against] if arguments.against else [])]))
+        return
+    if arguments.out is None or (arguments.what == "scores" and arguments.corpus is None):
+        parser.error(f"{arguments.what} needs --out" + (" and --corpus" if arguments.what == "scores" else ""))
+    own = metadata_at(absolute_checkpoint(arguments.checkpoint)).own_sampling()
+    sampling = sampling_settings(parse_assignments(arguments.set), own)
     if arguments.what == "scores":
-        print(table(scores(arguments.checkpoint, arguments.corpus, arguments.out, arguments.pairs)))
+        print(table(scores(arguments.checkpoint, sampling, arguments.corpus, arguments.out, arguments.pairs)))
     elif arguments.what == "hero":
         drawings = assembled_drawings(DRAWINGS)
         seeds = [number - 1 for number in HERO]
-        hero([drawings[seed] for seed in seeds], arguments.checkpoint, seeds).save(arguments.out, optimize=True)
+        page = hero([drawings[seed] for seed in seeds], arguments.checkpoint, sampling, seeds)
+        page.save(arguments.out, optimize=True)
     else:
-        shown = [*assembled_drawings(DRAWINGS), *sprites(8), *storybook_pages(8)]
-        sheet(shown, arguments.checkpoint).save(arguments.out, quality=88, optimize=True)
+        shown = [*assembled_drawings(DRAWINGS), *illustrators(), *sprites(8), *storybook_pages(8)]
+        sheet(shown, arguments.checkpoint, sampling).save(arguments.out, quality=88, optimize=True)
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
 
-def colored(drawings: Sequence[Drawing], checkpoint: str, seeds: Sequence[int]) -> list[np.ndarray]:
+def colored(
+    drawings: Sequence[Drawing], checkpoint: str, sampling: SamplingSettings, seeds: Sequence[int]
+) -> list[np.ndarray]:
     """The results of all, at the sketches' size with their lines, as `irodori colorize` makes them with these seeds."""
     with tempfile.TemporaryDirectory() as folder:
         jobs = [_job(Path(folder), seed, drawing) for seed, drawing in zip(seeds, drawings, strict=True)]
-        outcomes = list(colorize(jobs, checkpoint, PictureSettings(SAMPLING)))
+        outcomes = list(colorize(jobs, checkpoint, PictureSettings(sampling)))
         for outcome in outcomes:
             assert isinstance(outcome, Made), outcome
         return [decode(Path(job.out).read_bytes()).rgb for job in jobs]
@@ -87,9 +108,9 @@ def _job(folder: Path, seed: int, drawing: Drawing) -> ColorizeJob:
     return ColorizeJob(sketch=str(sketch), references={REFERENCE: str(reference)}, out=out, seed=seed)
 
 
-def hero(drawings: Sequence[Drawing], checkpoint: str, seeds: Sequence[int]) -> Image.Image:
+def hero(drawings: Sequence[Drawing], checkpoint: str, sampling: SamplingSettings, seeds: Sequence[int]) -> Image.Image:
     """A row for each drawing: sketch, reference, result and the exact answer, under their heads."""
-    results = colored(drawings, checkpoint, seeds)
+    results = colored(drawings, checkpoint, sampling, seeds)
     page = Image.new("RGB", (len(HEADS) * (CELL + GAP) - GAP, CAPTION + len(drawings) * (CELL + GAP) - GAP), "white")
     for place, head in enumerate(HEADS):
         _write(page, place * (CELL + GAP), 0, head)
@@ -100,9 +121,9 @@ def hero(drawings: Sequence[Drawing], checkpoint: str, seeds: Sequence[int]) -> 
     return page
 
 
-def sheet(drawings: Sequence[Drawing], checkpoint: str, columns: int = 4) -> Image.Image:
+def sheet(drawings: Sequence[Drawing], checkpoint: str, sampling: SamplingSettings, columns: int = 4) -> Image.Image:
     """Every result large, with its reference small in a corner beside it and what it is below."""
-    results = colored(drawings, checkpoint, range(len(drawings)))
+    results = colored(drawings, checkpoint, sampling, range(len(drawings)))
     wide, high = CELL + CELL // 2 + GAP, CELL + CAPTION + GAP
     page = Image.new("RGB", (columns * (wide + GAP), -(-len(drawings) // columns) * high), "white")
     for number, (drawing, result) in enumerate(zip(drawings, results, strict=True)):
@@ -132,12 +153,14 @@ def _write(page: Image.Image, x: int, y: int, text: str) -> None:
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
-def scores(checkpoint: str, corpus: str, out: Path, pairs: int) -> dict[str, dict[str, Any]]:
+def scores(
+    checkpoint: str, sampling: SamplingSettings, corpus: str, out: Path, pairs: int
+) -> dict[str, dict[str, Any]]:
     """Measure -> value, bounds and number of pairs; also written to `out`/scores.json."""
-    known = plan_evaluation(checkpoint, corpus, "known-answer", str(out / "known"), sampling=SAMPLING, limit=pairs)
+    known = plan_evaluation(checkpoint, corpus, "known-answer", str(out / "known"), sampling=sampling, limit=pairs)
     dropped = without_reference(known, str(out / "dropped"))
     deformed = _of_pictures(
-        plan_evaluation(checkpoint, corpus, "deformed-reference", str(out / "deformed"), sampling=SAMPLING), pairs
+        plan_evaluation(checkpoint, corpus, "deformed-reference", str(out / "deformed"), sampling=sampling), pairs
     )
     found: dict[str, dict[str, Any]] = {}
     log = out / "scores.log"
@@ -148,6 +171,7 @@ def scores(checkpoint: str, corpus: str, out: Path, pairs: int) -> dict[str, dic
     rows, without, bent = (read_results(plan.out) for plan in (known, dropped, deformed))
     found["known answer: nearer to its own"] = _share([row["nearer"] for row in rows])
     found["the same, reference dropped"] = _share([row["nearer"] for row in without])
+    found["known answer: PSNR where the reference tells, dB"] = _mean([row["told_psnr"] for row in rows])
     for name, plan, scored in (("known answer", known, rows), ("deformed reference", deformed, bent)):
         ours, fill = [row["psnr"] for row in scored], _mean_fill(plan)
         found[f"{name}: PSNR, dB"] = _mean(ours)

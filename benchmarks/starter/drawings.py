@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+import cv2
 import numpy as np
 
 from benchmarks.measuring import DEFAULT_PICTURES
@@ -17,7 +18,8 @@ from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.assembled import Assembly, coloring, line_art, recolored, render, shipped_templates
 from dataprep.pictures.decode import Picture, decode
 from dataprep.pictures.identity import content_id
-from pipelines.common.shipped_pictures import PICTURES
+from pipelines.common.shipped_pictures import DRAWINGS, PICTURES, SPRITES
+from pipelines.demo.gallery import REAL
 from pipelines.weights.checkpoints import SHIPPED
 
 SIDE = 768  # of sketches, as an artist gives them
@@ -47,6 +49,15 @@ def assembled_drawings(count: int) -> list[Drawing]:
 def _assembled(drawing: Assembly, reference: Assembly) -> Drawing:
     answer = render(recolored(drawing, reference), SIDE)
     return Drawing(f"drawing by {drawing.style}", line_art(drawing, SIDE), render(reference, SIDE), answer)
+
+
+def illustrators() -> list[Drawing]:
+    """Line art by illustrators that ships, none of which was trained on; each after a picture that ships."""
+    pairs = [(DRAWINGS / sketch, SPRITES / reference) for sketch, reference in REAL]
+    return [
+        Drawing("drawing by an illustrator", cv2.cvtColor(decode(sketch.read_bytes()).rgb, cv2.COLOR_RGB2GRAY), colors)
+        for sketch, colors in ((sketch, decode(reference.read_bytes()).rgb) for sketch, reference in pairs)
+    ]
 
 
 def sprites(count: int) -> list[Drawing]:

@@ -25,7 +25,8 @@ MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "
 class ReportPicture:
     """One colorization. Pictures are encoded files (PNG, JPEG, WebP); `command` makes this result again.
 
-    truth_note says what the truth is ("drawn exactly", "the original"); numbers: such as ("PSNR", "21.3 dB").
+    truth_note says what the truth is ("drawn exactly", "the original"), result_note how the result is shown, where it
+    is not the network's own picture, which is `network` then; numbers: such as ("PSNR", "21.3 dB").
     """
 
     title: str
@@ -37,6 +38,8 @@ class ReportPicture:
     truth_note: str = ""
     caption: str = ""
     numbers: Pairs = ()
+    result_note: str = ""
+    network: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class ReportStrip:
     sketch: bytes
     reference: bytes
     frames: tuple[StripFrame, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)

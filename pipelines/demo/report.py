@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,18 @@ from eval.report.page import (
     StripFrame,
     render_report,
 )
+from pipelines.colorization.jobs import ColorizeJob
+from pipelines.colorization.roles import REFERENCE
+from pipelines.demo.gallery import Shown
 from pipelines.evaluation.evaluate import read_results
 from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.training.stage import read_history
+from pipelines.weights.checkpoints import STARTER
 
-PICTURES_SHOWN = {"known-answer": 8}  # of other protocols FEW
+SKETCHES_SHOWN = 8  # of known answers; of other protocols FEW pairs
 FEW = 2
+COMPARED = ("known_answer_share", "psnr", "told_psnr")  # before and after
+FROM_NOTHING = Path(__file__).parent / "learning"
 CREDITS = (
     Credit(
         "Adventurer",
@@ -46,35 +52,67 @@ CREDITS = (
         "MIT",
         "https://www.renpy.org/",
     ),
+    Credit(
+        "Line drawings: fairy, princess, barn; robot",
+        "Architetto Francesco Rollandin; Gerald G. (Openclipart)",
+        "public domain",
+        "https://openclipart.org/",
+    ),
     Credit("OpenMoji", "OpenMoji project, HfG Schwäbisch Gmünd", "CC BY-SA 4.0", "https://openmoji.org/"),
 )
 
 
-def write_report(out: str, evaluations: Mapping[str, dict[str, Any]], stages: Mapping[str, str], corpus: str) -> str:
-    """Write `<out>/report.html` from the evaluations (protocol -> document) and stages (name -> output); its path."""
-    pictures: list[ReportPicture] = []
+def write_report(
+    out: str,
+    evaluations: Mapping[str, dict[str, Any]],
+    stages: Mapping[str, str],
+    corpus: str,
+    rows: Sequence[Mapping[str, Any]],
+    gallery: Sequence[Shown],
+    real: Sequence[Shown],
+) -> str:
+    """Write `<out>/report.html`; its path.
+
+    evaluations: name of the folder -> document; "starter-..." is of the weights that ship. stages: name -> output.
+    rows: the known answers that are shown, and gallery their pictures at the artist's size; real: the drawings that
+    ship.
+    """
+    pictures = [_real(shown) for shown in real]
+    pictures += [_known(out, row, shown, evaluations["known-answer"]) for row, shown in zip(rows, gallery, strict=True)]
     for protocol, document in evaluations.items():
-        pictures += _pictures(join(out, "evaluation", protocol), document)
+        if not protocol.endswith("known-answer"):
+            pictures += _pictures(join(out, "evaluation", protocol), document)
     facts = info(corpus)
-    share = evaluations["known-answer"]["scores"]["known_answer_share"]
+    scores = evaluations["known-answer"]["scores"]
     report = Report(
         title="Irodori: first light",
         summary=(
-            f"A tiny model learned on this machine to colour line art after a reference picture. {share:.0%} of its "
-            "results take the colours of their own reference rather than another's (chance: 50 %). Every drawing shown "
-            "is one that it never saw in training."
+            "Line art coloured after a picture. Hair, skin and ground take the colours that they have in the "
+            "reference, whatever else it shows; in places a patch of another part's colour remains. The weights that "
+            f"ship went on learning on this machine; of their results {scores['known_answer_share']:.0%} are nearer to "
+            "the right answer for their own reference than to that for another (chance: 50 %). No drawing shown was "
+            "trained on."
         ),
         pictures=tuple(pictures),
-        strips=tuple(_strips(stages)),
-        scores=tuple(score for document in evaluations.values() for score in _scores(document)),
+        strips=(_from_nothing(), *_strips(stages)),
+        scores=tuple(score for name, document in evaluations.items() for score in _scores(name, document)),
         curves=tuple(_curve(name, output) for name, output in stages.items()),
         lineage=tuple(_lineage(facts, stages, evaluations)),
-        commands=_commands(out, corpus, stages, evaluations["known-answer"]["sampling"]["guidance_scale"]),
+        commands=_commands(out, corpus, stages),
         credits=CREDITS,
     )
     path = os.path.join(out, "report.html")
     write_whole(path, visible(render_report(report)).encode())
     return path
+
+
+def different_sketches(rows: Sequence[Mapping[str, Any]], count: int = SKETCHES_SHOWN) -> list[Mapping[str, Any]]:
+    """Of the pairs whose pictures were kept, the first of each sketch; the closest to its right answer comes first."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if row.get("result_png") is not None:
+            first.setdefault(row["sketch_id"], row)
+    return sorted(first.values(), key=lambda row: -row["told_psnr"])[:count]
 
 
 def program(name: str) -> str:
@@ -99,11 +137,67 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
     return f"{program('irodori')} colorize {words} {as_scored}"
 
 
+def _real(shown: Shown) -> ReportPicture:
+    """A drawing by an illustrator, whose right colours nobody knows."""
+    return ReportPicture(
+        title=f"A drawing by an illustrator: {shown.title.lower()}",
+        sketch=shown.sketch,
+        reference=shown.reference,
+        result=shown.result,
+        result_note="the artist's lines over the colour",
+        command=colorize_command(shown.job),
+    )
+
+
+def _known(out: str, row: Mapping[str, Any], shown: Shown, document: Mapping[str, Any]) -> ReportPicture:
+    """A known answer: first as an artist sees it, then as it is scored."""
+    protocol = find_protocol(document["protocol"])
+    number = int(Path(shown.job.sketch).stem.split("-")[0])
+    return ReportPicture(
+        title=f"Known answer {number + 1}",
+        sketch=shown.sketch,
+        reference=shown.reference,
+        result=shown.result,
+        result_note="the artist's lines over the colour",
+        network=row["result_png"],
+        truth=row["truth_png"],
+        truth_note=protocol.truth_note,
+        command=colorize_command(shown.job),
+        numbers=(("PSNR where told", f"{row['told_psnr']:.1f} dB"),),
+    )
+
+
+def colorize_command(job: ColorizeJob, checkpoint: str = "") -> str:
+    """The command that makes a picture of the gallery again."""
+    arguments = {
+        "--checkpoint": checkpoint or str(Path(job.out).parents[1] / "distilled"),
+        "--sketch": job.sketch,
+        "--reference": job.references[REFERENCE],
+        "--seed": str(job.seed),
+        "--out": f"again-{Path(job.out).name}",
+    }
+    words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
+    return f"{program('irodori')} colorize {words}"
+
+
+def _from_nothing() -> ReportStrip:
+    """How the weights that ship began, made beforehand: pictures of their own training."""
+    frames = sorted(file for file in FROM_NOTHING.glob("*.png") if file.stem.isdigit())
+    return ReportStrip(
+        title="From nothing to the weights that ship",
+        note="Made beforehand, as the weights that ship were trained (docs/starter.md has the commands): not on this "
+        "machine, and not in ten minutes.",
+        sketch=(FROM_NOTHING / "sketch.png").read_bytes(),
+        reference=(FROM_NOTHING / "reference.png").read_bytes(),
+        frames=tuple(StripFrame(int(file.stem), file.read_bytes()) for file in frames),
+    )
+
+
 def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPicture]:
     protocol = find_protocol(document["protocol"])
     metrics = [find_metric(name) for name in protocol.metrics]
     shown = []
-    for number, row in enumerate(read_results(evaluation)[: PICTURES_SHOWN.get(protocol.name, FEW)]):
+    for number, row in enumerate(read_results(evaluation)[:FEW]):
         shown.append(
             ReportPicture(
                 title=f"{protocol.name.replace('-', ' ').capitalize()} {number + 1}",
@@ -129,7 +223,7 @@ def _strips(stages: Mapping[str, str]) -> list[ReportStrip]:
         frames = [frame for stage, output in stages.items() for frame in _frames(stage, output, number)]
         strips.append(
             ReportStrip(
-                title=f"Fixed pair {number + 1}",
+                title=f"Fixed pair {number + 1}, on this machine",
                 sketch=read_bytes(join(samples, f"{number}-sketch.png")),
                 reference=read_bytes(join(samples, f"{number}-reference.png")),
                 frames=tuple(frames),
@@ -145,15 +239,17 @@ def _frames(stage: str, output: str, number: int) -> list[StripFrame]:
     return [StripFrame(images, read_bytes(names[f"{number}-{images:09d}"]), stage) for images in seen]
 
 
-def _scores(document: Mapping[str, Any]) -> list[ReportScore]:
-    """One row for each score; bounds belong to the score they bound."""
+def _scores(evaluation: str, document: Mapping[str, Any]) -> list[ReportScore]:
+    """One row for each score; bounds belong to the score they bound. Of the weights that ship only what compares."""
     values: Mapping[str, float | None] = document["scores"]
     names = [name for name in values if not name.endswith((LOWER, UPPER))]
+    if evaluation.startswith(STARTER):
+        names = [name for name in names if name in COMPARED]
     metrics = [find_metric(name) for name in find_protocol(document["protocol"]).metrics]
-    return [_score(name, metric_of(name, metrics), document) for name in names]
+    return [_score(name, metric_of(name, metrics), evaluation, document) for name in names]
 
 
-def _score(name: str, metric: Metric | None, document: Mapping[str, Any]) -> ReportScore:
+def _score(name: str, metric: Metric | None, evaluation: str, document: Mapping[str, Any]) -> ReportScore:
     values = document["scores"]
     bounds = (values.get(name + LOWER), values.get(name + UPPER))
     return ReportScore(
@@ -163,7 +259,7 @@ def _score(name: str, metric: Metric | None, document: Mapping[str, Any]) -> Rep
         unit=metric.unit if metric else "",
         reason=document["reasons"].get(name, ""),
         samples=document["samples"],
-        protocol=document["protocol"],
+        protocol=evaluation,
         feature_network=document["feature_network"] if metric and metric.features else "",
         interval=bounds if None not in bounds else None,
     )
@@ -207,7 +303,7 @@ def _pairs(recipe_json: str) -> Pairs:
     return tuple((key, str(value)) for key, value in json.loads(recipe_json).items())
 
 
-def _commands(out: str, corpus: str, stages: Mapping[str, str], guidance_scale: float) -> Pairs:
+def _commands(out: str, corpus: str, stages: Mapping[str, str]) -> Pairs:
     last = list(stages.values())[-1]
     irodori = program("irodori")
     return (
@@ -218,7 +314,7 @@ def _commands(out: str, corpus: str, stages: Mapping[str, str], guidance_scale: 
         ),
         (
             "colour your own drawing",
-            f"{irodori} colorize --checkpoint {shlex.quote(last)} --guidance-scale {guidance_scale:g} "
+            f"{irodori} colorize --checkpoint {shlex.quote(last)} "
             "--sketch SKETCH.png --reference PICTURE.png --out RESULT.png",
         ),
         (

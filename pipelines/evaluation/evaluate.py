@@ -33,7 +33,7 @@ from pipelines.execution.ray_session import ray_session
 from pipelines.execution.stalls import stall_reports
 from pipelines.recipes.stage_recipe import size_needs_gpu
 
-SHOWN_PAIRS = 12
+SHOWN_PAIRS = 16
 BATCH = 8
 FETCHED_FOR = 8  # batches that are worth a machine which has to be fetched
 

@@ -5,9 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.starter.__main__ import CAPTION, CELL, GAP, HEADS, hero, sheet, table
-from benchmarks.starter.drawings import assembled_drawings, sources, sprites, storybook_pages, trained_ids
+from benchmarks.starter.drawings import assembled_drawings, illustrators, sources, sprites, storybook_pages, trained_ids
+from benchmarks.starter.speed import speed
 from dataprep.pictures.assembled import shipped_templates
+from dataprep.pictures.identity import content_id
+from model.diffusion.sampling_settings import SamplingSettings
+from pipelines.common.shipped_pictures import DRAWINGS
+from pipelines.demo.gallery import REAL
 from tests.pipelines.training.untrained import write_checkpoint
+
+QUICK = SamplingSettings(steps=2, guidance_scale=1.0)
 
 
 def test_drawings_are_of_templates_that_training_did_not_see() -> None:
@@ -24,14 +31,18 @@ def test_drawings_are_of_templates_that_training_did_not_see() -> None:
 def test_pictures_that_were_trained_on_are_never_shown() -> None:
     assert len(trained_ids()) > 5000
     assert len(sprites(4)) == 4
+    drawn = illustrators()
+    assert len(drawn) == 4
+    assert all(drawing.sketch.ndim == 2 and drawing.reference.ndim == 3 for drawing in drawn)
+    assert not {content_id((DRAWINGS / name).read_bytes()) for name, _ in REAL} & trained_ids()
     assert len(storybook_pages(3)) in (0, 3)  # none where the storybook is not beside the checkout
 
 
 def test_the_readmes_picture_and_the_sheet_hold_all_that_they_are_given(tmp_path: Path) -> None:
     checkpoint, drawings = write_checkpoint(tmp_path / "model"), assembled_drawings(2)
-    page = hero(drawings, checkpoint, [4, 7])
+    page = hero(drawings, checkpoint, QUICK, [4, 7])
     assert page.size == (len(HEADS) * (CELL + GAP) - GAP, CAPTION + 2 * (CELL + GAP) - GAP)
-    small = sheet([*drawings, *sprites(1)], checkpoint, columns=2)
+    small = sheet([*drawings, *sprites(1)], checkpoint, QUICK, columns=2)
     assert small.size == (2 * (CELL + CELL // 2 + 2 * GAP), 2 * (CELL + CAPTION + GAP))
     corner = np.asarray(small)[:CELL, :CELL]
     assert corner.std() > 10
@@ -40,3 +51,12 @@ def test_the_readmes_picture_and_the_sheet_hold_all_that_they_are_given(tmp_path
 def test_a_table_gives_value_bounds_and_pairs() -> None:
     lines = table({"share": {"value": 0.5, "bounds": [0.25, 0.75], "pairs": 8}}).splitlines()
     assert lines[-1] == "| share | 0.500 | 0.250 to 0.750 | 8 |"
+
+
+def test_speed_is_told_of_whole_calls_and_of_the_loop(tmp_path: Path) -> None:
+    own = {"steps": 2, "guidance_scale": 1.0}
+    few, many = write_checkpoint(tmp_path / "few", sampling=own), write_checkpoint(tmp_path / "many")
+    told = speed([few, many], rounds=1)
+    assert f"| {few} | 64x64 | 2 | 1 |" in told
+    assert f"| {many} | 64x64 | 20 | 4 |" in told
+    assert f"{few} against {many}: whole call" in told

@@ -13,6 +13,7 @@ from dataprep.pictures.assembled import shipped_templates
 from dataprep.pictures.decode import decode
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.demo.demo import DemoSizes, run_demo
+from pipelines.evaluation.evaluate import read_results
 from pipelines.lineage import find_chain
 from tests.jobs.command import irodori
 
@@ -40,10 +41,12 @@ def demo(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "it's here"
     sources = (write_drawings(out.parent / "pictures"), str(PICTURES / "damaged"))
     sizes = DemoSizes(
-        sources, workers=1, noisy_images=16, refine_images=16, pairs=(("known-answer", 4), ("random-reference", 2))
+        sources, workers=1, palette_images=16, distill_images=8, pairs=(("known-answer", 4), ("random-reference", 2))
     )
-    closing = run_demo(str(out), log_file=out / "demo.log", sizes=sizes)
+    said: list[str] = []
+    closing = run_demo(str(out), log_file=out / "demo.log", say=said.append, sizes=sizes)
     (out / "closing.txt").write_text(closing)
+    (out / "said.txt").write_text("\n".join(said))
     return out
 
 
@@ -57,7 +60,7 @@ def test_it_leaves_a_whole_corpus_with_the_damaged_picture_as_a_reject(demo: Pat
 def test_the_chain_runs_from_the_score_to_the_pictures(demo: Path) -> None:
     chain = find_chain(str(demo / "evaluation" / "known-answer"))
     kinds = [node.kind for node in chain.nodes]
-    assert sorted(kinds) == ["checkpoint", "checkpoint", "corpus", "evaluation", "source", "source"]
+    assert sorted(kinds) == ["checkpoint", "checkpoint", "checkpoint", "corpus", "evaluation", "source", "source"]
     assert kinds[-1] == "evaluation"
 
 
@@ -75,14 +78,39 @@ def test_the_report_is_one_offline_page_with_pictures_first(demo: Path) -> None:
     assert page.index("Known answer 1") < page.index("known_answer_share")
 
 
+def test_the_page_shows_different_sketches_the_closest_first_and_drawings_by_illustrators(demo: Path) -> None:
+    page = (demo / "report.html").read_text()
+    assert re.findall(r"A drawing by an illustrator: (\w+)</h3>", page) == ["fairy", "princess", "barn", "robot"]
+    decibels = [float(number) for number in re.findall(r"PSNR where told</dt><dd>([\d.]+) dB", page)]
+    assert len(decibels) == 2, "four pairs are of two sketches"
+    assert decibels == sorted(decibels, reverse=True)
+    for number in range(2):
+        sketch = decode((demo / "pictures" / f"{number:02d}-sketch.png").read_bytes()).rgb
+        assert decode((demo / "pictures" / f"{number:02d}.png").read_bytes()).rgb.shape == sketch.shape
+    assert page.count("From nothing to the weights that ship") > 0
+
+
+def test_both_stages_move_the_weights_that_ship_and_both_scores_are_told(demo: Path) -> None:
+    said, closing = (demo / "said.txt").read_text(), (demo / "closing.txt").read_text()
+    moved = [float(share) for share in re.findall(r"the weights moved by \S+, which is ([\d.]+)% of", said)]
+    assert len(moved) == 2
+    assert all(share > 0 for share in moved)
+    folders = [str(demo / "evaluation" / name) for name in ("starter-known-answer", "known-answer")]
+    pairs = [[(row["sketch_id"], row["reference_id"]) for row in read_results(folder)] for folder in folders]
+    assert pairs[0] == pairs[1]
+    before, after = (json.loads(Path(folder, "scores.json").read_text()) for folder in folders)
+    assert f"{before['scores']['psnr']:.1f} dB" in closing
+    assert f"{after['scores']['psnr']:.1f} dB" in closing
+
+
 def test_the_printed_command_makes_the_same_picture_again(demo: Path, tmp_path: Path) -> None:
     page = (demo / "report.html").read_text()
-    command = re.search(r"irodori colorize --checkpoint [^<]*replay-00\.png[^<]*", page)
+    command = re.search(r"irodori colorize --checkpoint [^<]*again-00\.png[^<]*", page)
     assert command is not None
     unescaped = command[0].replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&")
     irodori(*shlex.split(unescaped)[1:], cwd=tmp_path)
-    again = decode((tmp_path / "replay-00.png").read_bytes()).rgb.astype(int)
-    first = decode((demo / "evaluation" / "known-answer" / "pictures" / "00-result.png").read_bytes()).rgb.astype(int)
+    again = decode((tmp_path / "again-00.png").read_bytes()).rgb.astype(int)
+    first = decode((demo / "pictures" / "00.png").read_bytes()).rgb.astype(int)
     assert np.abs(again - first).max() <= 2
 
 

@@ -1,0 +1,116 @@
+"""Seconds that `irodori colorize` takes for a sketch of an artist's size, after loading: whole calls, the loop alone.
+
+Checkpoints take turns, so that what else the machine does falls on all of them; ratios are of medians.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import torch
+
+from benchmarks.starter.drawings import assembled_drawings
+from dataprep.pictures.decode import encode_png
+from model.diffusion.sampling_settings import SamplingSettings
+from pipelines.colorization.colorize import Colorist, Failed, Made
+from pipelines.colorization.jobs import ColorizeJob
+from pipelines.colorization.picture_settings import PictureSettings
+from pipelines.colorization.roles import REFERENCE
+from pipelines.colorization.run_settings import RunSettings
+from pipelines.weights.checkpoints import absolute_checkpoint, metadata_at
+
+SIDE, ROUNDS = 1024, 7
+
+
+@dataclass
+class Timed:
+    """What was measured of a checkpoint, in seconds."""
+
+    sampling: SamplingSettings
+    colorist: Colorist
+    loading: float = 0.0
+    network: str = ""
+    whole: list[float] = field(default_factory=list)
+    loop: list[float] = field(default_factory=list)
+
+
+def speed(checkpoints: Sequence[str], rounds: int = ROUNDS) -> str:
+    """A Markdown table: loading, a whole call after it, the loop within it; and how many times faster the first is."""
+    with tempfile.TemporaryDirectory() as folder:
+        sketch, reference = _inputs(Path(folder))
+        timed = [_loaded(checkpoint, _job(folder, sketch, reference, 0)) for checkpoint in checkpoints]
+        for seed in range(1, rounds + 1):
+            for one in timed:
+                one.whole.append(_call(one.colorist, _job(folder, sketch, reference, seed))[0])
+                one.loop.append(_loop(one.colorist, one.sampling, one.network, seed))
+    return _table(checkpoints, timed)
+
+
+def _inputs(folder: Path) -> tuple[str, str]:
+    (drawing,) = assembled_drawings(1)
+    sketch, reference = folder / "sketch.png", folder / "reference.png"
+    sketch.write_bytes(encode_png(cv2.resize(drawing.sketch, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)))
+    reference.write_bytes(encode_png(drawing.reference))
+    return str(sketch), str(reference)
+
+
+def _job(folder: str, sketch: str, reference: str, seed: int) -> ColorizeJob:
+    out = str(Path(folder) / f"{seed}.png")
+    return ColorizeJob(sketch=sketch, references={REFERENCE: reference}, out=out, seed=seed)
+
+
+def _loaded(checkpoint: str, job: ColorizeJob) -> Timed:
+    own = metadata_at(absolute_checkpoint(checkpoint)).own_sampling()
+    colorist = Colorist(checkpoint, PictureSettings(own), RunSettings(again=True))
+    start = time.perf_counter()
+    colorist.pipeline  # noqa: B018 (loads)
+    loading = time.perf_counter() - start
+    _, made = _call(colorist, job)
+    return Timed(own, colorist, loading, f"{made.network_width}x{made.network_height}")
+
+
+def _call(colorist: Colorist, job: ColorizeJob) -> tuple[float, Made]:
+    """Seconds from files to the file, and what was made."""
+    start = time.perf_counter()
+    (made,) = colorist.make([job])
+    took = time.perf_counter() - start
+    assert not isinstance(made, Failed), made.reason
+    return took, made
+
+
+def _loop(colorist: Colorist, sampling: SamplingSettings, network: str, seed: int) -> float:
+    """Seconds of all steps: of a call with them all, without one with a single step, by the number of steps between."""
+    width, height = map(int, network.split("x"))
+    sketch, reference = torch.full((1, 3, height, width), -1.0), torch.zeros(1, 3, SIDE, SIDE)
+    seconds = []
+    for steps in (sampling.steps, 1):
+        start = time.perf_counter()
+        colorist.pipeline(sketch, reference, [seed], steps=steps, settings=sampling)
+        seconds.append(time.perf_counter() - start)
+    return (seconds[0] - seconds[1]) * sampling.steps / (sampling.steps - 1)
+
+
+def _table(checkpoints: Sequence[str], timed: Sequence[Timed]) -> str:
+    lines = [
+        f"A sketch of {SIDE:,} x {SIDE:,}, its lines kept; {torch.get_num_threads()} threads; medians of {ROUNDS}.",
+        "",
+        "| checkpoint | network's picture | steps | guidance scale | loading, s | whole call, s | loop, s |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, one in zip(checkpoints, timed, strict=True):
+        whole, loop = statistics.median(one.whole), statistics.median(one.loop)
+        lines.append(
+            f"| {name} | {one.network} | {one.sampling.steps} | {one.sampling.guidance_scale:g} "
+            f"| {one.loading:.2f} | {whole:.2f} | {loop:.3f} |"
+        )
+    for name, one in zip(checkpoints[1:], timed[1:], strict=True):
+        ratios = [statistics.median(other) / statistics.median(own) for own, other in
+                  ((timed[0].whole, one.whole), (timed[0].loop, one.loop))]  # fmt: skip
+        lines.append(
+            f"\n{checkpoints[0]} against {name}: whole call {ratios[0]:.1f} times, loop {ratios[1]:.1f} times."
+        )
+    return "\n".join(lines)
