@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipelines.weights.checkpoints import SHIPPED
+from pipelines.weights.checkpoints import BY_NAME
 from tests.import_graph import PACKAGES, circles, import_graph, modules, wing
 from tests.tree_map import LONGEST, MAP, folders, modules_in, phrase, render
 
@@ -206,7 +206,7 @@ def test_every_committed_file_is_below_five_megabytes() -> None:
     files = committed_files()
     assert files
     large = {path: path.stat().st_size for path in files if path.exists() and path.stat().st_size > 5_000_000}
-    assert large.keys() <= {SHIPPED / "model.safetensors"}
+    assert large.keys() <= {folder / "model.safetensors" for folder in BY_NAME.values()}
     assert max(large.values(), default=0) <= 20_000_000
 
 

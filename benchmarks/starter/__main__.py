@@ -51,7 +51,7 @@ from pipelines.weights.checkpoints import STARTER, absolute_checkpoint, metadata
 SEED = 11
 DRAWINGS = 28
 CELL, GAP, CAPTION = 224, 6, 20
-HERO = (11, 14, 24, 28, 29)  # what the README shows, by the sheet's numbers
+HERO = (3, 6, 16, 20, 22)  # what the README shows, by the sheet's numbers
 HEADS = ("sketch", "reference", "result", "exact answer")
 
 

@@ -115,7 +115,7 @@ def _closing_words(
     return "\n".join(
         [
             f"Results in the colours of their own reference: {known['known_answer_share']:.0%} (chance is 50 %).",
-            f"Closeness to the right answer: {known['psnr']:.1f} dB in 4 steps; the weights that ship, in 20 guided "
+            f"Closeness to the right answer: {known['psnr']:.1f} dB in 4 steps; the weights that ship, in 12 guided "
             f"steps: {before['psnr']:.1f} dB.",
             "Where to look:",
             f"  report      {page}",

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 CONFIG = "config.json"
-STARTER = "starter"  # the weights that ship, by name
+STARTER, FAST = "starter", "starter-fast"  # the weights that ship, by name; and those that colour in four steps
 SHIPPED = Path(model.__file__).parent / "assets" / STARTER
+BY_NAME = {STARTER: SHIPPED, FAST: SHIPPED.with_name("starter_fast")}
 MOST_CONFIG_BYTES = 1 << 20  # as in model.checkpoint, which importing torch makes slow
 MOST_CHECKPOINT_BYTES = 64 << 30  # of a remote one: the published size takes 10 GB with its frozen networks
 _copies: dict[str, tuple[bytes, Path]] = {}  # of remote checkpoints: address -> its config.json and where it lies
@@ -39,11 +40,11 @@ def checkpoint_uri(uri: str) -> str:
 
 
 def absolute_checkpoint(address: str) -> str:
-    """The address of a checkpoint wherever work goes on; STARTER names the weights that ship with the project.
+    """The address of a checkpoint wherever work goes on; the names of BY_NAME are those of weights that ship.
 
-    A folder of that name is meant by ./starter.
+    A folder of such a name is meant by ./starter.
     """
-    return str(SHIPPED) if address == STARTER else absolute(address)
+    return str(BY_NAME[address]) if address in BY_NAME else absolute(address)
 
 
 def metadata_at(uri: str) -> "CheckpointMetadata":

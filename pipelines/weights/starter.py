@@ -1,6 +1,6 @@
 """Makes the weights that ship of a finished run: its moving average in half precision, without addresses of its maker.
 
-Run: `python -m pipelines.weights.starter RUN`. How the run itself is made: docs/starter.md.
+Run: `python -m pipelines.weights.starter RUN [--name starter-fast]`. How the runs are made: docs/starter.md.
 """
 
 import argparse
@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.checkpoint import CONFIG, WEIGHTS, CheckpointMetadata, load_checkpoint, save_checkpoint
-from pipelines.weights.checkpoints import CHECKPOINT, SHIPPED, absolute_checkpoint, fetch_checkpoint
+from pipelines.weights.checkpoints import BY_NAME, CHECKPOINT, SHIPPED, STARTER, absolute_checkpoint, fetch_checkpoint
 
-SAMPLING = {"steps": 20, "guidance_scale": 2.0}  # with which its pictures were best (docs/starter.md)
+SAMPLING = {"steps": 12, "guidance_scale": 1.5}  # with which its pictures were best (docs/starter.md)
 
 
 def make_starter(run: str, out: Path = SHIPPED, earlier_images: int = 0) -> CheckpointMetadata:
@@ -43,9 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="the output of a training that kept a moving average")
     parser.add_argument("--earlier-images", type=int, default=0, help="seen by the stages that it went on from")
+    parser.add_argument("--name", choices=BY_NAME, default=STARTER, help="of the weights that ship")
     arguments = parser.parse_args()
-    made = make_starter(arguments.run, earlier_images=arguments.earlier_images)
-    print(f"{SHIPPED}: {made.stage} {made.size}, {made.images_seen:,} images, weights {made.weights_sha256[:12]}")
+    out = BY_NAME[arguments.name]
+    made = make_starter(arguments.run, out, arguments.earlier_images)
+    print(f"{out}: {made.stage} {made.size}, {made.images_seen:,} images, weights {made.weights_sha256[:12]}")
 
 
 if __name__ == "__main__":

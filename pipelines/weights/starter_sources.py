@@ -1,16 +1,16 @@
 """Writes down what the starter weights were trained on: every picture with its author, its hash and its public source.
 
-Run: `python -m pipelines.weights.starter_sources CORPUS`, of the corpus that docs/starter.md builds; the list goes
-beside the weights. Pictures of no source named here, or under another licence, make it fail: nothing else may have been
-seen.
+Run: `python -m pipelines.weights.starter_sources CORPUS...`, of the corpora that docs/starter.md builds; the list goes
+beside the weights. `--keep` leaves in it what it holds already, of earlier stages and of the frozen networks. Pictures
+of no source named here, or under another licence, make it fail: nothing else may have been seen.
 """
 
 import argparse
 import csv
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,24 @@ SOURCES = {
 }
 
 
-def sources_of(corpus: str) -> list[SourceOfPictures]:
-    """All training pictures of a corpus, by source. Raises PipelineError for one whose source is not known."""
-    reader = CorpusReader(corpus, "train", [])
-    for number in range(len(reader)):
-        row = reader.row(number)
-        name, source, author = _described(row)
-        SOURCES[source].files[name] = [row["id"], *author]
-    return [source for source in SOURCES.values() if source.files]
+def sources_of(corpora: Sequence[str], listed: Sequence[Mapping[str, Any]] = ()) -> list[SourceOfPictures]:
+    """All training pictures of the corpora, by source, with those that are listed already.
+
+    Raises PipelineError for one whose source is not known.
+    """
+    titles = {source.title: name for name, source in SOURCES.items()}
+    found: dict[str, dict[str, list[str]]] = {name: {} for name in SOURCES}
+    for entry in listed:
+        if entry["title"] not in titles:
+            raise PipelineError(f"{entry['title']}: of no source whose licence is known here")
+        found[titles[entry["title"]]] |= entry["files"]
+    for corpus in corpora:
+        reader = CorpusReader(corpus, "train", [])
+        for number in range(len(reader)):
+            row = reader.row(number)
+            name, source, author = _described(row)
+            found[source][name] = [row["id"], *author]
+    return [replace(source, files=found[name]) for name, source in SOURCES.items() if found[name]]
 
 
 def _described(row: dict[str, Any]) -> tuple[str, str, list[str]]:
@@ -114,9 +124,11 @@ def _read(index: Path) -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Write the list beside the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus")
+    parser.add_argument("corpora", nargs="+")
+    parser.add_argument("--keep", action="store_true", help="what the list holds already stays in it")
     arguments = parser.parse_args()
-    found = sources_of(arguments.corpus)
+    listed = json.loads((SHIPPED / "sources.json").read_text()) if arguments.keep else []
+    found = sources_of(arguments.corpora, listed)
     lines = ",\n".join(json.dumps(asdict(source), ensure_ascii=False) for source in found)
     (SHIPPED / "sources.json").write_text(f"[\n{lines}\n]\n")
     for source in found:

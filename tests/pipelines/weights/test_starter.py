@@ -8,18 +8,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dataprep.pictures.assembled import Assembly, coloring, line_art, recolored, render, shipped_templates
+from dataprep.pictures.assembled import (
+    Assembly,
+    coloring,
+    line_art,
+    recolored,
+    render,
+    shipped_templates,
+    shown_regions,
+)
 from dataprep.plan.split import assign_split
 from dataprep.samples.polarity import model_sketch
 from dataprep.samples.values import from_model_image, model_image
 from model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from model.diffusion.sampling_settings import SamplingSettings
 from model.errors import ModelError
 from model.weights.reading import ASSETS
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.parents import checked_parent
-from pipelines.weights.checkpoints import SHIPPED, absolute_checkpoint, checkpoint_uri
+from pipelines.weights.checkpoints import BY_NAME, SHIPPED, absolute_checkpoint, checkpoint_uri, metadata_at
 from pipelines.weights.frozen import open_colorist
 from pipelines.weights.starter import make_starter
 from tests.pipelines.training.untrained import write_checkpoint
@@ -36,8 +43,8 @@ def test_it_is_found_by_its_name_from_any_folder(tmp_path: Path, monkeypatch: py
 
 
 def test_it_and_its_frozen_networks_are_small_and_in_half_precision() -> None:
-    files = [SHIPPED / "model.safetensors", *ASSETS.glob("small_*.safetensors")]
-    assert len(files) == 3
+    files = [*(folder / "model.safetensors" for folder in BY_NAME.values()), *ASSETS.glob("small_*.safetensors")]
+    assert len(files) == 4
     sizes = [file.stat().st_size for file in files]
     assert max(sizes) <= 20 * MEGABYTE
     assert sum(sizes) <= 40 * MEGABYTE
@@ -62,6 +69,15 @@ def test_its_card_names_every_source_with_its_licence() -> None:
         assert source["authors"]
         assert source["where"]
         assert source["files"]
+
+
+def test_the_fast_one_is_its_student_and_colours_in_four_steps_without_guidance() -> None:
+    fast = metadata_at(absolute_checkpoint("starter-fast"))
+    assert (fast.stage, fast.size, fast.parent) == ("v1.distill", "small", None)
+    assert fast.noise_schedule == metadata_at(absolute_checkpoint("starter")).noise_schedule
+    own = fast.own_sampling()
+    assert (own.sampler, own.steps, own.guidance_scale) == ("ddim", 4, 1.0)
+    assert absolute_checkpoint("./starter-fast").endswith("/starter-fast"), "a folder of that name"
 
 
 @pytest.mark.parametrize("stage", ["v1.noisy", "v1.drop-0.5", "v1.palette"])
@@ -90,12 +106,17 @@ def test_a_run_without_an_average_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.seconds
-def test_it_colours_unseen_drawings_in_the_colours_of_an_unrelated_one() -> None:
-    """Eight held-out sketches, each after two references in turn: nearer to the answer for its own."""
+@pytest.mark.parametrize("name", BY_NAME)
+def test_it_colours_unseen_drawings_in_the_colours_of_an_unrelated_one(name: str) -> None:
+    """By its own sampling, eight held-out sketches, each after two references in turn that show all that it has: nearer
+    to the answer for its own."""
     share = CORPUS_RECIPES["demo"].validation_share
     templates = [t for t in shipped_templates().values() if assign_split(f"{t.style}-{t.id}", share) == "validation"]
-    drawings = [coloring(template, 0, seed=9) for template in templates[::3]][:8]
-    colorist = open_colorist(SHIPPED)
+    alike = [
+        template for template in templates if shown_regions(coloring(template, 0, 9)) == {"background", "hair", "skin"}
+    ]
+    drawings = [coloring(template, 0, seed=9) for template in alike[:8]]
+    colorist = open_colorist(BY_NAME[name])
     nearer = []
     for shift, other in ((1, 2), (2, 1)):
         results = _colored(colorist, drawings, shift)
@@ -109,8 +130,7 @@ def _colored(colorist: object, drawings: list[Assembly], shift: int) -> list[np.
     sketches = torch.from_numpy(np.stack([model_sketch(line_art(drawing, SIDE)) for drawing in drawings]))
     shown = [drawings[(n + shift) % len(drawings)] for n in range(len(drawings))]
     references = torch.from_numpy(np.stack([model_image(render(drawing, SIDE)) for drawing in shown]))
-    settings = SamplingSettings(steps=12, guidance_scale=2.0)
-    results = colorist(sketches, references, list(range(len(drawings))), settings=settings)  # type: ignore[operator]
+    results = colorist(sketches, references, list(range(len(drawings))))  # type: ignore[operator]
     return [from_model_image(result) for result in results.numpy()]
 
 
