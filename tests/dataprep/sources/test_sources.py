@@ -220,7 +220,7 @@ def test_every_shipped_picture_reads_except_the_one_that_is_broken_on_purpose() 
             assert sketch is not None
             assert decode(sketch).rgb.shape == picture.rgb.shape
     assert broken == ["cut-off.jpg"]
-    assert len(items) == 60 + 12 + 1
+    assert len(items) == 60 + 12 + 1 + 4
 
 
 def test_the_shipped_pictures_stay_within_six_megabytes_and_are_credited() -> None:
