@@ -40,6 +40,7 @@ class DemoSizes:
     sources: tuple[str, ...] = SHIPPED_SOURCES
     limit: int | None = None
     workers: int = 2  # that train
+    side: int = 192  # of training pictures, in pixels
     palette_images: int = 1_600
     distill_images: int = 800
     pairs: tuple[tuple[str, int], ...] = (("known-answer", 64), ("deformed-reference", 32), ("random-reference", 16))
@@ -77,7 +78,8 @@ def run_demo(
             ("v1.distill", distilled, palette, sizes.distill_images),
         )
         for stage, output, parent, images in stages:
-            recipe = stage_recipe(stage, "small").changed(images=images, decay_images=images // 2)
+            recipe = stage_recipe(stage, "small")
+            recipe = recipe.changed(images=images, decay_images=images // 2, width=sizes.side, height=sizes.side)
             plan = plan_stage(recipe, corpus, output, parent, sizes.workers)
             train_stage(plan, log_file=log_file, progress=progress, tracking_uri=store)
             say(f"{stage}: {images:,} images; the weights moved by {change_of(parent, output)}")

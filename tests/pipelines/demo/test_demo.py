@@ -41,7 +41,12 @@ def demo(ray_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "it's here"
     sources = (write_drawings(out.parent / "pictures"), str(PICTURES / "damaged"))
     sizes = DemoSizes(
-        sources, workers=1, palette_images=16, distill_images=8, pairs=(("known-answer", 4), ("random-reference", 2))
+        sources,
+        workers=1,
+        side=64,
+        palette_images=16,
+        distill_images=8,
+        pairs=(("known-answer", 4), ("random-reference", 2)),
     )
     said: list[str] = []
     closing = run_demo(str(out), log_file=out / "demo.log", say=said.append, sizes=sizes)
