@@ -33,12 +33,8 @@ EMA = "ema.safetensors"
 CONFIG = "config.json"
 MOST_CONFIG_BYTES = 1 << 20
 MOST_SIDE = 1 << 16  # pixels
-OWN_SAMPLING = (
-    "sampler",
-    "spacing",
-    "steps",
-    "guidance_scale",
-)  # of SamplingSettings: what a checkpoint may say of itself
+# Of SamplingSettings: what a checkpoint may say of itself.
+OWN_SAMPLING = ("sampler", "spacing", "steps", "guidance_scale")
 
 
 @dataclass(frozen=True, kw_only=True)

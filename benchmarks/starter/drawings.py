@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from benchmarks.measuring import DEFAULT_PICTURES
@@ -18,7 +17,7 @@ from dataprep.operators.without_networks import gray_of
 from dataprep.pictures.assembled import Assembly, coloring, line_art, recolored, render, shipped_templates
 from dataprep.pictures.decode import Picture, decode
 from dataprep.pictures.identity import content_id
-from pipelines.common.shipped_pictures import DRAWINGS, PICTURES, SPRITES
+from pipelines.common.shipped_pictures import DRAWINGS, SPRITES
 from pipelines.demo.gallery import REAL
 from pipelines.weights.checkpoints import SHIPPED
 
@@ -53,16 +52,13 @@ def _assembled(drawing: Assembly, reference: Assembly) -> Drawing:
 
 def illustrators() -> list[Drawing]:
     """Line art by illustrators that ships, none of which was trained on; each after a picture that ships."""
-    pairs = [(DRAWINGS / sketch, SPRITES / reference) for sketch, reference in REAL]
-    return [
-        Drawing("drawing by an illustrator", cv2.cvtColor(decode(sketch.read_bytes()).rgb, cv2.COLOR_RGB2GRAY), colors)
-        for sketch, colors in ((sketch, decode(reference.read_bytes()).rgb) for sketch, reference in pairs)
-    ]
+    pictures = [tuple(decode(path.read_bytes()) for path in (DRAWINGS / a, SPRITES / b)) for a, b in REAL]
+    return [Drawing("drawing by an illustrator", gray_of(sketch), colors.rgb) for sketch, colors in pictures]
 
 
 def sprites(count: int) -> list[Drawing]:
     """Characters that ship, none of which was trained on: lines by XDoG, the next one's colours."""
-    files = sorted((PICTURES / "sprites").glob("*.webp"))
+    files = sorted(SPRITES.glob("*.webp"))
     return _lined("sprite", [decode(file.read_bytes()) for file in _spread(files, count)])
 
 

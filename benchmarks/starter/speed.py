@@ -18,10 +18,8 @@ from dataprep.pictures.decode import encode_png
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.colorize import Colorist, Failed, Made
 from pipelines.colorization.jobs import ColorizeJob
-from pipelines.colorization.picture_settings import PictureSettings
 from pipelines.colorization.roles import REFERENCE
 from pipelines.colorization.run_settings import RunSettings
-from pipelines.weights.checkpoints import absolute_checkpoint, metadata_at
 
 SIDE, ROUNDS = 1024, 7
 
@@ -30,12 +28,20 @@ SIDE, ROUNDS = 1024, 7
 class Timed:
     """What was measured of a checkpoint, in seconds."""
 
-    sampling: SamplingSettings
     colorist: Colorist
-    loading: float = 0.0
-    network: str = ""
+    loading: float
+    size: tuple[int, int]  # (width, height) of the network's picture
     whole: list[float] = field(default_factory=list)
     loop: list[float] = field(default_factory=list)
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        return self.colorist.settings.sampling
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """Of a whole call and of the loop."""
+        return statistics.median(self.whole), statistics.median(self.loop)
 
 
 def speed(checkpoints: Sequence[str], rounds: int = ROUNDS) -> str:
@@ -46,7 +52,7 @@ def speed(checkpoints: Sequence[str], rounds: int = ROUNDS) -> str:
         for seed in range(1, rounds + 1):
             for one in timed:
                 one.whole.append(_call(one.colorist, _job(folder, sketch, reference, seed))[0])
-                one.loop.append(_loop(one.colorist, one.sampling, one.network, seed))
+                one.loop.append(_loop(one, seed))
     return _table(checkpoints, timed)
 
 
@@ -64,13 +70,12 @@ def _job(folder: str, sketch: str, reference: str, seed: int) -> ColorizeJob:
 
 
 def _loaded(checkpoint: str, job: ColorizeJob) -> Timed:
-    own = metadata_at(absolute_checkpoint(checkpoint)).own_sampling()
-    colorist = Colorist(checkpoint, PictureSettings(own), RunSettings(again=True))
+    colorist = Colorist(checkpoint, None, RunSettings(again=True))
     start = time.perf_counter()
     colorist.pipeline  # noqa: B018 (loads)
     loading = time.perf_counter() - start
     _, made = _call(colorist, job)
-    return Timed(own, colorist, loading, f"{made.network_width}x{made.network_height}")
+    return Timed(colorist, loading, (made.network_width, made.network_height))
 
 
 def _call(colorist: Colorist, job: ColorizeJob) -> tuple[float, Made]:
@@ -82,35 +87,33 @@ def _call(colorist: Colorist, job: ColorizeJob) -> tuple[float, Made]:
     return took, made
 
 
-def _loop(colorist: Colorist, sampling: SamplingSettings, network: str, seed: int) -> float:
+def _loop(one: Timed, seed: int) -> float:
     """Seconds of all steps: of a call with them all, without one with a single step, by the number of steps between."""
-    width, height = map(int, network.split("x"))
+    (width, height), sampling = one.size, one.sampling
     sketch, reference = torch.full((1, 3, height, width), -1.0), torch.zeros(1, 3, SIDE, SIDE)
     seconds = []
     for steps in (sampling.steps, 1):
         start = time.perf_counter()
-        colorist.pipeline(sketch, reference, [seed], steps=steps, settings=sampling)
+        one.colorist.pipeline(sketch, reference, [seed], steps=steps, settings=sampling)
         seconds.append(time.perf_counter() - start)
     return (seconds[0] - seconds[1]) * sampling.steps / (sampling.steps - 1)
 
 
 def _table(checkpoints: Sequence[str], timed: Sequence[Timed]) -> str:
+    rounds = len(timed[0].whole)
     lines = [
-        f"A sketch of {SIDE:,} x {SIDE:,}, its lines kept; {torch.get_num_threads()} threads; medians of {ROUNDS}.",
+        f"A sketch of {SIDE:,} x {SIDE:,}, its lines kept; {torch.get_num_threads()} threads; medians of {rounds}.",
         "",
         "| checkpoint | network's picture | steps | guidance scale | loading, s | whole call, s | loop, s |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for name, one in zip(checkpoints, timed, strict=True):
-        whole, loop = statistics.median(one.whole), statistics.median(one.loop)
+        (width, height), (whole, loop) = one.size, one.medians
         lines.append(
-            f"| {name} | {one.network} | {one.sampling.steps} | {one.sampling.guidance_scale:g} "
+            f"| {name} | {width}x{height} | {one.sampling.steps} | {one.sampling.guidance_scale:g} "
             f"| {one.loading:.2f} | {whole:.2f} | {loop:.3f} |"
         )
     for name, one in zip(checkpoints[1:], timed[1:], strict=True):
-        ratios = [statistics.median(other) / statistics.median(own) for own, other in
-                  ((timed[0].whole, one.whole), (timed[0].loop, one.loop))]  # fmt: skip
-        lines.append(
-            f"\n{checkpoints[0]} against {name}: whole call {ratios[0]:.1f} times, loop {ratios[1]:.1f} times."
-        )
+        whole, loop = (other / own for own, other in zip(timed[0].medians, one.medians, strict=True))
+        lines.append(f"\n{checkpoints[0]} against {name}: whole call {whole:.1f} times, loop {loop:.1f} times.")
     return "\n".join(lines)

@@ -278,9 +278,10 @@ def _drawn_anew(
         assembly = replace(assembly, colors=assembled.drawn_colors(rng))
         source = replace(source, picture=Picture(assembled.render(assembly, max(size)), None, True))
     drawing = assembled.of_row(second) if second else None
+    if drawing is None or palette >= settings.palette_references:
+        return source
     # Of a part that the other drawing does not show, no colour would be right: it could only be guessed.
-    tells = drawing is not None and assembled.shown_regions(drawing) >= assembled.shown_regions(assembly)
-    if drawing is not None and tells and palette < settings.palette_references:
+    if assembled.shown_regions(drawing) >= assembled.shown_regions(assembly):
         shown = assembled.render(assembled.recolored(drawing, assembly), max(settings.largest(*REFERENCES)))
         source = replace(source, palette=Picture(shown, None, True))
     return source

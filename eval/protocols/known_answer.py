@@ -67,9 +67,9 @@ def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
     assert pair.other_reference_id is not None, "known-answer pairs name the other reference"
     sketch, own, other = pair.sketch_id, pair.reference_id, pair.other_reference_id
     drawing = pictures.regions(sketch)
-    scored = pictures.shown_regions(sketch) & pictures.shown_regions(own)
+    shown, told = pictures.shown_regions(sketch), pictures.shown_regions(own)
+    scored = shown & told
     compared = scored & pictures.shown_regions(other)
-    untold = pictures.shown_regions(sketch) - pictures.shown_regions(own)
     classes = np.where(drawing.within(scored), drawing.classes, UNSCORED).astype(np.uint8)
     return PreparedPair(
         {REFERENCE: pictures.whole(own)},
@@ -77,7 +77,7 @@ def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
             "truth": pictures.recolored(sketch, own),
             "other_truth": pictures.recolored(sketch, other),
             "regions": Regions(classes, drawing.names),
-            "told": ~drawing.within(untold),
+            "told": ~drawing.within(shown - told),
             "determined": drawing.within(compared),
             "paper": drawing.within(BACKGROUND),
             "own_figure": ~pictures.regions(own).within(BACKGROUND),  # its lines included

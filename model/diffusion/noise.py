@@ -35,8 +35,7 @@ LAST_SIGNAL = 1e-3  # sqrt(abar) at the last timestep before the shift: not zero
 @lru_cache(maxsize=8)
 def alphas_cumprod(schedule: NoiseSchedule = "stable-diffusion", device: torch.device | None = None) -> torch.Tensor:
     """abar_t for t = 0..999, float64 (T,)."""
-    steps = torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64, device="cpu")
-    abar = torch.cumprod(1 - steps**2, dim=0)
+    abar = torch.cumprod(1 - _scaled_linear_betas(), dim=0)
     if schedule == "zero-terminal":
         signal = abar.sqrt()
         signal = LAST_SIGNAL + (signal - signal[-1]) * (signal[0] - LAST_SIGNAL) / (signal[0] - signal[-1])
@@ -47,9 +46,13 @@ def alphas_cumprod(schedule: NoiseSchedule = "stable-diffusion", device: torch.d
 def betas(schedule: NoiseSchedule = "stable-diffusion") -> torch.Tensor:
     """beta_t = 1 - abar_t / abar_(t-1) for t = 0..999, float64 (T,)."""
     if schedule == "stable-diffusion":  # as they are defined, to the last bit
-        return torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64, device="cpu") ** 2
+        return _scaled_linear_betas()
     abar = alphas_cumprod(schedule)
     return 1 - abar / torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
+
+
+def _scaled_linear_betas() -> torch.Tensor:
+    return torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64, device="cpu") ** 2
 
 
 def scales(
@@ -134,8 +137,8 @@ def min_snr_weights(
 ) -> torch.Tensor:
     """The weight (B,), float32, of each sample's loss: min(SNR, gamma) / SNR for eps, / (SNR + 1) for v.
 
-    Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 3.4: the
-    loss is that of the picture itself with weight min(SNR, gamma), said in terms of what is predicted.
+    Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 3.4: the loss is that of the picture
+    itself with weight min(SNR, gamma), said in terms of what is predicted.
     """
     abar = alphas_cumprod(schedule, timesteps.device)[timesteps]
     snr = abar / (1 - abar)

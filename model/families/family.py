@@ -31,9 +31,9 @@ class StageKind:
 
     settings: the dataclass of what the method adds to a recipe. It has `network(size) -> config`, the network that a
     stage of these settings trains. build: the stage. fresh_from: stages of checkpoints of this family that a stage
-    without a parent may be initialised from; needs_parent: must be. check_parent(settings, metadata, continues): why a
-    parent does not fit, as the end of a sentence that begins with its address, or None. same_size(found, wanted):
-    whether two network configurations are of one size, whatever else they differ in.
+    without a parent may be initialised from; needs_parent: must be, and continues it. check_parent(settings, metadata,
+    continues): why a parent does not fit, as the end of a sentence that begins with its address, or None.
+    same_size(found, wanted): whether two network configurations are of one size, whatever else they differ in.
     """
 
     settings: type

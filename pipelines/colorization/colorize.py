@@ -39,7 +39,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
-from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint, metadata_at
+from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
 MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
@@ -124,9 +124,9 @@ def colorize(
 ) -> Iterator[Made | Failed]:
     """Make the pictures of `jobs`, and yield what became of each as it is done.
 
-    settings: by default the usual ones with the checkpoint's own sampling.
-    Raises PipelineError or ModelError for a checkpoint, a device, settings or a reference's role that cannot be used,
-    DataError once MOST_UNWRITTEN pictures in a row could not be written.
+    settings: by default the usual ones with the checkpoint's own sampling. Raises PipelineError or ModelError for a
+    checkpoint, a device, settings or a reference's role that cannot be used, DataError once MOST_UNWRITTEN pictures in
+    a row could not be written.
     """
     for role in sorted({role for job in jobs for role in job.references} - set(ROLES)):
         raise PipelineError(f"{checkpoint} takes no {role}; the references that it takes: {', '.join(ROLES)}")
@@ -168,15 +168,15 @@ class Colorist:
 
     def __init__(self, checkpoint: str, settings: PictureSettings | None, run: RunSettings) -> None:
         self.address = checkpoint_uri(absolute_checkpoint(checkpoint))
-        settings = settings or PictureSettings(metadata_at(self.address).own_sampling())
-        self.settings, self.run = settings, run
+        self.run = run
         self._unwritten = 0
         self.device = find_device(run.device)
-        self.extractor = LineExtractor(settings.extract, self.device) if settings.extract else None
+        self.extractor = LineExtractor(settings.extract, self.device) if settings and settings.extract else None
         self.directory = fetch_checkpoint(self.address)
         self.metadata = read_metadata(self.directory)
+        self.settings = settings or PictureSettings(self.metadata.own_sampling())
         self.weights = weights_of(
-            self.address, self.directory, self.metadata, ema=settings.ema, extract=settings.extract
+            self.address, self.directory, self.metadata, ema=self.settings.ema, extract=self.settings.extract
         )
 
     @cached_property

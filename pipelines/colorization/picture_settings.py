@@ -130,9 +130,8 @@ def sampling_settings(values: Mapping[str, Any], base: SamplingSettings | None =
     """
     settings, values = base or SamplingSettings(), _without_schedule(values)
     if "sampler" in values:
-        settings = replace(settings, spacing=None)
-    if "sampler" in values and (settings.sampler, settings.sigma_schedule) in RELEASED_SAMPLERS.values():
-        settings = replace(settings, sigma_schedule=None)
+        released = (settings.sampler, settings.sigma_schedule) in RELEASED_SAMPLERS.values()
+        settings = replace(settings, spacing=None, sigma_schedule=None if released else settings.sigma_schedule)
     if "injection" in values:
         injects = convert("injection", values["injection"], bool)
         settings = replace(settings, injection=(settings.injection or InjectionSettings()) if injects else None)

@@ -44,8 +44,7 @@ class Weights:
     codec_sha256, image_encoder_sha256: of the frozen networks' weights; "" where they ship, so that the id is enough.
     prediction_type: what the network predicts, which its weights do not show. These three are None in a picture of an
     older format, which did not record them; noise_schedule: under which it does, and older ones had but one.
-    extractor_sha256: of the networks that drew the line art
-    (`PictureSettings.extract`), "" where none did.
+    extractor_sha256: of the networks that drew the line art (`PictureSettings.extract`), "" where none did.
     """
 
     address: str

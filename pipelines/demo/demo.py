@@ -86,23 +86,21 @@ def run_demo(
 
         say("3/5  colorizing and scoring validation sketches, before (the weights that ship) and after")
         documents = {}
-        before, after = (("starter", starter), ("", distilled))
-        for (prefix, checkpoint), protocol, pairs in (
-            (before, *sizes.pairs[0]),
-            *((after, protocol, pairs) for protocol, pairs in sizes.pairs),
-        ):
-            name = "-".join(filter(None, (prefix, protocol)))
+        known, compared = sizes.pairs[0]
+        scored = [(f"{STARTER}-{known}", starter, known, compared)]
+        scored += [(protocol, distilled, protocol, pairs) for protocol, pairs in sizes.pairs]
+        for name, checkpoint, protocol, pairs in scored:
             sampling = metadata_at(checkpoint).own_sampling()
             output = os.path.join(out, "evaluation", name)
             evaluation = plan_evaluation(checkpoint, corpus, protocol, output, sampling=sampling, limit=pairs)
             documents[name] = evaluate(evaluation, log_file=log_file, progress=progress, tracking_uri=store)
 
     say("4/5  pictures at the artist's size, lineage and report")
-    known = sizes.pairs[0][0]
     rows = different_sketches(read_results(os.path.join(out, "evaluation", known)))
-    gallery = colored(corpus_jobs(rows, corpus, os.path.join(out, "pictures")), distilled)
-    real = colored(real_jobs(os.path.join(out, "drawings")), distilled)
-    page = write_report(out, documents, {"v1.palette": palette, "v1.distill": distilled}, corpus, rows, gallery, real)
+    jobs = corpus_jobs(rows, corpus, os.path.join(out, "pictures")) + real_jobs(os.path.join(out, "drawings"))
+    shown = colored(jobs, distilled)
+    trained = {stage: output for stage, output, _, _ in stages}
+    page = write_report(out, documents, trained, corpus, rows, shown[: len(rows)], shown[len(rows) :])
     say(f"5/5  done in {(time.monotonic() - started) / 60:.1f} minutes")
     return _closing_words(out, page, corpus, distilled, store, documents)
 
@@ -110,15 +108,16 @@ def run_demo(
 def _closing_words(
     out: str, page: str, corpus: str, checkpoint: str, store: str, documents: dict[str, dict[str, Any]]
 ) -> str:
-    known, before = documents["known-answer"]["scores"], documents["starter-known-answer"]["scores"]
+    before, after = documents["starter-known-answer"], documents["known-answer"]
+    made = after["scores"]
     irodori, mlflow = program("irodori"), program("mlflow")
     score = os.path.join(out, "evaluation", "known-answer")
     quoted = {name: shlex.quote(value) for name, value in (("page", page), ("corpus", corpus), ("made", checkpoint))}
     return "\n".join(
         [
-            f"Results in the colours of their own reference: {known['known_answer_share']:.0%} (chance is 50 %).",
-            f"Closeness to the right answer: {known['psnr']:.1f} dB in 4 steps; the weights that ship, in 12 guided "
-            f"steps: {before['psnr']:.1f} dB.",
+            f"Results in the colours of their own reference: {made['known_answer_share']:.0%} (chance is 50 %).",
+            f"Closeness to the right answer: {made['psnr']:.1f} dB in {after['sampling']['steps']} steps; the weights "
+            f"that ship, in {before['sampling']['steps']} guided steps: {before['scores']['psnr']:.1f} dB.",
             "Where to look:",
             f"  report      {page}",
             f"              open it:  xdg-open {quoted['page']}",

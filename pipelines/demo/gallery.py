@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from dataprep.corpus.reader import CorpusReader
 from dataprep.errors import DataError
 from dataprep.pictures.decode import decode, encode_png
+from dataprep.pictures.resize import resize_color
 from dataprep.storage.store import write_whole
 from pipelines.colorization.colorize import Failed, colorize
 from pipelines.colorization.jobs import ColorizeJob
@@ -37,11 +36,11 @@ MOST_SIDE = 480  # pixels of a reference on the page
 class Shown:
     """One coloured drawing: encoded pictures of the sketch, the reference and the result, and how it is made again."""
 
-    title: str
     sketch: bytes
     reference: bytes
     result: bytes
     job: ColorizeJob
+    checkpoint: str
 
 
 def corpus_jobs(rows: Sequence[Mapping[str, Any]], corpus: str, out: str) -> list[ColorizeJob]:
@@ -85,11 +84,11 @@ def colored(jobs: Sequence[ColorizeJob], checkpoint: str) -> list[Shown]:
             raise PipelineError(f"{outcome.job.out} could not be made: {outcome.reason}")
     return [
         Shown(
-            Path(job.sketch).stem.replace("-", " ").capitalize(),
             Path(job.sketch).read_bytes(),
             _small(Path(job.references[REFERENCE]).read_bytes()),
             Path(job.out).read_bytes(),
             job,
+            checkpoint,
         )
         for job in jobs
     ]
@@ -99,5 +98,4 @@ def _small(picture: bytes) -> bytes:
     """A reference of at most MOST_SIDE pixels over white, as PNG: backgrounds would weigh megabytes in a page."""
     rgb = decode(picture).rgb
     scale = min(1.0, MOST_SIDE / max(rgb.shape[:2]))
-    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
-    return encode_png(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+    return encode_png(resize_color(rgb, round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)))

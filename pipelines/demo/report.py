@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from eval.report.page import (
     StripFrame,
     render_report,
 )
-from pipelines.colorization.jobs import ColorizeJob
 from pipelines.colorization.roles import REFERENCE
 from pipelines.demo.gallery import Shown
 from pipelines.evaluation.evaluate import read_results
@@ -77,8 +77,18 @@ def write_report(
     rows: the known answers that are shown, and gallery their pictures at the artist's size; real: the drawings that
     ship.
     """
-    pictures = [_real(shown) for shown in real]
-    pictures += [_known(out, row, shown, evaluations["known-answer"]) for row, shown in zip(rows, gallery, strict=True)]
+    pictures = [_lined(f"A drawing by an illustrator: {Path(shown.job.sketch).stem}", shown) for shown in real]
+    truth_note = find_protocol(evaluations["known-answer"]["protocol"]).truth_note
+    pictures += [
+        replace(
+            _lined(f"Known answer {number}", shown),
+            network=row["result_png"],
+            truth=row["truth_png"],
+            truth_note=truth_note,
+            numbers=(("PSNR where told", f"{row['told_psnr']:.1f} dB"),),
+        )
+        for number, (row, shown) in enumerate(zip(rows, gallery, strict=True), 1)
+    ]
     for protocol, document in evaluations.items():
         if not protocol.endswith("known-answer"):
             pictures += _pictures(join(out, "evaluation", protocol), document)
@@ -132,52 +142,39 @@ def replay_command(evaluation: str, number: int, document: Mapping[str, Any], se
         "--guidance-scale": str(document["sampling"]["guidance_scale"]),
         "--out": f"replay-{number:02d}.png",
     }
-    words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
     as_scored = "--polarity dark --no-levels --no-keep-lines"  # the sketch as it is, and the network's own picture
-    return f"{program('irodori')} colorize {words} {as_scored}"
+    return f"{_colorize(arguments)} {as_scored}"
 
 
-def _real(shown: Shown) -> ReportPicture:
-    """A drawing by an illustrator, whose right colours nobody knows."""
-    return ReportPicture(
-        title=f"A drawing by an illustrator: {shown.title.lower()}",
-        sketch=shown.sketch,
-        reference=shown.reference,
-        result=shown.result,
-        result_note="the artist's lines over the colour",
-        command=colorize_command(shown.job),
-    )
-
-
-def _known(out: str, row: Mapping[str, Any], shown: Shown, document: Mapping[str, Any]) -> ReportPicture:
-    """A known answer: first as an artist sees it, then as it is scored."""
-    protocol = find_protocol(document["protocol"])
-    number = int(Path(shown.job.sketch).stem.split("-")[0])
-    return ReportPicture(
-        title=f"Known answer {number + 1}",
-        sketch=shown.sketch,
-        reference=shown.reference,
-        result=shown.result,
-        result_note="the artist's lines over the colour",
-        network=row["result_png"],
-        truth=row["truth_png"],
-        truth_note=protocol.truth_note,
-        command=colorize_command(shown.job),
-        numbers=(("PSNR where told", f"{row['told_psnr']:.1f} dB"),),
-    )
-
-
-def colorize_command(job: ColorizeJob, checkpoint: str = "") -> str:
+def gallery_command(shown: Shown) -> str:
     """The command that makes a picture of the gallery again."""
-    arguments = {
-        "--checkpoint": checkpoint or str(Path(job.out).parents[1] / "distilled"),
-        "--sketch": job.sketch,
-        "--reference": job.references[REFERENCE],
-        "--seed": str(job.seed),
-        "--out": f"again-{Path(job.out).name}",
-    }
+    job = shown.job
+    return _colorize(
+        {
+            "--checkpoint": shown.checkpoint,
+            "--sketch": job.sketch,
+            "--reference": job.references[REFERENCE],
+            "--seed": str(job.seed),
+            "--out": f"again-{Path(job.out).name}",
+        }
+    )
+
+
+def _colorize(arguments: Mapping[str, str]) -> str:
     words = " ".join(f"{name} {shlex.quote(value)}" for name, value in arguments.items())
     return f"{program('irodori')} colorize {words}"
+
+
+def _lined(title: str, shown: Shown) -> ReportPicture:
+    """A result as an artist sees it."""
+    return ReportPicture(
+        title=title,
+        sketch=shown.sketch,
+        reference=shown.reference,
+        result=shown.result,
+        result_note="the artist's lines over the colour",
+        command=gallery_command(shown),
+    )
 
 
 def _from_nothing() -> ReportStrip:

@@ -86,7 +86,7 @@ def _check_kind(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> 
 def _check_fit(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
     """What the weights mean, and the network that they are of."""
     kind = stage_kind(recipe.stage)
-    if problem := kind.check_parent(recipe.method, found, recipe.parent_stage is not None):
+    if problem := kind.check_parent(recipe.method, found, recipe.parent_stage is not None or kind.needs_parent):
         raise PipelineError(f"{parent} {problem}")
     if found.family == recipe.family and not kind.same_size(found.network, network_of(recipe)):
         raise PipelineError(f"{parent} holds a network of other sizes than those of {recipe.model_size}")

@@ -5,8 +5,8 @@ Both read the validation split, draw their random numbers from fixed counters, a
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -111,8 +111,8 @@ def sample_fixed_pairs(
     pairs = fixed_pairs(groups)
     sketches = torch.from_numpy(np.stack([samples[sketch].sketch for sketch, _ in pairs]))
     references = torch.from_numpy(np.stack([samples[reference].reference for _, reference in pairs]))
-    usual: dict[str, Any] = {"sampler": "ddim", "steps": FIXED_STEPS, "guidance_scale": 2.0}
-    settings = SamplingSettings(**(usual | stage.recorded().get("sampling", {})))
+    usual = SamplingSettings(sampler="ddim", steps=FIXED_STEPS, guidance_scale=2.0)
+    settings = replace(usual, **stage.recorded().get("sampling", {}))
     with evaluating(stage.model):
         results = colorist(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
     check_pictures(results)

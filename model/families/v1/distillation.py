@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from model.diffusion.guidance import classifier_free
-from model.diffusion.noise import TIMESTEPS, scales
+from model.diffusion.noise import TIMESTEPS, NoiseSchedule, scales
 from model.families.v1.network import V1
 from model.families.v1.settings import DistillSettings
 from model.families.v1.training import Noised, V1Stage
@@ -39,7 +39,9 @@ class DistillStage(V1Stage):
         steps = self.settings.student_steps
         return step_timesteps((TIMESTEPS - 1 - drawn) * steps // TIMESTEPS, steps)
 
-    def target(self, noised: Noised, timesteps: torch.Tensor, sketch: torch.Tensor, context: torch.Tensor) -> Any:
+    def target(
+        self, noised: Noised, timesteps: torch.Tensor, sketch: torch.Tensor, context: torch.Tensor
+    ) -> torch.Tensor:
         """v (B, C, h, w) with which one step of the student lands where the teacher's steps do."""
         settings, schedule = self.settings, self.settings.noise_schedule
         first = ((TIMESTEPS - 1 - timesteps) * settings.teacher_steps / TIMESTEPS).round()  # of the teacher's, (B,)
@@ -56,12 +58,11 @@ class DistillStage(V1Stage):
             predicted = classifier_free(conditional, unconditional, settings.teacher_guidance)
             signal, sigma = scales(now, latents, schedule)
             clean, noise = signal * latents - sigma * predicted, sigma * latents + signal * predicted
-            signal, sigma = _scales_or_clean(after, latents, self.settings.noise_schedule)
-            latents = signal * clean + sigma * noise
+            landed_signal, landed_sigma = _scales_or_clean(after, latents, schedule)
+            latents = landed_signal * clean + landed_sigma * noise
 
         # The picture of which one step from the first timestep makes these latents, and the v that says it.
         signal, sigma = scales(timesteps, latents, schedule)
-        landed_signal, landed_sigma = _scales_or_clean(after, latents, schedule)
         ratio = landed_sigma / sigma
         clean = (latents - ratio * noised.latents) / (landed_signal - ratio * signal)
         return (signal * noised.latents - clean) / sigma
@@ -77,7 +78,9 @@ def step_timesteps(steps: torch.Tensor, count: int) -> torch.Tensor:
     return (TIMESTEPS - steps * TIMESTEPS / count).round().long() - 1
 
 
-def _scales_or_clean(timesteps: torch.Tensor, like: torch.Tensor, schedule: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _scales_or_clean(
+    timesteps: torch.Tensor, like: torch.Tensor, schedule: NoiseSchedule
+) -> tuple[torch.Tensor, torch.Tensor]:
     """`scales`; of timestep -1 those of latents without noise."""
     signal, sigma = scales(timesteps.clamp(min=0), like, schedule)
     ended = (timesteps < 0).view(-1, *[1] * (like.ndim - 1))

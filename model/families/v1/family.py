@@ -1,6 +1,7 @@
 """v1 as the registry knows it. Nothing heavy is imported until a network is wanted."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from model.families.family import RELEASED, Family, Operations, ReleasedKeys, StageKind
@@ -83,13 +84,12 @@ _KIND = StageKind(
 )
 
 # The student is its teacher at the start, under the same noise and with the same tokens.
-_DISTILLED = StageKind(
+_DISTILLED = replace(
+    _KIND,
     settings=DistillSettings,
     build=_distill_stage,
     fresh_from=(RELEASED, *(stage for stage in RECIPES if stage != DISTILL)),
     needs_parent=True,
-    check_parent=lambda settings, metadata, continues: check_parent(settings, metadata, True),
-    same_size=same_size,
 )
 
 FAMILY = Family(

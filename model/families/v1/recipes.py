@@ -64,7 +64,6 @@ PALETTE: dict[str, Any] = {
 }  # fmt: skip
 # Ours too (`distillation`): the parent's own guided steps, folded into few.
 DISTILL = "v1.distill"
-DISTILLED: dict[str, Any] = PALETTE | {"prediction_type": "v"}
 UNCROPPED: dict[str, Any] = {"sketch_crop_max": 0.0}
 # How long they are at the tiny size; the rate falls at the end of what is sampled from.
 FIRST: dict[str, Any] = {"images": 12_000}
@@ -82,7 +81,7 @@ TABLE: tuple[tuple[str, str | None, dict[str, Any], dict[str, Any]], ...] = (
     ("v1.noisy-uncropped", None, NOISY | UNCROPPED, FIRST),
     ("v1.refine-uncropped", "v1.noisy-uncropped", REFINE | UNCROPPED, LAST),
     ("v1.palette", None, {"epochs": 7.0} | PALETTE, WHOLE),
-    (DISTILL, None, {"epochs": 1.0} | DISTILLED, STUDENT),
+    (DISTILL, None, {"epochs": 1.0} | PALETTE, STUDENT),
 )
 
 
