@@ -74,6 +74,8 @@ class SettingOption:
             return "on" if self.default else False
         if self.default is None or self.default == "":
             return self.setting.unset or False
+        if self.setting.before_default:
+            return f"{self.setting.before_default}, or {self.default}"
         return ",".join(f"{part:g}" for part in self.default) if isinstance(self.default, tuple) else True
 
     def read(self, text: Any) -> Any:

@@ -19,7 +19,7 @@ class Setting:
     help: what it does; range, choices and default are added where it is shown. panel: the heading under which it is
     shown. least, most: the ends of its range, both included; None: open. option: its name on the command line where
     that is not its own. metavar: what its value looks like, where type and range do not show it. unset: what a default
-    of None, or an empty one, means.
+    of None, or an empty one, means. before_default: what gives the value where the call does not, before the default.
     """
 
     help: str
@@ -29,6 +29,7 @@ class Setting:
     option: str = ""
     metavar: str = ""
     unset: str = ""
+    before_default: str = ""
 
     def check(self, name: str, value: float) -> None:
         """Raises ValueError, which begins with `name=value`, unless the value is finite and within the range."""

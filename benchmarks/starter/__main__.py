@@ -1,12 +1,16 @@
-"""How well do the weights that ship colour? `python -m benchmarks.starter hero|sheet|scores|speed`
+"""How well do the weights that ship colour? `python -m benchmarks.starter hero|example|sheet|scores|speed|arms`
 
 - `hero --out docs/first-light.png`: the README's picture, five drawings of the sheet;
+- `example --out docs/example`: the sketch and the reference of one of them, as files to try;
 - `sheet --out docs/starter.jpg`: 48 unpicked results, of held-out drawings, illustrators', sprites and storybook pages;
-- `scores --corpus CORPUS --out FOLDER`: known answers, the reference dropped, and deformed references, at the model's
-  size, beside a fill with the right answer's mean colour; a table with 95 % intervals, and `scores.json`;
-- `speed [--against CHECKPOINT]`: seconds of a sketch of 1,024 x 1,024, in turns with another checkpoint.
+- `scores --corpus CORPUS [--pictures CORPUS] --out FOLDER`: known answers, the reference dropped, deformed references
+  of pictures that nobody assembled (of another corpus, where there is one), at the model's size, beside a fill with the
+  right answer's mean colour; a table with 95 % intervals, and `scores.json`;
+- `speed [--side 1024] [--against CHECKPOINT] [--against-set steps=20 ...]`: seconds of a square sketch, in turns with
+  another checkpoint, or with another sampling of the same;
+- `arms --corpus CORPUS --out FOLDER [--arms NAME ...]`: short trainings that differ in one thing (`arms`).
 
-All of them as `irodori colorize` and `irodori evaluate` do it, with what ships or with `--checkpoint`, sampled as the
+All but the last are of `irodori colorize` and `irodori evaluate` with what ships or with `--checkpoint`, sampled as the
 checkpoint says it is best (`--set steps=20` and the like change that).
 """
 
@@ -23,6 +27,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.learning.__main__ import without_reference
+from benchmarks.starter.arms import ARMS, arms
 from benchmarks.starter.drawings import (
     Drawing,
     assembled_drawings,
@@ -31,7 +36,7 @@ from benchmarks.starter.drawings import (
     storybook_pages,
     trained_ids,
 )
-from benchmarks.starter.speed import speed
+from benchmarks.starter.speed import SIDE, speed
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import decode, encode_png
 from eval.metrics.intervals import bootstrap_mean, wilson
@@ -52,29 +57,45 @@ SEED = 11
 DRAWINGS = 28
 CELL, GAP, CAPTION = 224, 6, 20
 HERO = (3, 6, 16, 20, 22)  # what the README shows, by the sheet's numbers
+EXAMPLE = 22  # of HERO
 HEADS = ("sketch", "reference", "result", "exact answer")
 
 
 def main() -> None:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("hero", "sheet", "scores", "speed"))
-    parser.add_argument("--out", type=Path, help="of all but speed")
+    parser.add_argument("what", choices=("hero", "example", "sheet", "scores", "speed", "arms"))
+    parser.add_argument("--out", type=Path, help="of all but speed: what is written")
     parser.add_argument("--checkpoint", default=STARTER)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sampling")
-    parser.add_argument("--corpus", help="of scores")
-    parser.add_argument("--pairs", type=int, default=200, help="of scores, for each protocol")
+    parser.add_argument("--corpus", help="of scores and arms")
+    parser.add_argument("--pictures", help="of scores: a corpus of held-out pictures")
+    parser.add_argument("--pairs", type=int, default=200, help="of scores, for each protocol, and of arms")
+    parser.add_argument("--side", type=int, default=SIDE, help="of speed: of the sketch, in pixels")
     parser.add_argument("--against", help="of speed: another checkpoint")
+    parser.add_argument("--against-set", action="append", default=[], metavar="KEY=VALUE", help="its sampling")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--images", type=int, default=8_000, help="of each arm")
     arguments = parser.parse_args()
     if arguments.what == "speed":
-        print(speed([arguments.checkpoint, *([arguments.against] if arguments.against else [])]))
+        compared = [(arguments.checkpoint, parse_assignments(arguments.set))]
+        if arguments.against or arguments.against_set:
+            compared.append((arguments.against or arguments.checkpoint, parse_assignments(arguments.against_set)))
+        print(speed(compared, arguments.side))
         return
-    if arguments.out is None or (arguments.what == "scores" and arguments.corpus is None):
-        parser.error(f"{arguments.what} needs --out" + (" and --corpus" if arguments.what == "scores" else ""))
+    needs_corpus = arguments.what in ("scores", "arms")
+    if arguments.out is None or (needs_corpus and arguments.corpus is None):
+        parser.error(f"{arguments.what} needs --out" + (" and --corpus" if needs_corpus else ""))
+    if arguments.what == "arms":
+        print(arms(arguments.arms, arguments.corpus, arguments.out, arguments.images, arguments.pairs))
+        return
     own = metadata_at(absolute_checkpoint(arguments.checkpoint)).own_sampling()
     sampling = sampling_settings(parse_assignments(arguments.set), own)
     if arguments.what == "scores":
-        print(table(scores(arguments.checkpoint, sampling, arguments.corpus, arguments.out, arguments.pairs)))
+        corpora = arguments.corpus, arguments.pictures or arguments.corpus
+        print(table(scores(arguments.checkpoint, sampling, *corpora, arguments.out, arguments.pairs)))
+    elif arguments.what == "example":
+        example(assembled_drawings(DRAWINGS)[EXAMPLE - 1], arguments.out)
     elif arguments.what == "hero":
         drawings = assembled_drawings(DRAWINGS)
         seeds = [number - 1 for number in HERO]
@@ -121,6 +142,13 @@ def hero(drawings: Sequence[Drawing], checkpoint: str, sampling: SamplingSetting
     return page
 
 
+def example(drawing: Drawing, out: Path) -> None:
+    """The sketch and the reference as files."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "line.png").write_bytes(encode_png(drawing.sketch))
+    (out / "colours.png").write_bytes(encode_png(drawing.reference))
+
+
 def sheet(drawings: Sequence[Drawing], checkpoint: str, sampling: SamplingSettings, columns: int = 4) -> Image.Image:
     """Every result large, with its reference small in a corner beside it and what it is below."""
     results = colored(drawings, checkpoint, sampling, range(len(drawings)))
@@ -154,13 +182,13 @@ def _write(page: Image.Image, x: int, y: int, text: str) -> None:
 
 
 def scores(
-    checkpoint: str, sampling: SamplingSettings, corpus: str, out: Path, pairs: int
+    checkpoint: str, sampling: SamplingSettings, corpus: str, pictures: str, out: Path, pairs: int
 ) -> dict[str, dict[str, Any]]:
     """Measure -> value, bounds and number of pairs; also written to `out`/scores.json."""
     known = plan_evaluation(checkpoint, corpus, "known-answer", str(out / "known"), sampling=sampling, limit=pairs)
     dropped = without_reference(known, str(out / "dropped"))
     deformed = _of_pictures(
-        plan_evaluation(checkpoint, corpus, "deformed-reference", str(out / "deformed"), sampling=sampling), pairs
+        plan_evaluation(checkpoint, pictures, "deformed-reference", str(out / "deformed"), sampling=sampling), pairs
     )
     found: dict[str, dict[str, Any]] = {}
     log = out / "scores.log"

@@ -142,6 +142,7 @@ RELEASED_SCHEDULES: Mapping[str, tuple[Spacing | None, SigmaSchedule | None]] = 
 )
 # The panels under which an interface shows these settings.
 SAMPLING, GUIDANCE, ATTENTION = "Sampling", "Guidance", "Attention"
+CHECKPOINT = "the checkpoint's"  # what comes before a default (`model.checkpoint.OWN_SAMPLING`)
 MOST_STRENGTH = 3.0  # of hints and of attention layers
 MOST_STEPS = 500  # beyond, diffusers' "leading" spacing starts far from pure noise, or fails
 
@@ -189,10 +190,20 @@ class SamplingSettings:
     """
 
     sampler: str = setting(
-        "dpmpp_2m_karras", help="The scheduler, also by its released name", panel=SAMPLING, metavar="NAME"
+        "dpmpp_2m_karras",
+        help="The scheduler, also by its released name",
+        panel=SAMPLING,
+        metavar="NAME",
+        before_default=CHECKPOINT,
     )
-    steps: int = setting(20, help="Sampling steps", panel=SAMPLING, least=1, most=MOST_STEPS)
-    guidance_scale: float = setting(4.0, help="How strongly to follow the reference; 1: off", panel=GUIDANCE, least=0)
+    steps: int = setting(20, help="Sampling steps", panel=SAMPLING, least=1, most=MOST_STEPS, before_default=CHECKPOINT)
+    guidance_scale: float = setting(
+        4.0,
+        help="How strongly to follow the reference; 1: off",
+        panel=GUIDANCE,
+        least=0,
+        before_default=CHECKPOINT,
+    )
     sketch_guidance_scale: float = setting(
         1.0, help="How strongly to follow the sketch; 1: off", panel=GUIDANCE, least=0
     )
@@ -227,7 +238,11 @@ class SamplingSettings:
         option="--inject",
     )
     spacing: Spacing | None = setting(
-        None, help="How the timesteps are spaced", panel=SAMPLING, metavar="NAME", unset="the sampler's"
+        None,
+        help="How the timesteps are spaced",
+        panel=SAMPLING,
+        metavar="NAME",
+        unset=f"{CHECKPOINT}, or the sampler's",
     )
     sigma_schedule: SigmaSchedule | None = setting(
         None, help="The noise levels", panel=SAMPLING, metavar="NAME", unset="the sampler's"

@@ -8,6 +8,7 @@ import typer
 
 from jobs.cli import app, run
 from jobs.settings_options import GivenSettings, SettingOption, setting_options, settings_options
+from model.checkpoint import OWN_SAMPLING
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
 from model.setting import documented, setting
 from pipelines.colorization.picture_settings import PictureSettings
@@ -37,6 +38,7 @@ class Dials:
     way: Literal["up", "down"] | None = setting(None, help="Where to", panel="Way", unset="both")
     window: tuple[float, float] = setting((0.0, 1.0), help="From A to B", panel="Way", metavar="A,B")
     echo: bool = setting(True, help="Also later", panel="Sound")
+    speed: int = setting(7, help="How fast", panel="Sound", before_default="the bell's")
     mute: bool = setting(False, help="Not at all", panel="Sound")
     bell: Bell | None = setting(None, help="Also ring", panel="Sound", option="--ring")
     unnamed: int = 0
@@ -107,6 +109,7 @@ def test_the_help_shows_range_choices_and_default(
     lines = {line.split()[1]: " ".join(line.strip("│ ").split()) for line in shown.splitlines() if "--" in line}
     assert lines["--loud"] == "--loud 0..1 How loud. [default: 0.25]"
     assert lines["--times"].startswith("--times N>=1 How often. [default: 2]")
+    assert lines["--speed"].endswith("How fast. [default: (the bell's, or 7)]")
     assert lines["--way"] == "--way up|down Where to. [default: (both)]"
     assert lines["--window"] == "--window A,B From A to B. [default: (0,1)]"
     assert "[default: (on)]" in lines["--echo"]
@@ -140,6 +143,11 @@ def test_every_setting_of_colorize_is_one_option_with_its_help_panel_and_default
     assert parameter.rich_help_panel == option.setting.panel
     assert parameter.default == option.default
     assert parameter.opts == [option.declaration().split("/")[0]]
+
+
+def test_the_help_says_of_what_a_checkpoint_may_set_that_it_may() -> None:
+    offered = {option.name: option.shown_default() for option in setting_options(SamplingSettings())}
+    assert all(str(offered[name]).startswith("the checkpoint's, or ") for name in OWN_SAMPLING)
 
 
 @pytest.mark.parametrize("owner", [SamplingSettings, InjectionSettings, PictureSettings, RunSettings])

@@ -57,14 +57,15 @@ PUBLISHED: dict[str, Any] = {"styles": ("keras", "anime2sketch", "simplified"), 
 NOISY: dict[str, Any] = {"epochs": 5.0, "noisy_reference": True, "reference_drop": 0.1}
 REFINE: dict[str, Any] = {"epochs": 2.0, "noisy_reference": False, "reference_drop": 0.5, "sketch_drop": 0.1}
 ABLATION: dict[str, Any] = {"epochs": 7.0, "noisy_reference": False}
+UNCROPPED: dict[str, Any] = {"sketch_crop_max": 0.0}
 # Ours (`dataprep.samples.sample_settings`): most drawings whose right colours are known are shown another drawing in
-# their colours, so that training meets references as users give them. So fewer references need to be dropped.
-PALETTE: dict[str, Any] = {
+# their colours, so that training meets references as users give them. So fewer references need to be dropped. Sketches
+# keep their border: where it is blanked, a network learns to draw what no sketch shows (docs/starter.md).
+PALETTE: dict[str, Any] = UNCROPPED | {
     "noisy_reference": False, "reference_drop": 0.1, "recolored": 0.9, "palette_references": 0.9,
 }  # fmt: skip
 # Ours too (`distillation`): the parent's own guided steps, folded into few.
 DISTILL = "v1.distill"
-UNCROPPED: dict[str, Any] = {"sketch_crop_max": 0.0}
 # How long they are at the tiny size; the rate falls at the end of what is sampled from.
 FIRST: dict[str, Any] = {"images": 12_000}
 LAST: dict[str, Any] = {"images": 12_000, "decay_images": 4_000}
