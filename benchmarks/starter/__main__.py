@@ -58,7 +58,7 @@ DRAWINGS = 28
 CELL, GAP, CAPTION = 224, 6, 20
 HERO = (3, 6, 16, 20, 22)  # what the README shows, by the sheet's numbers
 EXAMPLE = 22  # of HERO
-HEADS = ("sketch", "reference", "result", "exact answer")
+HEADS = ("sketch", "reference", "result", "right answer")
 
 
 def main() -> None:
@@ -130,7 +130,7 @@ def _job(folder: Path, seed: int, drawing: Drawing) -> ColorizeJob:
 
 
 def hero(drawings: Sequence[Drawing], checkpoint: str, sampling: SamplingSettings, seeds: Sequence[int]) -> Image.Image:
-    """A row for each drawing: sketch, reference, result and the exact answer, under their heads."""
+    """A row for each drawing: sketch, reference, result and the right answer, under their heads."""
     results = colored(drawings, checkpoint, sampling, seeds)
     page = Image.new("RGB", (len(HEADS) * (CELL + GAP) - GAP, CAPTION + len(drawings) * (CELL + GAP) - GAP), "white")
     for place, head in enumerate(HEADS):
