@@ -60,7 +60,7 @@ def main() -> None:
     arguments = parse()
     out = Path(arguments.out)
     log_file, store = out / "engines.log", f"sqlite:///{out / 'mlflow.db'}"
-    common: dict[str, Any] = {"log_file": log_file, "progress": _print, "tracking_uri": store}
+    common: dict[str, Any] = {"log_file": log_file, "progress": print_news, "tracking_uri": store}
     with ray_session(log_file, num_cpus=max(arguments.workers + 2, psutil.cpu_count() or 1)):
         corpus = str(out / "corpus")
         recipe = replace(CORPUS_RECIPES["demo"], validation_share=VALIDATION_SHARE, regions=RegionSettings(lines=()))
@@ -197,7 +197,8 @@ def without_reference(plan: EvaluatePlan, out: str) -> EvaluatePlan:
     return replace(plan, out=out, pairs=pairs, without_reference=True)
 
 
-def _print(news: Progress) -> None:
+def print_news(news: Progress) -> None:
+    """A line now and then, and at the end."""
     if news.done >= news.total or news.done % 1600 == 0:
         print(f"{news.stage}: {news.done:,}/{news.total:,} {news.unit} {news.note}", flush=True)
 

@@ -5,17 +5,15 @@ without guidance, whose results are the network's own guess. The same command ag
 """
 
 import json
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.learning.__main__ import print_news
 from eval.metrics.intervals import bootstrap_mean
 from model.diffusion.sampling_settings import SamplingSettings
-from pipelines.common.progress import Progress
 from pipelines.evaluation.pair_scorer import PairScorer
 from pipelines.evaluation.plan import plan_evaluation
 from pipelines.execution.ray_session import ray_session
@@ -56,22 +54,20 @@ def arm_recipe(name: str, images: int) -> StageRecipe:
 
 
 def _arm(name: str, corpus: str, out: Path, images: int, pairs: int) -> dict[str, Any]:
-    """Minutes of the training, and of both kinds of weights the columns of each pair."""
-    figures = out / "figures.json"
+    """Of both kinds of weights the columns of each pair; read back where the arm has been scored on as many."""
+    plan = plan_stage(arm_recipe(name, images), corpus, str(out), None, workers=1)  # refuses another length's folder
+    figures = out / f"figures-{pairs}.json"
     if figures.exists():
         return dict(json.loads(figures.read_text()))
-    started = time.monotonic()
-    plan = plan_stage(arm_recipe(name, images), corpus, str(out), None, workers=1)
     with ray_session(out.with_suffix(".log"), num_cpus=3):
         train_stage(
             plan,
             log_file=out.with_suffix(".log"),
-            progress=_print,
+            progress=print_news,
             tracking_uri=f"sqlite:///{out.with_suffix('.db')}",
         )
-    result: dict[str, Any] = {"minutes": (time.monotonic() - started) / 60}
-    for weights, ema in (("moving average", True), ("weights", False)):
-        result[weights] = _scores(str(out), corpus, str(out / "score"), pairs, ema)
+    kinds = {"moving average": True, "weights": False}
+    result = {kind: _scores(str(out), corpus, str(out / "score"), pairs, ema) for kind, ema in kinds.items()}
     figures.write_text(json.dumps(result))
     return result
 
@@ -79,7 +75,7 @@ def _arm(name: str, corpus: str, out: Path, images: int, pairs: int) -> dict[str
 def _scores(checkpoint: str, corpus: str, out: str, count: int, ema: bool) -> dict[str, list[float]]:
     """Column -> its value for each pair."""
     plan = plan_evaluation(checkpoint, corpus, "known-answer", out, sampling=SAMPLING, limit=count, ema=ema)
-    scorer = PairScorer(replace(plan, pairs=()))
+    scorer = PairScorer(plan)
     rows: list[dict[str, Any]] = []
     for start in range(0, len(plan.pairs), BATCH):
         batch = plan.pairs[start : start + BATCH]
@@ -102,8 +98,3 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         shown = [f"{np.mean(average['psnr']):.2f}", *cells, f"{np.mean(average['nearer']):.2f}"]
         lines.append(f"| {name} | {' | '.join(shown)} | {np.mean(plain['psnr']):.2f} |")
     return "\n".join([*lines, "", f"{len(found[first]['weights']['psnr'])} pairs; each arm was trained once."])
-
-
-def _print(news: Progress) -> None:
-    if news.done >= news.total or news.done % 1000 < BATCH:
-        print(f"{news.stage}: {news.done:,}/{news.total:,} {news.unit} {news.note}", flush=True)
