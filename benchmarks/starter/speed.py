@@ -23,7 +23,7 @@ from pipelines.colorization.roles import REFERENCE
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.weights.checkpoints import absolute_checkpoint, metadata_at
 
-SIDE, ROUNDS = 1024, 7
+SIDE, ROUNDS = 1024, 15
 
 
 @dataclass

@@ -3,9 +3,11 @@
 Enlarged by itself, colour of 148 x 111 pixels on a page of 2160 x 1620 is a blur 30 pixels wide, and the network's own
 lines are a dark halo around the artist's. Here what is near a line is taken from the inside of its own area: confidence
 is low beside ink, and an edge-aware recursive filter, whose way ends at ink, carries colour from where it is high
-(Gastal and Oliveira 2011, "Domain Transform for Edge-Aware Image and Video Processing", section 6). One second for four
+(Gastal and Oliveira 2011, "Domain Transform for Edge-Aware Image and Video Processing", section 6). Half a second for four
 megapixels on one core; larger pages are filled at a long side of WORKING_SIDE.
 """
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -38,32 +40,43 @@ def enlarge_color(color: Bytes, gray: Bytes) -> Bytes:
     # In pixels of the network: how far each pixel lies from the next line.
     away = np.asarray(cv2.distanceTransform((gray >= INK).astype(np.uint8), cv2.DIST_L2, 3), np.float32) / scale
     confidence = np.clip(away / DOUBT, 0, 1) ** 2 + np.float32(_LEAST_CONFIDENCE)
-    weighed = np.dstack([enlarged * confidence[..., None], confidence]).astype(np.float32)
-    carried = _carried(weighed, (255 - gray).astype(np.float32) / np.float32(255), REACH * scale)
-    inside = carried[..., :3] / carried[..., 3:]
+    planes = [plane.astype(np.float32) for plane in cv2.split(enlarged)]
+    weighed = [*(plane * confidence for plane in planes), confidence]
+    *carried, weight = _carried(weighed, (255 - gray).astype(np.float32) / np.float32(255), REACH * scale)
     # Far from lines the network's colour stays as it is.
-    sure = np.clip(away / DOUBT - 0.5, 0, 1)[..., None]
-    return np.clip(np.rint(inside + sure * (enlarged - inside)), 0, 255).astype(np.uint8)
+    sure = np.clip(away / DOUBT - np.float32(0.5), 0, 1)
+    results = []
+    for plane, sums in zip(planes, carried, strict=True):
+        inside = sums / weight
+        results.append(np.clip(np.rint(inside + sure * (plane - inside)), 0, 255).astype(np.uint8))
+    return np.asarray(cv2.merge(results), np.uint8)
 
 
-def _carried(values: Floats, ink: Floats, reach: float) -> Floats:
-    """float32 (H, W, C) smoothed along rows and columns by `reach` px; ink, float32 (H, W) in [0, 1], ends the way."""
+def _carried(planes: Sequence[Floats], ink: Floats, reach: float) -> list[Floats]:
+    """Planes, float32 (H, W), smoothed along rows and columns by `reach` px; ink, float32 (H, W) in [0, 1], ends it."""
     way = np.clip(1 - 1.5 * ink, 0, 1)
     for number in range(1, PASSES + 1):
         # Equation 14: the deviation of each pass, so that all together have the one wanted.
         deviation = reach * np.sqrt(3) * 2 ** (PASSES - number) / np.sqrt(4**PASSES - 1)
-        feedback = np.exp(-np.sqrt(2) / deviation)  # Equation 21
-        values = _along_columns(values, feedback * way)
-        values = _along_columns(values.swapaxes(0, 1), feedback * way.T).swapaxes(0, 1)
-    return values
+        feedback = np.float32(np.exp(-np.sqrt(2) / deviation)) * way  # Equation 21
+        planes = _along_columns(planes, feedback)
+        planes = _transposed(_along_columns(_transposed(planes), feedback.T))
+    return list(planes)
 
 
-def _along_columns(values: Floats, feedback: Floats) -> Floats:
-    """Equation 21 down each column and up again; a pixel takes over of the one before as much as both let pass."""
-    carried = np.array(values, np.float32, order="C")
-    share = np.minimum(feedback[1:], feedback[:-1])[..., None]
-    for row in range(1, len(carried)):
-        carried[row] += share[row - 1] * (carried[row - 1] - carried[row])
-    for row in range(len(carried) - 2, -1, -1):
-        carried[row] += share[row] * (carried[row + 1] - carried[row])
-    return carried
+def _transposed(planes: Sequence[Floats]) -> list[Floats]:
+    return [np.asarray(cv2.transpose(plane), np.float32) for plane in planes]
+
+
+def _along_columns(planes: Sequence[Floats], feedback: Floats) -> list[Floats]:
+    """Equation 21 down each column of (H, W) planes and up again; a pixel takes over of the one before as much as both
+    let pass.
+    """
+    rows = np.stack(planes, axis=1)  # (H, planes, W): what one row needs lies together
+    share = np.minimum(feedback[1:], feedback[:-1])[:, None]
+    step = np.empty_like(rows[0])
+    for before, row, part in zip(rows[:-1], rows[1:], share, strict=True):
+        row += np.multiply(part, np.subtract(before, row, out=step), out=step)
+    for before, row, part in zip(rows[:0:-1], rows[-2::-1], share[::-1], strict=True):
+        row += np.multiply(part, np.subtract(before, row, out=step), out=step)
+    return [rows[:, number] for number in range(len(planes))]

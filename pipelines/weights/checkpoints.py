@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 CONFIG = "config.json"
-STARTER, FAST = "starter", "starter-fast"  # the weights that ship, by name; and those that colour in four steps
+STARTER, FAST = "starter", "starter-fast"  # the weights that ship, by name; and those that colour without guidance
 SHIPPED = Path(model.__file__).parent / "assets" / STARTER
 BY_NAME = {STARTER: SHIPPED, FAST: SHIPPED.with_name("starter_fast")}
 MOST_CONFIG_BYTES = 1 << 20  # as in model.checkpoint, which importing torch makes slow

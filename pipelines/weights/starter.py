@@ -9,16 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.checkpoint import CONFIG, WEIGHTS, CheckpointMetadata, load_checkpoint, save_checkpoint
-from pipelines.weights.checkpoints import BY_NAME, CHECKPOINT, SHIPPED, STARTER, absolute_checkpoint, fetch_checkpoint
+from pipelines.weights.checkpoints import BY_NAME, CHECKPOINT, FAST, STARTER, absolute_checkpoint, fetch_checkpoint
 
-# With which its pictures were best (docs/starter.md); a student has its own.
-SAMPLING = {"sampler": "ddim", "spacing": "trailing", "steps": 4, "guidance_scale": 1.5}
+# With which the pictures were best (docs/starter.md): a student of four steps has learned the ones between them too.
+SAMPLING = {
+    STARTER: {"sampler": "ddim", "spacing": "trailing", "steps": 4, "guidance_scale": 1.5},
+    FAST: {"sampler": "ddim", "spacing": "trailing", "steps": 3, "guidance_scale": 1.0},
+}
 
 
-def make_starter(run: str, out: Path = SHIPPED, earlier_images: int = 0) -> CheckpointMetadata:
+def make_starter(run: str, out: Path, name: str = STARTER, earlier_images: int = 0) -> CheckpointMetadata:
     """Write the checkpoint, and return what it says of itself.
 
-    earlier_images: those that the stages before this one saw. Raises ModelError where the run kept no average.
+    name: whose sampling it records. earlier_images: those that the stages before this one saw. Raises ModelError where
+    the run kept no average.
     """
     averaged, metadata = load_checkpoint(fetch_checkpoint(absolute_checkpoint(run)), ema=True)
     told = replace(
@@ -27,16 +31,16 @@ def make_starter(run: str, out: Path = SHIPPED, earlier_images: int = 0) -> Chec
         ema_decay=None,
         ema_sha256="",
         corpus_snapshot=None,
-        sampling=metadata.sampling if "steps" in metadata.sampling else SAMPLING,
+        sampling=SAMPLING[name],
         images_seen=metadata.images_seen + earlier_images,
     )
     # Its card and the list of its sources stay where they are.
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         saved = save_checkpoint(Path(folder) / CHECKPOINT, averaged.half(), told)
-        for name in (WEIGHTS, CONFIG):
-            (Path(folder) / CHECKPOINT / name).replace(out / name)
-            (out / name).chmod(0o644)
+        for file in (WEIGHTS, CONFIG):
+            (Path(folder) / CHECKPOINT / file).replace(out / file)
+            (out / file).chmod(0o644)
     return saved
 
 
@@ -47,7 +51,7 @@ def main() -> None:
     parser.add_argument("--name", choices=BY_NAME, default=STARTER, help="of the weights that ship")
     arguments = parser.parse_args()
     out = BY_NAME[arguments.name]
-    made = make_starter(arguments.run, out, arguments.earlier_images)
+    made = make_starter(arguments.run, out, arguments.name, arguments.earlier_images)
     print(f"{out}: {made.stage} {made.size}, {made.images_seen:,} images, weights {made.weights_sha256[:12]}")
 
 

@@ -71,12 +71,12 @@ def test_its_card_names_every_source_with_its_licence() -> None:
         assert source["files"]
 
 
-def test_the_fast_one_is_its_student_and_colours_in_four_steps_without_guidance() -> None:
+def test_the_fast_one_is_its_student_and_colours_in_three_steps_without_guidance() -> None:
     fast = metadata_at(absolute_checkpoint("starter-fast"))
     assert (fast.stage, fast.size, fast.parent) == ("v1.distill", "small", None)
     assert fast.noise_schedule == metadata_at(absolute_checkpoint("starter")).noise_schedule
     own = fast.own_sampling()
-    assert (own.sampler, own.steps, own.guidance_scale) == ("ddim", 4, 1.0)
+    assert (own.sampler, own.steps, own.guidance_scale) == ("ddim", 3, 1.0)
     assert absolute_checkpoint("./starter-fast").endswith("/starter-fast"), "a folder of that name"
 
 
