@@ -3,8 +3,8 @@
 Enlarged by itself, colour of 148 x 111 pixels on a page of 2160 x 1620 is a blur 30 pixels wide, and the network's own
 lines are a dark halo around the artist's. Here what is near a line is taken from the inside of its own area: confidence
 is low beside ink, and an edge-aware recursive filter, whose way ends at ink, carries colour from where it is high
-(Gastal and Oliveira 2011, "Domain Transform for Edge-Aware Image and Video Processing", section 6). Half a second for four
-megapixels on one core; larger pages are filled at a long side of WORKING_SIDE.
+(Gastal and Oliveira 2011, "Domain Transform for Edge-Aware Image and Video Processing", section 6). Half a second for
+four megapixels on one core; larger pages are filled at a long side of WORKING_SIDE.
 """
 
 from collections.abc import Sequence
