@@ -1,13 +1,16 @@
 """DeepSpeed ZeRO-2 around one module, with optimizer state kept by parameter name.
 
 ZeRO's own checkpoint is a slice for each rank and cannot be read by another number of ranks. Here the state is gathered
-by name (`<parameter>/exp_avg`), so a checkpoint loads on any world size; the price is one all-reduce for each tensor
-when a checkpoint is written. The fp32 masters are what is saved, also when training in bf16. A moving average of the
-weights is one more entry of the optimizer's state: each rank averages its own slice, in fp32, alone.
+by name (`<parameter>/exp_avg`), so a checkpoint loads on any world size; the price is an all-reduce for each bucket of
+parameters when a checkpoint is written (DeepSpeed's own functions take one for each parameter, and seconds). The fp32
+masters are what is saved, also when training in bf16. A moving average of the weights is one more entry of the
+optimizer's state: each rank averages its own slice, in fp32, alone.
 """
 
 import math
 import os
+from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -35,6 +38,7 @@ class ZeroEngine:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         bucket = max(LEAST_BUCKET, sum(parameter.numel() for parameter in parameters) // BUCKETS)
         bucket += bucket % 2  # DeepSpeed takes even ones alone
+        self._bucket = bucket
         self._engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=optimizer_of(parameters, optimizer),
@@ -76,12 +80,10 @@ class ZeroEngine:
             group["lr"] = learning_rate
 
     def masters(self) -> dict[str, torch.Tensor]:
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return {name: safe_get_full_fp32_param(parameter).cpu() for name, parameter in self._trained()}
+        return self._gathered(None)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
-        gathered = {f"{name}/{key}": _gathered(p, key) for name, p in self._trained() for key in MOMENTS}
+        gathered = {f"{name}/{key}": tensor for key in MOMENTS for name, tensor in self._gathered(key).items()}
         step = self._state[self._partitions()[0]]["step"]
         return gathered | {"step": step.detach().cpu().reshape(1)}
 
@@ -106,7 +108,34 @@ class ZeroEngine:
             self._state[partition][AVERAGE].lerp_(partition.detach(), 1 - decay)
 
     def averages(self) -> dict[str, torch.Tensor]:
-        return {name: _gathered(parameter, AVERAGE) for name, parameter in self._trained()}
+        return self._gathered(AVERAGE)
+
+    @torch.no_grad()
+    def _gathered(self, key: str | None) -> dict[str, torch.Tensor]:
+        """By parameter, on the CPU: its optimizer's state of that name, or where there is none its fp32 master."""
+        gathered: dict[str, torch.Tensor] = {}
+        for bucket in self._buckets():
+            # Each rank fills in its own slices of the parameters; the rest is zeros.
+            sizes = [parameter.numel() for _, parameter in bucket]
+            flat = torch.zeros(sum(sizes), device=bucket[0][1].device)
+            for (_, parameter), start in zip(bucket, accumulate(sizes, initial=0), strict=False):
+                if (mapping := parameter._hp_mapping) is not None:  # type: ignore[attr-defined]  # DeepSpeed's
+                    place = mapping.lp_fragment_address
+                    flat.narrow(0, start + place.start, place.numel).copy_(mapping.get_hp_fragment(key))
+            torch.distributed.all_reduce(flat)
+            for (name, parameter), whole in zip(bucket, flat.cpu().split(sizes), strict=True):
+                gathered[name] = whole.clone().reshape(parameter.shape)
+        return gathered
+
+    def _buckets(self) -> Iterator[list[tuple[str, nn.Parameter]]]:
+        """What is trained, in parts of about the size that gradients are summed in."""
+        bucket: list[tuple[str, nn.Parameter]] = []
+        for name, parameter in self._trained():
+            if bucket and sum(p.numel() for _, p in bucket) + parameter.numel() > self._bucket:
+                yield bucket
+                bucket = []
+            bucket.append((name, parameter))
+        yield bucket
 
     def _make_state(self, step: torch.Tensor, keys: tuple[str, ...]) -> None:
         """Zeros for each of `keys`: AdamW makes its state at the first step and ZeRO maps it to parameters then, which
@@ -130,10 +159,3 @@ class ZeroEngine:
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self._engine.module.named_parameters() if p.requires_grad]
-
-
-def _gathered(parameter: nn.Parameter, key: str) -> torch.Tensor:
-    from deepspeed.utils import safe_get_full_optimizer_state
-
-    state: torch.Tensor = safe_get_full_optimizer_state(parameter, key)
-    return state.cpu()
