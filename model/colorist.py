@@ -36,6 +36,8 @@ class Colorist(Protocol):
     """The fields of SamplingSettings that change its pictures; the others are refused where they are set."""
     roles: frozenset[str]
     """What its references may be: "reference", the one whose colours are wanted."""
+    separates: bool
+    """Whether its calls take masks and backgrounds (model.diffusion.separation.Separation)."""
     device: torch.device
 
     def __call__(
@@ -46,6 +48,7 @@ class Colorist(Protocol):
         steps: int | None = None,
         guidance_scale: float | None = None,
         settings: Any = None,
+        separation: Any = None,
     ) -> torch.Tensor:
         """Pictures (B, 3, H, W), the nth sketch (B, 3, H, W) after the nth reference with the nth seed."""
 
@@ -57,6 +60,7 @@ class Colorist(Protocol):
         settings: Any = None,
         batch_size: int = 4,
         pairs: Sequence[tuple[int, int | None]] | None = None,
+        separation: Any = None,
     ) -> Iterator[Colored]:
         """Each sketch after each reference (or the `pairs` of indices) with each seed, batch by batch."""
 
@@ -87,6 +91,7 @@ class DirectColorist:
 
     controls: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset({"reference"})
+    separates = False
 
     def __init__(self, network: nn.Module, run: Pass, *, multiple: int = 1, reference_size: int | None = None) -> None:
         self._network, self._run, self._multiple, self._reference_size = network, run, multiple, reference_size
@@ -101,8 +106,11 @@ class DirectColorist:
         steps: int | None = None,
         guidance_scale: float | None = None,
         settings: Any = None,
+        separation: Any = None,
     ) -> torch.Tensor:
-        """See `Colorist`. Raises ModelError for counts that do not fit, and for a picture that is not finite."""
+        """See `Colorist`. Raises ModelError for counts that do not fit, masks, and a picture that is not finite."""
+        if separation is not None:
+            raise ModelError("this network takes neither masks nor a background")
         if len(seeds) != len(sketches) or (references is not None and len(references) != len(sketches)):
             raise ModelError(f"{len(sketches)} sketches need as many seeds and references")
         height, width = sketches.shape[-2:]
@@ -124,13 +132,14 @@ class DirectColorist:
         settings: Any = None,
         batch_size: int = 4,
         pairs: Sequence[tuple[int, int | None]] | None = None,
+        separation: Any = None,
     ) -> Iterator[Colored]:
         """See `Colorist`; sketches are made one by one, since their sizes may differ."""
         if pairs is None:
             pairs = [(sketch, other) for sketch in range(len(sketches)) for other in range(len(references)) or (None,)]
         for sketch, reference in pairs:
             chosen = None if reference is None else [references[reference]]
-            picture = self(sketches[sketch][None], chosen, [0])[0].cpu()
+            picture = self(sketches[sketch][None], chosen, [0], separation=separation)[0].cpu()
             for seed in seeds:
                 yield Colored(sketch, reference, seed, picture)
 

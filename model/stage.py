@@ -85,6 +85,9 @@ class Stage(Protocol):
     def summarize(self, measured: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
         """The metrics of a validation, by the names under which they are recorded, from all that `validate` gave."""
 
+    def separation(self, sketches: Batch, references: Batch) -> Any:
+        """What its colorist's calls take as `separation` for the nth sketch after the nth reference of two batches."""
+
     def colorist(self) -> Colorist | None:
         """The network as it is, ready to colour; None where the stage's network colours nothing."""
 

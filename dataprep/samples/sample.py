@@ -187,6 +187,7 @@ class _Source:
     picture: Picture
     shown: Crop | None
     palette: Picture | None = None  # what references show instead: another drawing in this one's colours
+    palette_mask: Bytes | None = None  # of that drawing
 
     def reference(self) -> tuple[Bytes, tuple[float, float] | None]:
         """What references show, and the extent of it, as `resize_color` takes them."""
@@ -196,6 +197,8 @@ class _Source:
 
     def reference_mask(self) -> Bytes:
         """The mask of what references show."""
+        if self.palette_mask is not None:
+            return self.palette_mask
         mask = decode_png(_cell(self.row, "mask"))
         return mask if self.shown is None else self.shown.mask(mask)
 
@@ -282,8 +285,10 @@ def _drawn_anew(
         return source
     # Of a part that the other drawing does not show, no colour would be right: it could only be guessed.
     if assembled.shown_regions(drawing) >= assembled.shown_regions(assembly):
-        shown = assembled.render(assembled.recolored(drawing, assembly), max(settings.largest(*REFERENCES)))
-        source = replace(source, palette=Picture(shown, None, True))
+        side = max(settings.largest(*REFERENCES))
+        shown = assembled.render(assembled.recolored(drawing, assembly), side)
+        mask = assembled.mask(drawing, side) if settings.asks_for("reference_mask") else None
+        source = replace(source, palette=Picture(shown, None, True), palette_mask=mask)
     return source
 
 

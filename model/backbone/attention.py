@@ -10,7 +10,7 @@ level, C channels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -62,35 +62,6 @@ class AttentionControls:
 
 
 AS_TRAINED = AttentionControls()
-
-
-@dataclass(frozen=True, eq=False)
-class SplitReference:
-    """Two references in one context, (foreground tokens, background tokens) along N, separated by a sketch mask.
-
-    Thesis Eq. 5.4, without the LoRA sets of its W.
-
-    mask: (B, 1, H, W) in [0, 1], 1 = foreground, at latent size. Positions below threshold take the background's
-    attention; merge blends the background into the foreground. Both as in ColorizeDiffusion's released code without
-    LoRA: a position of just the threshold is foreground, which Eq. 5.4 (and paper 000, Eq. 1) gives to the background.
-    At threshold 0 all is foreground.
-    """
-
-    mask: torch.Tensor
-    threshold: float = 0.05
-    foreground_strength: float = 1.0
-    background_strength: float = 1.0
-    merge: float = 0.0
-
-    def levels(self, count: int) -> dict[int, torch.Tensor]:
-        """The background positions of each level as (B, Q, 1) booleans, by number of queries Q."""
-        height, width = self.mask.shape[-2:]
-        found = {}
-        for _ in range(count):
-            mask = F.interpolate(self.mask, size=(height, width), mode="bicubic")
-            found[height * width] = (mask < self.threshold).flatten(2).transpose(1, 2)
-            height, width = -(-height // 2), -(-width // 2)  # as a convolution of stride 2 and padding 1
-        return found
 
 
 class SelfAttentionBank:
@@ -145,23 +116,22 @@ def _rows_of(stored: torch.Tensor, batch: int) -> torch.Tensor:
 class Steering:
     """What one forward pass tells its attention layers.
 
-    background: `SplitReference.levels`. branches: how many times over the rows that come in are computed, alike but for
-    the reference, which only the first time sees.
+    split: for layers that know two references (`split_attention`), which is the only ones that read it. branches: how
+    many times over the rows that come in are computed, alike but for the reference, which only the first time sees.
     """
 
     context: ProjectedContext | None
     controls: AttentionControls
-    split: SplitReference | None
-    background: dict[int, torch.Tensor]
+    split: Any
     bank: SelfAttentionBank | None
     branches: int = 1
 
 
-def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
+def heads_of(x: torch.Tensor, heads: int) -> torch.Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _joined(x: torch.Tensor) -> torch.Tensor:
+def joined_heads(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
@@ -194,12 +164,12 @@ class SelfAttention(_Projections):
         steering: Steering,
     ) -> torch.Tensor:
         """(B, Q, C) to (B, Q, C)."""
-        query, key, value = (_heads(to(hidden_states), self.heads) for to in (self.to_q, self.to_k, self.to_v))
+        query, key, value = (heads_of(to(hidden_states), self.heads) for to in (self.to_q, self.to_k, self.to_v))
         if steering.bank is None:
             out = F.scaled_dot_product_attention(query, key, value)
         else:
             out = steering.bank.attend(self.layer, query, key, value)
-        return self.to_out[0](_joined(out))  # type: ignore[no-any-return]
+        return self.to_out[0](joined_heads(out))  # type: ignore[no-any-return]
 
 
 class CrossAttention(_Projections):
@@ -207,7 +177,7 @@ class CrossAttention(_Projections):
 
     def project(self, context: torch.Tensor) -> KeysValues:
         """Keys and values of a context (R, N, D)."""
-        return KeysValues(_heads(self.to_k(context), self.heads), _heads(self.to_v(context), self.heads))
+        return KeysValues(heads_of(self.to_k(context), self.heads), heads_of(self.to_v(context), self.heads))
 
     def forward(
         self,
@@ -228,24 +198,17 @@ class CrossAttention(_Projections):
         return out if rows == batch else torch.cat([out, empty])
 
     def _reference(self, hidden_states: torch.Tensor, tokens: KeysValues, steering: Steering) -> torch.Tensor:
-        query = self._query(hidden_states)
-        factor, split = steering.controls.factor(self.layer), steering.split
-        if split is None:
-            out = self._attend(query, tokens)
-        else:
-            foreground = self._attend(query, tokens.map(lambda x: x.chunk(2, dim=2)[0])) * split.foreground_strength
-            background = self._attend(query, tokens.map(lambda x: x.chunk(2, dim=2)[1])) * split.background_strength
-            foreground = foreground * (1 - split.merge) + background * split.merge
-            rows, queries, _ = hidden_states.shape
-            out = torch.where(steering.background[queries][:rows], background, foreground)
+        """(R, Q, C) to (R, Q, C), before the output projection."""
+        out = self._attend(self._query(hidden_states), tokens)
+        factor = steering.controls.factor(self.layer)
         return out if factor == 1 else out * factor
 
     def _query(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return _heads(self.to_q(hidden_states), self.heads)
+        return heads_of(self.to_q(hidden_states), self.heads)
 
     def _attend(self, query: torch.Tensor, tokens: KeysValues) -> torch.Tensor:
         assert tokens.key is not None
-        return _joined(F.scaled_dot_product_attention(query, tokens.key, tokens.value))
+        return joined_heads(F.scaled_dot_product_attention(query, tokens.key, tokens.value))
 
 
 class ClassTokenAttention(CrossAttention):
@@ -257,10 +220,10 @@ class ClassTokenAttention(CrossAttention):
 
     def project(self, context: torch.Tensor) -> KeysValues:
         """Values of a context (R, 1, D)."""
-        return KeysValues(None, _heads(self.to_v(context), self.heads))
+        return KeysValues(None, heads_of(self.to_v(context), self.heads))
 
     def _query(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return hidden_states
 
     def _attend(self, query: torch.Tensor, tokens: KeysValues) -> torch.Tensor:
-        return _joined(tokens.value).expand(-1, query.shape[1], -1)
+        return joined_heads(tokens.value).expand(-1, query.shape[1], -1)

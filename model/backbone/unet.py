@@ -23,10 +23,10 @@ from model.backbone.attention import (
     ProjectedContext,
     SelfAttention,
     SelfAttentionBank,
-    SplitReference,
     Steering,
 )
 from model.backbone.config import BackboneConfig
+from model.backbone.split_attention import Lora, SplitCrossAttention, SplitReference
 from model.backbone.transformer import ReferenceTransformer, repeated
 
 
@@ -63,6 +63,12 @@ class ColorizationUNet(UNet2DConditionModel):
         self._cross_attentions: tuple[CrossAttention, ...] = tuple(block.attn2 for block in blocks)  # type: ignore[misc]
         self._zero_initialise()
 
+    def split_attention(self, lora: Lora) -> None:
+        """Let every cross-attention read two references, through low-rank updates of these ranks."""
+        for block in self._transformer_blocks():
+            block.attn2 = SplitCrossAttention(block.attn2, lora)  # type: ignore[assignment,arg-type]
+        self._cross_attentions = tuple(block.attn2 for block in self._transformer_blocks())  # type: ignore[misc]
+
     def _transformers(self) -> Iterator[tuple[nn.ModuleList, int]]:
         """Where they are, in the order in which they run."""
         for part in (*self.down_blocks, self.mid_block, *self.up_blocks):
@@ -95,6 +101,11 @@ class ColorizationUNet(UNet2DConditionModel):
         """What every cross-attention layer needs of a context (R, N, D)."""
         return ProjectedContext(tuple(layer.project(context) for layer in self._cross_attentions))
 
+    def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
+        """`project` of two references in one context (R, 2 N, D), after `split_attention`."""
+        layers = [layer for layer in self._cross_attentions if isinstance(layer, SplitCrossAttention)]
+        return ProjectedContext(tuple(layer.project_split(context, split) for layer in layers))
+
     def forward(  # type: ignore[override]
         self,
         latents: torch.Tensor,
@@ -109,8 +120,10 @@ class ColorizationUNet(UNet2DConditionModel):
     ) -> torch.Tensor:
         """Prediction (B, C, H, W) for latents (S, C, H, W), timesteps (B,) or (1,) in [0, 999], R <= B rows of context
         and five hints; B = S branches."""
-        background = split.levels(len(self.down_blocks)) if split else {}
-        steering = Steering(context, controls, split, background, bank, branches)
+        if split and not isinstance(self._cross_attentions[0], SplitCrossAttention):
+            raise ValueError("this network reads one reference at a time: it cannot split its attention")
+        split = split.prepared(len(self.down_blocks)) if split else None
+        steering = Steering(context, controls, split, bank, branches)
         attention = {"cross_attention_kwargs": {"steering": steering}}
         emb = self.time_embedding(self.time_proj(timesteps).to(latents.dtype))
 

@@ -31,7 +31,6 @@ UNET_PREFIX, SKETCH_PREFIX = "model.diffusion_model.", "control_encoder."  # of 
 _UNREGISTERED = {
     "xl": ("control_encoder.proj_ins.", "proj.attn."),
     "v2": ("bg_encoder.", "style_encoder.", UNET_PREFIX + "style_modules."),
-    "v15": ("transformer.", "thresh_embedder.", "lora_down_fg"),
 }
 _STABLE_DIFFUSION = {768: "stable-diffusion-1", 1024: "stable-diffusion-2", 2048: "stable-diffusion-xl"}
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from model.backbone.attention import AttentionControls, ProjectedContext, SelfAttentionBank
+from model.backbone.split_attention import SplitReference
 
 Hints = tuple[torch.Tensor, ...]
 
@@ -29,6 +30,9 @@ class Denoiser(Protocol):
     def project(self, context: torch.Tensor) -> ProjectedContext:
         """Keys and values of a context for all cross-attention layers; needed once per reference."""
 
+    def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
+        """`project` of two references in one context, of networks that read two."""
+
     def denoise(
         self,
         latents: torch.Tensor,
@@ -37,6 +41,7 @@ class Denoiser(Protocol):
         context: torch.Tensor | ProjectedContext | None,
         *,
         attention: AttentionControls = ...,
+        split: SplitReference | None = None,
         bank: SelfAttentionBank | None = None,
         branches: int = 1,
     ) -> torch.Tensor:

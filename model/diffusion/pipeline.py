@@ -21,7 +21,8 @@ from model.diffusion.injection import InjectionConditions, injection_conditions
 from model.diffusion.memory import Offload
 from model.diffusion.noise import NoiseSchedule, PredictionType
 from model.diffusion.sampling import Conditions, sample
-from model.diffusion.sampling_settings import SamplingSettings
+from model.diffusion.sampling_settings import SEPARATION_CONTROLS, SamplingSettings
+from model.diffusion.separation import Separation
 from model.errors import ModelError
 from model.finite import check_pictures
 from model.frozen.codec import ImageCodec
@@ -30,7 +31,9 @@ from model.frozen.image_encoder import ReferenceEncoder, Tokens, released_squash
 TILE = 512  # pixels a side, what the published codec was trained at
 
 
-class _Task(NamedTuple):
+class Task(NamedTuple):
+    """One picture to make: the indices of its sketch and of its reference, and its seed."""
+
     sketch: int
     reference: int | None
     seed: int
@@ -39,8 +42,9 @@ class _Task(NamedTuple):
 class ColorizationPipeline:
     """Colours sketches after references; the same seed gives the same picture alone or in a batch."""
 
-    controls = frozenset(entry.name for entry in fields(SamplingSettings))
+    controls = frozenset(entry.name for entry in fields(SamplingSettings)) - SEPARATION_CONTROLS
     roles = frozenset({"reference"})
+    separates = False  # whether its calls take a `Separation`
 
     def __init__(
         self,
@@ -123,12 +127,14 @@ class ColorizationPipeline:
         steps: int | None = None,
         guidance_scale: float | None = None,
         settings: SamplingSettings | None = None,
+        separation: Separation | None = None,
     ) -> torch.Tensor:
         """Pictures (B, 3, H, W) in [-1, 1], the nth sketch after the nth reference with the nth seed.
 
         sketches (B, 3, H, W), background -1 and lines +1; references (B, 3, h, w) in [-1, 1], a sequence of (3, h, w)
         where their sizes differ, or None for none; one seed for each. steps and guidance_scale override the settings.
-        Raises ModelError for counts or shapes that do not fit.
+        separation: for a family that keeps figure and ground apart. Raises ModelError for counts or shapes that do not
+        fit.
         """
         settings = settings or self.sampling
         settings = replace(
@@ -144,8 +150,9 @@ class ColorizationPipeline:
                 f"{len(sketches)} sketches need as many seeds ({len(seeds)}) and references "
                 f"({'none' if references is None else len(references)})"
             )
-        tasks = [_Task(n, None if references is None else n, seed) for n, seed in enumerate(seeds)]
-        made = self._make(tasks, list(sketches), [] if references is None else list(references), settings, len(tasks))
+        tasks = [Task(n, None if references is None else n, seed) for n, seed in enumerate(seeds)]
+        shown = [] if references is None else list(references)
+        made = self._make(tasks, list(sketches), shown, settings, len(tasks), separation)
         return torch.stack([colored.picture for colored in made]).to(self.device)
 
     def every(
@@ -156,6 +163,7 @@ class ColorizationPipeline:
         settings: SamplingSettings | None = None,
         batch_size: int = 4,
         pairs: Sequence[tuple[int, int | None]] | None = None,
+        separation: Separation | None = None,
     ) -> Iterator[Colored]:
         """Each sketch after each reference (or after none, where there are none) with each seed, batch by batch.
 
@@ -171,40 +179,50 @@ class ColorizationPipeline:
             raise ModelError(f"batch_size={batch_size} is not at least 1")
         if pairs is None:
             pairs = [(sketch, other) for sketch in range(len(sketches)) for other in range(len(references)) or (None,)]
-        tasks = [_Task(*pair, seed) for pair in pairs for seed in seeds]
-        return self._make(tasks, sketches, references, settings or self.sampling, batch_size)
+        tasks = [Task(*pair, seed) for pair in pairs for seed in seeds]
+        return self._make(tasks, sketches, references, settings or self.sampling, batch_size, separation)
 
     def _make(
         self,
-        tasks: Sequence[_Task],
+        tasks: Sequence[Task],
         sketches: Sequence[torch.Tensor],
         references: Sequence[torch.Tensor],
         settings: SamplingSettings,
         batch_size: int,
+        separation: Separation | None,
     ) -> Iterator[Colored]:
         """The pictures of `tasks`; checked here, made as the result is read."""
         for index in dict.fromkeys(task.sketch for task in tasks):
             _check("sketch", index, sketches[index])
         for index in _references(tasks):
             _check("reference", index, references[index])
-        groups: dict[tuple[int, int, bool], list[_Task]] = {}
+        self._check_separation(separation, len(sketches), len(references), settings)
+        groups: dict[tuple[int, int, bool], list[Task]] = {}
         for task in sorted(tasks, key=lambda task: task.sketch):
             height, width = sketches[task.sketch].shape[-2:]
             groups.setdefault((height, width, task.reference is not None), []).append(task)
-        return self._make_groups(list(groups.values()), sketches, references, settings, batch_size)
+        return self._make_groups(list(groups.values()), sketches, references, settings, batch_size, separation)
+
+    def _check_separation(
+        self, separation: Separation | None, sketches: int, references: int, settings: SamplingSettings
+    ) -> None:
+        """ModelError for masks that this network has no use for, or lacks."""
+        if separation is not None:
+            raise ModelError("this network reads a reference as a whole: it takes neither masks nor a background")
 
     @torch.no_grad()
     def _make_groups(
         self,
-        groups: Sequence[Sequence[_Task]],
+        groups: Sequence[Sequence[Task]],
         sketches: Sequence[torch.Tensor],
         references: Sequence[torch.Tensor],
         settings: SamplingSettings,
         batch_size: int,
+        separation: Separation | None,
     ) -> Iterator[Colored]:
         # References first: their tokens are small and serve every group.
         used = _references([task for group in groups for task in group])
-        contexts = self._contexts({index: references[index] for index in used}, settings, batch_size)
+        contexts = self._contexts({index: references[index] for index in used}, settings, batch_size, separation)
         unguided = replace(settings, guidance_scale=1.0)  # without a reference both of its branches are the same
         for group in groups:
             chosen = unguided if group[0].reference is None else settings
@@ -224,23 +242,48 @@ class ColorizationPipeline:
                 )
                 # Colour, and take the paper off that was added around the sketch.
                 conditions = self._conditions(batch, hints, empty, contexts, injections)
+                conditions = self._separated(conditions, batch, self._padded(size), chosen, separation)
                 pictures = self._sample(conditions, [task.seed for task in batch], chosen)
                 pictures = _crop(pictures, size).cpu()
                 yield from map(Colored, *zip(*batch, strict=True), pictures)
 
     def _contexts(
-        self, references: dict[int, torch.Tensor], settings: SamplingSettings, batch_size: int
+        self,
+        references: dict[int, torch.Tensor],
+        settings: SamplingSettings,
+        batch_size: int,
+        separation: Separation | None,
     ) -> dict[int, torch.Tensor]:
         """The context (1, N, D) of each reference."""
+        tokens = self._tokens(list(references.values()), settings, batch_size)
+        self._visit(self.model)
+        encoded = [self.model.encode_context(row) for row in tokens]
+        return dict(zip(references, encoded, strict=True))
+
+    def _tokens(
+        self, images: Sequence[torch.Tensor], settings: SamplingSettings, batch_size: int
+    ) -> list[torch.Tensor]:
+        """The image encoder's tokens (1, N, D) of each picture (3, h, w)."""
         self._visit(self.image_encoder)
         kind: Tokens = "local" if self.model.config.reference_tokens == "local" else "cls"
-        indices, tokens = list(references), []
-        for start in range(0, len(indices), batch_size):
-            images = [references[index].to(self.device) for index in indices[start : start + batch_size]]
-            tokens.append(self.image_encoder.encode([widen(i, settings.reference_padding) for i in images], kind))
-        self._visit(self.model)
-        encoded = [self.model.encode_context(batch) for batch in tokens]
-        return dict(zip(indices, (row for batch in encoded for row in batch.split(1)), strict=True))
+        tokens: list[torch.Tensor] = []
+        for start in range(0, len(images), batch_size):
+            batch = [
+                widen(image.to(self.device), settings.reference_padding) for image in images[start : start + batch_size]
+            ]
+            tokens += self.image_encoder.encode(batch, kind).split(1)
+        return tokens
+
+    def _separated(
+        self,
+        conditions: Conditions,
+        batch: Sequence[Task],
+        size: tuple[int, int],
+        settings: SamplingSettings,
+        separation: Separation | None,
+    ) -> Conditions:
+        """The conditions with what parts figure from ground, for pictures of (H, W), padded."""
+        return conditions
 
     def _hints(self, sketches: dict[int, torch.Tensor], settings: SamplingSettings) -> dict[int, Hints]:
         """The hints of each sketch, all of one size; rows of one."""
@@ -271,7 +314,7 @@ class ColorizationPipeline:
 
     def _conditions(
         self,
-        batch: Sequence[_Task],
+        batch: Sequence[Task],
         hints: dict[int, Hints],
         empty: Hints | None,
         contexts: dict[int, torch.Tensor],
@@ -323,7 +366,7 @@ def _check(kind: str, index: int, picture: torch.Tensor) -> None:
         raise ModelError(f"{kind} {index} does not hold floating-point numbers in [-1, 1]")
 
 
-def _references(tasks: Sequence[_Task]) -> list[int]:
+def _references(tasks: Sequence[Task]) -> list[int]:
     return list(dict.fromkeys(task.reference for task in tasks if task.reference is not None))
 
 

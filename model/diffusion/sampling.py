@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from model.backbone.attention import AttentionControls, ProjectedContext, SelfAttentionBank
+from model.backbone.split_attention import SplitReference
 from model.diffusion.denoiser import Denoiser, Hints
 from model.diffusion.guidance import DUAL_RULES, classifier_free, reference_acts
 from model.diffusion.injection import InjectionConditions, NoisedReferences
@@ -26,12 +27,15 @@ from model.diffusion.schedulers import build_scheduler, timesteps_of
 @dataclass(frozen=True, eq=False)
 class Conditions:
     """What the UNet is told: context (B, N, D), or None for no reference; the sketch's hints; an empty sketch's for
-    sketch guidance; and what attention injection reads."""
+    sketch guidance; and what attention injection reads. split: of a context of two references; injected_split: of the
+    reference's own picture, for the pass that injection reads."""
 
     context: torch.Tensor | None
     hints: Hints
     empty_hints: Hints | None = None
     injection: InjectionConditions | None = None
+    split: SplitReference | None = None
+    injected_split: SplitReference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +64,14 @@ class GuidedNetwork:
         self._guides_reference = settings.guidance_scale != 1
         self._has_reference = conditions.context is not None
         self._context = None
-        if conditions.context is not None:
-            self._context = model.project(conditions.context).repeat(1 + self._guides_sketch)
+        times = 1 + self._guides_sketch
+        self._split, self._injected_split = (
+            None if split is None else split.repeat(times) for split in (conditions.split, conditions.injected_split)
+        )
+        if conditions.context is not None and conditions.split is not None:
+            self._context = model.project_split(conditions.context, conditions.split).repeat(times)
+        elif conditions.context is not None:
+            self._context = model.project(conditions.context).repeat(times)
         self._hints = self._rows(conditions.hints, conditions.empty_hints)
         self._bank = SelfAttentionBank()
         self._fidelity = settings.injection.fidelity if settings.injection else 0.0
@@ -84,9 +94,11 @@ class GuidedNetwork:
         context = self._context if acts else None
         bank = None
         if injected is not None:
-            self._denoise(injected, timestep, times, self._injected_hints, context, self._bank.write())
+            self._denoise(
+                injected, timestep, times, self._injected_hints, context, self._bank.write(), self._injected_split
+            )
             bank = self._bank.read(self._fidelity, slice(-self._batch, None) if separate else slice(0))
-        predictions = self._denoise(latents, timestep, times, self._hints, context, bank).chunk(times)
+        predictions = self._denoise(latents, timestep, times, self._hints, context, bank, self._split).chunk(times)
         no_reference = predictions[-1] if separate else predictions[0]  # the same where the reference does not act
         return Branches(
             predictions[0],
@@ -108,6 +120,7 @@ class GuidedNetwork:
         hints: Hints,
         context: ProjectedContext | None,
         bank: SelfAttentionBank | None,
+        split: SplitReference | None,
     ) -> torch.Tensor:
         rows = times * self._batch
         # Without sketch guidance the branches are alike until they attend to the reference.
@@ -119,6 +132,7 @@ class GuidedNetwork:
             [level[:rows] for level in hints],
             context,
             attention=self._attention,
+            split=None if context is None else split,
             bank=bank,
             branches=times if alike else 1,
         )

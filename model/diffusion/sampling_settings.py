@@ -10,9 +10,9 @@ A control is one field: name, type, default, help, panel and range stand togethe
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from model.setting import check_range, check_ranges, setting
+from model.setting import check_choice, check_range, check_ranges, setting
 
 TIMESTEPS = 1000
 
@@ -27,6 +27,18 @@ LAYER_GROUPS: Mapping[str, tuple[int, ...]] = types.MappingProxyType(
     {"all": tuple(range(16)), "encoder": (0, 1, 2, 3, 4, 5), "color": (2, 3, 10, 11, 12), "semantics": (4, 5, 7, 8, 9)}
 )
 
+# What a network that keeps figure and ground apart uses; which of them it has is its family's to say.
+Mode = Literal["vanilla", "foreground", "background", "full", "released-full"]
+SEPARATION_CONTROLS = frozenset(
+    (
+        "mode",
+        "sketch_threshold",
+        "reference_threshold",
+        "foreground_strength",
+        "background_strength",
+        "merging_scale",
+    )
+)
 DualRule = Literal["mean", "sum"]  # how two guidances meet; the formulas are in guidance.py
 DUAL_RULES: tuple[DualRule, ...] = ("mean", "sum")
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -141,7 +153,7 @@ RELEASED_SCHEDULES: Mapping[str, tuple[Spacing | None, SigmaSchedule | None]] = 
     }
 )
 # The panels under which an interface shows these settings.
-SAMPLING, GUIDANCE, ATTENTION = "Sampling", "Guidance", "Attention"
+SAMPLING, GUIDANCE, ATTENTION, SEPARATION = "Sampling", "Guidance", "Attention", "Figure and ground"
 CHECKPOINT = "the checkpoint's"  # what comes before a default (`model.checkpoint.OWN_SAMPLING`)
 MOST_STRENGTH = 3.0  # of hints and of attention layers
 MOST_STEPS = 500  # beyond, diffusers' "leading" spacing starts far from pure noise, or fails
@@ -186,6 +198,7 @@ class SamplingSettings:
     attention injection has its own start and runs on. The released sliders end at 3 for sketch_strength and at 1 for
     reference_strength. attention_scales: one factor within 0..MOST_STRENGTH for each of LAYERS, or none.
     reference_padding: white margin, as a multiple of the reference's width. injection: attention injection, or None.
+    mode and what follows it are SEPARATION_CONTROLS, of families whose networks keep figure and ground apart.
     Raises ValueError for what is outside, and for what the sampler does not take.
     """
 
@@ -231,6 +244,28 @@ class SamplingSettings:
         least=1,
         most=2,
     )
+    mode: Mode | None = setting(
+        None,
+        help="Which of its parts a network uses that keeps figure and ground apart",
+        panel=SEPARATION,
+        metavar="MODE",
+        unset="full, of a network that has it",
+    )
+    sketch_threshold: float = setting(
+        0.05, help="Of the sketch's mask: what is greater is figure", panel=SEPARATION, least=0, most=1
+    )
+    reference_threshold: float = setting(
+        0.5, help="Of the reference's mask: what is not less is no background", panel=SEPARATION, least=0, most=1
+    )
+    foreground_strength: float = setting(
+        1.0, help="Factor of the figure's attention to its reference", panel=SEPARATION, least=0, most=MOST_STRENGTH
+    )
+    background_strength: float = setting(
+        1.0, help="Factor of the ground's attention to its reference", panel=SEPARATION, least=0, most=MOST_STRENGTH
+    )
+    merging_scale: float = setting(
+        0.0, help="How much of the background is blended into the figure", panel=SEPARATION, least=0, most=1
+    )
     injection: InjectionSettings | None = setting(
         None,
         help="Self-attention also reads the reference (twice the time)",
@@ -256,6 +291,8 @@ class SamplingSettings:
             raise ValueError(f"there is no sampler {self.sampler!r}; {why}")
         if self.dual_rule not in DUAL_RULES:
             raise ValueError(f"there is no dual_rule {self.dual_rule!r}; known: {', '.join(DUAL_RULES)}")
+        if self.mode is not None:
+            check_choice("mode", self.mode, get_args(Mode))
         if self.attention_scales and len(self.attention_scales) != len(LAYERS):
             raise ValueError(f"attention_scales needs {len(LAYERS)} factors, one for each layer, or none")
         check_ranges(self)

@@ -30,8 +30,9 @@ class StageKind:
     """How stages of one kind are built.
 
     settings: the dataclass of what the method adds to a recipe. It has `network(size) -> config`, the network that a
-    stage of these settings trains. build: the stage. fresh_from: stages of checkpoints of this family that a stage
-    without a parent may be initialised from; needs_parent: must be, and continues it. check_parent(settings, metadata,
+    stage of these settings trains. build: the stage. fresh_from: stages of checkpoints that a stage without a parent
+    may be initialised from, those of other families by their whole names; needs_parent: must be, and continues it.
+    columns: of a corpus that its samples need besides colours and sketches. check_parent(settings, metadata,
     continues): why a parent does not fit, as the end of a sentence that begins with its address, or None.
     same_size(found, wanted): whether two network configurations are of one size, whatever else they differ in.
     """
@@ -39,6 +40,7 @@ class StageKind:
     settings: type
     build: "Callable[[StageContext], Stage]"
     fresh_from: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     needs_parent: bool = False
     check_parent: Callable[[Any, Any, bool], str | None] = lambda settings, metadata, continues: None
     same_size: Callable[[Any, Any], bool] = lambda found, wanted: bool(found == wanted)
@@ -88,7 +90,8 @@ class Family:
     colorist: of a built module, its frozen networks by role and a checkpoint's metadata; None where it colours nothing.
     operations: of one square training image of so many pixels a side, for forecasts. adopt(fresh, given): the weights
     to begin with, of a parent whose network has other parameters. keys: the published layout, where there is one.
-    trained_side: of the published weights, in pixels, by size; there wherever there are keys.
+    trained_side: of the published weights, in pixels, by size; there wherever there are keys. controls: settings of
+    sampling that not every family has.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Family:
     keys: ReleasedKeys | None = None
     adopt: "Callable[[Tensors, Tensors], dict[str, torch.Tensor]]" = common_weights
     trained_side: Mapping[str, int] = field(default_factory=dict)
+    controls: frozenset[str] = frozenset()
 
     def config(self, values: Values) -> Any:
         """The network configuration that a checkpoint's config.json records. Raises ValueError or TypeError.

@@ -71,16 +71,23 @@ def frozen_weights(model: nn.Module, trained: set[str], parent: Path | None) -> 
 def _check_kind(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
     kind = stage_kind(recipe.stage)
     stages = (recipe.parent_stage,) if recipe.parent_stage else kind.fresh_from
-    wanted_family = family_of(recipe.parent_stage) if recipe.parent_stage else recipe.family
-    if (found.family, found.size) == (wanted_family, recipe.model_size) and found.stage in stages:
+    names = [_whole_name(stage, recipe.family) for stage in stages]
+    if found.size == recipe.model_size and _whole_name(found.stage, found.family) in names:
         return
-    wanted = " or ".join(f"{wanted_family} {stage} {recipe.model_size}" for stage in stages)
+    wanted = " or ".join(
+        f"{family_of(name)} {stage} {recipe.model_size}" for name, stage in zip(names, stages, strict=True)
+    )
     from_one = "begins with a checkpoint of" if kind.needs_parent else "starts fresh, or from a checkpoint of"
     continues = "continues" if recipe.parent_stage else from_one
     raise PipelineError(
         f"{parent} is a {found.family} {found.stage} {found.size} checkpoint; "
         f"{recipe.stage} at this size {continues} {wanted or 'nothing else'}"
     )
+
+
+def _whole_name(stage: str, of_family: str) -> str:
+    """A stage with its family before it, also one that every family may have, such as "released"."""
+    return stage if "." in stage else f"{of_family}.{stage}"
 
 
 def _check_fit(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:

@@ -35,7 +35,7 @@ from dataprep.storage.store import (
     upload_directory,
     write_whole,
 )
-from model.families.registry import family
+from model.families.registry import family, stage_kind
 from pipelines import lineage
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
@@ -66,6 +66,8 @@ from pipelines.weights.frozen import bundled_networks, check_frozen_networks, co
 MAX_FAILURES = 3
 POLL_S = 0.5
 CHANGES = "changes.json"
+# How a column comes into a corpus that was built without it.
+_MADE_BY = {"mask": "--set learned.mask=isnetis", "region_map": "--set regions.lines=drawn"}
 ENGINE = ".ray"  # what Ray Train itself writes, while it runs
 
 
@@ -107,6 +109,7 @@ def plan_stage(
         if not rows.get(split):
             raise PipelineError(f"{corpus} has no {split} rows; build it from more pictures")
     _check_styles(recipe, snapshot)
+    _check_columns(recipe, snapshot)
     recipe = with_length(recipe, _rows_in_step(recipe, snapshot))
     # What it starts from: of the parent only config.json is read, and the frozen networks bundled with it.
     parent = checked_parent(recipe, absolute_checkpoint(parent) if parent else None)
@@ -273,6 +276,17 @@ def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
             f"({recipe.model_size}) opens. Train on those that it has with --set styles={','.join(known)}, or build a "
             "corpus that has them (docs/recipes.md)"
         )
+
+
+def _check_columns(recipe: StageRecipe, snapshot: Snapshot) -> None:
+    """Raises PipelineError where the corpus lacks a column that the stage needs, with the setting that makes it."""
+    known = snapshot.document["operators"]
+    for column in stage_kind(recipe.stage).columns:
+        if column not in known:
+            raise PipelineError(
+                f"{snapshot.uri} has no column {column}, which {recipe.stage} needs. Build it again with it: "
+                f"irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and the sources it was built of"
+            )
 
 
 def _rows_in_step(recipe: StageRecipe, snapshot: Snapshot) -> list[int]:

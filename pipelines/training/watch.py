@@ -113,8 +113,10 @@ def sample_fixed_pairs(
     references = torch.from_numpy(np.stack([samples[reference].reference for _, reference in pairs]))
     usual = SamplingSettings(sampler="ddim", steps=FIXED_STEPS, guidance_scale=2.0)
     settings = replace(usual, **stage.recorded().get("sampling", {}))
+    shown = [stacked([samples[pair[side]] for pair in pairs], {}) for side in range(2)]
     with evaluating(stage.model):
-        results = colorist(sketches, references, [FIXED_SEED + i for i in range(len(pairs))], settings=settings)
+        seeds = [FIXED_SEED + i for i in range(len(pairs))]
+        results = colorist(sketches, references, seeds, settings=settings, separation=stage.separation(*shown))
     check_pictures(results)
     for number, ((sketch, reference), result) in enumerate(zip(pairs, results.cpu().numpy(), strict=True)):
         write_whole(join(out, f"{number}-{images_seen:09d}.png"), encode_png(from_model_image(result)))

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from model.backbone.attention import AS_TRAINED, AttentionControls, ProjectedContext, SelfAttentionBank, SplitReference
+from model.backbone.attention import AS_TRAINED, AttentionControls, ProjectedContext, SelfAttentionBank
 from model.backbone.sketch_encoder import SketchEncoder
+from model.backbone.split_attention import SplitReference
 from model.backbone.unet import ColorizationUNet
 from model.diffusion.denoiser import Hints
 from model.families.v1.sizes import V1Config
@@ -82,6 +83,10 @@ class V1(nn.Module):
         """Keys and values of a context (R, N, D) for all cross-attention layers; needed once per reference."""
         return self.unet.project(context.to(self.dtype))
 
+    def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
+        """Raises ValueError: a v1 reads one reference."""
+        raise ValueError("this network reads one reference at a time: it cannot split its attention")
+
     def denoise(
         self,
         latents: torch.Tensor,
@@ -100,7 +105,8 @@ class V1(nn.Module):
         with equal first ones, and one timestep (1,) for all; what the branches share is computed once.
 
         Only the first R rows of the batch see the reference: the others get what a context of zeros would give them,
-        without computing it. None: no row sees one. Raises ValueError when rows or layer scales do not fit.
+        without computing it. None: no row sees one. split: of a context of two references, in a family whose network
+        reads two. Raises ValueError when rows, layer scales or a split do not fit.
         """
         projected = self.project(context) if isinstance(context, torch.Tensor) else context
         rows = len(latents) * branches

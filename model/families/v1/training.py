@@ -24,6 +24,7 @@ from model.diffusion.noise import (
     prediction_target,
 )
 from model.diffusion.pipeline import ColorizationPipeline
+from model.diffusion.separation import Separation
 from model.families.v1.network import V1
 from model.families.v1.settings import V1Settings
 from model.families.v1.sizes import V1Config
@@ -159,10 +160,13 @@ class V1Stage:
 
     def objective(self, name: str, engines: Mapping[str, Network], prepared: Conditioned) -> torch.Tensor:
         """The mean over the batch that is minimised (thesis Eqs. 5.2, 5.3), a scalar: `losses`, weighted on request."""
-        losses = self.losses(engines[name], prepared)
+        return self.weighted(self.losses(engines[name], prepared), prepared.timesteps)
+
+    def weighted(self, losses: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """The mean of losses (B,) of samples at timesteps (B,), weighted on request."""
         if self.settings.min_snr_gamma:
             weights = min_snr_weights(
-                prepared.timesteps,
+                timesteps,
                 self.settings.min_snr_gamma,
                 self.settings.prediction_type,
                 self.settings.noise_schedule,
@@ -184,6 +188,10 @@ class V1Stage:
         means = (total / len(measured)).tolist()
         bands = {f"validation_loss_{low}_{high}": mean for (low, high), mean in zip(BANDS, means, strict=True)}
         return {"validation_loss": float(np.mean(means))} | bands
+
+    def separation(self, sketches: Batch, references: Batch) -> Separation | None:
+        """Nothing: references are read as a whole."""
+        return None
 
     def colorist(self) -> ColorizationPipeline:
         """The networks as they are."""

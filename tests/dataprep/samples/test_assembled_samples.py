@@ -58,6 +58,15 @@ def test_a_palette_reference_is_the_other_drawing_in_this_ones_colours() -> None
     np.testing.assert_array_equal(from_model_image(made.color), assembled.render(FIRST, SIDE))
 
 
+def test_the_mask_of_a_palette_reference_is_that_of_the_other_drawing() -> None:
+    pictures = ("reference", "reference_mask", "mask")
+    mask = encode_png(assembled.mask(FIRST, SIDE))
+    made = sample(replace(PALETTE, pictures=pictures), mask=mask)
+    np.testing.assert_array_equal(np.rint(made.pictures["reference_mask"][0] * 255), assembled.mask(OTHER, 64))
+    own = sample(replace(PLAIN, pictures=pictures, reference_size=SIDE), mask=mask)
+    np.testing.assert_array_equal(np.rint(own.pictures["reference_mask"][0] * 255), assembled.mask(FIRST, SIDE))
+
+
 def test_a_recolored_drawing_and_its_own_reference_have_the_same_new_colours() -> None:
     made, again, other = sample(RECOLORED), sample(RECOLORED), sample(RECOLORED, ordinal=1)
     np.testing.assert_array_equal(made.color, again.color)

@@ -79,6 +79,9 @@ class DuelStage:
         """Its mean."""
         return {"validation_distance": float(torch.cat([sample["distance"] for sample in measured]).mean())}
 
+    def separation(self, sketches: Batch, references: Batch) -> None:
+        """None: it reads a reference as a whole."""
+
     def colorist(self) -> Colorist:
         """The generator as it is."""
         return colorist(self.model)

@@ -13,7 +13,6 @@ from model.backbone.attention import (
     ProjectedContext,
     SelfAttention,
     SelfAttentionBank,
-    SplitReference,
     Steering,
 )
 
@@ -29,7 +28,7 @@ def source(context_width: int | None = None) -> Attention:
 def steering(
     context: ProjectedContext | None = None, factor: float = 1.0, bank: SelfAttentionBank | None = None
 ) -> Steering:
-    return Steering(context, AttentionControls(factor), None, {}, bank)
+    return Steering(context, AttentionControls(factor), None, bank)
 
 
 def by_hand(layer: Any, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -130,13 +129,3 @@ def test_a_bank_whose_rows_do_not_match_is_refused() -> None:
     layer(torch.randn(2, 5, CHANNELS), steering=steering(bank=bank.write()))
     with pytest.raises(ValueError, match="2 rows cannot be read by a batch of 3"):
         layer(torch.randn(3, 5, CHANNELS), steering=steering(bank=bank.read()))
-
-
-@pytest.mark.parametrize(
-    ("threshold", "background"), [(0.0, [False, False, False]), (0.5, [True, False, False]), (1.0, [True, True, False])]
-)
-def test_a_position_of_just_the_threshold_is_foreground_as_in_the_released_code_without_lora(
-    threshold: float, background: list[bool]
-) -> None:
-    mask = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3)
-    assert SplitReference(mask, threshold).levels(1)[3].flatten().tolist() == background

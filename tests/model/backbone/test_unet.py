@@ -1,4 +1,4 @@
-"""The UNet agrees with the released one, with its reference scaled, absent and split by a mask."""
+"""The UNet agrees with the released one, with its reference scaled and absent."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -14,7 +14,6 @@ from model.backbone.attention import (
     CrossAttention,
     ProjectedContext,
     SelfAttentionBank,
-    SplitReference,
 )
 from model.diffusion.denoiser import Hints
 from model.diffusion.sampling_settings import LAYERS
@@ -106,25 +105,6 @@ def test_rows_beyond_the_context_are_computed_as_if_it_were_zeros(
     assert off(out, run(ruled, inputs, zeros)) < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("out_masked_thr0.05", {"threshold": 0.05}),
-        (
-            "out_masked_thr0.5_fg0.9_bg0.7_merge0.3",
-            {"threshold": 0.5, "foreground_strength": 0.9, "background_strength": 0.7, "merge": 0.3},
-        ),
-    ],
-)
-def test_a_split_reference_agrees_with_the_released_unet(
-    ruled: Ruled, inputs: dict[str, torch.Tensor], prepare: Prepare, name: str, settings: dict[str, float]
-) -> None:
-    context, split = torch.cat([inputs["context"], inputs["context_bg"]], 1), SplitReference(inputs["mask"], **settings)
-    assert_golden(run(ruled, inputs, prepare(context), split=split), inputs[name])
-    first = run(ruled, inputs, prepare(context[:1]), split=split)
-    assert_golden(first, torch.cat([inputs[name][:1], inputs["out_zero_context"][1:]]))
-
-
 def test_layers_run_in_the_order_of_their_names(ruled: Ruled, inputs: dict[str, torch.Tensor]) -> None:
     model, order = copy.deepcopy(ruled[0]), []
     unet = model.unet
@@ -185,11 +165,8 @@ def test_channels_last_gives_the_same(ruled: Ruled, inputs: dict[str, torch.Tens
 @pytest.mark.parametrize("size", [(9, 13), (7, 5), (1, 3)])
 def test_latents_of_any_size_keep_their_size(ruled: Ruled, size: tuple[int, int]) -> None:
     sketch, latents = torch.randn(1, 3, size[0] * 8, size[1] * 8), torch.randn(1, 4, *size)
-    mask = torch.rand(1, 1, *size)
     hints, context = ruled[0].encode_sketch(sketch), torch.randn(1, 6, 64)
     assert ruled[0].denoise(latents, torch.tensor([5]), hints, context).shape == latents.shape
-    split = SplitReference(mask)
-    assert ruled[0].denoise(latents, torch.tensor([5]), hints, context, split=split).shape == latents.shape
 
 
 @torch.no_grad()

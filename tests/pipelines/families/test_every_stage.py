@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from dataprep.corpus.snapshot import open_snapshot
 from model.checkpoint import load_checkpoint
+from model.diffusion.separation import Separation
 from model.families.registry import all_families, family, family_of, stage_kind
 from model.stage import trained_names
 from pipelines.recipes.stages import stage_names, stage_recipe
@@ -124,11 +125,12 @@ def test_its_network_colours_a_picture(name: str, stepped: Path) -> None:
     sketch = torch.full((1, 3, 40, 48), -1.0)
     sketch[..., 20, :] = 1.0
     reference = torch.rand(1, 3, 30, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    first, again = (colorist(sketch, reference, [7], steps=2) for _ in range(2))
+    masks = Separation([torch.ones(1, 40, 48)], [torch.ones(1, 30, 20)]) if colorist.separates else None
+    first, again = (colorist(sketch, reference, [7], steps=2, separation=masks) for _ in range(2))
     assert first.shape == sketch.shape
     assert bool(first.isfinite().all())
     assert torch.equal(first, again)
-    (alone,) = colorist.every([sketch[0]], [reference[0]], [7])
+    (alone,) = colorist.every([sketch[0]], [reference[0]], [7], separation=masks)
     assert alone.picture.shape == sketch[0].shape
 
 
@@ -146,5 +148,6 @@ def _parent(name: str, stepped: Path) -> Path | None:
 
 
 def _is_published(config: Any) -> bool:
-    """The released layout of the Stable-Diffusion-shaped families has local tokens only."""
-    return getattr(config, "reference_tokens", "local") == "local"
+    """The released layout of the Stable-Diffusion-shaped families has local tokens only, and the released adapters."""
+    released = {"reference_tokens": "local", "lora": "released-v15", "recovery": "released"}
+    return all(getattr(config, name, value) == value for name, value in released.items())

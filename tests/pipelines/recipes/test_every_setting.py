@@ -358,6 +358,7 @@ HELD_AS: dict[str, tuple[str, ...]] = {
     "model.diffusion.sampling_settings:SamplingSettings": ("settings",),
     "model.families.v1.settings:V1Settings": ("settings",),
     "model.families.v1.settings:DistillSettings": ("settings",),
+    "model.families.v15.settings:V15Settings": ("settings",),
     "model.optimizer:OptimizerSettings": ("settings", "optimizer"),
     "pipelines.colorization.picture_settings:PictureSettings": ("settings",),
     "pipelines.colorization.run_settings:RunSettings": ("run",),

@@ -1,0 +1,44 @@
+"""What parts figure from ground in a call: masks of sketches and references, and backgrounds that are pictures of their
+own. Nothing here knows a network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from model.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Separation:
+    """By the indices of a call's sketches and references.
+
+    sketch_masks: (1, H, W) of each sketch, of its size, in [0, 1], 1 = the figure. reference_masks: (1, h, w) of each
+    reference, of any size, None where it has no figure: it is background as a whole. backgrounds: for each reference a
+    picture (3, h, w) in [-1, 1] that gives the background instead, or None; empty for none at all.
+    """
+
+    sketch_masks: Sequence[torch.Tensor]
+    reference_masks: Sequence[torch.Tensor | None] = ()
+    backgrounds: Sequence[torch.Tensor | None] = ()
+
+    def check(self, sketches: int, references: int) -> None:
+        """ModelError for counts, shapes or values that do not fit."""
+        counts = (("sketch mask", self.sketch_masks, sketches), ("reference mask", self.reference_masks, references))
+        for name, masks, wanted in counts:
+            if len(masks) not in (wanted, 0 if name == "reference mask" else wanted):
+                raise ModelError(f"{wanted} pictures need as many of a {name}, not {len(masks)}")
+            for index, mask in enumerate(masks):
+                if mask is not None and not (mask.ndim == 3 and len(mask) == 1 and 0 <= mask.min() <= mask.max() <= 1):
+                    raise ModelError(f"{name} {index} is not of shape (1, height, width) with numbers within 0..1")
+        if len(self.backgrounds) not in (0, references):
+            raise ModelError(f"{references} references need as many backgrounds, or none, not {len(self.backgrounds)}")
+
+    def mask_of(self, reference: int) -> torch.Tensor | None:
+        """The mask of a reference, None where it has no figure."""
+        return self.reference_masks[reference] if self.reference_masks else None
+
+    def background_of(self, reference: int) -> torch.Tensor | None:
+        """The picture that gives a reference's background, None where it is its own."""
+        return self.backgrounds[reference] if self.backgrounds else None

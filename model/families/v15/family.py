@@ -1,0 +1,106 @@
+"""v1.5 as the registry knows it. Nothing heavy is imported until a network is wanted."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from model.diffusion.sampling_settings import SEPARATION_CONTROLS
+from model.families.family import RELEASED, Family, Operations, ReleasedKeys, StageKind
+from model.families.v15.recipes import RECIPES
+from model.families.v15.settings import V15Settings, check_parent, same_size
+from model.families.v15.sizes import V15_SIZES, V15Config
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from model.colorist import Colorist
+    from model.stage import Stage, StageContext
+
+
+def _build(config: V15Config) -> "nn.Module":
+    from model.families.v15.network import V15
+
+    return V15(config)
+
+
+def _frozen(config: V15Config) -> Mapping[str, str]:
+    return {"codec": config.codec, "image_encoder": config.image_encoder}
+
+
+def _stage(context: "StageContext") -> "Stage":
+    from model.families.v15.training import V15Stage
+
+    return V15Stage(context)
+
+
+def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
+    from model.families.v15.pipeline import SplitPipeline
+
+    return SplitPipeline(
+        model,
+        frozen["codec"],
+        frozen["image_encoder"],
+        prediction_type=metadata.prediction_type,
+        scaling_factor=metadata.scaling_factor,
+        noise_schedule=metadata.noise_schedule,
+        sampling=metadata.own_sampling(),
+        released=metadata.stage == RELEASED,
+    )
+
+
+def _operations(config: V15Config, side: int) -> Operations:
+    from model.families.v15.operations import count
+
+    return count(config, side)
+
+
+def _published_name(name: str, config: V15Config) -> str:
+    from model.families.v15.released_keys import published_name
+
+    return published_name(name, config)
+
+
+def _constants() -> "dict[str, torch.Tensor]":
+    from model.families.v1.released_keys import schedule_buffers
+
+    return schedule_buffers()
+
+
+_KIND = StageKind(
+    settings=V15Settings,
+    build=_stage,
+    # Thesis 5.5.2: over a frozen backbone of two stages; ours is such a one too, and so is what was released.
+    fresh_from=("v1.refine", "v1.refine-uncropped", "v1.palette", "v1.released", *RECIPES, RELEASED),
+    needs_parent=True,
+    check_parent=check_parent,
+    same_size=same_size,
+    columns=("mask",),
+)
+
+FAMILY = Family(
+    name="v15",
+    title="ColorizeDiffusion v1.5",
+    sizes=V15_SIZES,
+    build=_build,
+    frozen=_frozen,
+    stages=dict.fromkeys(RECIPES, _KIND),
+    recipes=RECIPES,
+    colorist=_colorist,
+    operations=_operations,
+    controls=SEPARATION_CONTROLS,
+    keys=ReleasedKeys(
+        name=_published_name,
+        parts={
+            "unet": "unet.",
+            "sketch encoder": "sketch_encoder.",
+            "recovery transformer": "recovery.",
+            "threshold embedder": "threshold_embedding.",
+        },
+        constants=_constants,
+        starts_from={"v15": RELEASED},
+        described="v15 starts from a released v1.5 file",
+        needed=("unet", "sketch encoder", "recovery transformer", "threshold embedder"),
+        marks=("transformer.", "thresh_embedder.", "lora_down_fg"),
+    ),
+    trained_side={"tiny": 128, "small": 192, "base": 512},
+)
