@@ -4,6 +4,7 @@ Thesis 5.7 measures PSNR, MS-SSIM and CLIP similarity so: references are the gro
 """
 
 from collections.abc import Collection
+from functools import partial
 
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import REFERENCE, CorpusRows, EvaluationProtocol, PairPictures, PreparedPair
@@ -21,7 +22,8 @@ def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
 
 def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
     reference = pictures.deformed(pair.reference_id, pair.seed)
-    return PreparedPair({REFERENCE: reference}, {"truth": pictures.original})
+    mask = partial(pictures.deformed_mask, pair.reference_id, pair.seed)
+    return PreparedPair({REFERENCE: reference}, {"truth": pictures.original}, {REFERENCE: mask})
 
 
 DEFORMED_REFERENCE = EvaluationProtocol(

@@ -5,6 +5,7 @@ the answer for its own reference than to that for the other.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -83,6 +84,7 @@ def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
             "own_figure": ~pictures.regions(own).within(BACKGROUND),  # its lines included
             "other_figure": ~pictures.regions(other).within(BACKGROUND),
         },
+        {REFERENCE: partial(pictures.mask, own)},
     )
 
 

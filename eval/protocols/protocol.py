@@ -6,7 +6,7 @@ corpus is reached through the two interfaces below, so a protocol knows neither 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -54,6 +54,12 @@ class PairPictures(Protocol):
     def deformed(self, row_id: str, seed: int) -> Bytes:
         """The whole picture of a row at its own size, warped as the seed decides."""
 
+    def mask(self, row_id: str) -> Bytes:
+        """The figure of a row's whole picture, (h, w), 255 = figure."""
+
+    def deformed_mask(self, row_id: str, seed: int) -> Bytes:
+        """The same, warped as `deformed` warps the picture."""
+
     def recolored(self, drawing_of: str, colors_of: str) -> Bytes:
         """The assembled drawing of one row in the colours of another, drawn anew at model size."""
 
@@ -69,11 +75,13 @@ class PreparedPair:
     """What one pair gives: its references by role, uint8 (h, w, 3), and what metrics need, by name.
 
     A picture in `given` is uint8 (H, W, 3) at model size, a mask bool (H, W), a region map `Regions`. The names are
-    those of eval.metrics.metric, or new ones.
+    those of eval.metrics.metric, or new ones. masks: of references by role, uint8 (h, w) with 255 = figure, made when a
+    model that keeps figure and ground apart asks.
     """
 
     references: Mapping[str, Bytes]
     given: Mapping[str, Bytes | npt.NDArray[np.bool_] | Regions]
+    masks: Mapping[str, Callable[[], Bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

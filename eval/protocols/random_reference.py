@@ -5,6 +5,7 @@ sets of pictures apply.
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from eval.errors import EvalError
 from eval.protocols.pairing import Pair, noise_seed, of_other_group
@@ -40,7 +41,8 @@ def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
 
 
 def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
-    return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {})
+    mask = partial(pictures.mask, pair.reference_id)
+    return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {}, {REFERENCE: mask})
 
 
 RANDOM_REFERENCE = EvaluationProtocol(

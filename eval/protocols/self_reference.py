@@ -1,6 +1,7 @@
 """Own references: each sketch with the picture that it was drawn from, an upper bound for what a reference can give."""
 
 from collections.abc import Collection
+from functools import partial
 
 from eval.protocols.pairing import Pair, noise_seed
 from eval.protocols.protocol import REFERENCE, CorpusRows, EvaluationProtocol, PairPictures, PreparedPair
@@ -16,7 +17,8 @@ def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
 
 
 def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
-    return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {"truth": pictures.original})
+    reference, mask = pictures.whole(pair.reference_id), partial(pictures.mask, pair.reference_id)
+    return PreparedPair({REFERENCE: reference}, {"truth": pictures.original}, {REFERENCE: mask})
 
 
 SELF_REFERENCE = EvaluationProtocol(

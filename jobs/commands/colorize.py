@@ -25,6 +25,7 @@ from model.diffusion.sampling_settings import (
     NEAREST,
     RELEASED_SCHEDULES,
     SAMPLING,
+    SEPARATION,
     SamplingSettings,
 )
 from pipelines.colorization.picture_settings import (
@@ -47,11 +48,11 @@ if TYPE_CHECKING:
     from pipelines.colorization.jobs import ColorizeJob
     from pipelines.colorization.replay import Replayed
 
-PANELS = (INPUT, OUTPUT, LINE_ART, SAMPLING, GUIDANCE, ATTENTION, MACHINE)
+PANELS = (INPUT, OUTPUT, LINE_ART, SAMPLING, GUIDANCE, ATTENTION, SEPARATION, MACHINE)
 # What may be given beside --replay: the other settings are in the picture.
 WITH_REPLAY = {
-    "replay", "follow", "sketch", "reference", "checkpoint", "out", "layers", "overwrite", "dry_run", "json_",
-    "device", "compile",
+    "replay", "follow", "sketch", "reference", "background", "sketch_mask", "reference_mask", "checkpoint", "out",
+    "layers", "masks", "overwrite", "dry_run", "json_", "device", "compile",
 }  # fmt: skip
 
 
@@ -77,6 +78,20 @@ def command(
             metavar="ADDRESS",
             parser=place,
         ),
+    ] = [],  # noqa: B006
+    background: Annotated[
+        list[str],
+        _option(SEPARATION, "A picture whose colours the ground takes.", metavar="ADDRESS", parser=place),
+    ] = [],  # noqa: B006
+    sketch_mask: Annotated[
+        list[str],
+        _option(
+            SEPARATION, "Where a sketch's figure is, white: files or directories.", metavar="ADDRESS", parser=place
+        ),
+    ] = [],  # noqa: B006
+    reference_mask: Annotated[
+        list[str],
+        _option(SEPARATION, "Where a reference's figure is, as --sketch-mask.", metavar="ADDRESS", parser=place),
     ] = [],  # noqa: B006
     pair: Annotated[bool, _option(INPUT, "The nth sketch meets the nth reference, and no other.", "--pair")] = False,
     checkpoint: Annotated[
@@ -155,8 +170,10 @@ def command(
     """Colour sketches after reference pictures, or after none. The same call again makes only what is missing."""
     run = RunSettings(**given[RunSettings])
     if replay:
-        _check_replay(context, sketch, reference)
-        addresses = {"sketch": sketch, "reference": reference, "checkpoint": [checkpoint] if checkpoint else []}
+        addresses = {"sketch": sketch, "reference": reference, "background": background}
+        addresses |= {"sketch_mask": sketch_mask, "reference_mask": reference_mask}
+        _check_replay(context, addresses)
+        addresses["checkpoint"] = [checkpoint] if checkpoint else []
         moved = {name: values[0] for name, values in addresses.items() if values}
         _replay(replay, out, moved, run, follow=follow, dry_run=dry_run, json_=json_)
         return
@@ -166,8 +183,9 @@ def command(
         raise SettingsError(
             f"--{'out' if sketch else 'sketch'} is missing: give line art and where the pictures go, or --replay FILE"
         )
-    if pair and not reference:
-        raise SettingsError("--pair needs --reference")
+    for option, given_there in (("pair", pair), ("background", background), ("reference-mask", reference_mask)):
+        if given_there and not reference:
+            raise SettingsError(f"--{option} needs --reference")
     # What decides the pictures besides their inputs.
     report = Console(sys.stdout, sys.stderr).message
     seeds, drawn = seeds_of(seed, variations), seed == RANDOM
@@ -178,10 +196,11 @@ def command(
     from pipelines.colorization.summary import pairs_shown
     from pipelines.common.addresses import check_buckets
 
-    check_buckets(*sketch, *reference, checkpoint, out)
+    check_buckets(*sketch, *reference, *background, *sketch_mask, *reference_mask, checkpoint, out)
     sketches = find_pictures(sketch, report, lambda _: True)
     references = find_pictures(reference, report, lambda folder: same_place(folder, folder_of(out)))
-    jobs = plan_jobs(sketches, references, out, seeds, pair=pair, drawn=drawn)
+    beside = _beside(sketches, references, background, sketch_mask, reference_mask)
+    jobs = plan_jobs(sketches, references, out, seeds, pair=pair, drawn=drawn, beside=beside)
     if pair:
         report(pairs_shown(jobs))
     # The networks, and whether the pictures can be written.
@@ -287,13 +306,37 @@ def _document(outcomes: Sequence["Made | Failed"]) -> dict[str, Any]:
     }
 
 
-def _check_replay(context: typer.Context, sketches: Sequence[str], references: Sequence[str]) -> None:
+def _beside(
+    sketches: Sequence[str],
+    references: Sequence[str],
+    background: Sequence[str],
+    sketch_masks: Sequence[str],
+    reference_masks: Sequence[str],
+) -> dict[str, dict[str, str]]:
+    """What belongs to each sketch and each reference, by role: masks by their names, one background to all."""
+    from pipelines.colorization.jobs import find_pictures, matched
+    from pipelines.colorization.roles import BACKGROUND, REFERENCE_MASK, SKETCH_MASK
+
+    found: dict[str, dict[str, str]] = {address: {} for address in (*sketches, *references)}
+    grounds = find_pictures(background) if background else []
+    if len(grounds) > 1:
+        raise SettingsError(f"--background is one picture, and here are {len(grounds)}")
+    for reference in references:
+        found[reference] |= dict(zip((BACKGROUND,), grounds, strict=False))
+    for role, pictures, given in ((SKETCH_MASK, sketches, sketch_masks), (REFERENCE_MASK, references, reference_masks)):
+        masks = find_pictures(given) if given else []
+        for picture, mask in matched(pictures, masks, f"--{role.replace('_', '-')}").items():
+            found[picture][role] = mask
+    return found
+
+
+def _check_replay(context: typer.Context, addresses: Mapping[str, Sequence[str]]) -> None:
     """SettingsError where the call has what a replay takes from the picture, or an input twice."""
     if refused := sorted(_given_options(context, WITH_REPLAY)):
         raise SettingsError(f"--replay takes its settings from the picture: leave out {', '.join(refused)}")
-    for name, addresses in (("sketch", sketches), ("reference", references)):
-        if len(addresses) > 1:
-            raise SettingsError(f"--replay takes one --{name}: where it lies now")
+    for name, given in addresses.items():
+        if len(given) > 1:
+            raise SettingsError(f"--replay takes one --{name.replace('_', '-')}: where it lies now")
 
 
 def _given_options(context: typer.Context, but: set[str]) -> Iterator[str]:
@@ -323,9 +366,8 @@ def _replay(
         raise SettingsError(f"--out {out}: a replay is one .png file")
     check_buckets(file, out, *moved.values())
     from pipelines.colorization.replay import InputAddresses, addresses_to_follow, plan_replay, replay
-    from pipelines.colorization.roles import REFERENCE
 
-    references = {REFERENCE: moved["reference"]} if "reference" in moved else {}
+    references = {role: address for role, address in moved.items() if role not in ("sketch", "checkpoint")}
     inputs = InputAddresses(
         sketch=moved.get("sketch"), references=references, checkpoint=moved.get("checkpoint"), follow=follow
     )

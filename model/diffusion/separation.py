@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from model.errors import ModelError
+
+WHITE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +45,11 @@ class Separation:
     def background_of(self, reference: int) -> torch.Tensor | None:
         """The picture that gives a reference's background, None where it is its own."""
         return self.backgrounds[reference] if self.backgrounds else None
+
+
+def without_figure(picture: torch.Tensor, mask: torch.Tensor | None, threshold: float) -> torch.Tensor:
+    """A picture (3, h, w) with its figure painted white; mask: (1, any, any), None where there is no figure."""
+    if mask is None:
+        return picture
+    fitted = F.interpolate(mask[None].to(picture), size=picture.shape[-2:], mode="bilinear", antialias=True)[0]
+    return torch.where(fitted < threshold, picture, WHITE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,12 +27,15 @@ from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.colorist import Colorist as Network
 from model.colorist import controls_set
-from model.diffusion.sampling_settings import SamplingSettings
+from model.diffusion.sampling_settings import VANILLA, SamplingSettings
+from model.diffusion.separation import Separation, without_figure
+from model.families.registry import family
 from model.finite import check_pictures
-from pipelines.colorization.jobs import LAYERS, ColorizeJob
-from pipelines.colorization.picture_settings import PictureSettings, target_size
+from pipelines.colorization.jobs import LAYERS, MASKS, ColorizeJob, parts
+from pipelines.colorization.masks import MaskFinder, hash_of, unit_mask
+from pipelines.colorization.picture_settings import PARTED_SETTINGS, PictureSettings, target_size
 from pipelines.colorization.provenance import Provenance, Source, Weights, embed, recorded_provenance, sha256_of
-from pipelines.colorization.roles import REFERENCE
+from pipelines.colorization.roles import BACKGROUND, PARTED, REFERENCE, REFERENCE_MASK, SKETCH_MASK
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
@@ -40,6 +43,7 @@ from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
 from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
+from pipelines.weights.controls import check_own_controls, refuse
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
 MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
@@ -47,7 +51,6 @@ BLOCK = 32  # pairs read at a time: of 1024 x 1024 pixels, less than 1 GB
 CPU_MEMORY = "can't allocate memory"  # the message of torch's allocator, in a plain RuntimeError
 EMPTY = "there are no lines on this page: give line art, dark on light or light on dark"
 COLOURED = "the sketch is a picture in colours, and was read as line art: --extract xdog first draws its lines"
-ROLES = (REFERENCE,)  # of references, that the networks here take
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,15 @@ class _Reference:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """The files of a block of jobs by address, each read once; and why those in `broken` cannot be used."""
+    """The files of a block of jobs by address, each read once; and why those in `broken` cannot be used.
+
+    masks: of a picture's address with that of its mask's file, None where there is none; backgrounds are references.
+    """
 
     sketches: dict[str, _Sketch]
     references: dict[str, _Reference]
     broken: dict[str, str]
+    masks: dict[tuple[str, str | None], np.ndarray]
 
 
 def colorize(
@@ -128,12 +135,11 @@ def colorize(
     checkpoint, a device, settings or a reference's role that cannot be used, DataError once MOST_UNWRITTEN pictures in
     a row could not be written.
     """
-    for role in sorted({role for job in jobs for role in job.references} - set(ROLES)):
-        raise PipelineError(f"{checkpoint} takes no {role}; the references that it takes: {', '.join(ROLES)}")
     progress(Progress("colorize", 0, len(jobs), "pictures", note="reading the first inputs"))
     run = run or RunSettings()
     with advice_on_memory(run):
         colorist = Colorist(checkpoint, settings, run)
+        colorist.check_roles(jobs)
         pairs = [list(pair) for _, pair in groupby(jobs, key=_pair)]
         blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
         outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
@@ -156,11 +162,21 @@ def advice_on_memory(run: RunSettings) -> Iterator[None]:
         ) from error
 
 
-_Pair = tuple[str, str | None]  # the addresses of a sketch and of its reference
+_Side = tuple[str, str | None, str | None]  # the addresses of a picture, of its mask, of a background
+
+
+class _Pair(NamedTuple):
+    """The addresses of a sketch with what belongs to it, and of its reference with what belongs to that."""
+
+    sketch: _Side
+    reference: _Side | None
 
 
 def _pair(job: ColorizeJob) -> _Pair:
-    return job.sketch, job.references.get(REFERENCE)
+    beside = job.references.get
+    reference = job.references.get(REFERENCE)
+    shown = None if reference is None else (reference, beside(REFERENCE_MASK), beside(BACKGROUND))
+    return _Pair((job.sketch, beside(SKETCH_MASK), None), shown)
 
 
 class Colorist:
@@ -175,6 +191,14 @@ class Colorist:
         self.directory = fetch_checkpoint(self.address)
         self.metadata = read_metadata(self.directory)
         self.settings = settings or PictureSettings(self.metadata.own_sampling())
+        check_own_controls(self.address, self.metadata, self.settings.sampling)
+        able = bool(family(self.metadata.family).controls)
+        if not able:
+            usual = PictureSettings()
+            names = [name for name in PARTED_SETTINGS if getattr(self.settings, name) != getattr(usual, name)]
+            refuse(self.address, self.metadata, [*names, *(["masks"] if run.masks else [])], parting=True)
+        self.parts_figures = able and self.settings.sampling.mode != VANILLA
+        self.masks = MaskFinder(self.settings, self.device) if self.parts_figures else None
         self.weights = weights_of(
             self.address, self.directory, self.metadata, ema=self.settings.ema, extract=self.settings.extract
         )
@@ -185,10 +209,19 @@ class Colorist:
         settings = self.settings
         home = "cpu" if settings.low_memory else self.device
         colorist = open_colorist(self.directory, home, settings.precision, settings.ema, settings.vae_precision)
-        if unused := sorted(controls_set(settings.sampling, SamplingSettings()) - colorist.controls):
-            raise PipelineError(f"{self.address}: a {self.metadata.family} network takes no {', '.join(unused)}")
+        unused = controls_set(settings.sampling, SamplingSettings()) - colorist.controls
+        refuse(self.address, self.metadata, sorted(unused))
         colorist.optimise(compile=self.run.compile)
         return colorist.lower_memory(device=self.device) if settings.low_memory else colorist
+
+    def check_roles(self, jobs: Sequence[ColorizeJob]) -> None:
+        """PipelineError for references in roles that this checkpoint, so sampled, has no use for."""
+        known = (REFERENCE, *(PARTED if self.parts_figures else ()))
+        if not (unknown := sorted({role for job in jobs for role in job.references} - set(known))):
+            return
+        if family(self.metadata.family).controls:
+            raise PipelineError(f"mode={VANILLA} has no use for {', '.join(unknown)}: leave them out, or the mode")
+        refuse(self.address, self.metadata, unknown, parting=True)
 
     def make(self, jobs: Sequence[ColorizeJob]) -> Iterator[Made | Failed]:
         """The pictures of a block of jobs, whose inputs are held together."""
@@ -216,33 +249,89 @@ class Colorist:
         self, inputs: _Inputs, seeds: Sequence[int], pairs: Sequence[_Pair]
     ) -> Iterator[tuple[_Pair, int, np.ndarray]]:
         """(pair, seed, uint8 (h, w, 3)) of each pair with each seed, in the order in which batches are best."""
-        sketches, references = list(inputs.sketches), list(inputs.references)
+        sketches = list(dict.fromkeys(pair.sketch for pair in pairs))
+        references = list(dict.fromkeys(pair.reference for pair in pairs if pair.reference is not None))
         made = self.pipeline.every(
-            [inputs.sketches[name].fitted for name in sketches],
-            [inputs.references[name].picture for name in references],
+            [inputs.sketches[address].fitted for address, _, _ in sketches],
+            [inputs.references[address].picture for address, _, _ in references],
             seeds,
             self.settings.sampling,
             self.run.batch_size,
-            [(sketches.index(one), None if other is None else references.index(other)) for one, other in pairs],
+            [
+                (sketches.index(pair.sketch), None if pair.reference is None else references.index(pair.reference))
+                for pair in pairs
+            ],
+            self._separation(inputs, sketches, references),
         )
         for colored in made:
-            pair = sketches[colored.sketch], None if colored.reference is None else references[colored.reference]
+            reference = None if colored.reference is None else references[colored.reference]
+            pair = _Pair(sketches[colored.sketch], reference)
             yield pair, colored.seed, from_model_image(check_pictures(colored.picture).float().numpy())
+
+    def _separation(self, inputs: _Inputs, sketches: Sequence[_Side], references: Sequence[_Side]) -> Separation | None:
+        """What parts figure from ground in these pictures, None where nothing does."""
+        if not self.parts_figures or not references:
+            return None
+        masks = [self._fitted_mask(inputs, side) for side in sketches]
+        shown = [unit_mask(inputs.masks[address, mask]) for address, mask, _ in references]
+        return Separation(masks, shown, [self._background(inputs, side) for side in references])
+
+    def _fitted_mask(self, inputs: _Inputs, side: _Side) -> torch.Tensor:
+        """A sketch's mask at the size of the network's picture, (1, h, w) in [0, 1]."""
+        address, mask, _ = side
+        height, width = inputs.sketches[address].fitted.shape[-2:]
+        return unit_mask(inputs.masks[address, mask], (width, height))
+
+    def _background(self, inputs: _Inputs, side: _Side) -> torch.Tensor | None:
+        """The picture (3, h, w) that gives the ground, None where the reference does."""
+        if (address := side[2]) is None:
+            return None
+        picture = inputs.references[address].picture
+        if not self.settings.remove_foreground:
+            return picture
+        threshold = self.settings.sampling.reference_threshold
+        return without_figure(picture, unit_mask(inputs.masks[address, None]), threshold)
 
     def _read(self, jobs: Sequence[ColorizeJob]) -> _Inputs:
         """Each sketch and each reference once; what is wrong with those that cannot be read."""
-        inputs = _Inputs({}, {}, {})
+        inputs = _Inputs({}, {}, {}, {})
         for address in dict.fromkeys(job.sketch for job in jobs):
             try:
                 inputs.sketches[address] = self._sketch(address)
             except DataError as error:
                 inputs.broken[address] = _named(address, error)
-        for address in dict.fromkeys(address for job in jobs for address in job.references.values()):
+        shown = (job.references.get(role) for job in jobs for role in (REFERENCE, BACKGROUND))
+        for address in dict.fromkeys(address for address in shown if address is not None):
             try:
                 inputs.references[address] = self._reference(address)
             except DataError as error:
                 inputs.broken[address] = _named(address, error)
+        if self.masks is not None:
+            self._read_masks(jobs, inputs)
         return inputs
+
+    def _read_masks(self, jobs: Sequence[ColorizeJob], inputs: _Inputs) -> None:
+        """The masks of all sketches and references that could be read."""
+        assert self.masks is not None
+        pairs = [_pair(job) for job in jobs]
+        sides = [(pair.sketch, True) for pair in pairs if pair.reference is not None]
+        sides += [(pair.reference, False) for pair in pairs if pair.reference is not None]
+        if self.settings.remove_foreground:
+            grounds = (pair.reference[2] for pair in pairs if pair.reference is not None)
+            sides += [((ground, None, None), False) for ground in grounds if ground is not None]
+        for (address, file, _), is_sketch in dict.fromkeys(sides):
+            if address in inputs.broken:
+                continue
+            try:
+                data, given = read_bytes(address), None if file is None else read_bytes(file)
+                if is_sketch:
+                    mask = self.masks.of_sketch(data, inputs.sketches[address].line_art.gray, given)
+                else:
+                    mask = self.masks.of_reference(data, given)
+            except DataError as error:
+                inputs.broken[file or address] = _named(file or address, error)
+            else:
+                inputs.masks[address, file] = mask
 
     def _sketch(self, address: str) -> _Sketch:
         data = read_bytes(address)
@@ -277,25 +366,41 @@ class Colorist:
         return Provenance(
             checkpoint=self.weights,
             sketch=sketch.source,
-            references={role: inputs.references[address].source for role, address in job.references.items()},
+            references={role: self._source(address, inputs) for role, address in job.references.items()},
             seed=job.seed,
             settings=self.settings,
             width=width,
             height=height,
             device=self.device.type,
             code_version=code_version(),
+            masks=self._mask_hashes(job, inputs),
         )
+
+    @staticmethod
+    def _source(address: str, inputs: _Inputs) -> Source:
+        """Of a reference, or of a mask's file."""
+        if address in inputs.references:
+            return inputs.references[address].source
+        return Source(absolute(address), sha256_of(read_bytes(address)))
+
+    def _mask_hashes(self, job: ColorizeJob, inputs: _Inputs) -> dict[str, str]:
+        """Of the masks that part figure from ground in a picture, by role; none where nothing does."""
+        sketch, reference = _pair(job)
+        if not self.parts_figures or reference is None:
+            return {}
+        found = {SKETCH_MASK: inputs.masks[sketch[:2]], REFERENCE_MASK: inputs.masks[reference[:2]]}
+        return {role: hash_of(mask) for role, mask in found.items()}
 
     def _is_made(self, job: ColorizeJob, inputs: _Inputs) -> bool:
         """Whether each of the job's files is there, by what decides its pixels; never where all is to be made again."""
         if self.run.again or not self.run.provenance:
             return False
         wanted = self._provenance(job, inputs).decisive()
-        parts = ("", *(LAYERS if self.run.layers else ()))
-        found = (_recorded(file) for file in job.targets(self.run.layers))
+        names = parts(self.run.layers, self.run.masks)
+        found = (_recorded(file) for file in job.targets(self.run.layers, self.run.masks))
         return all(
             recorded is not None and recorded.decisive() == replace(wanted, layer=part)
-            for recorded, part in zip(found, parts, strict=True)
+            for recorded, part in zip(found, names, strict=True)
         )
 
     def _written(self, job: ColorizeJob, color: np.ndarray, inputs: _Inputs) -> Made | Failed:
@@ -312,20 +417,35 @@ class Colorist:
 
     def _write(self, job: ColorizeJob, color: np.ndarray, inputs: _Inputs) -> Made:
         provenance, sketch = self._provenance(job, inputs), inputs.sketches[job.sketch]
-        keeps, parts = self.settings.keep_lines, dict[str, np.ndarray]()
+        keeps, files = self.settings.keep_lines, self._mask_files(job, inputs)
+        if self.settings.remove_background and self.parts_figures and job.references:
+            figure = self._fitted_mask(inputs, _pair(job).sketch)[0].numpy() > self.settings.sampling.sketch_threshold
+            color = np.where(figure[..., None], color, np.uint8(255))
         if self.run.layers or keeps:  # in the size and the colours of the sketch's page, beside its own lines
             on_page = from_srgb(color, sketch.facts.profile)
             on_page = at_size(on_page, sketch.line_art, self.settings.enlargement)
         if self.run.layers:
-            parts |= layers(on_page, sketch.line_art)
-        parts[""] = keep_lines(on_page, sketch.line_art) if keeps else color  # last: all is there then
-        for name, pixels in parts.items():
+            files |= layers(on_page, sketch.line_art)
+        files[""] = keep_lines(on_page, sketch.line_art) if keeps else color  # last: all is there then
+        for name, pixels in files.items():
             png = encode_png(pixels)
-            if name or keeps:
+            if name in ("", *LAYERS) and (name or keeps):
                 png = with_print_facts(png, sketch.facts if pixels.ndim == 3 else replace(sketch.facts, profile=None))
             target = job.layer(name) if name else job.out
             write_whole(target, embed(png, replace(provenance, layer=name)) if self.run.provenance else png)
         return self._outcome(job, inputs)
+
+    def _mask_files(self, job: ColorizeJob, inputs: _Inputs) -> dict[str, np.ndarray]:
+        """What parted figure from ground, as files where the call asks for them."""
+        sketch, reference = _pair(job)
+        if not self.run.masks or not self.parts_figures or reference is None:
+            return {}
+        masks = inputs.masks[sketch[:2]], inputs.masks[reference[:2]]
+        ground = self._background(inputs, reference)
+        if ground is None:
+            threshold = self.settings.sampling.reference_threshold
+            ground = without_figure(inputs.references[reference[0]].picture, unit_mask(masks[1]), threshold)
+        return dict(zip(MASKS, (*masks, from_model_image(ground.numpy())), strict=True))
 
     def _outcome(self, job: ColorizeJob, inputs: _Inputs, already: bool = False) -> Made:
         sketch = inputs.sketches[job.sketch]
@@ -337,7 +457,7 @@ class Colorist:
             height=kept[0],
             network_width=network_width,
             network_height=network_height,
-            layers=job.targets(self.run.layers)[1:],
+            layers=job.targets(self.run.layers, self.run.masks and self.parts_figures)[1:],
             already=already,
             notes=(COLOURED,) if sketch.line_art.coloured else (),
         )

@@ -22,6 +22,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
 LAYERS = ("color", "lines", "mask")
+MASKS = ("sketch-mask", "reference-mask", "background")  # what parted figure from ground
 RESULTS = "made by irodori"  # what is passed over for this reason
 
 
@@ -47,12 +48,29 @@ class ColorizeJob:
         return {"sketch": self.sketch, **role_entries(self.references), "out": self.out, "seed": self.seed}
 
     def layer(self, name: str) -> str:
-        """Where one of LAYERS goes: beside the picture."""
+        """Where one of LAYERS or MASKS goes: beside the picture."""
         return f"{_stem(self.out)}-{name}.png"
 
-    def targets(self, layers: bool) -> tuple[str, ...]:
-        """Every file that is written: the picture, and with `layers` these."""
-        return (self.out, *(self.layer(name) for name in LAYERS if layers))
+    def targets(self, layers: bool, masks: bool = False) -> tuple[str, ...]:
+        """Every file that is written: the picture, and with `layers` and `masks` these."""
+        return (self.out, *(self.layer(name) for name in parts(layers, masks)[1:]))
+
+
+def parts(layers: bool, masks: bool) -> tuple[str, ...]:
+    """What is written of a picture: "", itself, then LAYERS and MASKS as asked for."""
+    return ("", *(LAYERS if layers else ()), *(MASKS if masks else ()))
+
+
+def matched(pictures: Sequence[str], beside: Sequence[str], option: str) -> dict[str, str]:
+    """Picture -> what belongs to it: the one there is, or the one that is named alike. Raises PipelineError."""
+    if len(pictures) == len(beside) == 1:
+        return {pictures[0]: beside[0]}
+    named = {Path(address).stem: address for address in beside}
+    if beside and (alone := [picture for picture in pictures if Path(picture).stem not in named]):
+        raise PipelineError(
+            f"{option}: none is named like {alone[0]}; each is named like its picture, but for the ending"
+        )
+    return {picture: named[Path(picture).stem] for picture in pictures if beside}
 
 
 def find_pictures(
@@ -115,11 +133,13 @@ def plan_jobs(
     *,
     pair: bool = False,
     drawn: bool = False,
+    beside: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[ColorizeJob]:
     """Every sketch with every reference (`pair`: the nth with the nth) and every seed; no references: with none.
 
     One picture may go to a .png file; more need a directory. drawn: the seeds come from chance, and names in a
-    directory hold them even where there is one, so that calls add to each other. Raises SettingsError for an `out` that
+    directory hold them even where there is one, so that calls add to each other. beside: what belongs to a sketch or a
+    reference, by role. Raises SettingsError for an `out` that
     cannot take them and for pairs that do not come out even, PipelineError where a sketch or reference would be
     overwritten.
     """
@@ -139,8 +159,16 @@ def plan_jobs(
         seeded = drawn or len(seeds) > 1
         names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
         targets = [join(out, f"{name}.png") for name in names]
+    others = beside or {}
     jobs = [
-        ColorizeJob(sketch=sketch, references={REFERENCE: reference} if reference else {}, out=target, seed=seed)
+        ColorizeJob(
+            sketch=sketch,
+            references={REFERENCE: reference, **others.get(sketch, {}), **others.get(reference, {})}
+            if reference
+            else {},
+            out=target,
+            seed=seed,
+        )
         for (sketch, reference, seed), target in zip(tasks, targets, strict=True)
     ]
     return check_apart(jobs)
@@ -150,7 +178,7 @@ def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
     """The jobs, none of which goes where a sketch or a reference of any lies, not even a layer; else PipelineError."""
     inputs = {_place(address) for job in jobs for address in job.inputs}
     for job in jobs:
-        for target in job.targets(layers=True):
+        for target in job.targets(layers=True, masks=True):
             if _place(target) in inputs:
                 raise PipelineError(f"{target}: a result would overwrite this sketch or reference: give another --out")
     return jobs
@@ -161,7 +189,7 @@ def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings, drawn: bool = F
 
     drawn: the seeds come from chance; then nothing is replaced, since the same call does not make it again.
     """
-    for target in (target for job in jobs for target in job.targets(run.layers)):
+    for target in (target for job in jobs for target in job.targets(run.layers, run.masks)):
         if not run.overwrite and exists(target) and (drawn or recorded_provenance(target) is None):
             why = "each random seed gives another picture" if drawn else "does not say that irodori made it"
             raise PipelineError(f"{target} is there and {why}: give another --out, or --overwrite")
@@ -202,7 +230,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     result = []
     for name in names:
         candidate, number = name, 1
-        while taken & (files := {candidate, *(f"{candidate}-{layer}" for layer in LAYERS)}):
+        while taken & (files := {candidate, *(f"{candidate}-{layer}" for layer in (*LAYERS, *MASKS))}):
             number += 1
             candidate = f"{name}-{number}"
         taken |= files

@@ -13,6 +13,7 @@ from dataprep.operators.styles import EXTRACTED, REWORKED
 from model.diffusion.sampling_settings import (
     RELEASED_SAMPLERS,
     RELEASED_SCHEDULES,
+    SEPARATION,
     InjectionSettings,
     SamplingSettings,
     layer_scales,
@@ -27,6 +28,8 @@ MOST_SEED = 2**63 - 1  # what every generator of torch takes
 RANDOM, DRAWN_SEEDS = "random", 2**32  # a drawn seed is below, so that it can be read and typed
 # The panels under which an interface shows settings of a call, beside those of sampling.
 INPUT, OUTPUT, LINE_ART, MACHINE = "Input", "Output", "Line art", "Machine"
+# Settings that only networks have a use for that keep figure and ground apart, beside those of sampling.
+PARTED_SETTINGS = ("sketch_mask_by", "reference_mask_by", "remove_foreground", "remove_background")
 # What holds for a picture that was made before a setting was there, where that is not today's default.
 BEFORE_THEY_WERE = {"keep_lines": False, "enlargement": "smooth", "color_managed": False}
 EXTRACTED_STYLES = ("xdog", "xdog_common", *EXTRACTED, *REWORKED)  # how lines of a colour picture are drawn
@@ -74,6 +77,16 @@ class PictureSettings:
     color_managed: bool = setting(
         True, help="Read colours by the pictures' colour profiles, and keep the sketch's", panel=OUTPUT
     )
+    sketch_mask_by: Literal["lines", "alpha", "empty", "isnet_sketch", "isnetis", "isnet_general"] = setting(
+        "lines", help="What finds a sketch's figure: its lines, its transparency, a network", panel=SEPARATION
+    )
+    reference_mask_by: Literal["alpha", "empty", "isnetis", "isnet_general"] = setting(
+        "alpha",
+        help="What finds a reference's figure: its transparency, a network; empty: it has none",
+        panel=SEPARATION,
+    )
+    remove_foreground: bool = setting(False, help="Paint the figure of --background white first", panel=SEPARATION)
+    remove_background: bool = setting(False, help="Paint what is no figure of the result white", panel=SEPARATION)
     ema: bool = setting(False, help="With the moving average of the checkpoint's weights", panel=INPUT)
     precision: Precision = setting("fp32", help="Of the networks", panel=MACHINE)
     vae_precision: Precision | None = setting(None, help="Of the image codec alone", panel=MACHINE, unset="the same")

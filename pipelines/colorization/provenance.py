@@ -21,7 +21,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 
 KEYWORD = "irodori"
-FORMAT = 5
+FORMAT = 6
 MOST_SIDE = 1 << 16  # pixels
 MOST_CHUNK_BYTES = 1 << 16  # of a text chunk, with the JSON in it
 _SINCE = {"codec_sha256": 2, "image_encoder_sha256": 2, "prediction_type": 3}  # the format that first recorded it
@@ -65,7 +65,8 @@ class Provenance:
     """All that is needed to make a picture again; width and height of the network's picture, in pixels.
 
     references: the file of each reference by its role. layer: which of a picture's layers this file is, "" for the
-    picture itself. device ("cpu", "cuda") and code_version do not decide the picture but explain last bits that differ.
+    picture itself. masks: `masks.hash_of` of what parted figure from ground, by role; nothing where nothing did. device
+    ("cpu", "cuda") and code_version do not decide the picture but explain last bits that differ.
     """
 
     checkpoint: Weights
@@ -78,6 +79,7 @@ class Provenance:
     device: str
     code_version: str
     layer: str = ""
+    masks: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def decisive(self) -> "Provenance":
         """What decides the picture, to compare: addresses, device and code version are left out."""
@@ -94,7 +96,7 @@ class Provenance:
         """As JSON takes it."""
         references = {role: asdict(source) for role, source in self.references.items()}
         return {
-            "format": FORMAT,
+            "format": FORMAT if self.masks else FORMAT - 1,  # what older versions can read stays what they read
             "checkpoint": asdict(self.checkpoint),
             "sketch": asdict(self.sketch),
             **role_entries(references),
@@ -105,6 +107,7 @@ class Provenance:
             "device": self.device,
             "code_version": self.code_version,
             "layer": self.layer,
+            **({"masks": dict(self.masks)} if self.masks else {}),
         }
 
 

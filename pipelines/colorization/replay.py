@@ -87,7 +87,7 @@ def plan_replay(file: str, out: str, inputs: InputAddresses, run: RunSettings) -
         raise PipelineError(f"{file} was made without a {role}")
     if not inputs.follow and (unnamed := addresses_to_follow(file, inputs)):
         listed = ", ".join(f"{role} {address}" for role, address in unnamed.items())
-        options = ", ".join(f"--{role}" for role in unnamed)
+        options = ", ".join(f"--{role.replace('_', '-')}" for role in unnamed)
         raise SettingsError(
             f"{file} names addresses that the call does not: {listed}. Name what is yours with {options}, or have them "
             "read with --follow"
@@ -157,6 +157,11 @@ def replay(
         )
         if then != now
     ] + unrecorded(recorded.checkpoint, again.checkpoint)
+    notes += [
+        f"{role.replace('_', ' ')} is another than it was"
+        for role in recorded.masks
+        if recorded.masks[role] != again.masks.get(role)
+    ]
     after = decode(read_bytes(job.out)).rgb
     if after.shape != before.shape:
         raise PipelineError(f"{file} has other sides than the {outcome.width}x{outcome.height} that it was made with")

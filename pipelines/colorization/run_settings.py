@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from model.diffusion.sampling_settings import SEPARATION
 from model.setting import check_ranges, setting
 from pipelines.colorization.picture_settings import MACHINE, OUTPUT
 
@@ -22,6 +23,9 @@ class RunSettings:
     batch_size: int = setting(4, help="Pictures of one size that are coloured together", panel=MACHINE, least=1)
     compile: bool = setting(False, help="Compile the network first: for many pictures of few sizes", panel=MACHINE)
     layers: bool = setting(False, help="Also write colour, lines and mask as files of their own", panel=OUTPUT)
+    masks: bool = setting(
+        False, help="Also write the masks that part figure from ground, and the background shown", panel=SEPARATION
+    )
     provenance: bool = setting(True, help="Record in each PNG how it was made", panel=OUTPUT)
     overwrite: bool = setting(False, help="Also replace PNGs that do not record that irodori made them", panel=OUTPUT)
     again: bool = setting(False, help="Make all anew, also what is there and would not differ", panel=OUTPUT)

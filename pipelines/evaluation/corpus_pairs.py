@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from dataprep.corpus.reader import CorpusReader
+from dataprep.errors import DataError
 from dataprep.pictures import assembled
+from dataprep.pictures.decode import decode_png
 from dataprep.pictures.guarded import decode
 from dataprep.pictures.resize import resize_color
 from dataprep.randomness import generator
@@ -77,6 +81,23 @@ class CorpusPictures:
     def deformed(self, row_id: str, seed: int) -> Bytes:
         """The whole picture of a row, warped as the seed decides (dataprep.samples.deformation)."""
         return deform(self.whole(row_id), generator(seed, 0, "deform"), DeformationSettings())
+
+    @property
+    def sketch_mask(self) -> Floats:
+        """The figure of the sketch's own picture at model size, (1, H, W) in [0, 1]."""
+        return self._sample.pictures["mask"]
+
+    def mask(self, row_id: str) -> Bytes:
+        """The figure of a row's whole picture, (h, w), 255 = figure. Raises DataError that names a row without one."""
+        row = self._corpus.row(row_id)
+        if row.get("mask") is None:
+            raise DataError(f"row {row_id} has no mask")
+        return decode_png(row["mask"])
+
+    def deformed_mask(self, row_id: str, seed: int) -> Bytes:
+        """The same, warped as `deformed` warps the picture; what comes from outside is no figure."""
+        ground = np.repeat(255 - self.mask(row_id)[..., None], 3, axis=2)
+        return 255 - deform(ground, generator(seed, 0, "deform"), DeformationSettings())[..., 0]
 
     def recolored(self, drawing_of: str, colors_of: str) -> Bytes:
         """One row's drawing in another's colours, drawn at the row's size and reduced like every picture."""

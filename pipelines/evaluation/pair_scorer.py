@@ -16,11 +16,13 @@ from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import encode_png
 from dataprep.samples.polarity import from_model_sketch
 from dataprep.samples.sample import SampleSettings, from_model_image, reference_picture
+from dataprep.samples.sample_settings import V1_PICTURES
 from dataprep.samples.values import Floats
 from eval.errors import EvalError
 from eval.metrics.psnr import RegionMap
 from eval.protocols.pairing import Pair
-from eval.protocols.protocol import Bytes, PreparedPair, Regions
+from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
+from model.diffusion.separation import Separation
 from pipelines.evaluation.colorist import CheckpointColorist
 from pipelines.evaluation.corpus_pairs import PairCorpus
 from pipelines.evaluation.lookup import find_protocol
@@ -51,11 +53,15 @@ class PairResult:
 
 @dataclass(frozen=True)
 class ReadyPair:
-    """One pair as the model (sketch: (3, H, W)) and the metrics take it; `given` has the original too."""
+    """One pair as the model (sketch: (3, H, W)) and the metrics take it; `given` has the original too.
+
+    masks: of the sketch, (1, H, W) in [0, 1], and of the reference, uint8 (h, w), where the model reads them.
+    """
 
     sketch: Floats
     references: Mapping[str, Bytes]
     given: Mapping[str, Bytes | np.ndarray | Regions]
+    masks: tuple[Floats, Bytes] | None = None
 
     @property
     def truth(self) -> Bytes:
@@ -81,23 +87,26 @@ class PairScorer:
             width=plan.metadata.width,
             height=plan.metadata.height,
             styles=tuple(column.removeprefix(SKETCH) for column in plan.columns if column.startswith(SKETCH)),
+            pictures=(*V1_PICTURES, *(["mask"] if plan.masks else [])),
         )
         self.corpus = PairCorpus(CorpusReader(plan.corpus, SPLIT, plan.columns, plan.snapshot), settings)
 
     def __call__(self, pairs: Sequence[Pair], shown: Sequence[bool]) -> list[PairResult]:
         """Colour `pairs` in one batch and measure each; pictures are kept where `shown`."""
         ready = [self.prepare(pair) for pair in pairs]
-        # colour
-        sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
-        references = {} if self.plan.without_reference else _by_role([item.references for item in ready])
-        seeds = [pair.seed for pair in pairs]
-        made = self.colorist(sketches, references, seeds, self.plan.sampling)
-        results = [from_model_image(picture) for picture in made.cpu().numpy()]
+        results = self.color(ready, [pair.seed for pair in pairs])
         # measure the uint8 pictures that a person gets
         measured = self.measure(ready, results)
         return [
             PairResult(measured[i], _pictures(ready[i], results[i]) if keep else {}) for i, keep in enumerate(shown)
         ]
+
+    def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int]) -> list[Bytes]:
+        """The results of a batch, uint8 (H, W, 3), as a person gets them."""
+        sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
+        references = {} if self.plan.without_reference else _by_role([item.references for item in ready])
+        made = self.colorist(sketches, references, seeds, self.plan.sampling, _separation(ready))
+        return [from_model_image(picture) for picture in made.cpu().numpy()]
 
     def prepare(self, pair: Pair) -> ReadyPair:
         """What the model and the metrics take of a pair. EvalError for a protocol that gives less than it says."""
@@ -105,7 +114,13 @@ class PairScorer:
         prepared: PreparedPair = self.protocol.prepare(pair, pictures)
         if absent := sorted(set(self.protocol.gives) - set(prepared.given)):
             raise EvalError(f"protocol {self.protocol.name} gives {', '.join(absent)} of its pairs, but not of {pair}")
-        return ReadyPair(pictures.sketch, prepared.references, {"original": pictures.original, **prepared.given})
+        given = {"original": pictures.original, **prepared.given}
+        masks = None
+        if self.plan.masks:
+            if REFERENCE not in prepared.masks:
+                raise EvalError(f"protocol {self.protocol.name} gives no mask of its reference, which the model reads")
+            masks = pictures.sketch_mask, prepared.masks[REFERENCE]()
+        return ReadyPair(pictures.sketch, prepared.references, given, masks)
 
     def measure(self, ready: Sequence[ReadyPair], results: Sequence[Bytes]) -> list[dict[str, dict[str, Value]]]:
         """Metric -> column -> value, of each pair. Results are uint8 (H, W, 3)."""
@@ -123,6 +138,15 @@ class PairScorer:
             {name: {column: values[i] for column, values in own.items()} for name, own in columns.items()}
             for i in range(len(ready))
         ]
+
+
+def _separation(ready: Sequence[ReadyPair]) -> Separation | None:
+    """The masks of a batch as the model takes them."""
+    masks = [item.masks for item in ready if item.masks is not None]
+    if not masks:
+        return None
+    references = [torch.from_numpy(reference)[None].float() / 255 for _, reference in masks]
+    return Separation([torch.from_numpy(sketch) for sketch, _ in masks], references)
 
 
 def unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:

@@ -10,12 +10,14 @@ from eval.metrics.metric import Metric
 from eval.protocols.pairing import Pair
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
+from model.families.registry import family
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.evaluation.corpus_pairs import ReaderRows
 from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.execution.capacity import Device
 from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
+from pipelines.weights.controls import check_own_controls
 
 SPLIT = "validation"
 
@@ -26,8 +28,8 @@ class EvaluatePlan:
 
     protocol, metrics: names that pipelines.evaluation.lookup finds. columns: of the corpus, colours and sketches.
     keep_features: results.parquet also holds the features of distances between distributions (2.5 kB a pair), so that
-    their intervals can be had. ema: the moving average of the checkpoint's weights is scored. device: what was asked
-    for; the cluster decides what "auto" is.
+    their intervals can be had. ema: the moving average of the checkpoint's weights is scored. masks: the network parts
+    figure from ground by the corpus's masks. device: what was asked for; the cluster decides what "auto" is.
     """
 
     protocol: str
@@ -45,6 +47,7 @@ class EvaluatePlan:
     without_reference: bool = False
     keep_features: bool = False
     ema: bool = False
+    masks: bool = False
     device: Device = "auto"
 
     @property
@@ -63,6 +66,11 @@ class EvaluatePlan:
     def _refusal(self, metric: Metric) -> str:
         protocol = find_protocol(self.protocol)
         return metric.refusal(protocol.name, protocol.gives, self.metadata.width, self.metadata.height)
+
+
+def reads_masks(metadata: CheckpointMetadata, sampling: SamplingSettings) -> bool:
+    """Whether a checkpoint's network, so sampled, parts figure from ground."""
+    return bool(family(metadata.family).controls) and sampling.mode != "vanilla"
 
 
 def plan_evaluation(
@@ -96,10 +104,18 @@ def plan_evaluation(
     checkpoint = checkpoint_uri(absolute_checkpoint(checkpoint))
     metadata = read_metadata(fetch_checkpoint(checkpoint))
     expected_sha256(metadata, checkpoint, ema)
+    check_own_controls(checkpoint, metadata, sampling)
 
     # the corpus
     snapshot = open_snapshot(corpus)
     columns = ("color", *sorted(column for column in snapshot.document["operators"] if column.startswith("sketch_")))
+    if masks := reads_masks(metadata, sampling):
+        columns = (*columns, "mask")
+        if "mask" not in snapshot.document["operators"]:
+            raise PipelineError(
+                f"{corpus} has no masks, by which a {metadata.family} network parts figure from ground: build it with "
+                "--set learned.mask=isnetis, or score with --set mode=vanilla"
+            )
     reader = CorpusReader(corpus, SPLIT, (), snapshot.number)
     if chosen.square and metadata.width != metadata.height:
         raise PipelineError(
@@ -121,5 +137,6 @@ def plan_evaluation(
         sampling=sampling,
         seed=seed,
         ema=ema,
+        masks=masks,
         device=device,
     )

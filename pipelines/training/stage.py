@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus.row_index import RowIndex
 from dataprep.corpus.snapshot import Snapshot, open_snapshot
 from dataprep.storage.store import (
@@ -51,7 +53,7 @@ from pipelines.recipes.stage_recipe import StageRecipe, with_length
 from pipelines.training.batch_shares import BatchShares, Loader
 from pipelines.training.engines.process_group import ProcessGroupConfig
 from pipelines.training.entry import FinalErrors, train_worker
-from pipelines.training.feeder import rows_by_bucket
+from pipelines.training.feeder import MOST_REPLACED_SHARE, rows_by_bucket
 from pipelines.training.parents import checked_parent, network_of
 from pipelines.training.plan import TrainJob, TrainPlan, Watcher
 from pipelines.training.state.changes import TAMED, Changes, accepted_changes, earlier_changes, recorded_recipe
@@ -68,6 +70,7 @@ POLL_S = 0.5
 CHANGES = "changes.json"
 # How a column comes into a corpus that was built without it.
 _MADE_BY = {"mask": "--set learned.mask=isnetis", "region_map": "--set regions.lines=drawn"}
+LOOKED_AT = 64  # training rows, before a stage starts that needs a column of all
 ENGINE = ".ray"  # what Ray Train itself writes, while it runs
 
 
@@ -280,12 +283,17 @@ def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
 
 def _check_columns(recipe: StageRecipe, snapshot: Snapshot) -> None:
     """Raises PipelineError where the corpus lacks a column that the stage needs, with the setting that makes it."""
-    known = snapshot.document["operators"]
     for column in stage_kind(recipe.stage).columns:
-        if column not in known:
+        how = f"irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and the sources it was built of"
+        if column not in snapshot.document["operators"]:
+            raise PipelineError(f"{snapshot.uri} has no column {column}, which {recipe.stage} needs: {how}")
+        reader = CorpusReader(snapshot.uri, "train", [column], snapshot.number, facts=False)
+        looked_at = np.unique(np.linspace(0, len(reader) - 1, LOOKED_AT, dtype=int)).tolist()
+        lacking = sum(reader.row(index).get(column) is None for index in looked_at)
+        if lacking > MOST_REPLACED_SHARE * len(looked_at):
             raise PipelineError(
-                f"{snapshot.uri} has no column {column}, which {recipe.stage} needs. Build it again with it: "
-                f"irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and the sources it was built of"
+                f"of {len(looked_at)} training rows of {snapshot.uri} that were looked at, {lacking} have no {column}, "
+                f"which {recipe.stage} needs of all: {how}, or without the sources that have none"
             )
 
 

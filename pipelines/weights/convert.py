@@ -231,7 +231,7 @@ def _network(found: Inspection, made: Family, config: Any, use_ema: bool) -> nn.
         model = made.build(config)
     expected = model.state_dict()
     parts = {part.name: part for part in found.parts}
-    wanted = _keys(parts.values(), use_ema)
+    wanted = _keys(parts.values(), made.keys.parts if made.keys else (), use_ema)
     tensors = {name: shaped(tensor, expected[name].shape) for name, tensor in found.source.read(wanted).items()}
     if "sketch encoder" not in parts:
         with torch.random.fork_rng():
@@ -242,11 +242,12 @@ def _network(found: Inspection, made: Family, config: Any, use_ema: bool) -> nn.
     return model
 
 
-def _keys(parts: Iterable[Part], use_ema: bool) -> dict[str, str]:
-    """Key in the source -> our name, for the trained network. The average covers the UNet alone."""
+def _keys(parts: Iterable[Part], trained: Iterable[str], use_ema: bool) -> dict[str, str]:
+    """Key in the source -> our name, for the trained network's parts. The average covers the UNet alone."""
     tables = {part.name: part.table for part in parts}
-    unet = tables["moving average"] if use_ema else tables["unet"]
-    return {**unet, **tables.get("sketch encoder", {})}
+    if use_ema:
+        tables["unet"] = tables["moving average"]
+    return {key: ours for name in trained for key, ours in tables.get(name, {}).items()}
 
 
 def _scaling_factor(config: Any) -> float:

@@ -24,12 +24,11 @@ from model.backbone.split_attention import SplitReference
 from model.diffusion.pipeline import ColorizationPipeline, Task
 from model.diffusion.sampling import Conditions
 from model.diffusion.sampling_settings import Mode, SamplingSettings
-from model.diffusion.separation import Separation
+from model.diffusion.separation import Separation, without_figure
 from model.errors import ModelError
 from model.families.v15.network import V15
 
 USUAL: Mode = "full"
-WHITE = 1.0
 
 
 class SplitPipeline(ColorizationPipeline):
@@ -125,14 +124,6 @@ def background(picture: torch.Tensor, separation: Separation, index: int, thresh
     """
     own = separation.background_of(index)
     return own if own is not None else without_figure(picture, separation.mask_of(index), threshold)
-
-
-def without_figure(picture: torch.Tensor, mask: torch.Tensor | None, threshold: float) -> torch.Tensor:
-    """A picture (3, h, w) with its figure painted white; mask: (1, any, any), None where there is no figure."""
-    if mask is None:
-        return picture
-    fitted = F.interpolate(mask[None].to(picture), size=picture.shape[-2:], mode="bilinear", antialias=True)[0]
-    return torch.where(fitted < threshold, picture, WHITE)
 
 
 def _mode(settings: SamplingSettings) -> Mode:

@@ -520,7 +520,7 @@ def test_a_checkpoint_of_another_family_is_refused(files: Path, tmp_path: Path) 
 
 def test_a_role_that_no_network_here_takes_is_refused_by_name(files: Path, checkpoint: str) -> None:
     asked = job(files, references={"background": str(files / "references" / "p0005.png")})
-    with pytest.raises(PipelineError, match="takes no background; the references that it takes: reference"):
+    with pytest.raises(PipelineError, match="a v1 network takes no background; these do: v15"):
         make(asked, checkpoint)
 
 

@@ -154,7 +154,7 @@ LIES = {
     "very deep": b"[" * 60_000,
     "a list": [],
     "empty": {},
-    "format": DOCUMENT | {"format": 6},
+    "format": DOCUMENT | {"format": 7},
     "frozen weights": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"codec_sha256": None}},
     "prediction type": DOCUMENT | {"checkpoint": DOCUMENT["checkpoint"] | {"prediction_type": None}},
     "layer": DOCUMENT | {"layer": 1},

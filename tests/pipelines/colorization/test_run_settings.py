@@ -11,6 +11,7 @@ def test_the_document_has_the_names_that_scripts_read() -> None:
         ("batch_size", 4),
         ("compile", False),
         ("layers", False),
+        ("masks", False),
         ("told", False),
         ("overwrite", False),
         ("again", False),

@@ -13,6 +13,8 @@ from dataprep.pictures.assembled import shipped_templates
 from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES
+from model.families.v15.network import V15
+from model.families.v15.sizes import V15_SIZES
 from model.frozen.codec import load_codec
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
@@ -44,6 +46,28 @@ def write_checkpoint(
         height=height,
     )
     save_checkpoint(folder, model, replace(metadata, **changes), ema)
+    return str(folder)
+
+
+def write_parted_checkpoint(folder: Path) -> str:
+    """A `v15.split` checkpoint of 64 x 64 pixels whose result depends on everything."""
+    torch.manual_seed(1)
+    model = V15(V15_SIZES["tiny"])
+    for parameter in model.parameters():
+        if not bool(parameter.any()):
+            nn.init.normal_(parameter, std=0.05)
+    metadata = CheckpointMetadata(
+        family="v15",
+        stage="v15.split",
+        size="tiny",
+        scaling_factor=load_codec("tiny").scaling_factor,
+        codec="tiny",
+        image_encoder="tiny",
+        code_version="test",
+        width=64,
+        height=64,
+    )
+    save_checkpoint(folder, model, metadata)
     return str(folder)
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from model.diffusion.sampling_settings import InjectionSettings, SamplingSettings
-from model.diffusion.separation import Separation
+from model.diffusion.separation import Separation, without_figure
 from model.errors import ModelError
 from model.families.v15.network import V15
-from model.families.v15.pipeline import SplitPipeline, without_figure
+from model.families.v15.pipeline import SplitPipeline
 from model.families.v15.sizes import V15_SIZES
 from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder

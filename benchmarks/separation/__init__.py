@@ -1,0 +1,1 @@
+"""How well do figure and ground keep to their own colours? See `__main__`."""
