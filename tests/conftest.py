@@ -16,7 +16,11 @@ from tests.faults import Survived
 from tests.pipelines.s3_server import s3_environment, s3_server
 
 DRILL_SEED = "IRODORI_DRILL_SEED"
-DEAR = {"drawn_corpus", "untrained_checkpoint"}  # fixtures that take seconds, so that what asks for them does
+DEAR = {
+    "drawn_corpus",
+    "opaque_corpus",
+    "untrained_checkpoint",
+}  # fixtures that take seconds, so that what asks for them does
 MARKED_BY = ((DEAR, "seconds"), ({"ray_engine"}, "ray"), ({"s3_bucket"}, "s3"), ({"survived"}, "fault"))
 _numbers = itertools.count()
 # A family of the suite, registered as a user's own would be: before Ray starts, since its workers inherit this, and so
@@ -78,6 +82,14 @@ def drawn_corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.pipelines.training.untrained import write_corpus
 
     return write_corpus(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="session")
+def opaque_corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A corpus of eight pictures of which nothing says where their figure is, half of them held out."""
+    from tests.pipelines.training.untrained import write_opaque_corpus
+
+    return write_opaque_corpus(tmp_path_factory.mktemp("opaque"))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from dataprep.corpus.snapshot import Snapshot, open_snapshot
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
 
+LOOKED_AT = 64  # rows, before work starts that needs a column of all
+
 
 class CorpusReader:
     """The rows of one split of one snapshot, sorted by id, with the columns asked for.
@@ -61,6 +63,11 @@ class CorpusReader:
     def row(self, i: int) -> dict[str, Any]:
         """Row `i`: its `id`, the facts (group, tags, assembly, ...) unless left out, each column's bytes or None."""
         return self._cells.read(self.place(i))
+
+    def lacking(self, column: str) -> tuple[int, int]:
+        """How many of up to LOOKED_AT rows, spread evenly, have no value in that column; and how many were looked at."""
+        rows = np.unique(np.linspace(0, len(self) - 1, LOOKED_AT, dtype=int)).tolist()
+        return sum(self.row(index)[column] is None for index in rows), len(rows)
 
     def place(self, i: int) -> RowPlace:
         """Where row `i` lies, for reading it elsewhere."""

@@ -111,10 +111,12 @@ def plan_evaluation(
     columns = ("color", *sorted(column for column in snapshot.document["operators"] if column.startswith("sketch_")))
     if masks := reads_masks(metadata, sampling):
         columns = (*columns, "mask")
-        if "mask" not in snapshot.document["operators"]:
+        lacking, looked_at = CorpusReader(corpus, SPLIT, ["mask"], snapshot.number, facts=False).lacking("mask")
+        if lacking:
             raise PipelineError(
-                f"{corpus} has no masks, by which a {metadata.family} network parts figure from ground: build it with "
-                "--set learned.mask=isnetis, or score with --set mode=vanilla"
+                f"of {looked_at} held-out rows of {corpus} that were looked at, {lacking} have no mask, by which a "
+                f"{metadata.family} network parts figure from ground: build it with --set learned.mask=isnetis, or "
+                "score with --set mode=vanilla"
             )
     reader = CorpusReader(corpus, SPLIT, (), snapshot.number)
     if chosen.square and metadata.width != metadata.height:

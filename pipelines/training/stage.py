@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -70,7 +69,6 @@ POLL_S = 0.5
 CHANGES = "changes.json"
 # How a column comes into a corpus that was built without it.
 _MADE_BY = {"mask": "--set learned.mask=isnetis", "region_map": "--set regions.lines=drawn"}
-LOOKED_AT = 64  # training rows, before a stage starts that needs a column of all
 ENGINE = ".ray"  # what Ray Train itself writes, while it runs
 
 
@@ -284,16 +282,12 @@ def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
 def _check_columns(recipe: StageRecipe, snapshot: Snapshot) -> None:
     """Raises PipelineError where the corpus lacks a column that the stage needs, with the setting that makes it."""
     for column in stage_kind(recipe.stage).columns:
-        how = f"irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and the sources it was built of"
-        if column not in snapshot.document["operators"]:
-            raise PipelineError(f"{snapshot.uri} has no column {column}, which {recipe.stage} needs: {how}")
-        reader = CorpusReader(snapshot.uri, "train", [column], snapshot.number, facts=False)
-        looked_at = np.unique(np.linspace(0, len(reader) - 1, LOOKED_AT, dtype=int)).tolist()
-        lacking = sum(reader.row(index).get(column) is None for index in looked_at)
-        if lacking > MOST_REPLACED_SHARE * len(looked_at):
+        lacking, looked_at = CorpusReader(snapshot.uri, "train", [column], snapshot.number, facts=False).lacking(column)
+        if lacking > MOST_REPLACED_SHARE * looked_at:
             raise PipelineError(
-                f"of {len(looked_at)} training rows of {snapshot.uri} that were looked at, {lacking} have no {column}, "
-                f"which {recipe.stage} needs of all: {how}, or without the sources that have none"
+                f"of {looked_at} training rows of {snapshot.uri} that were looked at, {lacking} have no {column}, "
+                f"which {recipe.stage} needs of all: irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and the "
+                "sources it was built of, or without those that have none"
             )
 
 

@@ -18,7 +18,7 @@ from jobs.cli import app, run
 from pipelines.colorization.provenance import extract
 from tests.corpus_pictures import write_pictures
 from tests.jobs.command import one_line
-from tests.pipelines.training.untrained import write_checkpoint
+from tests.pipelines.training.untrained import write_checkpoint, write_parted_checkpoint
 
 CALL = ["colorize", "--sketch", "s.png", "--reference", "r.png", "--out", "o.png"]
 
@@ -54,6 +54,12 @@ WRONG = [
     ([*CALL, "--batch-size", "0"], "--batch-size"),
     ([*CALL, "--guidence-scale", "2"], "--guidance-scale"),
     (["colorize", "--sketch", "s.png", "--out", "o", "--pair"], "--pair needs --reference"),
+    (["colorize", "--sketch", "s.png", "--out", "o.png", "--background", "b.png"], "--background needs --reference"),
+    (["colorize", "--sketch", "s.png", "--out", "o.png", "--reference-mask", "m.png"], "--reference-mask needs"),
+    ([*CALL, "--mode", "fulll"], "full"),
+    ([*CALL, "--sketch-threshold", "2"], "0..1"),
+    ([*CALL, "--reference-mask-by", "lines"], "isnetis"),
+    ([*CALL, "--sketch-mask-by", "isnet"], "isnetis"),
     (["colorize", "--sketch", "bad.png", "--out", "o.jpg"], "give a .png file"),
     (["colorize", "--sketch", "s", "--reference", "bad.png", "--pair", "--out", "o"], "as many references as sketches"),
     (["colorize", "--replay", "x.png", "--steps", "3", "--no-levels"], "leave out --no-levels, --steps"),
@@ -386,3 +392,32 @@ def test_a_checkpoint_of_another_family_is_refused(desk: Path, capfd: pytest.Cap
 def test_a_picture_that_tells_nothing_cannot_be_replayed(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["colorize", "--replay", "s/p0000.png"]) == 1
     assert "s/p0000.png: no picture that `irodori colorize` made" in one_line(capsys)
+
+
+def test_masks_and_a_background_come_with_the_call(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint = write_parted_checkpoint(tmp_path / "checkpoint")
+    page, patches = np.full((64, 64, 3), 255, np.uint8), np.full((48, 48, 3), 90, np.uint8)
+    page[20:44, [20, 43]] = page[[20, 43], 20:44] = 0
+    for folder, names in (("sketches", "ab"), ("masks", "ba")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.fromarray(page).save(tmp_path / folder / f"{name}.png")
+    for name in ("reference", "reference-mask", "sky"):
+        Image.fromarray(patches).save(tmp_path / f"{name}.png")
+    call = ["colorize", "--checkpoint", checkpoint, "--sketch", str(tmp_path / "sketches"), "--steps", "1"]
+    call += ["--reference", str(tmp_path / "reference.png"), "--reference-mask", str(tmp_path / "reference-mask.png")]
+    call += ["--sketch-mask", str(tmp_path / "masks"), "--background", str(tmp_path / "sky.png")]
+    call += ["--out", str(tmp_path / "made"), "--mode", "background", "--masks", "--json"]
+    assert run(call) == 0, capfd.readouterr().err
+    found = json.loads(capfd.readouterr().out)["made"]
+    assert [Path(one["references"]["sketch_mask"]).name for one in found] == ["a.png", "b.png"]
+    assert all(Path(file).is_file() for one in found for file in one["layers"])
+    recorded = extract(Path(found[0]["out"]).read_bytes(), "a")
+    assert set(recorded.references) == {"reference", "sketch_mask", "reference_mask", "background"}
+    assert recorded.settings.sampling.mode == "background"
+    two = [*call, "--background", str(tmp_path / "reference.png")]
+    assert run(two) == 2
+    assert "--background is one picture" in capfd.readouterr().err
+    (tmp_path / "masks" / "b.png").unlink()
+    assert run(call) == 1
+    assert "--sketch-mask: none is named like" in capfd.readouterr().err

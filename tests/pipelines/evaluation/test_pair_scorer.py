@@ -26,13 +26,20 @@ from model.frozen.codec import ImageCodec
 from pipelines.colorization.colorize import colorize
 from pipelines.colorization.jobs import ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings
+from pipelines.common.errors import PipelineError
 from pipelines.evaluation.corpus_pairs import ReaderRows
 from pipelines.evaluation.pair_scorer import PairScorer, ReadyPair, unit
 from pipelines.evaluation.plan import plan_evaluation
-from tests.pipelines.training.untrained import write_checkpoint
+from tests.pipelines.training.untrained import write_checkpoint, write_parted_checkpoint
 
 QUICK = SamplingSettings(steps=2, guidance_scale=1.5)
+VANILLA = replace(QUICK, mode="vanilla")
 SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_parted_checkpoint(tmp_path_factory.mktemp("parted") / "checkpoint")
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +266,34 @@ def test_a_row_without_a_sketch_is_named(checkpoint: str, unassembled: str) -> N
     row_id = score.corpus.reader.ids[0]
     with pytest.raises(DataError, match=row_id):
         score([Pair(row_id, row_id, 0)], [False])
+
+
+@pytest.mark.parametrize("protocol", ["known-answer", "deformed-reference", "self", "random-reference"])
+def test_a_network_that_keeps_figure_and_ground_apart_is_shown_the_corpuss_masks(
+    corpus: str, parted: str, protocol: str
+) -> None:
+    score, plain = scorer(corpus, parted, protocol), scorer(corpus, parted, protocol, sampling=VANILLA)
+    assert score.plan.masks
+    ready = [score.prepare(pair) for pair in score.plan.pairs]
+    row = score.corpus.row(score.plan.pairs[0].reference_id)
+    assert ready[0].masks is not None
+    sketch, reference = ready[0].masks
+    assert sketch.shape == (1, SIDE, SIDE)
+    assert 0 < sketch.mean() < 1
+    if protocol != "deformed-reference":
+        np.testing.assert_array_equal(reference, decode_png(row["mask"]))
+    else:
+        assert abs(reference.mean() - decode_png(row["mask"]).mean()) < 40
+    seeds = [pair.seed for pair in score.plan.pairs]
+    parts, whole = score.color(ready, seeds), plain.color(ready, seeds)
+    assert all((one != other).any() for one, other in zip(parts, whole, strict=True))
+
+
+def test_a_corpus_without_masks_or_a_network_without_their_use_is_refused(
+    corpus: str, checkpoint: str, parted: str, opaque_corpus: str
+) -> None:
+    with pytest.raises(PipelineError, match="a v1 network takes no mode; these do: v15"):
+        plan_evaluation(checkpoint, corpus, "self", "nowhere", sampling=VANILLA)
+    with pytest.raises(PipelineError, match="held-out rows of .* have no mask, by which a v15 network"):
+        plan_evaluation(parted, opaque_corpus, "self", "nowhere", sampling=QUICK)
+    assert not plan_evaluation(parted, opaque_corpus, "self", "nowhere", sampling=VANILLA).masks

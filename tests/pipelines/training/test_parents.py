@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.backbone.config import ReferenceTokens as Tokens
-from model.checkpoint import CheckpointMetadata, save_checkpoint
+from model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES
 from pipelines.common.errors import PipelineError
@@ -16,8 +16,9 @@ from pipelines.common.overrides import SettingsError
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.parents import checked_parent, frozen_weights, network_of, start_network
+from pipelines.training.stage import plan_stage
 from pipelines.weights.checkpoints import metadata_at
-from tests.pipelines.training.untrained import write_checkpoint
+from tests.pipelines.training.untrained import write_checkpoint, write_parted_checkpoint
 
 NOISY, REFINE, CLS, PROJ = (stage_recipe(stage) for stage in ("v1.noisy", "v1.refine", "v1.cls-0.1", "v1.proj-0.1"))
 
@@ -148,3 +149,35 @@ def test_frozen_weights_keep_the_parents_bytes_whatever_the_network_computes_in(
     assert alone.keys() == kept.keys()
     assert all(tensor.dtype == torch.bfloat16 for tensor in alone.values())
     assert frozen_weights(model, set(given), folder) == {}
+
+
+def test_v15_begins_over_a_trained_v1_and_takes_all_of_it(tmp_path: Path) -> None:
+    recipe = stage_recipe("v15.split")
+    address = checkpoint(tmp_path / "refined", "v1.refine")
+    assert checked_parent(recipe, address) == address
+    released = checkpoint(tmp_path / "released", "released")
+    assert checked_parent(recipe, released) == released
+    below, above = load_checkpoint(Path(address))[0].state_dict(), start_network(recipe, Path(address)).state_dict()
+    assert all(torch.equal(above[name], tensor) for name, tensor in below.items())
+    with pytest.raises(PipelineError, match=r"v15\.split at this size begins with a checkpoint of v1 v1\.refine tiny"):
+        checked_parent(recipe, checkpoint(tmp_path / "noisy", "v1.noisy"))
+    with pytest.raises(SettingsError, match="begins with a trained network"):
+        checked_parent(recipe, None)
+
+
+def test_v15_goes_on_from_a_v15_whose_parts_are_its_own(tmp_path: Path) -> None:
+    parted = write_parted_checkpoint(tmp_path / "parted")
+    recipe = stage_recipe("v15.split").changed(prediction_type="eps")
+    assert checked_parent(recipe, parted) == parted
+    for setting, value in (("lora", "released-v15"), ("recovery", "released")):
+        with pytest.raises(PipelineError, match=f"has {setting}=thesis, the recipe {setting}={value}"):
+            checked_parent(recipe.changed(**{setting: value}), parted)
+
+
+def test_a_corpus_that_lacks_masks_is_refused_before_anything_starts(
+    tmp_path: Path, drawn_corpus: str, opaque_corpus: str
+) -> None:
+    recipe, parent = stage_recipe("v15.split"), checkpoint(tmp_path / "refined", "v1.refine")
+    plan_stage(recipe, drawn_corpus, str(tmp_path / "out"), parent, 1)
+    with pytest.raises(PipelineError, match=r"have no mask, which v15\.split needs of all: .*learned\.mask=isnetis"):
+        plan_stage(recipe.changed(styles=("xdog",)), opaque_corpus, str(tmp_path / "out"), parent, 1)

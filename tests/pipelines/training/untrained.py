@@ -19,6 +19,7 @@ from model.frozen.codec import load_codec
 from pipelines.corpus_build.build import run_build
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.corpora import CORPUS_RECIPES
+from tests.corpus_pictures import write_pictures
 
 
 def write_checkpoint(
@@ -82,4 +83,13 @@ def write_corpus(folder: Path, drawings: int = 16, size: int = 96) -> str:
     (source / "assembled.json").write_text(json.dumps({"templates": ["some.jsonl"], "colorings": 1, "size": size}))
     out = str(folder / "corpus")
     run_build([str(source)], out, replace(CORPUS_RECIPES["demo"], validation_share=0.5), engine=in_process)
+    return out
+
+
+def write_opaque_corpus(folder: Path) -> str:
+    """A corpus of eight pictures without transparency, half of them held out."""
+    write_pictures(folder / "pictures", 8)
+    out = str(folder / "corpus")
+    recipe = replace(CORPUS_RECIPES["demo"], validation_share=0.5)
+    run_build([str(folder / "pictures")], out, recipe, engine=in_process)
     return out
