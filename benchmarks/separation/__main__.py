@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def measured(item: ReadyPair, result: npt.NDArray[np.uint8]) -> dict[str, float]
     ground, told = np.asarray(item.given["paper"]), np.asarray(item.given["determined"])
     values: dict[str, float] = {}
     for region, where in zip(REGIONS, (told & ~ground, told & ground), strict=True):
+        if not where.any():  # of a region that one of the references does not tell nothing is known
+            values |= {f"{region} distance": nan, f"{region} nearer": nan}
+            continue
         own, from_other = (float(np.linalg.norm(ours - right, axis=2)[where].mean()) for right in (truth, other))
         values |= {f"{region} distance": own, f"{region} nearer": float(own < from_other)}
     return values
@@ -98,9 +102,10 @@ def table(found: Mapping[str, Figures]) -> str:
         "|---|" + "---:|" * len(columns) + "---|" * len(REGIONS),
     ]
     for arm, figures in found.items():
-        cells = [f"{np.mean(figures[column]):.3f}" for column in columns]
+        cells = [f"{np.nanmean(figures[column]):.3f}" for column in columns]
         for region in REGIONS:
             less = np.subtract(first[f"{region} distance"], figures[f"{region} distance"])
+            less = less[~np.isnan(less)]
             low, high = bootstrap_mean(less, SEED)
             cells.append("" if figures is first else f"{less.mean():+.2f} ({low:+.2f} to {high:+.2f})")
         lines.append(f"| {arm} | {' | '.join(cells)} |")

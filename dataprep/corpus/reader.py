@@ -65,7 +65,7 @@ class CorpusReader:
         return self._cells.read(self.place(i))
 
     def lacking(self, column: str) -> tuple[int, int]:
-        """How many of up to LOOKED_AT rows, spread evenly, have no value in that column; and how many were looked at."""
+        """How many of up to LOOKED_AT rows, spread evenly, have no value in that column; how many were looked at."""
         rows = np.unique(np.linspace(0, len(self) - 1, LOOKED_AT, dtype=int)).tolist()
         return sum(self.row(index)[column] is None for index in rows), len(rows)
 

@@ -183,8 +183,9 @@ def command(
         raise SettingsError(
             f"--{'out' if sketch else 'sketch'} is missing: give line art and where the pictures go, or --replay FILE"
         )
-    for option, given_there in (("pair", pair), ("background", background), ("reference-mask", reference_mask)):
-        if given_there and not reference:
+    needing = {"pair": pair, "background": background, "reference-mask": reference_mask, "sketch-mask": sketch_mask}
+    for option, is_there in needing.items():
+        if is_there and not reference:
             raise SettingsError(f"--{option} needs --reference")
     # What decides the pictures besides their inputs.
     report = Console(sys.stdout, sys.stderr).message
@@ -312,22 +313,24 @@ def _beside(
     background: Sequence[str],
     sketch_masks: Sequence[str],
     reference_masks: Sequence[str],
-) -> dict[str, dict[str, str]]:
-    """What belongs to each sketch and each reference, by role: masks by their names, one background to all."""
+) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """What belongs to each sketch, and to each reference, by role: masks by their names, one background to all."""
     from pipelines.colorization.jobs import find_pictures, matched
     from pipelines.colorization.roles import BACKGROUND, REFERENCE_MASK, SKETCH_MASK
 
-    found: dict[str, dict[str, str]] = {address: {} for address in (*sketches, *references)}
     grounds = find_pictures(background) if background else []
     if len(grounds) > 1:
         raise SettingsError(f"--background is one picture, and here are {len(grounds)}")
-    for reference in references:
-        found[reference] |= dict(zip((BACKGROUND,), grounds, strict=False))
-    for role, pictures, given in ((SKETCH_MASK, sketches, sketch_masks), (REFERENCE_MASK, references, reference_masks)):
-        masks = find_pictures(given) if given else []
-        for picture, mask in matched(pictures, masks, f"--{role.replace('_', '-')}").items():
-            found[picture][role] = mask
-    return found
+    ground = dict(zip((BACKGROUND,), grounds, strict=False))
+    of_sketches = matched(sketches, find_pictures(sketch_masks) if sketch_masks else [], "--sketch-mask")
+    of_references = matched(references, find_pictures(reference_masks) if reference_masks else [], "--reference-mask")
+    return (
+        {picture: {SKETCH_MASK: mask} for picture, mask in of_sketches.items()},
+        {
+            picture: ground | ({REFERENCE_MASK: of_references[picture]} if picture in of_references else {})
+            for picture in references
+        },
+    )
 
 
 def _check_replay(context: typer.Context, addresses: Mapping[str, Sequence[str]]) -> None:

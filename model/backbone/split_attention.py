@@ -58,7 +58,7 @@ class SplitReference:
         """Itself, with the regions of so many levels; they are found when first asked for."""
         height, width = self.mask.shape[-2:]
         for _ in range(0 if self.regions else levels):
-            mask = F.interpolate(self.mask, size=(height, width), mode="bicubic")
+            mask = F.interpolate(self.mask, size=(height, width), mode="bicubic").clamp(0, 1)  # it overshoots at edges
             self.regions[height * width] = self._regions((mask <= self.threshold).flatten(2).transpose(1, 2))
             height, width = -(-height // 2), -(-width // 2)  # as a convolution of stride 2 and padding 1
         return self

@@ -256,7 +256,7 @@ class SamplingSettings:
         0.05, help="Of the sketch's mask: what is greater is figure", panel=SEPARATION, least=0, most=1
     )
     reference_threshold: float = setting(
-        0.5, help="Of the reference's mask: what is not less is no background", panel=SEPARATION, least=0, most=1
+        0.5, help="Of the reference's mask: what is less is background", panel=SEPARATION, least=0, most=1
     )
     foreground_strength: float = setting(
         1.0, help="Factor of the figure's attention to its reference", panel=SEPARATION, least=0, most=MOST_STRENGTH

@@ -6,11 +6,11 @@ others. Each result records how it was made, so the same call again makes only w
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,15 +27,13 @@ from dataprep.storage.store import exists, read_bytes, write_whole
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.colorist import Colorist as Network
 from model.colorist import controls_set
-from model.diffusion.sampling_settings import VANILLA, SamplingSettings
-from model.diffusion.separation import Separation, without_figure
-from model.families.registry import family
+from model.diffusion.sampling_settings import SamplingSettings
 from model.finite import check_pictures
-from pipelines.colorization.jobs import LAYERS, MASKS, ColorizeJob, parts
-from pipelines.colorization.masks import MaskFinder, hash_of, unit_mask
-from pipelines.colorization.picture_settings import PARTED_SETTINGS, PictureSettings, target_size
+from pipelines.colorization.jobs import LAYERS, ColorizeJob, parts
+from pipelines.colorization.parting import Masks, Pair, Parting
+from pipelines.colorization.picture_settings import PictureSettings, target_size
 from pipelines.colorization.provenance import Provenance, Source, Weights, embed, recorded_provenance, sha256_of
-from pipelines.colorization.roles import BACKGROUND, PARTED, REFERENCE, REFERENCE_MASK, SKETCH_MASK
+from pipelines.colorization.roles import BACKGROUND, REFERENCE
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
@@ -43,7 +41,7 @@ from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.common.versions import code_version
 from pipelines.extraction.line_extractor import LineExtractor, extractor_sha256
 from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint
-from pipelines.weights.controls import check_own_controls, refuse
+from pipelines.weights.controls import refuse
 from pipelines.weights.frozen import open_colorist, weights_sha256
 
 MOST_UNWRITTEN = 3  # pictures in a row that could not be written, before the output is given up
@@ -102,6 +100,11 @@ class _Sketch:
     facts: PrintFacts
     fitted: torch.Tensor  # (3, h, w) as the model wants it
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the network's picture."""
+        return self.fitted.shape[-1], self.fitted.shape[-2]
+
 
 @dataclass(frozen=True)
 class _Reference:
@@ -113,13 +116,22 @@ class _Reference:
 class _Inputs:
     """The files of a block of jobs by address, each read once; and why those in `broken` cannot be used.
 
-    masks: of a picture's address with that of its mask's file, None where there is none; backgrounds are references.
+    masks: what parts figure from ground.
     """
 
     sketches: dict[str, _Sketch]
     references: dict[str, _Reference]
     broken: dict[str, str]
-    masks: dict[tuple[str, str | None], np.ndarray]
+    masks: Masks = field(default_factory=Masks)
+
+    @property
+    def pictures(self) -> dict[str, torch.Tensor]:
+        """Of each reference, and background, the picture."""
+        return {address: reference.picture for address, reference in self.references.items()}
+
+    def source(self, address: str) -> Source:
+        """Of a reference, or of the file of a mask."""
+        return self.references[address].source if address in self.references else self.masks.files[address]
 
 
 def colorize(
@@ -139,8 +151,8 @@ def colorize(
     run = run or RunSettings()
     with advice_on_memory(run):
         colorist = Colorist(checkpoint, settings, run)
-        colorist.check_roles(jobs)
-        pairs = [list(pair) for _, pair in groupby(jobs, key=_pair)]
+        colorist.parting.check(jobs)
+        pairs = [list(pair) for _, pair in groupby(jobs, key=colorist.parting.pair)]
         blocks = (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
         outcomes = (outcome for block in blocks for outcome in colorist.make([job for pair in block for job in pair]))
         for done, outcome in enumerate(outcomes, 1):
@@ -162,23 +174,6 @@ def advice_on_memory(run: RunSettings) -> Iterator[None]:
         ) from error
 
 
-_Side = tuple[str, str | None, str | None]  # the addresses of a picture, of its mask, of a background
-
-
-class _Pair(NamedTuple):
-    """The addresses of a sketch with what belongs to it, and of its reference with what belongs to that."""
-
-    sketch: _Side
-    reference: _Side | None
-
-
-def _pair(job: ColorizeJob) -> _Pair:
-    beside = job.references.get
-    reference = job.references.get(REFERENCE)
-    shown = None if reference is None else (reference, beside(REFERENCE_MASK), beside(BACKGROUND))
-    return _Pair((job.sketch, beside(SKETCH_MASK), None), shown)
-
-
 class Colorist:
     """A checkpoint with the settings of a call. Raises PipelineError or ModelError where these cannot be used."""
 
@@ -191,14 +186,7 @@ class Colorist:
         self.directory = fetch_checkpoint(self.address)
         self.metadata = read_metadata(self.directory)
         self.settings = settings or PictureSettings(self.metadata.own_sampling())
-        check_own_controls(self.address, self.metadata, self.settings.sampling)
-        able = bool(family(self.metadata.family).controls)
-        if not able:
-            usual = PictureSettings()
-            names = [name for name in PARTED_SETTINGS if getattr(self.settings, name) != getattr(usual, name)]
-            refuse(self.address, self.metadata, [*names, *(["masks"] if run.masks else [])], parting=True)
-        self.parts_figures = able and self.settings.sampling.mode != VANILLA
-        self.masks = MaskFinder(self.settings, self.device) if self.parts_figures else None
+        self.parting = Parting(self.address, self.metadata, self.settings, run, self.device)
         self.weights = weights_of(
             self.address, self.directory, self.metadata, ema=self.settings.ema, extract=self.settings.extract
         )
@@ -214,29 +202,20 @@ class Colorist:
         colorist.optimise(compile=self.run.compile)
         return colorist.lower_memory(device=self.device) if settings.low_memory else colorist
 
-    def check_roles(self, jobs: Sequence[ColorizeJob]) -> None:
-        """PipelineError for references in roles that this checkpoint, so sampled, has no use for."""
-        known = (REFERENCE, *(PARTED if self.parts_figures else ()))
-        if not (unknown := sorted({role for job in jobs for role in job.references} - set(known))):
-            return
-        if family(self.metadata.family).controls:
-            raise PipelineError(f"mode={VANILLA} has no use for {', '.join(unknown)}: leave them out, or the mode")
-        refuse(self.address, self.metadata, unknown, parting=True)
-
     def make(self, jobs: Sequence[ColorizeJob]) -> Iterator[Made | Failed]:
         """The pictures of a block of jobs, whose inputs are held together."""
         inputs = self._read(jobs)
         # What cannot be made, and what is there already, needs no network.
-        wanted: dict[_Pair, list[ColorizeJob]] = {}
+        wanted: dict[Pair, list[ColorizeJob]] = {}
         for job in jobs:
-            if reasons := [inputs.broken[name] for name in job.inputs if name in inputs.broken]:
+            if reasons := self._reasons(job, inputs):
                 yield Failed(job, "; ".join(reasons))
             elif self._is_made(job, inputs):
                 yield self._outcome(job, inputs, already=True)
             else:
-                wanted.setdefault(_pair(job), []).append(job)
+                wanted.setdefault(self.parting.pair(job), []).append(job)
         # The rest in batches: the pairs that want the same seeds together.
-        by_seeds: dict[tuple[int, ...], list[_Pair]] = {}
+        by_seeds: dict[tuple[int, ...], list[Pair]] = {}
         for pair, some in wanted.items():
             by_seeds.setdefault(tuple(dict.fromkeys(job.seed for job in some)), []).append(pair)
         for seeds, pairs in by_seeds.items():
@@ -246,14 +225,15 @@ class Colorist:
                         yield self._written(job, color, inputs)
 
     def _color(
-        self, inputs: _Inputs, seeds: Sequence[int], pairs: Sequence[_Pair]
-    ) -> Iterator[tuple[_Pair, int, np.ndarray]]:
+        self, inputs: _Inputs, seeds: Sequence[int], pairs: Sequence[Pair]
+    ) -> Iterator[tuple[Pair, int, np.ndarray]]:
         """(pair, seed, uint8 (h, w, 3)) of each pair with each seed, in the order in which batches are best."""
         sketches = list(dict.fromkeys(pair.sketch for pair in pairs))
         references = list(dict.fromkeys(pair.reference for pair in pairs if pair.reference is not None))
+        sizes = [inputs.sketches[side.picture].size for side in sketches]
         made = self.pipeline.every(
-            [inputs.sketches[address].fitted for address, _, _ in sketches],
-            [inputs.references[address].picture for address, _, _ in references],
+            [inputs.sketches[side.picture].fitted for side in sketches],
+            [inputs.references[side.picture].picture for side in references],
             seeds,
             self.settings.sampling,
             self.run.batch_size,
@@ -261,40 +241,22 @@ class Colorist:
                 (sketches.index(pair.sketch), None if pair.reference is None else references.index(pair.reference))
                 for pair in pairs
             ],
-            self._separation(inputs, sketches, references),
+            self.parting.separation(sketches, sizes, references, inputs.pictures, inputs.masks),
         )
         for colored in made:
             reference = None if colored.reference is None else references[colored.reference]
-            pair = _Pair(sketches[colored.sketch], reference)
+            pair = Pair(sketches[colored.sketch], reference)
             yield pair, colored.seed, from_model_image(check_pictures(colored.picture).float().numpy())
 
-    def _separation(self, inputs: _Inputs, sketches: Sequence[_Side], references: Sequence[_Side]) -> Separation | None:
-        """What parts figure from ground in these pictures, None where nothing does."""
-        if not self.parts_figures or not references:
-            return None
-        masks = [self._fitted_mask(inputs, side) for side in sketches]
-        shown = [unit_mask(inputs.masks[address, mask]) for address, mask, _ in references]
-        return Separation(masks, shown, [self._background(inputs, side) for side in references])
-
-    def _fitted_mask(self, inputs: _Inputs, side: _Side) -> torch.Tensor:
-        """A sketch's mask at the size of the network's picture, (1, h, w) in [0, 1]."""
-        address, mask, _ = side
-        height, width = inputs.sketches[address].fitted.shape[-2:]
-        return unit_mask(inputs.masks[address, mask], (width, height))
-
-    def _background(self, inputs: _Inputs, side: _Side) -> torch.Tensor | None:
-        """The picture (3, h, w) that gives the ground, None where the reference does."""
-        if (address := side[2]) is None:
-            return None
-        picture = inputs.references[address].picture
-        if not self.settings.remove_foreground:
-            return picture
-        threshold = self.settings.sampling.reference_threshold
-        return without_figure(picture, unit_mask(inputs.masks[address, None]), threshold)
+    def _reasons(self, job: ColorizeJob, inputs: _Inputs) -> list[str]:
+        """Why the job's files cannot be used."""
+        masks = inputs.masks.broken
+        reasons = [inputs.broken[name] for name in job.inputs if name in inputs.broken]
+        return reasons or [masks[mask] for mask in self.parting.wanted(job).values() if mask in masks]
 
     def _read(self, jobs: Sequence[ColorizeJob]) -> _Inputs:
         """Each sketch and each reference once; what is wrong with those that cannot be read."""
-        inputs = _Inputs({}, {}, {}, {})
+        inputs = _Inputs({}, {}, {})
         for address in dict.fromkeys(job.sketch for job in jobs):
             try:
                 inputs.sketches[address] = self._sketch(address)
@@ -306,32 +268,8 @@ class Colorist:
                 inputs.references[address] = self._reference(address)
             except DataError as error:
                 inputs.broken[address] = _named(address, error)
-        if self.masks is not None:
-            self._read_masks(jobs, inputs)
-        return inputs
-
-    def _read_masks(self, jobs: Sequence[ColorizeJob], inputs: _Inputs) -> None:
-        """The masks of all sketches and references that could be read."""
-        assert self.masks is not None
-        pairs = [_pair(job) for job in jobs]
-        sides = [(pair.sketch, True) for pair in pairs if pair.reference is not None]
-        sides += [(pair.reference, False) for pair in pairs if pair.reference is not None]
-        if self.settings.remove_foreground:
-            grounds = (pair.reference[2] for pair in pairs if pair.reference is not None)
-            sides += [((ground, None, None), False) for ground in grounds if ground is not None]
-        for (address, file, _), is_sketch in dict.fromkeys(sides):
-            if address in inputs.broken:
-                continue
-            try:
-                data, given = read_bytes(address), None if file is None else read_bytes(file)
-                if is_sketch:
-                    mask = self.masks.of_sketch(data, inputs.sketches[address].line_art.gray, given)
-                else:
-                    mask = self.masks.of_reference(data, given)
-            except DataError as error:
-                inputs.broken[file or address] = _named(file or address, error)
-            else:
-                inputs.masks[address, file] = mask
+        grays = {address: sketch.line_art.gray for address, sketch in inputs.sketches.items()}
+        return replace(inputs, masks=self.parting.read(jobs, grays, inputs.broken))
 
     def _sketch(self, address: str) -> _Sketch:
         data = read_bytes(address)
@@ -366,38 +304,24 @@ class Colorist:
         return Provenance(
             checkpoint=self.weights,
             sketch=sketch.source,
-            references={role: self._source(address, inputs) for role, address in job.references.items()},
+            references={role: inputs.source(address) for role, address in job.references.items()},
             seed=job.seed,
             settings=self.settings,
             width=width,
             height=height,
             device=self.device.type,
             code_version=code_version(),
-            masks=self._mask_hashes(job, inputs),
+            masks=self.parting.hashes(job, inputs.masks),
         )
-
-    @staticmethod
-    def _source(address: str, inputs: _Inputs) -> Source:
-        """Of a reference, or of a mask's file."""
-        if address in inputs.references:
-            return inputs.references[address].source
-        return Source(absolute(address), sha256_of(read_bytes(address)))
-
-    def _mask_hashes(self, job: ColorizeJob, inputs: _Inputs) -> dict[str, str]:
-        """Of the masks that part figure from ground in a picture, by role; none where nothing does."""
-        sketch, reference = _pair(job)
-        if not self.parts_figures or reference is None:
-            return {}
-        found = {SKETCH_MASK: inputs.masks[sketch[:2]], REFERENCE_MASK: inputs.masks[reference[:2]]}
-        return {role: hash_of(mask) for role, mask in found.items()}
 
     def _is_made(self, job: ColorizeJob, inputs: _Inputs) -> bool:
         """Whether each of the job's files is there, by what decides its pixels; never where all is to be made again."""
         if self.run.again or not self.run.provenance:
             return False
         wanted = self._provenance(job, inputs).decisive()
-        names = parts(self.run.layers, self.run.masks)
-        found = (_recorded(file) for file in job.targets(self.run.layers, self.run.masks))
+        masks = self.parting.names(job)
+        names = parts(self.run.layers, masks)
+        found = (_recorded(file) for file in job.targets(self.run.layers, masks))
         return all(
             recorded is not None and recorded.decisive() == replace(wanted, layer=part)
             for recorded, part in zip(found, names, strict=True)
@@ -417,10 +341,8 @@ class Colorist:
 
     def _write(self, job: ColorizeJob, color: np.ndarray, inputs: _Inputs) -> Made:
         provenance, sketch = self._provenance(job, inputs), inputs.sketches[job.sketch]
-        keeps, files = self.settings.keep_lines, self._mask_files(job, inputs)
-        if self.settings.remove_background and self.parts_figures and job.references:
-            figure = self._fitted_mask(inputs, _pair(job).sketch)[0].numpy() > self.settings.sampling.sketch_threshold
-            color = np.where(figure[..., None], color, np.uint8(255))
+        keeps, files = self.settings.keep_lines, self.parting.files(job, inputs.pictures, inputs.masks)
+        color = self.parting.without_ground(color, job, inputs.masks)
         if self.run.layers or keeps:  # in the size and the colours of the sketch's page, beside its own lines
             on_page = from_srgb(color, sketch.facts.profile)
             on_page = at_size(on_page, sketch.line_art, self.settings.enlargement)
@@ -435,18 +357,6 @@ class Colorist:
             write_whole(target, embed(png, replace(provenance, layer=name)) if self.run.provenance else png)
         return self._outcome(job, inputs)
 
-    def _mask_files(self, job: ColorizeJob, inputs: _Inputs) -> dict[str, np.ndarray]:
-        """What parted figure from ground, as files where the call asks for them."""
-        sketch, reference = _pair(job)
-        if not self.run.masks or not self.parts_figures or reference is None:
-            return {}
-        masks = inputs.masks[sketch[:2]], inputs.masks[reference[:2]]
-        ground = self._background(inputs, reference)
-        if ground is None:
-            threshold = self.settings.sampling.reference_threshold
-            ground = without_figure(inputs.references[reference[0]].picture, unit_mask(masks[1]), threshold)
-        return dict(zip(MASKS, (*masks, from_model_image(ground.numpy())), strict=True))
-
     def _outcome(self, job: ColorizeJob, inputs: _Inputs, already: bool = False) -> Made:
         sketch = inputs.sketches[job.sketch]
         network_height, network_width = sketch.fitted.shape[-2:]
@@ -457,7 +367,7 @@ class Colorist:
             height=kept[0],
             network_width=network_width,
             network_height=network_height,
-            layers=job.targets(self.run.layers, self.run.masks and self.parts_figures)[1:],
+            layers=job.targets(self.run.layers, self.parting.names(job))[1:],
             already=already,
             notes=(COLOURED,) if sketch.line_art.coloured else (),
         )

@@ -51,14 +51,14 @@ class ColorizeJob:
         """Where one of LAYERS or MASKS goes: beside the picture."""
         return f"{_stem(self.out)}-{name}.png"
 
-    def targets(self, layers: bool, masks: bool = False) -> tuple[str, ...]:
-        """Every file that is written: the picture, and with `layers` and `masks` these."""
+    def targets(self, layers: bool, masks: Sequence[str] = ()) -> tuple[str, ...]:
+        """Every file that is written: the picture, with `layers` these, and those of MASKS that are asked for."""
         return (self.out, *(self.layer(name) for name in parts(layers, masks)[1:]))
 
 
-def parts(layers: bool, masks: bool) -> tuple[str, ...]:
-    """What is written of a picture: "", itself, then LAYERS and MASKS as asked for."""
-    return ("", *(LAYERS if layers else ()), *(MASKS if masks else ()))
+def parts(layers: bool, masks: Sequence[str]) -> tuple[str, ...]:
+    """What is written of a picture: "", itself, then LAYERS as asked for, and these of MASKS."""
+    return ("", *(LAYERS if layers else ()), *masks)
 
 
 def matched(pictures: Sequence[str], beside: Sequence[str], option: str) -> dict[str, str]:
@@ -66,9 +66,13 @@ def matched(pictures: Sequence[str], beside: Sequence[str], option: str) -> dict
     if len(pictures) == len(beside) == 1:
         return {pictures[0]: beside[0]}
     named = {Path(address).stem: address for address in beside}
+    if len(named) < len(beside):
+        stems = [Path(address).stem for address in beside]
+        raise PipelineError(f"{option}: two are named {next(stem for stem in stems if stems.count(stem) > 1)}")
     if beside and (alone := [picture for picture in pictures if Path(picture).stem not in named]):
         raise PipelineError(
-            f"{option}: none is named like {alone[0]}; each is named like its picture, but for the ending"
+            f"{option}: none is named like {alone[0]}; each is named like its picture, letter by letter, but for its "
+            "ending"
         )
     return {picture: named[Path(picture).stem] for picture in pictures if beside}
 
@@ -133,13 +137,13 @@ def plan_jobs(
     *,
     pair: bool = False,
     drawn: bool = False,
-    beside: Mapping[str, Mapping[str, str]] | None = None,
+    beside: Sequence[Mapping[str, Mapping[str, str]]] = ({}, {}),
 ) -> list[ColorizeJob]:
     """Every sketch with every reference (`pair`: the nth with the nth) and every seed; no references: with none.
 
     One picture may go to a .png file; more need a directory. drawn: the seeds come from chance, and names in a
-    directory hold them even where there is one, so that calls add to each other. beside: what belongs to a sketch or a
-    reference, by role. Raises SettingsError for an `out` that
+    directory hold them even where there is one, so that calls add to each other. beside: what belongs to each
+    sketch, and to each reference, by role. Raises SettingsError for an `out` that
     cannot take them and for pairs that do not come out even, PipelineError where a sketch or reference would be
     overwritten.
     """
@@ -159,13 +163,14 @@ def plan_jobs(
         seeded = drawn or len(seeds) > 1
         names = _unique([_name(sketch, reference, seed if seeded else None) for sketch, reference, seed in tasks])
         targets = [join(out, f"{name}.png") for name in names]
-    others = beside or {}
+    of_sketches, of_references = beside
     jobs = [
         ColorizeJob(
             sketch=sketch,
-            references={REFERENCE: reference, **others.get(sketch, {}), **others.get(reference, {})}
-            if reference
-            else {},
+            references={
+                **({REFERENCE: reference, **of_references.get(reference, {})} if reference else {}),
+                **of_sketches.get(sketch, {}),
+            },
             out=target,
             seed=seed,
         )
@@ -178,7 +183,7 @@ def check_apart(jobs: list[ColorizeJob]) -> list[ColorizeJob]:
     """The jobs, none of which goes where a sketch or a reference of any lies, not even a layer; else PipelineError."""
     inputs = {_place(address) for job in jobs for address in job.inputs}
     for job in jobs:
-        for target in job.targets(layers=True, masks=True):
+        for target in job.targets(layers=True, masks=MASKS):
             if _place(target) in inputs:
                 raise PipelineError(f"{target}: a result would overwrite this sketch or reference: give another --out")
     return jobs
@@ -189,7 +194,7 @@ def check_targets(jobs: Sequence[ColorizeJob], run: RunSettings, drawn: bool = F
 
     drawn: the seeds come from chance; then nothing is replaced, since the same call does not make it again.
     """
-    for target in (target for job in jobs for target in job.targets(run.layers, run.masks)):
+    for target in (target for job in jobs for target in job.targets(run.layers, MASKS if run.masks else ())):
         if not run.overwrite and exists(target) and (drawn or recorded_provenance(target) is None):
             why = "each random seed gives another picture" if drawn else "does not say that irodori made it"
             raise PipelineError(f"{target} is there and {why}: give another --out, or --overwrite")

@@ -3,10 +3,11 @@
 A mask is uint8 (H, W) of its picture's size, 255 = figure.
 """
 
-from functools import cached_property
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 
@@ -15,12 +16,12 @@ from dataprep.lines.layers import line_art_mask
 from dataprep.pictures.guarded import decode, decode_rgba
 from dataprep.pictures.resize import resize_mask
 from pipelines.colorization.picture_settings import PictureSettings
+from pipelines.colorization.roles import BACKGROUND, REFERENCE_MASK, SKETCH_MASK
 
 if TYPE_CHECKING:
     from pipelines.extraction.mask_extractor import MaskExtractor
 
 ANOTHER_SHAPE = 0.02  # by which the sides' ratio of a mask and its picture may differ
-MASKS = {"sketch": "sketch_mask", "reference": "reference_mask"}
 
 
 class MaskFinder:
@@ -28,19 +29,11 @@ class MaskFinder:
 
     def __init__(self, settings: PictureSettings, device: torch.device) -> None:
         """Raises PipelineError where the store lacks a network that is asked for."""
-        self.settings, self._device = settings, device
-        for extractor in (self._for_sketches, self._for_references):
-            del extractor  # looked up, so that what is missing is said at once
+        self.settings = settings
+        self._for_sketches = _extractor(settings.sketch_mask_by, device)
+        self._for_references = _extractor(settings.reference_mask_by, device)
 
-    @cached_property
-    def _for_sketches(self) -> "MaskExtractor | None":
-        return _extractor(self.settings.sketch_mask_by, self._device)
-
-    @cached_property
-    def _for_references(self) -> "MaskExtractor | None":
-        return _extractor(self.settings.reference_mask_by, self._device)
-
-    def of_sketch(self, data: bytes, gray: np.ndarray, file: bytes | None) -> np.ndarray:
+    def of_sketch(self, data: Callable[[], bytes], gray: np.ndarray, file: bytes | None) -> np.ndarray:
         """The mask of an encoded sketch whose line art is gray (H, W); file: an encoded mask. Raises DataError."""
         if file is not None:
             return _of_file(file, gray.shape)
@@ -48,17 +41,18 @@ class MaskFinder:
             return line_art_mask(gray)
         if self._for_sketches is not None:
             return self._for_sketches(np.repeat(gray[..., None], 3, axis=2))
-        return _by_alpha(data, "sketch") if self.settings.sketch_mask_by == "alpha" else np.zeros_like(gray)
+        return _by_alpha(data(), SKETCH_MASK) if self.settings.sketch_mask_by == "alpha" else np.zeros_like(gray)
 
-    def of_reference(self, data: bytes, file: bytes | None) -> np.ndarray:
-        """The mask of an encoded reference; file: an encoded mask. Raises DataError."""
-        rgb = decode(data).rgb
+    def of_reference(self, data: Callable[[], bytes], file: bytes | None, role: str) -> np.ndarray:
+        """The mask of an encoded reference, or background; file: an encoded mask. Raises DataError."""
+        encoded = data()
+        rgb = decode(encoded).rgb
         if file is not None:
             return _of_file(file, rgb.shape[:2])
         if self._for_references is not None:
             return self._for_references(rgb)
         by = self.settings.reference_mask_by
-        return _by_alpha(data, "reference") if by == "alpha" else np.zeros(rgb.shape[:2], np.uint8)
+        return _by_alpha(encoded, role) if by == "alpha" else np.zeros(rgb.shape[:2], np.uint8)
 
 
 def hash_of(mask: np.ndarray) -> str:
@@ -78,18 +72,26 @@ def _extractor(by: str, device: torch.device) -> "MaskExtractor | None":
     return MaskExtractor(by, device) if by in MASK_NETWORKS else None
 
 
-def _by_alpha(data: bytes, of: str) -> np.ndarray:
+_OTHER_WAYS = {
+    SKETCH_MASK: "give --sketch-mask FILE, or --sketch-mask-by lines or a network",
+    REFERENCE_MASK: "give --reference-mask FILE, --reference-mask-by isnetis (a network of the weight store), or "
+    "--reference-mask-by empty where it has no figure",
+    BACKGROUND: "give --reference-mask-by isnetis, which finds it here too, or leave out --remove-foreground",
+}
+
+
+def _by_alpha(data: bytes, role: str) -> np.ndarray:
     alpha = decode_rgba(data)[..., 3]
     if (alpha == 255).all():
-        raise DataError(
-            f"nothing of this {of} is transparent, so its figure is not known: give --{of}-mask FILE, "
-            f"--{of}-mask-by isnetis (a network of the weight store), or --{of}-mask-by empty where it has no figure"
-        )
+        raise DataError(f"nothing of it is transparent, so where its figure is is not known: {_OTHER_WAYS[role]}")
     return np.ascontiguousarray(alpha)
 
 
 def _of_file(file: bytes, size: tuple[int, ...]) -> np.ndarray:
-    mask = np.ascontiguousarray(decode(file).rgb[..., 1])
+    """The luma of a mask's file where it is opaque: what is transparent is no figure."""
+    rgba = decode_rgba(file)
+    luma = np.asarray(cv2.cvtColor(np.ascontiguousarray(rgba[..., :3]), cv2.COLOR_RGB2GRAY), np.uint16)
+    mask = ((luma * rgba[..., 3] + 127) // 255).astype(np.uint8)
     (height, width), (own_height, own_width) = size, mask.shape
     if abs(own_width * height / (own_height * width) - 1) > ANOTHER_SHAPE:
         raise DataError(

@@ -282,12 +282,16 @@ def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
 def _check_columns(recipe: StageRecipe, snapshot: Snapshot) -> None:
     """Raises PipelineError where the corpus lacks a column that the stage needs, with the setting that makes it."""
     for column in stage_kind(recipe.stage).columns:
-        lacking, looked_at = CorpusReader(snapshot.uri, "train", [column], snapshot.number, facts=False).lacking(column)
-        if lacking > MOST_REPLACED_SHARE * looked_at:
+        found = [
+            CorpusReader(snapshot.uri, split, [column], snapshot.number, facts=False).lacking(column)
+            for split in ("train", "validation")
+        ]
+        lacking, looked_at = (sum(counts) for counts in zip(*found, strict=True))
+        if found[0][0] > MOST_REPLACED_SHARE * found[0][1] or found[1][0]:
             raise PipelineError(
-                f"of {looked_at} training rows of {snapshot.uri} that were looked at, {lacking} have no {column}, "
-                f"which {recipe.stage} needs of all: irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and the "
-                "sources it was built of, or without those that have none"
+                f"of {looked_at} rows of {snapshot.uri} that were looked at, {lacking} have no {column}, "
+                f"which {recipe.stage} needs of all: irodori corpus build --out {snapshot.uri} {_MADE_BY[column]} and "
+                "the sources it was built of, or without those that have none"
             )
 
 

@@ -10,8 +10,6 @@ from model.errors import ModelError
 from model.families.v1.released_keys import published_name as v1_name
 from model.families.v15.sizes import V15Config
 
-MARKS = ("transformer.", "thresh_embedder.", "lora_down_fg")  # that tell such a file from a v1's
-
 _UPDATE = re.compile(r"\.(foreground|background)_(down|up)\.weight$")
 _SHORT = {"foreground": "fg", "background": "bg"}
 _RECOVERY = {"norm1": "0", "norm2": "1", "attention": "2", "mlp": "3"}

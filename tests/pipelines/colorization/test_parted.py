@@ -47,6 +47,7 @@ def files(tmp_path: Path) -> Path:
         "cut": np.dstack([reference, alpha]),
         "alpha": alpha,
         "left": left,
+        "blank": np.full((64, 48, 3), 255, np.uint8),
         "sky": np.full((40, 50, 3), (90, 160, 250), np.uint8),
     }
     for name, picture in pictures.items():
@@ -87,7 +88,7 @@ def test_a_reference_without_transparency_fails_with_what_gives_a_mask(files: Pa
     asked = [job(files, "a.png", reference="reference"), job(files, "b.png")]
     failed, fine = colorize(asked, checkpoint, PictureSettings(SAMPLING), RunSettings(device="cpu"))
     assert isinstance(failed, Failed)
-    assert "nothing of this reference is transparent" in failed.reason
+    assert "nothing of it is transparent" in failed.reason
     assert "--reference-mask-by isnetis" in failed.reason
     assert isinstance(fine, Made)
     made(job(files, "c.png", reference="reference", reference_mask="alpha"), checkpoint)
@@ -156,9 +157,12 @@ def test_the_ground_of_the_result_can_be_removed_and_the_figure_of_a_background(
     corner = result[:4, :4]
     assert (corner == 255).all()
     assert (result[24:40, 24:40] != 255).any()
-    usual = made(job(files, "a.png", background="cut"), checkpoint)
     removed = made(job(files, "b.png", background="cut"), checkpoint, parted(remove_foreground=True))
-    assert (usual != removed).any()
+    np.testing.assert_array_equal(removed, made(job(files, "c.png", background="blank"), checkpoint))
+    alone = replace(job(files, "d.png"), references={})
+    assert (made(alone, checkpoint, settings)[:4, :4] == 255).all(), "without a reference too"
+    with pytest.raises(PipelineError, match="remove_foreground is of a background, and none is given"):
+        made(job(files), checkpoint, parted(remove_foreground=True))
 
 
 def test_what_a_mode_or_a_family_has_no_use_for_is_refused(
@@ -166,6 +170,12 @@ def test_what_a_mode_or_a_family_has_no_use_for_is_refused(
 ) -> None:
     with pytest.raises(PipelineError, match="mode=vanilla has no use for sketch_mask"):
         made(job(files, sketch_mask="left"), checkpoint, parted(mode="vanilla"))
+    for settings in (parted(remove_background=True), parted(sketch_threshold=0.2), parted(sketch_mask_by="alpha")):
+        vanilla = replace(settings, sampling=replace(settings.sampling, mode="vanilla"))
+        with pytest.raises(PipelineError, match="mode=vanilla has no use for"):
+            made(job(files), checkpoint, vanilla)
+    with pytest.raises(PipelineError, match="mode=vanilla has no use for masks"):
+        made(job(files), checkpoint, parted(mode="vanilla"), masks=True)
     for settings, named in (
         (parted(mode="background"), "mode"),
         (parted(sketch_threshold=0.2), "sketch_threshold"),
@@ -181,6 +191,47 @@ def test_no_reference_needs_no_masks(files: Path, checkpoint: str) -> None:
     alone = ColorizeJob(sketch=str(files / "sketch.png"), references={}, out=str(files / "x.png"), seed=0)
     made(alone, checkpoint, masks=True)
     assert extract(Path(alone.out).read_bytes(), alone.out).masks == {}
+    (again,) = colorize([alone], checkpoint, PictureSettings(SAMPLING), RunSettings(device="cpu", masks=True))
+    assert isinstance(again, Made)
+    assert again.already
+    assert again.layers == ()
+
+
+def test_a_reference_whose_figure_nothing_asks_for_needs_no_mask(files: Path, checkpoint: str) -> None:
+    opaque = job(files, reference="reference")
+    made(opaque, checkpoint, parted(mode="foreground"), masks=True)
+    assert not Path(opaque.layer("reference-mask")).exists()
+    made(job(files, "b.png", reference="reference", background="sky"), checkpoint)
+
+
+def test_one_file_in_two_roles_has_a_mask_in_each(files: Path, checkpoint: str) -> None:
+    both = replace(job(files, reference="cut"), sketch=str(files / "cut.png"))
+    made(both, checkpoint, parted(sketch_mask_by="empty", extract="xdog"))
+    masks = extract(Path(both.out).read_bytes(), both.out).masks
+    assert masks["sketch_mask"] != masks["reference_mask"]
+    of_sketches, of_references = {"a.png": {"sketch_mask": "m/a.png"}}, {"a.png": {"reference_mask": "n/a.png"}}
+    (planned,) = plan_jobs(["a.png"], ["a.png"], "x.png", [0], beside=(of_sketches, of_references))
+    assert planned.references == {"reference": "a.png", "reference_mask": "n/a.png", "sketch_mask": "m/a.png"}
+
+
+def test_what_is_transparent_in_a_masks_file_is_no_figure(files: Path, checkpoint: str) -> None:
+    left = decode((files / "left.png").read_bytes()).rgb
+    (files / "cut-left.png").write_bytes(encode_png(np.dstack([np.full_like(left, 255), left[..., 0]])))
+    plain = made(job(files, sketch_mask="left"), checkpoint)
+    np.testing.assert_array_equal(plain, made(job(files, "b.png", sketch_mask="cut-left"), checkpoint))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"low_memory": True}, {"precision": "bf16"}, {"sketch_guidance_scale": 2.0}],
+    ids=lambda found: next(iter(found)),
+)
+def test_it_colours_several_in_a_batch_however_it_runs(files: Path, checkpoint: str, settings: Any) -> None:
+    wanted = [job(files, f"{name}.png", **roles) for name, roles in (("a", {}), ("b", {"sketch_mask": "left"}))]
+    outcomes = list(colorize(wanted, checkpoint, parted(**settings), RunSettings(device="cpu")))
+    assert all(isinstance(outcome, Made) for outcome in outcomes)
+    first, second = (decode(Path(one.out).read_bytes()).rgb for one in wanted)
+    assert (first != second).any()
 
 
 def test_masks_are_matched_by_name(files: Path) -> None:
@@ -189,6 +240,8 @@ def test_masks_are_matched_by_name(files: Path) -> None:
     assert matched(pictures, masks, "--sketch-mask") == {"a/one.png": "m/one.png", "a/two.jpg": "m/two.png"}
     with pytest.raises(PipelineError, match=r"--sketch-mask: none is named like a/three\.png"):
         matched([*pictures, "a/three.png"], masks, "--sketch-mask")
-    beside = {"s.png": {"sketch_mask": "m.png"}, "r.png": {"background": "b.png"}}
+    with pytest.raises(PipelineError, match="--sketch-mask: two are named one"):
+        matched(pictures, [*masks, "m/one.jpg"], "--sketch-mask")
+    beside = {"s.png": {"sketch_mask": "m.png"}}, {"r.png": {"background": "b.png"}}
     (planned,) = plan_jobs(["s.png"], ["r.png"], "x.png", [0], beside=beside)
     assert planned.references == {"reference": "r.png", "sketch_mask": "m.png", "background": "b.png"}

@@ -294,6 +294,6 @@ def test_a_corpus_without_masks_or_a_network_without_their_use_is_refused(
 ) -> None:
     with pytest.raises(PipelineError, match="a v1 network takes no mode; these do: v15"):
         plan_evaluation(checkpoint, corpus, "self", "nowhere", sampling=VANILLA)
-    with pytest.raises(PipelineError, match="held-out rows of .* have no mask, by which a v15 network"):
+    with pytest.raises(PipelineError, match=r"held-out rows of .* have no mask, by which a v15 network"):
         plan_evaluation(parted, opaque_corpus, "self", "nowhere", sampling=QUICK)
     assert not plan_evaluation(parted, opaque_corpus, "self", "nowhere", sampling=VANILLA).masks

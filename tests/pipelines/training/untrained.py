@@ -88,7 +88,7 @@ def write_corpus(folder: Path, drawings: int = 16, size: int = 96) -> str:
 
 def write_opaque_corpus(folder: Path) -> str:
     """A corpus of eight pictures without transparency, half of them held out."""
-    write_pictures(folder / "pictures", 8)
+    write_pictures(folder / "pictures", 8, width=200, height=160)
     out = str(folder / "corpus")
     recipe = replace(CORPUS_RECIPES["demo"], validation_share=0.5)
     run_build([str(folder / "pictures")], out, recipe, engine=in_process)

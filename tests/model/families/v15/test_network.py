@@ -180,6 +180,11 @@ def test_a_position_of_just_the_threshold_is_background() -> None:
     for threshold, background in ((0.0, [True, False, False]), (0.5, [True, True, False]), (1.0, [True] * 3)):
         regions = SplitReference(mask, threshold).prepared(1).regions[3]
         assert regions.background.flatten().tolist() == background
+    bar = torch.zeros(1, 1, 16, 16)
+    bar[..., 5:11] = 1
+    levels = SplitReference(bar, 1.0).prepared(4).regions.values()
+    assert len(levels) == 4
+    assert all(regions.background.all() for regions in levels), "at a threshold of 1 all is background, at every level"
 
 
 def test_what_is_added_is_all_that_a_v1_does_not_have() -> None:

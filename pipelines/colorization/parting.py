@@ -1,0 +1,220 @@
+"""What parts figure from ground in the pictures of a call: which masks they need, and what these show.
+
+A network that keeps both apart reads a mask of the sketch, one of the reference unless nothing asks what is its figure,
+and may be given a background of its own. Each mask is of one role, picture and file: a picture may be sketch and
+reference at once.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dataprep.errors import DataError
+from dataprep.samples.sample import from_model_image
+from dataprep.storage.store import read_bytes
+from model.checkpoint import CheckpointMetadata
+from model.colorist import controls_set
+from model.diffusion.sampling_settings import SEPARATION_CONTROLS, VANILLA, SamplingSettings
+from model.diffusion.separation import Separation, without_figure
+from model.families.registry import family
+from pipelines.colorization.jobs import MASKS, ColorizeJob
+from pipelines.colorization.masks import MaskFinder, hash_of, unit_mask
+from pipelines.colorization.picture_settings import PARTED_SETTINGS, PictureSettings
+from pipelines.colorization.provenance import Source, sha256_of
+from pipelines.colorization.roles import BACKGROUND, PARTED, REFERENCE, REFERENCE_MASK, SKETCH_MASK
+from pipelines.colorization.run_settings import RunSettings
+from pipelines.common.addresses import absolute
+from pipelines.common.errors import PipelineError
+from pipelines.weights.controls import check_own_controls, refuse
+
+FOREGROUND = "foreground"  # the mode in which no reference's mask is read
+
+
+class MaskOf(NamedTuple):
+    """A mask: what it is for, the address of its picture, and that of its file where one gives it."""
+
+    role: str
+    picture: str
+    file: str | None = None
+
+
+class Side(NamedTuple):
+    """A sketch or a reference with what parts it: its mask, a background instead of its own, and that one's mask."""
+
+    picture: str
+    mask: MaskOf | None = None
+    background: str | None = None
+    background_mask: MaskOf | None = None
+
+
+class Pair(NamedTuple):
+    """A sketch and its reference."""
+
+    sketch: Side
+    reference: Side | None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of a block of jobs, uint8 (H, W); why those in `broken` are not there; the files that were read."""
+
+    found: dict[MaskOf, np.ndarray] = field(default_factory=dict)
+    broken: dict[MaskOf, str] = field(default_factory=dict)
+    files: dict[str, Source] = field(default_factory=dict)
+
+
+class Parting:
+    """How a checkpoint, with the settings of a call, parts figure from ground; acts: whether it does.
+
+    Raises PipelineError for settings that it has no use for, and for a network that the weight store lacks.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        metadata: CheckpointMetadata,
+        settings: PictureSettings,
+        run: RunSettings,
+        device: torch.device,
+    ) -> None:
+        self._address, self._metadata, self.settings, self._run = address, metadata, settings, run
+        self._able = bool(family(metadata.family).controls)
+        self.acts = self._able and settings.sampling.mode != VANILLA
+        check_own_controls(address, metadata, settings.sampling)
+        if not self.acts:
+            usual = PictureSettings()
+            names = [name for name in PARTED_SETTINGS if getattr(settings, name) != getattr(usual, name)]
+            set_too = (controls_set(settings.sampling, SamplingSettings()) & SEPARATION_CONTROLS) - {"mode"}
+            self._refuse([*names, *sorted(set_too), *(["masks"] if run.masks else [])])
+        self._finder = MaskFinder(settings, device) if self.acts else None
+
+    def check(self, jobs: Sequence[ColorizeJob]) -> None:
+        """PipelineError for roles of references that there is no use for."""
+        given = {role for job in jobs for role in job.references}
+        self._refuse(sorted(given - {REFERENCE, *(PARTED if self.acts else ())}))
+        if self.settings.remove_foreground and BACKGROUND not in given:
+            raise PipelineError("remove_foreground is of a background, and none is given: --background")
+
+    def _refuse(self, names: list[str]) -> None:
+        if names and self._able:
+            raise PipelineError(f"mode={VANILLA} has no use for {', '.join(names)}: leave them out, or the mode")
+        refuse(self._address, self._metadata, names, parting=True)
+
+    # ---- what a picture needs -------------------------------------------------------------------------------------
+
+    def wanted(self, job: ColorizeJob) -> dict[str, MaskOf]:
+        """The masks that decide a picture, by role."""
+        reference, ground = job.references.get(REFERENCE), job.references.get(BACKGROUND)
+        if not self.acts or (reference is None and not self.settings.remove_background):
+            return {}
+        found = {SKETCH_MASK: MaskOf(SKETCH_MASK, job.sketch, job.references.get(SKETCH_MASK))}
+        sampling = self.settings.sampling
+        shows_own_ground = ground is None and sampling.mode != FOREGROUND
+        if reference is not None and (shows_own_ground or sampling.injection is not None):
+            found[REFERENCE_MASK] = MaskOf(REFERENCE_MASK, reference, job.references.get(REFERENCE_MASK))
+        if ground is not None and self.settings.remove_foreground:
+            found[BACKGROUND] = MaskOf(BACKGROUND, ground)
+        return found
+
+    def pair(self, job: ColorizeJob) -> Pair:
+        """The job's sketch and reference, with what parts them."""
+        wanted, reference = self.wanted(job), job.references.get(REFERENCE)
+        ground = job.references.get(BACKGROUND)
+        shown = None
+        if reference is not None:
+            shown = Side(reference, wanted.get(REFERENCE_MASK), ground, wanted.get(BACKGROUND))
+        return Pair(Side(job.sketch, wanted.get(SKETCH_MASK)), shown)
+
+    def read(self, jobs: Sequence[ColorizeJob], grays: Mapping[str, np.ndarray], broken: Collection[str]) -> Masks:
+        """The masks of the jobs whose pictures are not among `broken`; grays: the line art of each sketch."""
+        masks = Masks()
+        for job in jobs if self.acts else ():
+            given = {role: job.references[role] for role in (SKETCH_MASK, REFERENCE_MASK) if role in job.references}
+            for wanted in self.wanted(job).values():
+                if wanted not in masks.found and wanted not in masks.broken and wanted.picture not in broken:
+                    self._read_one(wanted, grays, masks)
+            for file in given.values():  # recorded, also where nothing had to read it
+                masks.files.setdefault(file, Source(absolute(file), sha256_of(read_bytes(file))))
+        return masks
+
+    def _read_one(self, wanted: MaskOf, grays: Mapping[str, np.ndarray], masks: Masks) -> None:
+        assert self._finder is not None
+        data = partial(read_bytes, wanted.picture)
+        try:
+            file = None if wanted.file is None else read_bytes(wanted.file)
+            if wanted.role == SKETCH_MASK:
+                masks.found[wanted] = self._finder.of_sketch(data, grays[wanted.picture], file)
+            else:
+                masks.found[wanted] = self._finder.of_reference(data, file, wanted.role)
+        except DataError as error:
+            address, message = wanted.file or wanted.picture, str(error)
+            of = f" ({wanted.picture})" if wanted.file else ""
+            masks.broken[wanted] = message if address in message else f"{address}: {message}{of}"
+
+    def hashes(self, job: ColorizeJob, masks: Masks) -> dict[str, str]:
+        """Of the masks that decide a picture, by role."""
+        return {role: hash_of(masks.found[mask]) for role, mask in self.wanted(job).items()}
+
+    # ---- what the network and the picture get ---------------------------------------------------------------------
+
+    def separation(
+        self,
+        sketches: Sequence[Side],
+        sizes: Sequence[tuple[int, int]],
+        references: Sequence[Side],
+        pictures: Mapping[str, torch.Tensor],
+        masks: Masks,
+    ) -> Separation | None:
+        """Of sketches with the (width, height) that the network sees, and references; None where nothing parts them."""
+        if not self.acts or not references:
+            return None
+        of_sketches = [self.fitted(side, size, masks) for side, size in zip(sketches, sizes, strict=True)]
+        of_references = [None if side.mask is None else unit_mask(masks.found[side.mask]) for side in references]
+        grounds = [None if side.background is None else self.ground(side, pictures, masks) for side in references]
+        return Separation(of_sketches, of_references, grounds)
+
+    def fitted(self, sketch: Side, size: tuple[int, int], masks: Masks) -> torch.Tensor:
+        """A sketch's mask at that (width, height), (1, h, w) in [0, 1]."""
+        assert sketch.mask is not None
+        return unit_mask(masks.found[sketch.mask], size)
+
+    def ground(self, side: Side, pictures: Mapping[str, torch.Tensor], masks: Masks) -> torch.Tensor:
+        """The picture (3, h, w) that the ground is shown: a reference's own with its figure in white, or another."""
+        picture = pictures[side.background or side.picture]
+        mask = side.mask if side.background is None else side.background_mask
+        if mask is None:
+            return picture
+        return without_figure(picture, unit_mask(masks.found[mask]), self.settings.sampling.reference_threshold)
+
+    def names(self, job: ColorizeJob) -> tuple[str, ...]:
+        """Which of MASKS are written beside a picture."""
+        if not (self._run.masks and self.acts and REFERENCE in job.references):
+            return ()
+        shown = (True, REFERENCE_MASK in self.wanted(job), self.settings.sampling.mode != FOREGROUND)
+        return tuple(name for name, there in zip(MASKS, shown, strict=True) if there)
+
+    def files(self, job: ColorizeJob, pictures: Mapping[str, torch.Tensor], masks: Masks) -> dict[str, np.ndarray]:
+        """These, as pictures."""
+        sketch, reference = self.pair(job)
+        found: dict[str, np.ndarray] = {}
+        for name in self.names(job):
+            assert reference is not None
+            mask = sketch.mask if name == MASKS[0] else reference.mask
+            if name == MASKS[2]:
+                found[name] = from_model_image(self.ground(reference, pictures, masks).numpy())
+            else:
+                assert mask is not None
+                found[name] = masks.found[mask]
+        return found
+
+    def without_ground(self, color: np.ndarray, job: ColorizeJob, masks: Masks) -> np.ndarray:
+        """A result, uint8 (h, w, 3), with what is no figure painted white where the settings have it so."""
+        if not (self.settings.remove_background and self.acts):
+            return color
+        height, width = color.shape[:2]
+        figure = self.fitted(self.pair(job).sketch, (width, height), masks)[0].numpy()
+        return np.where(figure[..., None] > self.settings.sampling.sketch_threshold, color, np.uint8(255))
