@@ -12,10 +12,11 @@ from model.families.v15.sizes import V15_SIZES, Recovery, ThresholdTokens, V15Co
 from model.setting import check_choice, setting
 
 OWN = "own"
-# Tags that say that a picture shows a character. Ours: no source names how its pictures were told apart.
+# Tags that say that a picture shows a character. Ours: no source names how its pictures were told apart. What is
+# assembled here (dataprep.pictures.assembled) are people and other figures.
 CHARACTER_TAGS = (
     "1girl", "1boy", "1other", "2girls", "2boys", "3girls", "3boys", "4girls", "4boys", "5girls", "5boys",
-    "multiple_girls", "multiple_boys", "multiple_others", "solo", "girl", "boy", "character",
+    "multiple_girls", "multiple_boys", "multiple_others", "solo", "girl", "boy", "character", "assembled",
 )  # fmt: skip
 
 

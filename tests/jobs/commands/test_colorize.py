@@ -56,7 +56,7 @@ WRONG = [
     (["colorize", "--sketch", "s.png", "--out", "o", "--pair"], "--pair needs --reference"),
     (["colorize", "--sketch", "s.png", "--out", "o.png", "--background", "b.png"], "--background needs --reference"),
     (["colorize", "--sketch", "s.png", "--out", "o.png", "--reference-mask", "m.png"], "--reference-mask needs"),
-    ([*CALL, "--mode", "fulll"], "full"),
+    ([*CALL, "--mode", "ful"], "full"),
     ([*CALL, "--sketch-threshold", "2"], "0..1"),
     ([*CALL, "--reference-mask-by", "lines"], "isnetis"),
     ([*CALL, "--sketch-mask-by", "isnet"], "isnetis"),

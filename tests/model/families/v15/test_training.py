@@ -102,7 +102,7 @@ def test_the_background_tokens_are_of_the_reference_with_its_figure_in_white() -
 def test_whether_there_is_a_character_is_said_by_tags_and_without_them_by_the_mask() -> None:
     masks = torch.zeros(5, 1, 10, 10)
     masks[1:4, :, :2, :2] = 1  # a twenty-fifth
-    tags = [("1girl", "sky"), ("sky",), (), ("solo",), ()]
+    tags = [("1girl", "sky"), ("sky",), (), ("assembled", "hair-color:red"), ()]
     settings = V15Settings(character_share=0.04)
     assert shows_character(tags, masks, settings).tolist() == [True, False, True, True, False]
     assert not shows_character([()] * 5, masks, replace(settings, character_share=0.05)).any()
