@@ -301,7 +301,7 @@ def _kill_driver(bench: Bench, out: Path, workers: int, **changes: Any) -> None:
         driver.kill()
         driver.wait()
     try:
-        wait_for(lambda: not alive(trainers), timeout_s=30)
+        wait_for(lambda: not alive(trainers), timeout_s=90)
     finally:
         for orphan in alive(family):
             orphan.kill()
