@@ -321,7 +321,7 @@ def _beside(
     grounds = find_pictures(background) if background else []
     if len(grounds) > 1:
         raise SettingsError(f"--background is one picture, and here are {len(grounds)}")
-    ground = dict(zip((BACKGROUND,), grounds, strict=False))
+    ground = {BACKGROUND: grounds[0]} if grounds else {}
     of_sketches = matched(sketches, find_pictures(sketch_masks) if sketch_masks else [], "--sketch-mask")
     of_references = matched(references, find_pictures(reference_masks) if reference_masks else [], "--reference-mask")
     return (

@@ -116,8 +116,8 @@ def _rows_of(stored: torch.Tensor, batch: int) -> torch.Tensor:
 class Steering:
     """What one forward pass tells its attention layers.
 
-    split: for layers that know two references (`split_attention`), which is the only ones that read it. branches: how
-    many times over the rows that come in are computed, alike but for the reference, which only the first time sees.
+    split: for layers that know two references (`split_attention`); no others read it. branches: how many times over the
+    rows that come in are computed, alike but for the reference, which only the first time sees.
     """
 
     context: ProjectedContext | None
@@ -131,7 +131,7 @@ def heads_of(x: torch.Tensor, heads: int) -> torch.Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def joined_heads(x: torch.Tensor) -> torch.Tensor:
+def _joined(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
@@ -169,7 +169,7 @@ class SelfAttention(_Projections):
             out = F.scaled_dot_product_attention(query, key, value)
         else:
             out = steering.bank.attend(self.layer, query, key, value)
-        return self.to_out[0](joined_heads(out))  # type: ignore[no-any-return]
+        return self.to_out[0](_joined(out))  # type: ignore[no-any-return]
 
 
 class CrossAttention(_Projections):
@@ -208,7 +208,7 @@ class CrossAttention(_Projections):
 
     def _attend(self, query: torch.Tensor, tokens: KeysValues) -> torch.Tensor:
         assert tokens.key is not None
-        return joined_heads(F.scaled_dot_product_attention(query, tokens.key, tokens.value))
+        return _joined(F.scaled_dot_product_attention(query, tokens.key, tokens.value))
 
 
 class ClassTokenAttention(CrossAttention):
@@ -226,4 +226,4 @@ class ClassTokenAttention(CrossAttention):
         return hidden_states
 
     def _attend(self, query: torch.Tensor, tokens: KeysValues) -> torch.Tensor:
-        return joined_heads(tokens.value).expand(-1, query.shape[1], -1)
+        return _joined(tokens.value).expand(-1, query.shape[1], -1)

@@ -10,7 +10,7 @@ queries of a level, C channels.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Self, get_args
 
 import torch
@@ -76,8 +76,7 @@ class SplitReference:
         threshold = self.threshold
         if isinstance(threshold, torch.Tensor):
             threshold = threshold.repeat(times, 1, 1, 1)
-        factors = (self.foreground, self.background, self.foreground_lora, self.background_lora, self.merge, self.once)
-        return SplitReference(self.mask.repeat(times, 1, 1, 1), threshold, *factors)
+        return replace(self, mask=self.mask.repeat(times, 1, 1, 1), threshold=threshold)
 
     def _regions(self, background: torch.Tensor) -> Regions:
         if not self.once:

@@ -103,8 +103,14 @@ class ColorizationUNet(UNet2DConditionModel):
 
     def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
         """`project` of two references in one context (R, 2 N, D), after `split_attention`."""
+        return ProjectedContext(tuple(layer.project_split(context, split) for layer in self._split_layers()))
+
+    def _split_layers(self) -> list[SplitCrossAttention]:
+        """All cross-attentions, which read two references; ValueError where they do not."""
         layers = [layer for layer in self._cross_attentions if isinstance(layer, SplitCrossAttention)]
-        return ProjectedContext(tuple(layer.project_split(context, split) for layer in layers))
+        if not layers:
+            raise ValueError("this network reads one reference at a time: it cannot split its attention")
+        return layers
 
     def forward(  # type: ignore[override]
         self,
@@ -120,9 +126,9 @@ class ColorizationUNet(UNet2DConditionModel):
     ) -> torch.Tensor:
         """Prediction (B, C, H, W) for latents (S, C, H, W), timesteps (B,) or (1,) in [0, 999], R <= B rows of context
         and five hints; B = S branches."""
-        if split and not isinstance(self._cross_attentions[0], SplitCrossAttention):
-            raise ValueError("this network reads one reference at a time: it cannot split its attention")
-        split = split.prepared(len(self.down_blocks)) if split else None
+        if split:
+            self._split_layers()
+            split = split.prepared(len(self.down_blocks))
         steering = Steering(context, controls, split, bank, branches)
         attention = {"cross_attention_kwargs": {"steering": steering}}
         emb = self.time_embedding(self.time_proj(timesteps).to(latents.dtype))

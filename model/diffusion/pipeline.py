@@ -7,7 +7,7 @@ numbers of its own, so its seed says what it is, alone or in a batch.
 Shapes: B batch, H W sketch and picture of any size (padded inside with paper), h w reference of any size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, Self
 
@@ -73,6 +73,20 @@ class ColorizationPipeline:
         image_encoder.squash = released_squash if released else squash
         self.device = next(model.parameters()).device
         self.offload: Offload | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module, frozen: Mapping[str, nn.Module], metadata: Any, *, released: bool) -> Self:
+        """Of a checkpoint's network, the frozen ones by role, and its metadata."""
+        return cls(
+            model,
+            frozen["codec"],  # type: ignore[arg-type]
+            frozen["image_encoder"],  # type: ignore[arg-type]
+            prediction_type=metadata.prediction_type,
+            scaling_factor=metadata.scaling_factor,
+            noise_schedule=metadata.noise_schedule,
+            sampling=metadata.own_sampling(),
+            released=released,
+        )
 
     def lower_memory(
         self,
@@ -291,7 +305,7 @@ class ColorizationPipeline:
             return {}
         self._visit(self.model)
         own = torch.stack(list(sketches.values())).to(self.device)
-        levels = self.model.encode_sketch(_on_paper(own, self._padded(own.shape[-2:])), settings.sketch_strength)
+        levels = self.model.encode_sketch(on_paper(own, self._padded(own.shape[-2:])), settings.sketch_strength)
         return dict(zip(sketches, zip(*(level.split(1) for level in levels), strict=True), strict=True))
 
     def _empty_hints(self, like: torch.Tensor, settings: SamplingSettings) -> Hints | None:
@@ -379,13 +393,13 @@ def _injected_together(rows: Sequence[InjectionConditions]) -> InjectionConditio
     return InjectionConditions(torch.cat([row.reference_latents for row in rows]), _joined(hints) if hints else None)
 
 
-def _on_paper(sketches: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Sketches (B, 3, H, W) in the middle of paper of that size."""
+def on_paper(sketches: torch.Tensor, size: tuple[int, int], paper: float = PAPER) -> torch.Tensor:
+    """Sketches, or their masks, (B, C, H, W) in the middle of paper of that size."""
     height, width = (padded - side for padded, side in zip(size, sketches.shape[-2:], strict=True))
-    return F.pad(sketches, (width // 2, width - width // 2, height // 2, height - height // 2), value=PAPER)
+    return F.pad(sketches, (width // 2, width - width // 2, height // 2, height - height // 2), value=paper)
 
 
 def _crop(pictures: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """The middle (B, 3, *size) that _on_paper put there."""
+    """The middle (B, 3, *size) that `on_paper` put there."""
     top, left = ((padded - side) // 2 for padded, side in zip(pictures.shape[-2:], size, strict=True))
     return pictures[..., top : top + size[0], left : left + size[1]]

@@ -13,8 +13,9 @@ import torch
 
 from dataprep.errors import DataError
 from dataprep.lines.layers import line_art_mask
-from dataprep.pictures.guarded import decode, decode_rgba
+from dataprep.pictures.guarded import decode, decode_rgba, measure
 from dataprep.pictures.resize import resize_mask
+from dataprep.samples.values import model_mask
 from pipelines.colorization.picture_settings import PictureSettings
 from pipelines.colorization.roles import BACKGROUND, REFERENCE_MASK, SKETCH_MASK
 
@@ -43,16 +44,14 @@ class MaskFinder:
             return self._for_sketches(np.repeat(gray[..., None], 3, axis=2))
         return _by_alpha(data(), SKETCH_MASK) if self.settings.sketch_mask_by == "alpha" else np.zeros_like(gray)
 
-    def of_reference(self, data: Callable[[], bytes], file: bytes | None, role: str) -> np.ndarray:
+    def of_reference(self, data: bytes, file: bytes | None, role: str) -> np.ndarray:
         """The mask of an encoded reference, or background; file: an encoded mask. Raises DataError."""
-        encoded = data()
-        rgb = decode(encoded).rgb
-        if file is not None:
-            return _of_file(file, rgb.shape[:2])
-        if self._for_references is not None:
-            return self._for_references(rgb)
-        by = self.settings.reference_mask_by
-        return _by_alpha(encoded, role) if by == "alpha" else np.zeros(rgb.shape[:2], np.uint8)
+        if file is None and self._for_references is not None:
+            return self._for_references(decode(data).rgb)
+        if file is None and self.settings.reference_mask_by == "alpha":
+            return _by_alpha(data, role)
+        width, height = measure(data)
+        return np.zeros((height, width), np.uint8) if file is None else _of_file(file, (height, width))
 
 
 def hash_of(mask: np.ndarray) -> str:
@@ -63,7 +62,7 @@ def hash_of(mask: np.ndarray) -> str:
 def unit_mask(mask: np.ndarray, size: tuple[int, int] | None = None) -> torch.Tensor:
     """(1, h, w) in [0, 1], of that (width, height)."""
     fitted = mask if size is None else resize_mask(mask, *size)
-    return torch.from_numpy(np.ascontiguousarray(fitted))[None].float() / 255
+    return torch.from_numpy(model_mask(fitted))
 
 
 def _extractor(by: str, device: torch.device) -> "MaskExtractor | None":

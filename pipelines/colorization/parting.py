@@ -5,7 +5,7 @@ and may be given a background of its own. Each mask is of one role, picture and 
 reference at once.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -60,9 +60,11 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of a block of jobs, uint8 (H, W); why those in `broken` are not there; the files that were read."""
+    """The masks of a block of jobs, uint8 (H, W), and their `hash_of`; why those in `broken` are not there; the sources
+    of the files that give one."""
 
     found: dict[MaskOf, np.ndarray] = field(default_factory=dict)
+    hashes: dict[MaskOf, str] = field(default_factory=dict)
     broken: dict[MaskOf, str] = field(default_factory=dict)
     files: dict[str, Source] = field(default_factory=dict)
 
@@ -129,35 +131,45 @@ class Parting:
             shown = Side(reference, wanted.get(REFERENCE_MASK), ground, wanted.get(BACKGROUND))
         return Pair(Side(job.sketch, wanted.get(SKETCH_MASK)), shown)
 
-    def read(self, jobs: Sequence[ColorizeJob], grays: Mapping[str, np.ndarray], broken: Collection[str]) -> Masks:
-        """The masks of the jobs whose pictures are not among `broken`; grays: the line art of each sketch."""
-        masks = Masks()
-        for job in jobs if self.acts else ():
-            given = {role: job.references[role] for role in (SKETCH_MASK, REFERENCE_MASK) if role in job.references}
-            for wanted in self.wanted(job).values():
-                if wanted not in masks.found and wanted not in masks.broken and wanted.picture not in broken:
-                    self._read_one(wanted, grays, masks)
-            for file in given.values():  # recorded, also where nothing had to read it
-                masks.files.setdefault(file, Source(absolute(file), sha256_of(read_bytes(file))))
+    def read(self, jobs: Sequence[ColorizeJob], grays: Mapping[str, np.ndarray], broken: dict[str, str]) -> Masks:
+        """The masks of the jobs whose pictures are not among `broken`; grays: the line art of each sketch.
+
+        Files of masks that cannot be read come to `broken` too.
+        """
+        masks, contents = Masks(), dict[str, bytes]()
+        given = (job.references.get(role) for job in jobs for role in (SKETCH_MASK, REFERENCE_MASK))
+        for file in dict.fromkeys(address for address in given if address is not None):
+            try:
+                contents[file] = read_bytes(file)
+            except DataError as error:
+                broken[file] = str(error)
+            else:  # recorded, also where nothing has to look at it
+                masks.files[file] = Source(absolute(file), sha256_of(contents[file]))
+        for wanted in dict.fromkeys(mask for job in jobs for mask in self.wanted(job).values()):
+            if wanted.picture not in broken and wanted.file not in broken:
+                self._find(wanted, grays, contents, masks)
         return masks
 
-    def _read_one(self, wanted: MaskOf, grays: Mapping[str, np.ndarray], masks: Masks) -> None:
+    def _find(
+        self, wanted: MaskOf, grays: Mapping[str, np.ndarray], contents: Mapping[str, bytes], masks: Masks
+    ) -> None:
         assert self._finder is not None
-        data = partial(read_bytes, wanted.picture)
+        file = None if wanted.file is None else contents[wanted.file]
         try:
-            file = None if wanted.file is None else read_bytes(wanted.file)
             if wanted.role == SKETCH_MASK:
-                masks.found[wanted] = self._finder.of_sketch(data, grays[wanted.picture], file)
+                found = self._finder.of_sketch(partial(read_bytes, wanted.picture), grays[wanted.picture], file)
             else:
-                masks.found[wanted] = self._finder.of_reference(data, file, wanted.role)
+                found = self._finder.of_reference(read_bytes(wanted.picture), file, wanted.role)
         except DataError as error:
             address, message = wanted.file or wanted.picture, str(error)
             of = f" ({wanted.picture})" if wanted.file else ""
             masks.broken[wanted] = message if address in message else f"{address}: {message}{of}"
+        else:
+            masks.found[wanted], masks.hashes[wanted] = found, hash_of(found)
 
     def hashes(self, job: ColorizeJob, masks: Masks) -> dict[str, str]:
         """Of the masks that decide a picture, by role."""
-        return {role: hash_of(masks.found[mask]) for role, mask in self.wanted(job).items()}
+        return {role: masks.hashes[mask] for role, mask in self.wanted(job).items()}
 
     # ---- what the network and the picture get ---------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from dataprep.pictures.decode import encode_png
 from dataprep.samples.polarity import from_model_sketch
 from dataprep.samples.sample import SampleSettings, from_model_image, reference_picture
 from dataprep.samples.sample_settings import V1_PICTURES
-from dataprep.samples.values import Floats
+from dataprep.samples.values import Floats, model_mask
 from eval.errors import EvalError
 from eval.metrics.psnr import RegionMap
 from eval.protocols.pairing import Pair
@@ -145,7 +145,7 @@ def _separation(ready: Sequence[ReadyPair]) -> Separation | None:
     masks = [item.masks for item in ready if item.masks is not None]
     if not masks:
         return None
-    references = [torch.from_numpy(reference)[None].float() / 255 for _, reference in masks]
+    references = [torch.from_numpy(model_mask(reference)) for _, reference in masks]
     return Separation([torch.from_numpy(sketch) for sketch, _ in masks], references)
 
 

@@ -55,7 +55,7 @@ class LineExtractor:
         seen = rgb
         if max(height, width) > MOST_SIDE:
             seen = resize_color(rgb, *fitted_size((width, height), MOST_SIDE, MOST_SIDE, "contain"))
-        with _exact(self.device):
+        with exact(self.device):
             gray = decode_png(self._drawn(self.style, Picture(seen, None, source_is_plain_rgb=False)))
         if seen is not rgb:
             gray = resize_sketch(gray, width, height)
@@ -83,7 +83,7 @@ def _recipe(style: str, device: "torch.device | None" = None) -> BuildRecipe:
 
 
 @contextmanager
-def _exact(device: "torch.device") -> Iterator[None]:
+def exact(device: "torch.device") -> Iterator[None]:
     """On this GPU where it is one, and with float32 that means float32, as corpora have it."""
     import torch
 

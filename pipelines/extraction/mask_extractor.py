@@ -10,6 +10,7 @@ from dataprep.operators.row_input import RowInput
 from dataprep.operators.styles import StyleSettings
 from dataprep.pictures.decode import Picture, decode_png, encode_png
 from pipelines.extraction.learned_operators import NetworkColumn, learned, with_weights
+from pipelines.extraction.line_extractor import exact
 from pipelines.recipes.build_recipe import BuildRecipe, NetworkSettings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class MaskExtractor:
             learned=LearnedSettings(**{column: name}),  # type: ignore[arg-type]  # one of its literals
             networks=NetworkSettings(device="cuda" if device.type == "cuda" else "cpu"),
         )
+        self._device = device
         (self._operator,) = (found for found in learned(with_weights(recipe)) if found.column == column)
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
@@ -39,6 +41,7 @@ class MaskExtractor:
         looked_at = self._operator.network.view.columns
         gray = encode_png(np.ascontiguousarray(rgb[..., 0])) if looked_at else b""
         row = RowInput("", b"", Picture(rgb, None, source_is_plain_rgb=False), columns=dict.fromkeys(looked_at, gray))
-        value = self._operator.value(row)
+        with exact(self._device):
+            value = self._operator.value(row)
         assert isinstance(value, bytes), "every row has a mask"
         return decode_png(value)

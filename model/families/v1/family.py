@@ -44,16 +44,7 @@ def _distill_stage(context: "StageContext") -> "Stage":
 def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
     from model.diffusion.pipeline import ColorizationPipeline
 
-    return ColorizationPipeline(
-        model,  # type: ignore[arg-type]  # what _build made
-        frozen["codec"],  # type: ignore[arg-type]
-        frozen["image_encoder"],  # type: ignore[arg-type]
-        prediction_type=metadata.prediction_type,
-        scaling_factor=metadata.scaling_factor,
-        noise_schedule=metadata.noise_schedule,
-        sampling=metadata.own_sampling(),
-        released=metadata.stage == RELEASED,
-    )
+    return ColorizationPipeline.of(model, frozen, metadata, released=metadata.stage == RELEASED)
 
 
 def _operations(config: V1Config, side: int) -> Operations:

@@ -84,8 +84,11 @@ class V1(nn.Module):
         return self.unet.project(context.to(self.dtype))
 
     def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
-        """Raises ValueError: a v1 reads one reference."""
-        raise ValueError("this network reads one reference at a time: it cannot split its attention")
+        """`project` of two references in one context (R, 2 N, D), each by the weights of its region.
+
+        Raises ValueError where the network reads one reference: a v1 does.
+        """
+        return self.unet.project_split(context.to(self.dtype), split)
 
     def denoise(
         self,

@@ -59,6 +59,8 @@ class Noised(NamedTuple):
 class V1Stage:
     """The trained network and the frozen ones around it, on one device (model.stage.Stage)."""
 
+    pipeline = ColorizationPipeline
+
     def __init__(self, context: StageContext) -> None:
         assert isinstance(context.model, V1)
         self.model, self.device = context.model.train(), context.device
@@ -158,15 +160,12 @@ class V1Stage:
         noised, timesteps, sketch, context, target = conditioned
         return loss_per_sample(denoiser(noised, timesteps, sketch, context), target)
 
-    def objective(self, name: str, engines: Mapping[str, Network], prepared: Conditioned) -> torch.Tensor:
+    def objective(self, name: str, engines: Mapping[str, Network], prepared: Any) -> torch.Tensor:
         """The mean over the batch that is minimised (thesis Eqs. 5.2, 5.3), a scalar: `losses`, weighted on request."""
-        return self.weighted(self.losses(engines[name], prepared), prepared.timesteps)
-
-    def weighted(self, losses: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The mean of losses (B,) of samples at timesteps (B,), weighted on request."""
+        losses = self.losses(engines[name], prepared)
         if self.settings.min_snr_gamma:
             weights = min_snr_weights(
-                timesteps,
+                prepared.timesteps,
                 self.settings.min_snr_gamma,
                 self.settings.prediction_type,
                 self.settings.noise_schedule,
@@ -195,7 +194,7 @@ class V1Stage:
 
     def colorist(self) -> ColorizationPipeline:
         """The networks as they are."""
-        return ColorizationPipeline(
+        return self.pipeline(
             self.model,
             self.codec,
             self.image_encoder,

@@ -36,16 +36,7 @@ def _stage(context: "StageContext") -> "Stage":
 def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
     from model.families.v15.pipeline import SplitPipeline
 
-    return SplitPipeline(
-        model,
-        frozen["codec"],
-        frozen["image_encoder"],
-        prediction_type=metadata.prediction_type,
-        scaling_factor=metadata.scaling_factor,
-        noise_schedule=metadata.noise_schedule,
-        sampling=metadata.own_sampling(),
-        released=metadata.stage == RELEASED,
-    )
+    return SplitPipeline.of(model, frozen, metadata, released=metadata.stage == RELEASED)
 
 
 def _operations(config: V15Config, side: int) -> Operations:

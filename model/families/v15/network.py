@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from model.backbone.attention import ProjectedContext
 from model.backbone.split_attention import AdaptedLinear, SplitReference
 from model.families.v1.network import V1
 from model.families.v15.recovery import ThresholdEmbedding, build_recovery
@@ -71,10 +70,6 @@ class V15(V1):
         if (embedded or self.config.threshold_tokens) == "both":
             tokens = tokens + of_sketch
         return torch.cat([tokens, self.recovery(background) if recover else background], dim=1)
-
-    def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
-        """Keys and values of a context of two references (R, 2 N, D), each by the weights of its region."""
-        return self.unet.project_split(context.to(self.dtype), split)
 
     def added(self) -> Iterator[nn.Module]:
         """The parts that the v1 below does not have: low-rank updates, recovery and threshold embedding."""

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from model.backbone.split_attention import SplitReference
-from model.diffusion.pipeline import ColorizationPipeline, Task
+from model.diffusion.pipeline import ColorizationPipeline, Task, on_paper
 from model.diffusion.sampling import Conditions
 from model.diffusion.sampling_settings import Mode, SamplingSettings
 from model.diffusion.separation import Separation, without_figure
@@ -132,10 +132,9 @@ def _mode(settings: SamplingSettings) -> Mode:
 
 def _padded(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """A sketch's mask (1, H', W') as (1, 1, *size): in the middle, as the sketch lies on its paper."""
-    height, width = (total - side for total, side in zip(size, mask.shape[-2:], strict=True))
-    if height < 0 or width < 0:
+    if any(side > total for side, total in zip(mask.shape[-2:], size, strict=True)):
         raise ModelError(f"a sketch's mask of {list(mask.shape[-2:])} is larger than its picture of {list(size)}")
-    return F.pad(mask[None], (width // 2, width - width // 2, height // 2, height - height // 2))
+    return on_paper(mask[None], size, 0.0)
 
 
 def _at(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from model.families.v1.settings import METHOD, V1Settings
 from model.families.v1.settings import check_parent as check_v1_parent
 from model.families.v1.settings import same_size as same_v1_size
 from model.families.v1.sizes import V1Config
-from model.families.v15.sizes import V15_SIZES, Recovery, ThresholdTokens, V15Config
+from model.families.v15.sizes import Recovery, ThresholdTokens, V15Config
 from model.setting import check_choice, setting
 
 OWN = "own"
@@ -64,8 +64,8 @@ def network_of(settings: V15Settings, size: V15Config) -> V15Config:
     changes: dict[str, Any] = {"threshold_tokens": settings.threshold_tokens}
     if settings.lora != OWN:
         changes["lora"] = settings.lora
-    if settings.recovery not in (OWN, size.recovery):
-        changes |= {"recovery": settings.recovery, "recovery_layers": 0 if size == V15_SIZES["base"] else 2}
+    if settings.recovery != OWN:
+        changes["recovery"] = settings.recovery
     return replace(size, **changes)
 
 
@@ -84,6 +84,4 @@ def check_parent(settings: V15Settings, metadata: Any, continues: bool) -> str |
 def same_size(found: V15Config, wanted: V15Config) -> bool:
     """Whether two networks are over v1s of one size, and what both have besides is of one shape."""
     parts = {name: getattr(wanted, name) for name in ("lora", "recovery") if getattr(found, name) == "off"}
-    if "recovery" in parts:
-        parts["recovery_layers"] = wanted.recovery_layers
     return same_v1_size(replace(found, threshold_tokens=wanted.threshold_tokens, **parts), wanted)

@@ -20,7 +20,7 @@ from model.families.v15.characters import reference_background, shows_character
 from model.families.v15.network import V15
 from model.families.v15.pipeline import SplitPipeline
 from model.families.v15.settings import V15Settings
-from model.stage import Network, StageContext
+from model.stage import StageContext
 
 
 class Parted(NamedTuple):
@@ -33,12 +33,18 @@ class Parted(NamedTuple):
     shown: torch.Tensor
     character: torch.Tensor
 
+    @property
+    def timesteps(self) -> torch.Tensor:
+        """Of the samples, (B,)."""
+        return self.v1.timesteps
+
 
 class V15Stage(V1Stage):
     """See model.stage.Stage. Trained are the low-rank updates, the recovery and the threshold embedding alone."""
 
     model: V15
     settings: V15Settings
+    pipeline = SplitPipeline
 
     def __init__(self, context: StageContext) -> None:
         super().__init__(context)
@@ -89,10 +95,6 @@ class V15Stage(V1Stage):
 
         return super().losses(split, v1)
 
-    def objective(self, name: str, engines: Mapping[str, Network], prepared: Parted) -> torch.Tensor:  # type: ignore[override]
-        """The mean over the batch that is minimised (thesis Eq. 5.3), a scalar."""
-        return self.weighted(self.losses(engines[name], prepared), prepared.v1.timesteps)
-
     def validate(self, batch: Batch) -> Mapping[str, torch.Tensor]:
         """Besides v1's losses whether the sample's reference shows a character."""
         prepared = self.prepare(batch, training=False)
@@ -109,14 +111,3 @@ class V15Stage(V1Stage):
         character = shows_character(references.tags, masks, self.settings)
         found = [mask if there else None for mask, there in zip(masks, character.tolist(), strict=True)]
         return Separation(list(sketches.pictures["mask"]), found)
-
-    def colorist(self) -> SplitPipeline:
-        """The networks as they are."""
-        return SplitPipeline(
-            self.model,
-            self.codec,
-            self.image_encoder,
-            prediction_type=self.settings.prediction_type,
-            scaling_factor=self.codec.scaling_factor,
-            noise_schedule=self.settings.noise_schedule,
-        )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model.batch import Batch
+from model.families.v1.family import FAMILY as V1_FAMILY
 from model.families.v15.characters import reference_background, shows_character
 from model.families.v15.family import FAMILY
 from model.families.v15.settings import V15Settings
@@ -133,3 +134,10 @@ def test_the_recipes_name_what_each_configuration_of_the_ablation_has() -> None:
     assert [(c.lora, c.recovery) for c in sizes.values()] == [
         ("off", "off"), ("released-v15", "off"), ("released-v15", "released"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_operations_are_counted_at_every_size_and_are_more_than_v1s(size: str) -> None:
+    ours, v1 = FAMILY.operations(FAMILY.sizes[size], 64), V1_FAMILY.operations(V1_FAMILY.sizes[size], 64)
+    assert ours.trained > v1.trained
+    assert ours.frozen > v1.frozen
