@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from tests.pipelines.training.train_helpers import (
     found_at,
     images_compared,
     losses,
+    processes_named,
     training_workers,
     wait_for,
 )
@@ -286,8 +287,9 @@ def _assassin(out: Path, drill_random: np.random.Generator) -> Iterator[None]:
 def _kill_driver(bench: Bench, out: Path, workers: int, **changes: Any) -> None:
     """SIGKILL the driver once its run has a first state; its workers must die of it, or they would write on.
 
-    They are stopped at that state, so that no fast machine ends the run first. Ray's two agents outlive the driver by a
-    minute without touching anything; they are ended here.
+    They are stopped at that state, so that no fast machine ends the run first. Their raylet dies with the driver:
+    either it ends them before, or they end because it is gone, which stopped processes cannot; so they go on then.
+    Ray's two agents outlive the driver by a minute without touching anything; they are ended here.
     """
     arguments = bench.arguments(out, workers, **changes)
     command = [str(Path(sys.executable).with_name("irodori")), *arguments]
@@ -297,11 +299,17 @@ def _kill_driver(bench: Bench, out: Path, workers: int, **changes: Any) -> None:
         for trainer in trainers:
             trainer.suspend()
         family = psutil.Process(driver.pid).children(recursive=True)
+        raylets = processes_named(driver.pid, "raylet")
+        assert raylets
     finally:
         driver.kill()
         driver.wait()
     try:
-        wait_for(lambda: not alive(trainers), timeout_s=90)
+        wait_for(lambda: not alive(raylets) or not alive(trainers), timeout_s=90)
+        for trainer in alive(trainers):
+            with suppress(psutil.NoSuchProcess):  # ended between the two
+                trainer.resume()
+        wait_for(lambda: not alive(trainers), timeout_s=30)
     finally:
         for orphan in alive(family):
             orphan.kill()
