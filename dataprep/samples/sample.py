@@ -25,7 +25,7 @@ from dataprep.pictures.resize import Bytes, fitted_size, resize_color, resize_ma
 from dataprep.randomness import WORD, generator
 from dataprep.samples.deformation import deform
 from dataprep.samples.polarity import model_sketch
-from dataprep.samples.sample_settings import REFERENCES, SampleSettings, kind_of
+from dataprep.samples.sample_settings import EXTENT, REFERENCES, SampleSettings, kind_of
 from dataprep.samples.values import Floats, from_model_image, model_image, model_mask
 from dataprep.samples.windows import Crop, blank_border, cover, cover_size
 
@@ -234,6 +234,7 @@ def _sample(
         "sketch": lambda: model_sketch(blank_border(crop.sketch(_gray(row[f"sketch_{style}"])), numbers.blanked)),
         "color": lambda: model_image(crop.color(source.picture)),
         "mask": lambda: model_mask(crop.mask(decode_png(_cell(row, "mask")))),
+        EXTENT: lambda: _extent(size, shown),
         "region_map": lambda: crop.labels(decode_png(_cell(row, "region_map"))).astype(np.int32)[None],
     }
     bent = cache(lambda: source.deformed(settings, numbers.further("deformation")))
@@ -311,6 +312,12 @@ def _crop(size: tuple[int, int], settings: SampleSettings, numbers: tuple[float,
 
 def _squashed(size: tuple[int, int], rgb: Bytes, extent: tuple[float, float] | None = None) -> Floats:
     return model_image(resize_color(rgb, *size, extent))
+
+
+def _extent(size: tuple[int, int], shown: Crop | None) -> Floats:
+    """Height and width in pixels of a picture of that (width, height), or of the part of it that is shown."""
+    width, height = size if shown is None else (shown.window.width, shown.window.height)
+    return np.array([height, width], np.float32).reshape(2, 1, 1)
 
 
 def _gray(data: bytes) -> Bytes:

@@ -4,6 +4,7 @@ of a family.
 A picture is asked for by name. `sketch`, `color`, `mask` and `region_map` share the sample's window. References are
 squashed: `reference` to the square of `reference_size`, `reference@448` to one of 448 pixels, `reference@window` to the
 sample's own width and height (for a network that takes latents of it). So are all names of REFERENCES.
+`reference_extent` is no picture: it says how large what references show is.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ REFERENCES = {
     "second_reference": 3,
     "second_reference_mask": 1,
 }
+# Of what the row's references show: its height and width in pixels, before it is squashed.
+EXTENT = "reference_extent"
 ReferenceCrop = Literal["whole", "joint", "separate"]
 
 
@@ -102,6 +105,8 @@ class SampleSettings:
     def size_of(self, name: str) -> tuple[int, int]:
         """(width, height) of a picture, in pixels."""
         kind, _, size = name.partition("@")
+        if kind == EXTENT:
+            return 1, 1
         if kind in WINDOWED or size == "window":
             return self.width, self.height
         side = int(size) if size else self.reference_size
@@ -110,7 +115,7 @@ class SampleSettings:
     def shape_of(self, name: str) -> tuple[int, int, int]:
         """(channels, height, width) of a picture."""
         width, height = self.size_of(name)
-        return (WINDOWED | REFERENCES)[kind_of(name)], height, width
+        return (WINDOWED | REFERENCES | {EXTENT: 2})[kind_of(name)], height, width
 
     def largest(self, *kinds: str) -> tuple[int, int]:
         """The least (width, height) that covers every picture asked for of these kinds; (1, 1) where there is none."""
@@ -130,8 +135,11 @@ def dtype_of(name: str) -> npt.DTypeLike:
 
 def _check_name(name: str) -> None:
     kind, at, size = name.partition("@")
-    if kind not in (*WINDOWED, *REFERENCES):
-        raise ValueError(f"pictures are of the kinds {', '.join((*WINDOWED, *REFERENCES))}, not {kind!r}")
+    kinds = (*WINDOWED, *REFERENCES, EXTENT)
+    if kind not in kinds:
+        raise ValueError(f"pictures are of the kinds {', '.join(kinds)}, not {kind!r}")
+    if at and kind == EXTENT:
+        raise ValueError(f"pictures: {kind} has no size, {name!r} names one")
     if at and kind in WINDOWED:
         raise ValueError(f"pictures: {kind} has the size of the window, {name!r} names another")
     if at and size != "window" and not (size.isdecimal() and int(size) > 0):

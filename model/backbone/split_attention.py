@@ -21,7 +21,7 @@ from model.backbone.attention import CrossAttention, KeysValues, Steering, heads
 
 Region = Literal["foreground", "background"]
 REGIONS: tuple[Region, Region] = get_args(Region)
-Lora = Literal["off", "thesis", "paper-000", "released-v15"]
+Lora = Literal["off", "thesis", "paper-000", "released-v15", "released-v2"]
 
 
 class Regions(NamedTuple):
@@ -41,6 +41,7 @@ class SplitReference:
     foreground is what is greater than threshold, one for all rows or (B, 1, 1, 1). At a threshold of 1 all is
     background. foreground, background: factors of the attentions' results; foreground_lora, background_lora: of the
     low-rank updates, 0 switches them off; merge: how much of the background's result is blended into the foreground's.
+    The last three are one for all rows or (R, 1, 1).
     once: compute each query in its own region alone, with equal results to rounding; it asks the device which they are.
     """
 
@@ -48,11 +49,17 @@ class SplitReference:
     threshold: float | torch.Tensor = 0.05
     foreground: float = 1.0
     background: float = 1.0
-    foreground_lora: float = 1.0
-    background_lora: float = 1.0
-    merge: float = 0.0
+    foreground_lora: float | torch.Tensor = 1.0
+    background_lora: float | torch.Tensor = 1.0
+    merge: float | torch.Tensor = 0.0
     once: bool = False
     regions: dict[int, Regions] = field(default_factory=dict, init=False, repr=False)  # by the number of queries
+
+    def __post_init__(self) -> None:
+        if self.once and (
+            isinstance(self.foreground_lora, torch.Tensor) or isinstance(self.background_lora, torch.Tensor)
+        ):
+            raise ValueError("each query once needs one factor of the low-rank updates for all rows")
 
     def prepared(self, levels: int) -> Self:
         """Itself, with the regions of so many levels; they are found when first asked for."""
@@ -67,16 +74,25 @@ class SplitReference:
         """The factor of that region's attention."""
         return self.foreground if region == "foreground" else self.background
 
-    def lora(self, region: Region) -> float:
+    def lora(self, region: Region) -> float | torch.Tensor:
         """The factor of that region's low-rank updates."""
         return self.foreground_lora if region == "foreground" else self.background_lora
 
+    @property
+    def merges(self) -> bool:
+        """Whether any of the background's result is blended into the foreground's."""
+        return isinstance(self.merge, torch.Tensor) or self.merge != 0
+
     def repeat(self, times: int) -> "SplitReference":
         """All rows, so many times one after another."""
-        threshold = self.threshold
-        if isinstance(threshold, torch.Tensor):
-            threshold = threshold.repeat(times, 1, 1, 1)
-        return replace(self, mask=self.mask.repeat(times, 1, 1, 1), threshold=threshold)
+        return replace(
+            self,
+            mask=self.mask.repeat(times, 1, 1, 1),
+            threshold=_rows(self.threshold, times),
+            foreground_lora=_rows(self.foreground_lora, times),
+            background_lora=_rows(self.background_lora, times),
+            merge=_rows(self.merge, times),
+        )
 
     def _regions(self, background: torch.Tensor) -> Regions:
         if not self.once:
@@ -86,6 +102,11 @@ class SplitReference:
         counts = [sum(len(row[region]) for row in places) for region in range(2)]
         only = None if all(counts) else REGIONS[0 if counts[0] else 1]
         return Regions(background, only, places)
+
+
+def _rows(value: float | torch.Tensor, times: int) -> float | torch.Tensor:
+    """One number for all rows as it is, one for each row so many times over."""
+    return value.repeat(times, *[1] * (value.ndim - 1)) if isinstance(value, torch.Tensor) else value
 
 
 class AdaptedLinear(nn.Module):
@@ -109,24 +130,27 @@ class AdaptedLinear(nn.Module):
         """W x."""
         return F.linear(x, self.weight)
 
-    def adapted(self, x: torch.Tensor, region: Region, scale: float) -> torch.Tensor:
+    def adapted(self, x: torch.Tensor, region: Region, scale: float | torch.Tensor) -> torch.Tensor:
         """W x + scale up(down(x))."""
-        if not scale:
+        one_for_all = not isinstance(scale, torch.Tensor)
+        if one_for_all and not scale:
             return self(x)  # type: ignore[no-any-return]
         update = self.get_submodule(f"{region}_up")(self.get_submodule(f"{region}_down")(x))
-        return self(x) + (update if scale == 1 else update * scale)  # type: ignore[no-any-return]
+        return self(x) + (update if one_for_all and scale == 1 else update * scale)  # type: ignore[no-any-return]
 
 
 def lora_ranks(preset: Lora, linear: nn.Linear, query_width: int, context_width: int) -> dict[Region, int]:
     """The published ranks of a projection of a layer whose queries and tokens have these widths.
 
     "thesis": 16 and 4 (5.5.2). "paper-000": 16 and half of the smaller width of the two ("Separating Reference
-    Representations" III.C). "released-v15": 4 and half of the projection's smaller side (released code).
+    Representations" III.C). "released-v15": 4 and half of the projection's smaller side; "released-v2": 4 and 4, in the
+    decoder alone (released code).
     """
     foreground, background = {
         "thesis": (16, 4),
         "paper-000": (16, min(query_width, context_width) // 2),
         "released-v15": (4, min(linear.in_features, linear.out_features) // 2),
+        "released-v2": (4, 4),
     }[preset]
     return {"foreground": foreground, "background": background}
 
@@ -167,9 +191,9 @@ class SplitCrossAttention(CrossAttention):
         background = tokens.map(lambda x: x.chunk(2, dim=2)[1])
         if regions.only == "background":
             return self._of(hidden_states, background, "background", split)
-        if split.merge == 0 and regions.only == "foreground":
+        if not split.merges and regions.only == "foreground":
             return self._of(hidden_states, foreground, "foreground", split)
-        if split.merge == 0 and regions.places:
+        if not split.merges and regions.places:
             # Each query in its region alone; rows differ in how many these are.
             out = torch.empty_like(hidden_states)
             for row, places in enumerate(regions.places[: len(hidden_states)]):
@@ -182,7 +206,7 @@ class SplitCrossAttention(CrossAttention):
             return out
         front = self._of(hidden_states, foreground, "foreground", split)
         back = self._of(hidden_states, background, "background", split)
-        if split.merge:
+        if split.merges:
             front = front * (1 - split.merge) + back * split.merge
         return torch.where(regions.background[: len(hidden_states)], back, front)
 

@@ -30,7 +30,6 @@ UNET_PREFIX, SKETCH_PREFIX = "model.diffusion_model.", "control_encoder."  # of 
 # with one of these, or holds the last.
 _UNREGISTERED = {
     "xl": ("control_encoder.proj_ins.", "proj.attn."),
-    "v2": ("bg_encoder.", "style_encoder.", UNET_PREFIX + "style_modules."),
 }
 _STABLE_DIFFUSION = {768: "stable-diffusion-1", 1024: "stable-diffusion-2", 2048: "stable-diffusion-xl"}
 
@@ -101,7 +100,7 @@ def kind_of(tensors: Tensors, sizes: Sizes | None = None) -> Kind | None:
 def _released_family(tensors: Tensors) -> str:
     """Which family a released file is of: one whose marks it bears, else v1, which has none."""
     marks = {found.name: found.keys.marks for found in all_families() if found.keys and found.keys.marks}
-    for name, signs in (_UNREGISTERED | marks).items():
+    for name, signs in (_UNREGISTERED | dict(reversed(marks.items()))).items():  # later families have more of them
         if any(key.startswith(signs) or signs[-1] in key for key in tensors):
             return name
     return "v1"

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from model.backbone.attention import AttentionControls, ProjectedContext, SelfAttentionBank
+from model.backbone.decoder_features import DecoderFeatures
 from model.backbone.split_attention import SplitReference
 
 Hints = tuple[torch.Tensor, ...]
@@ -42,6 +43,7 @@ class Denoiser(Protocol):
         *,
         attention: AttentionControls = ...,
         split: SplitReference | None = None,
+        features: DecoderFeatures = ...,
         bank: SelfAttentionBank | None = None,
         branches: int = 1,
     ) -> torch.Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from model.backbone.decoder_features import DecoderFeatures
 from model.colorist import PAPER, Colored
 from model.diffusion.denoiser import Hints
 from model.diffusion.injection import InjectionConditions, injection_conditions
@@ -29,6 +30,15 @@ from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder, Tokens, released_squash, squash, widen
 
 TILE = 512  # pixels a side, what the published codec was trained at
+
+
+class ReferenceTokens(NamedTuple):
+    """What the network reads of a reference: its context (1, N, D), or (1, 2 N, D) of two. whole, ground: the image
+    encoder's tokens (1, N, D) of all of it and of its background, where anything else than the context needs them."""
+
+    context: torch.Tensor
+    whole: torch.Tensor | None = None
+    ground: torch.Tensor | None = None
 
 
 class Task(NamedTuple):
@@ -242,6 +252,7 @@ class ColorizationPipeline:
             chosen = unguided if group[0].reference is None else settings
             hints: dict[int, Hints] = {}
             injections: dict[int, InjectionConditions] = {}
+            features: dict[int, DecoderFeatures] = {}
             empty = self._empty_hints(sketches[group[0].sketch], settings)
             size = sketches[group[0].sketch].shape[-2:]
             for start in range(0, len(group), batch_size):
@@ -254,9 +265,17 @@ class ColorizationPipeline:
                 injections |= self._injections(
                     {n: references[n] for n in shown if n not in injections}, self._padded(size), settings
                 )
+                features = {n: features[n] for n in shown if n in features}
+                features |= self._features(
+                    {n: references[n] for n in shown if n not in features},
+                    contexts,
+                    self._padded(size),
+                    chosen,
+                    separation,
+                )
                 # Colour, and take the paper off that was added around the sketch.
                 conditions = self._conditions(batch, hints, empty, contexts, injections)
-                conditions = self._separated(conditions, batch, self._padded(size), chosen, separation)
+                conditions = self._separated(conditions, batch, self._padded(size), chosen, separation, features)
                 pictures = self._sample(conditions, [task.seed for task in batch], chosen)
                 pictures = _crop(pictures, size).cpu()
                 yield from map(Colored, *zip(*batch, strict=True), pictures)
@@ -267,12 +286,23 @@ class ColorizationPipeline:
         settings: SamplingSettings,
         batch_size: int,
         separation: Separation | None,
-    ) -> dict[int, torch.Tensor]:
-        """The context (1, N, D) of each reference."""
+    ) -> dict[int, ReferenceTokens]:
+        """What the network reads of each reference."""
         tokens = self._tokens(list(references.values()), settings, batch_size)
         self._visit(self.model)
-        encoded = [self.model.encode_context(row) for row in tokens]
+        encoded = [ReferenceTokens(self.model.encode_context(row), row) for row in tokens]
         return dict(zip(references, encoded, strict=True))
+
+    def _features(
+        self,
+        references: dict[int, torch.Tensor],
+        tokens: Mapping[int, ReferenceTokens],
+        size: tuple[int, int],
+        settings: SamplingSettings,
+        separation: Separation | None,
+    ) -> dict[int, DecoderFeatures]:
+        """What the decoder reads of each reference, for pictures of (H, W), padded; none where it reads nothing."""
+        return {}
 
     def _tokens(
         self, images: Sequence[torch.Tensor], settings: SamplingSettings, batch_size: int
@@ -295,6 +325,7 @@ class ColorizationPipeline:
         size: tuple[int, int],
         settings: SamplingSettings,
         separation: Separation | None,
+        features: Mapping[int, DecoderFeatures],
     ) -> Conditions:
         """The conditions with what parts figure from ground, for pictures of (H, W), padded."""
         return conditions
@@ -331,13 +362,13 @@ class ColorizationPipeline:
         batch: Sequence[Task],
         hints: dict[int, Hints],
         empty: Hints | None,
-        contexts: dict[int, torch.Tensor],
+        contexts: Mapping[int, ReferenceTokens],
         injections: dict[int, InjectionConditions],
     ) -> Conditions:
         chosen = [task.reference for task in batch if task.reference is not None]  # all of a batch have one, or none
         injected = [injections[n] for n in chosen if n in injections]
         return Conditions(
-            torch.cat([contexts[n] for n in chosen]) if chosen else None,
+            torch.cat([contexts[n].context for n in chosen]) if chosen else None,
             _joined([hints[task.sketch] for task in batch]),
             None if empty is None else _joined([empty] * len(batch)),
             _injected_together(injected) if injected else None,

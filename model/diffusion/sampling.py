@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from model.backbone.attention import AttentionControls, ProjectedContext, SelfAttentionBank
+from model.backbone.decoder_features import NO_FEATURES, DecoderFeatures
 from model.backbone.split_attention import SplitReference
 from model.diffusion.denoiser import Denoiser, Hints
 from model.diffusion.guidance import DUAL_RULES, classifier_free, reference_acts
@@ -28,7 +29,7 @@ from model.diffusion.schedulers import build_scheduler, timesteps_of
 class Conditions:
     """What the UNet is told: context (B, N, D), or None for no reference; the sketch's hints; an empty sketch's for
     sketch guidance; and what attention injection reads. split: of a context of two references; injected_split: of the
-    reference's own picture, for the pass that injection reads."""
+    reference's own picture, for the pass that injection reads. features: what the decoder reads of B references."""
 
     context: torch.Tensor | None
     hints: Hints
@@ -36,6 +37,7 @@ class Conditions:
     injection: InjectionConditions | None = None
     split: SplitReference | None = None
     injected_split: SplitReference | None = None
+    features: DecoderFeatures = NO_FEATURES
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,8 @@ class GuidedNetwork:
             self._context = model.project_split(conditions.context, conditions.split).repeat(times)
         elif conditions.context is not None:
             self._context = model.project(conditions.context).repeat(times)
+        # Every branch reads them: what is left out of one is the reference's tokens, as in training.
+        self._features = {count: conditions.features.repeat(count) for count in (1, times, times + 1)}
         self._hints = self._rows(conditions.hints, conditions.empty_hints)
         self._bank = SelfAttentionBank()
         self._fidelity = settings.injection.fidelity if settings.injection else 0.0
@@ -95,10 +99,19 @@ class GuidedNetwork:
         bank = None
         if injected is not None:
             self._denoise(
-                injected, timestep, times, self._injected_hints, context, self._bank.write(), self._injected_split
+                injected,
+                timestep,
+                times,
+                self._injected_hints,
+                context,
+                self._bank.write(),
+                self._injected_split,
+                NO_FEATURES,
             )
             bank = self._bank.read(self._fidelity, slice(-self._batch, None) if separate else slice(0))
-        predictions = self._denoise(latents, timestep, times, self._hints, context, bank, self._split).chunk(times)
+        predictions = self._denoise(
+            latents, timestep, times, self._hints, context, bank, self._split, self._features[times]
+        ).chunk(times)
         no_reference = predictions[-1] if separate else predictions[0]  # the same where the reference does not act
         return Branches(
             predictions[0],
@@ -121,6 +134,7 @@ class GuidedNetwork:
         context: ProjectedContext | None,
         bank: SelfAttentionBank | None,
         split: SplitReference | None,
+        features: DecoderFeatures,
     ) -> torch.Tensor:
         rows = times * self._batch
         # Without sketch guidance the branches are alike until they attend to the reference.
@@ -133,6 +147,7 @@ class GuidedNetwork:
             context,
             attention=self._attention,
             split=None if context is None else split,
+            features=features,
             bank=bank,
             branches=times if alike else 1,
         )

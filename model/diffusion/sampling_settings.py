@@ -28,7 +28,7 @@ LAYER_GROUPS: Mapping[str, tuple[int, ...]] = types.MappingProxyType(
 )
 
 # What a network that keeps figure and ground apart uses; which of them it has is its family's to say.
-Mode = Literal["vanilla", "foreground", "background", "full", "released-full"]
+Mode = Literal["vanilla", "style", "split", "foreground", "background", "full", "released-full"]
 VANILLA: Mode = "vanilla"  # as if it did not
 SEPARATION_CONTROLS = frozenset(
     (
@@ -38,6 +38,7 @@ SEPARATION_CONTROLS = frozenset(
         "foreground_strength",
         "background_strength",
         "merging_scale",
+        "background_factor",
     )
 )
 DualRule = Literal["mean", "sum"]  # how two guidances meet; the formulas are in guidance.py
@@ -250,7 +251,7 @@ class SamplingSettings:
         help="Which of its parts a network uses that keeps figure and ground apart",
         panel=SEPARATION,
         metavar="MODE",
-        unset="full, of a network that has it",
+        unset="all that the network has",
     )
     sketch_threshold: float = setting(
         0.05, help="Of the sketch's mask: what is greater is figure", panel=SEPARATION, least=0, most=1
@@ -266,6 +267,9 @@ class SamplingSettings:
     )
     merging_scale: float = setting(
         0.0, help="How much of the background is blended into the figure", panel=SEPARATION, least=0, most=1
+    )
+    background_factor: float = setting(
+        1.0, help="Factor of what the background's encoder tells", panel=SEPARATION, least=0, most=2
     )
     injection: InjectionSettings | None = setting(
         None,

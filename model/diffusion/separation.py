@@ -17,7 +17,8 @@ WHITE = 1.0
 class Separation:
     """By the indices of a call's sketches and references.
 
-    sketch_masks: (1, H, W) of each sketch, of its size, in [0, 1], 1 = the figure. reference_masks: (1, h, w) of each
+    sketch_masks: (1, H, W) of each sketch, of its size, in [0, 1], 1 = the figure; empty where no part of a network
+    reads them. reference_masks: (1, h, w) of each
     reference, of any size, None where it has no figure: it is background as a whole. backgrounds: for each reference a
     picture (3, h, w) in [-1, 1] that gives the background instead, or None; empty for none at all.
     """
@@ -26,11 +27,11 @@ class Separation:
     reference_masks: Sequence[torch.Tensor | None] = ()
     backgrounds: Sequence[torch.Tensor | None] = ()
 
-    def check(self, sketches: int, references: int) -> None:
-        """ModelError for counts, shapes or values that do not fit."""
+    def check(self, sketches: int, references: int, parted: bool = True) -> None:
+        """ModelError for counts, shapes or values that do not fit; parted: the sketches' masks are needed."""
         counts = (("sketch mask", self.sketch_masks, sketches), ("reference mask", self.reference_masks, references))
         for name, masks, wanted in counts:
-            if len(masks) not in (wanted, 0 if name == "reference mask" else wanted):
+            if len(masks) not in (wanted, 0 if name == "reference mask" or not parted else wanted):
                 raise ModelError(f"{wanted} pictures need as many of a {name}, not {len(masks)}")
             for index, mask in enumerate(masks):
                 if mask is not None and not (mask.ndim == 3 and len(mask) == 1 and 0 <= mask.min() <= mask.max() <= 1):
@@ -53,3 +54,8 @@ def without_figure(picture: torch.Tensor, mask: torch.Tensor | None, threshold: 
         return picture
     fitted = F.interpolate(mask[None].to(picture), size=picture.shape[-2:], mode="bilinear", antialias=True)[0]
     return torch.where(fitted < threshold, picture, WHITE)
+
+
+def averaged(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """A mask (B, 1, H, W) at (h, w): the mean over each cell."""
+    return F.adaptive_avg_pool2d(mask.float(), size)

@@ -7,7 +7,7 @@ light, and its networks and stages, which `FAMILY`'s functions import when they 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.typed_entries import check_types
 
@@ -25,6 +25,14 @@ MOST_WIDTH = 1 << 16  # of any number in a network's configuration
 Values = Mapping[str, Any]
 
 
+class Phase(NamedTuple):
+    """A phase of a stage: its share of the stage's images, and what it changes of the recipe besides `phase`."""
+
+    name: str
+    share: float
+    changes: Values
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageKind:
     """How stages of one kind are built.
@@ -32,18 +40,21 @@ class StageKind:
     settings: the dataclass of what the method adds to a recipe. It has `network(size) -> config`, the network that a
     stage of these settings trains. build: the stage. fresh_from: stages of checkpoints that a stage without a parent
     may be initialised from, those of other families by their whole names; needs_parent: must be, and continues it.
-    columns: of a corpus that its samples need besides colours and sketches. check_parent(settings, metadata,
+    columns(settings): of a corpus that its samples need besides colours and sketches. check_parent(settings, metadata,
     continues): why a parent does not fit, as the end of a sentence that begins with its address, or None.
     same_size(found, wanted): whether two network configurations are of one size, whatever else they differ in.
+    phases(settings, parent_stage): of a stage that is trained as several runs, one after the other, those that are left
+    after a parent of that stage (its whole name); None: it is one.
     """
 
     settings: type
     build: "Callable[[StageContext], Stage]"
     fresh_from: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
+    columns: Callable[[Any], tuple[str, ...]] = lambda settings: ()
     needs_parent: bool = False
     check_parent: Callable[[Any, Any, bool], str | None] = lambda settings, metadata, continues: None
     same_size: Callable[[Any, Any], bool] = lambda found, wanted: bool(found == wanted)
+    phases: Callable[[Any, str | None], list[Phase] | None] = lambda settings, parent_stage: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +102,9 @@ class Family:
     operations: of one square training image of so many pixels a side, for forecasts. adopt(fresh, given): the weights
     to begin with, of a parent whose network has other parameters. keys: the published layout, where there is one.
     trained_side: of the published weights, in pixels, by size; there wherever there are keys. controls: settings of
-    sampling that not every family has.
+    sampling that not every family has. modes: of networks that part figure from ground, what each reads: controls, and
+    "sketch_mask", "reference_mask" and "background" (a picture of its own). usual_mode: of such a network, by its
+    configuration.
     """
 
     name: str
@@ -107,6 +120,12 @@ class Family:
     adopt: "Callable[[Tensors, Tensors], dict[str, torch.Tensor]]" = common_weights
     trained_side: Mapping[str, int] = field(default_factory=dict)
     controls: frozenset[str] = frozenset()
+    modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    usual_mode: Callable[[Any], str] = lambda config: ""
+
+    def reads(self, mode: str | None, config: Any) -> frozenset[str]:
+        """What a mode of a network reads (`modes`); None: its usual one."""
+        return self.modes.get(mode or self.usual_mode(config), frozenset())
 
     def config(self, values: Values) -> Any:
         """The network configuration that a checkpoint's config.json records. Raises ValueError or TypeError.

@@ -13,7 +13,7 @@ from importlib import import_module
 from model.errors import ModelError
 from model.families.family import Family, StageKind
 
-SHIPPED = {name: f"model.families.{name}" for name in ("v1", "v15")}  # a new family that ships is one name here
+SHIPPED = {name: f"model.families.{name}" for name in ("v1", "v15", "v2")}  # a new family that ships is one name here
 VARIABLE = "IRODORI_FAMILIES"
 
 

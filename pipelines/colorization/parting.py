@@ -18,20 +18,18 @@ from dataprep.samples.sample import from_model_image
 from dataprep.storage.store import read_bytes
 from model.checkpoint import CheckpointMetadata
 from model.colorist import controls_set
-from model.diffusion.sampling_settings import SEPARATION_CONTROLS, VANILLA, SamplingSettings
+from model.diffusion.sampling_settings import SEPARATION_CONTROLS, SamplingSettings
 from model.diffusion.separation import Separation, without_figure
 from model.families.registry import family
 from pipelines.colorization.jobs import MASKS, ColorizeJob
 from pipelines.colorization.masks import MaskFinder, hash_of, unit_mask
 from pipelines.colorization.picture_settings import PARTED_SETTINGS, PictureSettings
 from pipelines.colorization.provenance import Source, sha256_of
-from pipelines.colorization.roles import BACKGROUND, PARTED, REFERENCE, REFERENCE_MASK, SKETCH_MASK
+from pipelines.colorization.roles import BACKGROUND, REFERENCE, REFERENCE_MASK, SKETCH_MASK
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.weights.controls import check_own_controls, refuse
-
-FOREGROUND = "foreground"  # the mode in which no reference's mask is read
 
 
 class MaskOf(NamedTuple):
@@ -70,7 +68,9 @@ class Masks:
 
 
 class Parting:
-    """How a checkpoint, with the settings of a call, parts figure from ground; acts: whether it does.
+    """How a checkpoint, with the settings of a call, parts figure from ground.
+
+    acts: whether its mode reads anything that does, `reads` (model.families.family.Family.modes).
 
     Raises PipelineError for settings that it has no use for, and for a network that the weight store lacks.
     """
@@ -84,26 +84,36 @@ class Parting:
         device: torch.device,
     ) -> None:
         self._address, self._metadata, self.settings, self._run = address, metadata, settings, run
-        self._able = bool(family(metadata.family).controls)
-        self.acts = self._able and settings.sampling.mode != VANILLA
+        found = family(metadata.family)
+        self._able = bool(found.controls)
+        self._mode = settings.sampling.mode or found.usual_mode(metadata.network)
+        self.reads = found.reads(settings.sampling.mode, metadata.network)
+        self.acts = bool(self.reads)
         check_own_controls(address, metadata, settings.sampling)
+        usual, names = PictureSettings(), list[str]()
         if not self.acts:
-            usual = PictureSettings()
             names = [name for name in PARTED_SETTINGS if getattr(settings, name) != getattr(usual, name)]
-            set_too = (controls_set(settings.sampling, SamplingSettings()) & SEPARATION_CONTROLS) - {"mode"}
-            self._refuse([*names, *sorted(set_too), *(["masks"] if run.masks else [])])
+            names += ["masks"] if run.masks else []
+        set_too = controls_set(settings.sampling, SamplingSettings()) & SEPARATION_CONTROLS
+        self._refuse([*names, *sorted(set_too - self.reads - {"mode"})])
         self._finder = MaskFinder(settings, device) if self.acts else None
 
     def check(self, jobs: Sequence[ColorizeJob]) -> None:
         """PipelineError for roles of references that there is no use for."""
         given = {role for job in jobs for role in job.references}
-        self._refuse(sorted(given - {REFERENCE, *(PARTED if self.acts else ())}))
+        useful = {
+            REFERENCE,
+            *({SKETCH_MASK} if "sketch_mask" in self.reads or self.settings.remove_background else ()),
+            *({REFERENCE_MASK} if "sketch_mask" in self.reads else ()),
+            *({BACKGROUND} if "background" in self.reads else ()),
+        }
+        self._refuse(sorted(given - useful))
         if self.settings.remove_foreground and BACKGROUND not in given:
             raise PipelineError("remove_foreground is of a background, and none is given: --background")
 
     def _refuse(self, names: list[str]) -> None:
         if names and self._able:
-            raise PipelineError(f"mode={VANILLA} has no use for {', '.join(names)}: leave them out, or the mode")
+            raise PipelineError(f"mode={self._mode} has no use for {', '.join(names)}: leave them out, or the mode")
         refuse(self._address, self._metadata, names, parting=True)
 
     # ---- what a picture needs -------------------------------------------------------------------------------------
@@ -113,10 +123,12 @@ class Parting:
         reference, ground = job.references.get(REFERENCE), job.references.get(BACKGROUND)
         if not self.acts or (reference is None and not self.settings.remove_background):
             return {}
-        found = {SKETCH_MASK: MaskOf(SKETCH_MASK, job.sketch, job.references.get(SKETCH_MASK))}
-        sampling = self.settings.sampling
-        shows_own_ground = ground is None and sampling.mode != FOREGROUND
-        if reference is not None and (shows_own_ground or sampling.injection is not None):
+        found, sampling = dict[str, MaskOf](), self.settings.sampling
+        parts = "sketch_mask" in self.reads
+        if parts or self.settings.remove_background:
+            found[SKETCH_MASK] = MaskOf(SKETCH_MASK, job.sketch, job.references.get(SKETCH_MASK))
+        shows_own_ground = ground is None and "reference_mask" in self.reads
+        if reference is not None and (shows_own_ground or (parts and sampling.injection is not None)):
             found[REFERENCE_MASK] = MaskOf(REFERENCE_MASK, reference, job.references.get(REFERENCE_MASK))
         if ground is not None and self.settings.remove_foreground:
             found[BACKGROUND] = MaskOf(BACKGROUND, ground)
@@ -184,7 +196,9 @@ class Parting:
         """Of sketches with the (width, height) that the network sees, and references; None where nothing parts them."""
         if not self.acts or not references:
             return None
-        of_sketches = [self.fitted(side, size, masks) for side, size in zip(sketches, sizes, strict=True)]
+        of_sketches = []
+        if "sketch_mask" in self.reads:
+            of_sketches = [self.fitted(side, size, masks) for side, size in zip(sketches, sizes, strict=True)]
         of_references = [None if side.mask is None else unit_mask(masks.found[side.mask]) for side in references]
         grounds = [None if side.background is None else self.ground(side, pictures, masks) for side in references]
         return Separation(of_sketches, of_references, grounds)
@@ -206,7 +220,9 @@ class Parting:
         """Which of MASKS are written beside a picture."""
         if not (self._run.masks and self.acts and REFERENCE in job.references):
             return ()
-        shown = (True, REFERENCE_MASK in self.wanted(job), self.settings.sampling.mode != FOREGROUND)
+        wanted = self.wanted(job)
+        ground = BACKGROUND in job.references or "sketch_mask" in self.reads
+        shown = (SKETCH_MASK in wanted, REFERENCE_MASK in wanted, ground and "background" in self.reads)
         return tuple(name for name, there in zip(MASKS, shown, strict=True) if there)
 
     def files(self, job: ColorizeJob, pictures: Mapping[str, torch.Tensor], masks: Masks) -> dict[str, np.ndarray]:

@@ -70,7 +70,7 @@ class EvaluatePlan:
 
 def reads_masks(metadata: CheckpointMetadata, sampling: SamplingSettings) -> bool:
     """Whether a checkpoint's network, so sampled, parts figure from ground."""
-    return bool(family(metadata.family).controls) and sampling.mode != "vanilla"
+    return "sketch_mask" in family(metadata.family).reads(sampling.mode, metadata.network)
 
 
 def plan_evaluation(

@@ -20,7 +20,8 @@ class TrainPlan:
 
     parent: the address of a checkpoint; parent_weights: the sha256 of its weights; frozen: the networks bundled with
     it, file -> sha256. rows: of each split. device: what was asked for; the cluster decides what "auto" is. changes:
-    what differs from the recipe that the output was begun with.
+    what differs from the recipe that the output was begun with. phases: of a stage that is trained as several runs, the
+    name and the recipe of each.
     """
 
     recipe: StageRecipe
@@ -36,6 +37,7 @@ class TrainPlan:
     device: Device = "auto"
     frozen: Mapping[str, str] = field(default_factory=dict)
     changes: Changes = field(default_factory=dict)
+    phases: tuple[tuple[str, StageRecipe], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """What decides the result, as saved in recipe.json; workers, loader and device are no part of it."""

@@ -54,9 +54,10 @@ from pipelines.training.engines.process_group import ProcessGroupConfig
 from pipelines.training.entry import FinalErrors, train_worker
 from pipelines.training.feeder import MOST_REPLACED_SHARE, rows_by_bucket
 from pipelines.training.parents import checked_parent, network_of
+from pipelines.training.phases import phases_of, resumed_from, run_phases
 from pipelines.training.plan import TrainJob, TrainPlan, Watcher
 from pipelines.training.state.changes import TAMED, Changes, accepted_changes, earlier_changes, recorded_recipe
-from pipelines.training.state.history import HISTORY, parsed_history
+from pipelines.training.state.history import HISTORY, parsed_history, written_history
 from pipelines.training.state.lock import locked
 from pipelines.training.state.resumable import MODEL
 from pipelines.training.state.store import StateStore, all_damaged
@@ -115,6 +116,7 @@ def plan_stage(
     # What it starts from: of the parent only config.json is read, and the frozen networks bundled with it.
     parent = checked_parent(recipe, absolute_checkpoint(parent) if parent else None)
     check_frozen_networks(family(recipe.family), network_of(recipe), parent)
+    phases = phases_of(recipe, _whole_stage(parent))
     plan = TrainPlan(
         recipe=recipe,
         corpus=corpus,
@@ -128,8 +130,17 @@ def plan_stage(
         loader=loader,
         device=device,
         frozen=bundled_networks(parent) if parent else {},
+        phases=phases,
     )
     return replace(plan, changes=_accepted_changes(plan))
+
+
+def _whole_stage(parent: str | None) -> str | None:
+    """The stage of a parent with its family before it."""
+    if parent is None:
+        return None
+    found = metadata_at(parent)
+    return found.stage if "." in found.stage else f"{found.family}.{found.stage}"
 
 
 def check_this_machine(recipe: StageRecipe, workers: int, device: Device) -> None:
@@ -152,12 +163,14 @@ def train_stage(
     Raises PipelineError where another run writes the output, before any engine starts, and where training stopped.
     """
     if _is_complete(plan):
-        return _report(plan, [plan.recipe.length.images], already_complete=True)
+        return _report(plan, [_length(plan)], already_complete=True)
     starts: list[int] = []  # images seen at each start of the workers: the first one, and one for each loss of a worker
     damaged: dict[str, str] = {}
     workers = plan.shares.workers
     if address is None:
         check_this_machine(plan.recipe, workers, plan.device)
+    if plan.phases:
+        return _train_phases(plan, log_file, progress, tracking_uri, address)
 
     def listen(record: dict[str, Any]) -> None:
         starts.extend([record["images_seen"]] if "start" in record else [])
@@ -181,6 +194,33 @@ def train_stage(
     return replace(_report(plan, starts, already_complete=False), damaged=damaged)
 
 
+def _train_phases(
+    plan: TrainPlan, log_file: Path, progress: ProgressSink, tracking_uri: str | None, address: str | None
+) -> TrainReport:
+    """Each phase of a plan as a run of its own; what the last one made becomes the output's."""
+
+    def train(recipe: StageRecipe, out: str, parent: str | None) -> TrainReport:
+        phase = plan_stage(recipe, plan.corpus, out, parent, plan.shares.workers, plan.loader, plan.device)
+        return train_stage(phase, log_file=log_file, progress=progress, tracking_uri=tracking_uri, address=address)
+
+    with (
+        locked(plan.out),
+        lineage.run("train", plan.recipe.stage, plan.out, tracking_uri, plan.recipe.flat()) as run,
+    ):
+        document = _recorded(plan)
+        reports, history = run_phases(plan.phases, plan.out, plan.parent, train)
+        remove(join(plan.out, lineage.LINEAGE))
+        upload_directory(fetch_checkpoint(reports[-1].checkpoint), join(plan.out, CHECKPOINT), last=CONFIG)
+        write_whole(join(plan.out, CHECKPOINT, "recipe.json"), document)
+        write_whole(join(plan.out, HISTORY), written_history(history))
+        run.finish(plan_node(plan), _inputs(plan))
+    return replace(
+        _report(plan, [resumed_from(reports)], already_complete=False),
+        restarts=sum(report.restarts for report in reports),
+        damaged={uri: why for report in reports for uri, why in report.damaged.items()},
+    )
+
+
 def plan_node(plan: TrainPlan) -> lineage.Node:
     """This stage's checkpoint in the chain of lineage."""
     name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {plan.recipe.length.images:,} images)"
@@ -191,7 +231,12 @@ def _is_complete(plan: TrainPlan) -> bool:
     """Whether the output holds the result of a run of this length, and not of a shorter one that goes on."""
     if not exists(join(plan.out, lineage.LINEAGE)) or exists(join(plan.out, STOPPED)):
         return False
-    return _images_of(read_history(plan.out)) == plan.recipe.length.images
+    return _images_of(read_history(plan.out)) == _length(plan)
+
+
+def _length(plan: TrainPlan) -> int:
+    """The images of a finished run: those of its phases, where it has some."""
+    return sum(recipe.length.images for _, recipe in plan.phases) or plan.recipe.length.images
 
 
 def _accepted_changes(plan: TrainPlan) -> Changes:
@@ -281,7 +326,7 @@ def _check_styles(recipe: StageRecipe, snapshot: Snapshot) -> None:
 
 def _check_columns(recipe: StageRecipe, snapshot: Snapshot) -> None:
     """Raises PipelineError where the corpus lacks a column that the stage needs, with the setting that makes it."""
-    for column in stage_kind(recipe.stage).columns:
+    for column in stage_kind(recipe.stage).columns(recipe.method):
         found = [
             CorpusReader(snapshot.uri, split, [column], snapshot.number, facts=False).lacking(column)
             for split in ("train", "validation")

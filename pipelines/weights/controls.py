@@ -8,9 +8,16 @@ from pipelines.common.errors import PipelineError
 
 
 def check_own_controls(address: str, metadata: CheckpointMetadata, settings: SamplingSettings) -> None:
-    """PipelineError for controls that only other families have. Nothing is loaded."""
-    unknown = SEPARATION_CONTROLS - family(metadata.family).controls
+    """PipelineError for controls, or a mode, that only other families have. Nothing is loaded."""
+    found = family(metadata.family)
+    unknown = SEPARATION_CONTROLS - found.controls
     refuse(address, metadata, sorted(controls_set(settings, SamplingSettings()) & unknown))
+    if settings.mode is not None and settings.mode not in found.modes:
+        able = [other.name for other in all_families() if settings.mode in other.modes]
+        raise PipelineError(
+            f"{address}: a {metadata.family} network has no mode={settings.mode} ({', '.join(able)} "
+            f"{'has' if len(able) == 1 else 'have'} it); its modes are {', '.join(found.modes)}"
+        )
 
 
 def refuse(address: str, metadata: CheckpointMetadata, names: list[str], parting: bool = False) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from model.backbone.attention import AS_TRAINED, AttentionControls, ProjectedContext, SelfAttentionBank
+from model.backbone.decoder_features import NO_FEATURES, DecoderFeatures
 from model.backbone.sketch_encoder import SketchEncoder
 from model.backbone.split_attention import SplitReference
 from model.backbone.unet import ColorizationUNet
@@ -99,6 +100,7 @@ class V1(nn.Module):
         *,
         attention: AttentionControls = AS_TRAINED,
         split: SplitReference | None = None,
+        features: DecoderFeatures = NO_FEATURES,
         bank: SelfAttentionBank | None = None,
         branches: int = 1,
     ) -> torch.Tensor:
@@ -109,7 +111,8 @@ class V1(nn.Module):
 
         Only the first R rows of the batch see the reference: the others get what a context of zeros would give them,
         without computing it. None: no row sees one. split: of a context of two references, in a family whose network
-        reads two. Raises ValueError when rows, layer scales or a split do not fit.
+        reads two; features: of all B rows, in a family whose decoder reads them. Raises ValueError when rows, layer
+        scales, a split or features do not fit.
         """
         projected = self.project(context) if isinstance(context, torch.Tensor) else context
         rows = len(latents) * branches
@@ -126,6 +129,7 @@ class V1(nn.Module):
             hints,
             controls=attention,
             split=split,
+            features=features,
             bank=bank,
             branches=branches,
         )

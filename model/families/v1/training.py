@@ -152,8 +152,15 @@ class V1Stage:
         if settings.noisy_reference:
             flip = settings.flip_above or None
             context = noisy_reference(context, draws["timesteps"], draws["token_noise"], flip, settings.noise_schedule)
-        context = drop(context, chances[:, 0] >= settings.reference_drop)
-        return noise, context, drop(sketch, chances[:, 1] >= settings.sketch_drop, NO_SKETCH)
+        return (
+            noise,
+            self._dropped(context, chances[:, 0]),
+            drop(sketch, chances[:, 1] >= settings.sketch_drop, NO_SKETCH),
+        )
+
+    def _dropped(self, context: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
+        """The context that the network is shown, without that of samples whose reference is dropped."""
+        return drop(context, chances >= self.settings.reference_drop)
 
     def losses(self, denoiser: Denoiser, conditioned: Conditioned) -> torch.Tensor:
         """Mean squared error of each sample, (B,), through `denoiser` (the network or the engine around it)."""

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import torch
 
-from model.families.v15.settings import V15Settings
+from model.families.v15.settings import PartedSettings
 
 
-def shows_character(tags: Sequence[Sequence[str]], masks: torch.Tensor, settings: V15Settings) -> torch.Tensor:
+def shows_character(tags: Sequence[Sequence[str]], masks: torch.Tensor, settings: PartedSettings) -> torch.Tensor:
     """(B,) booleans. By its tags where a sample has them, else by how much of it the mask (B, 1, h, w) covers."""
     covered = masks.flatten(1).mean(dim=1) >= settings.character_share
     wanted = set(settings.character_tags)

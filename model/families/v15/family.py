@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from model.diffusion.sampling_settings import SEPARATION_CONTROLS
 from model.families.family import RELEASED, Family, Operations, ReleasedKeys, StageKind
+from model.families.v15.modes import V15_CONTROLS, V15_MODES
 from model.families.v15.recipes import RECIPES
 from model.families.v15.settings import V15Settings, check_parent, same_size
 from model.families.v15.sizes import V15_SIZES, V15Config
@@ -65,7 +65,7 @@ _KIND = StageKind(
     needs_parent=True,
     check_parent=check_parent,
     same_size=same_size,
-    columns=("mask",),
+    columns=lambda settings: ("mask",),
 )
 
 FAMILY = Family(
@@ -78,7 +78,9 @@ FAMILY = Family(
     recipes=RECIPES,
     colorist=_colorist,
     operations=_operations,
-    controls=SEPARATION_CONTROLS,
+    controls=V15_CONTROLS,
+    modes=V15_MODES,
+    usual_mode=lambda config: "full",
     keys=ReleasedKeys(
         name=_published_name,
         parts={

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from model.backbone.split_attention import Lora
 from model.families.v1.settings import METHOD, V1Settings
 from model.families.v1.settings import check_parent as check_v1_parent
 from model.families.v1.settings import same_size as same_v1_size
@@ -21,19 +20,15 @@ CHARACTER_TAGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class V15Settings(V1Settings):
-    """Thesis 5.5, "Separating Reference Representations" III.C, released code.
+class PartedSettings(V1Settings):
+    """What every stage needs that parts figure from ground by masks.
 
-    lora, recovery and threshold_tokens are V15Config's; "own": as the size has it. least_threshold,
-    most_threshold: between which both masks' thresholds are drawn for each sample (released code: 0.05 and 0.95). Only
-    a character is the foreground of a reference: a row shows one where it has one of character_tags, and of a row
-    without tags where its mask covers at least character_share of it (ours).
+    least_threshold, most_threshold: between which both masks' thresholds are drawn for each sample (released code: 0.05
+    and 0.95). Only a character is the foreground of a reference: a row shows one where it has one of character_tags,
+    and of a row without tags where its mask covers at least character_share of it (ours).
     """
 
     noisy_reference: bool = False
-    lora: Literal["own", "off", "thesis", "paper-000", "released-v15"] = "own"
-    recovery: Literal["own", "off", "thesis", "released"] = "own"
-    threshold_tokens: ThresholdTokens = "background"
     least_threshold: float = setting(0.05, help="Least threshold of a mask.", panel=METHOD, least=0, most=1)
     most_threshold: float = setting(0.95, help="Largest threshold of a mask.", panel=METHOD, least=0, most=1)
     character_tags: tuple[str, ...] = CHARACTER_TAGS
@@ -43,15 +38,30 @@ class V15Settings(V1Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("lora", self.lora, (OWN, *get_args(Lora)))
-        check_choice("recovery", self.recovery, (OWN, *get_args(Recovery)))
-        check_choice("threshold_tokens", self.threshold_tokens, get_args(ThresholdTokens))
         if self.least_threshold > self.most_threshold:
             raise ValueError(
                 f"least_threshold={self.least_threshold:g} is above most_threshold={self.most_threshold:g}"
             )
         if self.reference_tokens != "local":
-            raise ValueError("v1.5 parts the local tokens of a reference: reference_tokens=local")
+            raise ValueError("figure and ground are parted in the local tokens of a reference: reference_tokens=local")
+
+
+@dataclass(frozen=True, kw_only=True)
+class V15Settings(PartedSettings):
+    """Thesis 5.5, "Separating Reference Representations" III.C, released code.
+
+    lora, recovery and threshold_tokens are V15Config's; "own": as the size has it.
+    """
+
+    lora: Literal["own", "off", "thesis", "paper-000", "released-v15"] = "own"
+    recovery: Literal["own", "off", "thesis", "released"] = "own"
+    threshold_tokens: ThresholdTokens = "background"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("lora", self.lora, (OWN, "off", "thesis", "paper-000", "released-v15"))
+        check_choice("recovery", self.recovery, (OWN, *get_args(Recovery)))
+        check_choice("threshold_tokens", self.threshold_tokens, get_args(ThresholdTokens))
 
     def network(self, size: V1Config) -> V15Config:
         """The network of that size that a stage of these settings trains."""

@@ -11,15 +11,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from model.batch import Batch, Draw, Needs
-from model.diffusion.separation import Separation
+from model.diffusion.separation import Separation, averaged
 from model.families.v1.training import Conditioned, Denoiser, V1Stage
 from model.families.v15.characters import reference_background, shows_character
 from model.families.v15.network import V15
 from model.families.v15.pipeline import SplitPipeline
-from model.families.v15.settings import V15Settings
+from model.families.v15.settings import PartedSettings, V15Settings
 from model.stage import StageContext
 
 
@@ -39,7 +38,57 @@ class Parted(NamedTuple):
         return self.v1.timesteps
 
 
-class V15Stage(V1Stage):
+class PartedStage(V1Stage):
+    """A stage of v1's loss that parts figure from ground by masks, whatever it trains of its network."""
+
+    settings: PartedSettings
+
+    @property
+    def needs(self) -> Needs:
+        """Besides v1's: the masks of sketch and reference, and tags, which say whether there is a character."""
+        needs = super().needs
+        return replace(needs, pictures=(*needs.pictures, "mask", "reference_mask"), tags=True)
+
+    def draws(self, width: int, height: int) -> Sequence[Draw]:
+        """v1's first, then the thresholds of the sketch's mask and of the reference's."""
+        return (*super().draws(width, height), Draw("thresholds", "uniform", (2,)))
+
+    def _thresholds(self, batch: Batch) -> torch.Tensor:
+        """(B, 2), of the sketch's mask and of the reference's; drawn in training and in validation."""
+        span = self.settings.most_threshold - self.settings.least_threshold
+        drawn = batch.draws["thresholds"].to(self.device)
+        return (self.settings.least_threshold + span * drawn).float()
+
+    def _shown(self, batch: Batch, training: bool) -> torch.Tensor:
+        """(B,) booleans, whether a sample is shown a reference at all."""
+        chances = batch.draws["chances"][:, 0].to(self.device)
+        return chances >= self.settings.reference_drop if training else torch.ones_like(chances, dtype=torch.bool)
+
+    def _character(self, batch: Batch) -> torch.Tensor:
+        """(B,) booleans, whether a sample's reference shows one."""
+        return shows_character(batch.tags, batch.pictures["reference_mask"].to(self.device), self.settings)
+
+    def summarize(self, measured: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
+        """v1's, and the share of the references that show a character."""
+        found = [sample["character"] for sample in measured if "character" in sample]
+        share = {"validation_characters": float(torch.cat(found).mean())} if found else {}
+        return super().summarize(measured) | share
+
+    def separation(self, sketches: Batch, references: Batch) -> Separation | None:
+        """The masks of the pictures of two batches, those of references without a character left out."""
+        masks = references.pictures["reference_mask"]
+        character = shows_character(references.tags, masks, self.settings)
+        found = [mask if there else None for mask, there in zip(masks, character.tolist(), strict=True)]
+        return Separation(list(sketches.pictures["mask"]), found)
+
+
+def at_latents(mask: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """A mask (B, 1, H, W) averaged over the cells of latents (B, C, h, w)."""
+    height, width = latents.shape[-2:]
+    return averaged(mask.to(latents.device), (height, width))
+
+
+class V15Stage(PartedStage):
     """See model.stage.Stage. Trained are the low-rank updates, the recovery and the threshold embedding alone."""
 
     model: V15
@@ -53,37 +102,17 @@ class V15Stage(V1Stage):
         for part in self.model.added():
             part.requires_grad_(True)
 
-    @property
-    def needs(self) -> Needs:
-        """Besides v1's: the masks of sketch and reference, and tags, which say whether there is a character."""
-        needs = super().needs
-        return replace(needs, pictures=(*needs.pictures, "mask", "reference_mask"), tags=True)
-
-    def draws(self, width: int, height: int) -> Sequence[Draw]:
-        """v1's first, then the thresholds of the sketch's mask and of the reference's."""
-        return (*super().draws(width, height), Draw("thresholds", "uniform", (2,)))
-
     @torch.no_grad()
     def prepare(self, batch: Batch, *, training: bool = True) -> Parted:  # type: ignore[override]
         """As v1's; thresholds are drawn in both cases."""
-        conditioned, settings = super().prepare(batch, training=training), self.settings
-        draws = {name: values.to(self.device) for name, values in batch.draws.items()}
-        span = settings.most_threshold - settings.least_threshold
-        thresholds = (settings.least_threshold + span * draws["thresholds"]).float()
+        conditioned, thresholds = super().prepare(batch, training=training), self._thresholds(batch)
         # The background of the reference: all of it where there is no character.
-        reference = batch.pictures["reference"].to(self.device)
-        masks = batch.pictures["reference_mask"].to(self.device)
-        character = shows_character(batch.tags, masks, settings)
-        masks = masks * character[:, None, None, None]
+        reference, character = batch.pictures["reference"].to(self.device), self._character(batch)
+        masks = batch.pictures["reference_mask"].to(self.device) * character[:, None, None, None]
         background = reference_background(reference, masks, thresholds[:, 1])
         tokens = self.image_encoder.encode(background, self._tokens).float()
-        # Where the sketch shows its objects, at the size of the latents.
-        height, width = conditioned.noised.shape[-2:]
-        mask = F.adaptive_avg_pool2d(batch.pictures["mask"].to(self.device), (height, width))
-        shown = draws["chances"][:, 0] >= settings.reference_drop
-        if not training:
-            shown = torch.ones_like(shown)
-        return Parted(conditioned, tokens, thresholds, mask, shown, character)
+        mask = at_latents(batch.pictures["mask"], conditioned.noised)
+        return Parted(conditioned, tokens, thresholds, mask, self._shown(batch, training), character)
 
     def losses(self, denoiser: Denoiser, conditioned: Parted) -> torch.Tensor:  # type: ignore[override]
         """Mean squared error of each sample, (B,)."""
@@ -99,15 +128,3 @@ class V15Stage(V1Stage):
         """Besides v1's losses whether the sample's reference shows a character."""
         prepared = self.prepare(batch, training=False)
         return {"losses": self.losses(self.model, prepared), "character": prepared.character[:1].float()}
-
-    def summarize(self, measured: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
-        """v1's, and the share of the references that show a character."""
-        share = float(torch.cat([sample["character"] for sample in measured]).mean())
-        return super().summarize(measured) | {"validation_characters": share}
-
-    def separation(self, sketches: Batch, references: Batch) -> Separation:
-        """The masks of the pictures of two batches, those of references without a character left out."""
-        masks = references.pictures["reference_mask"]
-        character = shows_character(references.tags, masks, self.settings)
-        found = [mask if there else None for mask, there in zip(masks, character.tolist(), strict=True)]
-        return Separation(list(sketches.pictures["mask"]), found)

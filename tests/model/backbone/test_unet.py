@@ -69,7 +69,7 @@ def test_prediction_and_intermediates_agree_with_the_released_unet(
         tap(unet.time_embedding) as time_embed,
         tap(unet.down_blocks[0]) as input_block_3,
         tap(unet.mid_block) as middle,
-        tap(unet.up_blocks[1]) as output_block_5,
+        tap(unet.get_submodule("up_blocks.1.upsamplers.0")) as output_block_5,
     ):
         out = run(ruled, inputs, prepare(inputs["context"]))
     assert_golden(time_embed[0], inputs["tap.time_embed"])

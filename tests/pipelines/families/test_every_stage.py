@@ -149,5 +149,11 @@ def _parent(name: str, stepped: Path) -> Path | None:
 
 def _is_published(config: Any) -> bool:
     """The released layout of the Stable-Diffusion-shaped families has local tokens only, and the released adapters."""
-    released = {"reference_tokens": "local", "lora": "released-v15", "recovery": "released"}
-    return all(getattr(config, name, value) == value for name, value in released.items())
+    released = {
+        "reference_tokens": ("local",),
+        "lora": ("released-v15", "released-v2"),
+        "recovery": ("released",),
+        "background": (True,),
+        "style": (True,),
+    }
+    return all(getattr(config, name, values[0]) in values for name, values in released.items())

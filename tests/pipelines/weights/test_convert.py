@@ -246,10 +246,10 @@ def test_numbers_that_are_none_leave_nothing_behind(tmp_path: Path, released: di
 def test_other_families_are_refused_by_name(
     tmp_path: Path, released: dict[str, torch.Tensor], unet: dict[str, torch.Tensor]
 ) -> None:
-    later = file_of(tmp_path / "a.safetensors", released | {"bg_encoder.time_embed.0.bias": torch.zeros(1)})
+    later = file_of(tmp_path / "a.safetensors", released | {"control_encoder.proj_ins.0.weight": torch.zeros(1)})
     wide = {key: torch.zeros(t.shape[0], 768) if "attn2.to_k" in key else t for key, t in unet.items()}
     for source, said in (
-        (later, "is of family v2"),
+        (later, "is of family xl"),
         (diffusers_folder(tmp_path / "sd15", wide), "is of family stable-diffusion-1"),
         (file_of(tmp_path / "b.safetensors", {"x": torch.zeros(1)}), "no diffusion model known here"),
     ):

@@ -74,7 +74,7 @@ def test_conditions_and_branches_agree_with_the_released_interface(model: V15, c
     own = tensors["background"][0] if name == "bg_separate_image" else None
     separation = Separation([torch.ones(1, 128, 192)], [tensors["rmask"][0]], [own])
     contexts = pipeline._contexts({0: tensors["reference"][0]}, settings, 4, separation)
-    assert_golden(contexts[0], tensors[f"{name}.context"])
+    assert_golden(contexts[0].context, tensors[f"{name}.context"])
     if f"{name}.encoded_image_2" in tensors and own is None:
         assert torch.equal(encoder.shown[1], tensors[f"{name}.encoded_image_2"][0])
 
@@ -85,7 +85,7 @@ def test_conditions_and_branches_agree_with_the_released_interface(model: V15, c
         split = pipeline._split(tensors[f"{name}.mask"], settings)
         if settings.mode == "released-full":
             assert (split.foreground_lora, split.background_lora) == (1, 1)
-    context = contexts[0]
+    context = contexts[0].context
     projected = model.project(context) if split is None else model.project_split(context, split)
     assert_golden(model.denoise(z, t, hints, projected, split=split), tensors[f"{name}.raw_cond"])
     assert_golden(model.denoise(z, t, hints, None), tensors[f"{name}.raw_uncond_reference"])

@@ -1,0 +1,38 @@
+"""The modes of v2 ("Separating Reference Representations" III.F): what each switches on, and so reads."""
+
+from collections.abc import Mapping
+
+from model.diffusion.sampling_settings import SEPARATION_CONTROLS, Mode
+from model.families.v2.sizes import V2Config
+from model.families.v15.modes import PARTED
+
+# "split" is Fig. 11 B: split attention without the encoders.
+PARTS: Mapping[Mode, frozenset[str]] = {
+    "vanilla": frozenset(),
+    "style": frozenset({"style"}),
+    "split": frozenset({"split"}),
+    "background": frozenset({"split", "background"}),
+    "full": frozenset({"split", "background", "style"}),
+}
+# Of a background of its own the style is blended in.
+STYLE = frozenset({"background", "merging_scale"})
+V2_MODES: Mapping[str, frozenset[str]] = {
+    "vanilla": frozenset(),
+    "style": STYLE,
+    "split": PARTED,
+    "background": PARTED | {"background_factor"},
+    "full": PARTED | STYLE | {"background_factor"},
+}
+V2_CONTROLS = SEPARATION_CONTROLS
+
+
+def parts_of(config: V2Config) -> frozenset[str]:
+    """What a network has beside its backbone."""
+    found = {"split": config.lora != "off", "background": config.background, "style": config.style}
+    return frozenset(name for name, there in found.items() if there)
+
+
+def usual_mode(config: V2Config) -> Mode:
+    """The mode that uses all that a network has."""
+    has = parts_of(config)
+    return max((mode for mode, parts in PARTS.items() if parts <= has), key=lambda mode: len(PARTS[mode]))
