@@ -73,6 +73,10 @@ class Stage(Protocol):
     def draws(self, width: int, height: int) -> Sequence[Draw]:
         """The random numbers of a sample of that size in pixels, in their fixed order."""
 
+    def shows(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """The pictures that its networks are shown of a training batch, by name, (B, C, H, W) each: those of the batch,
+        changed where the stage changes them, and what it makes of them."""
+
     def prepare(self, batch: Batch, *, training: bool = True) -> Any:
         """The batch as the objectives take it, on the device; training False: fully and cleanly conditioned."""
 

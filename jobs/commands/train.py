@@ -1,5 +1,6 @@
 """The command `irodori train`: one stage of training; the same call again resumes it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,11 +41,19 @@ def command(
     address: Address = None,
     tracking_uri: Tracking = None,
     dry_run: DryRun = False,
+    show_samples: Annotated[
+        int,
+        typer.Option(min=0, max=200, help="Train nothing: write a sheet of so many samples as it sees them."),
+    ] = 0,
     set_: Set = [],  # noqa: B006 (typer reads the default, nothing changes it)
     recipe: Annotated[str, recipe_option(DECIDED)] = "",
     write_recipe: Annotated[str | None, write_recipe_option()] = None,
 ) -> None:
-    """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe."""
+    """Train one stage; run the same command again to resume. --dry-run without a corpus shows the recipe.
+
+    --show-samples N writes N samples, as the stage sees them, to OUT.samples.png.
+    """
+    from dataprep.storage.store import is_s3
     from pipelines.common.addresses import absolute, check_buckets
     from pipelines.execution.capacity import checked_device
     from pipelines.training.batch_shares import checked_loader
@@ -59,17 +68,26 @@ def command(
     if corpus is None or out is None:
         raise SettingsError(f"--{'out' if corpus else 'corpus'} is missing")
     check_buckets(corpus, out, from_)
-    if not dry_run:
+    if show_samples and is_s3(out):
+        raise SettingsError("--show-samples writes beside --out, which must be on a disk")
+    if not dry_run and not show_samples:
         check_free(absolute(out))
     from pipelines.training.stage import check_this_machine, plan_stage, train_stage
 
-    if not dry_run and address is None:
+    if not dry_run and not show_samples and address is None:
         check_this_machine(resolved, workers, wanted)
 
     # What is wrong with corpus, parent or output.
     plan = plan_stage(resolved, corpus, out, from_, workers, loading, wanted)
     if dry_run:
         print_json({"rows": plan.rows, "dealt_out": vars(plan.shares)} | plan.document())
+        return
+    if show_samples:
+        from pipelines.training.watching.sample_sheet import write_sample_sheet
+
+        sheet = Path(f"{out.rstrip('/')}.samples.png")
+        write_sample_sheet(plan, show_samples, sheet)
+        print(f"{stage}: {show_samples} samples as it sees them: {sheet}")
         return
     with engine_console(log_folder(out), "train") as (console, log_file):
         report = train_stage(

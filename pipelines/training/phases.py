@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dataprep.storage.store import join, read_bytes
+from model.families.family import Phase
 from model.families.registry import stage_kind
 from pipelines.common.errors import PipelineError
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.state.history import HISTORY, parsed_history
 
 FOLDER = "phases"
+SEEDS_APART = 1_000_000  # of two phases, so that they do not see the same samples in the same order
 RunPhase = Callable[[StageRecipe, str, str | None], Any]
 
 
@@ -28,16 +30,18 @@ def phases_of(recipe: StageRecipe, parent_stage: str | None) -> tuple[tuple[str,
         return ()
     if not phases:
         raise PipelineError(f"of {recipe.stage} with these settings nothing is left to train after {parent_stage}")
-    return tuple((phase.name, _phase_recipe(recipe, phase.name, phase.share, phase.changes)) for phase in phases)
+    return tuple((phase.name, _phase_recipe(recipe, phase, number)) for number, phase in enumerate(phases))
 
 
-def _phase_recipe(recipe: StageRecipe, name: str, share: float, changes: Any) -> StageRecipe:
+def _phase_recipe(recipe: StageRecipe, phase: Phase, number: int) -> StageRecipe:
+    name, share, changes = phase
     length, optimizer = recipe.length, recipe.optimizer
     images = max(1, round(share * length.images / length.batch_size)) * length.batch_size
     schedule = {
         "images": images,
         "warmup_images": min(optimizer.warmup_images, images),
         "decay_images": min(round(share * optimizer.decay_images), images),
+        "seed": recipe.seed + number * SEEDS_APART,
     }
     return recipe.changed(**{"phase": name, **schedule, **changes})
 

@@ -40,7 +40,7 @@ from pipelines.training.state.resume import Place, everywhere, resume
 from pipelines.training.state.store import StateStore
 from pipelines.training.step import Step, build_stage, performance, start_engines, training_step
 from pipelines.training.stopped import Part, Stop, is_not_finite, joined, not_finite, record_stop
-from pipelines.training.watch import sample_fixed_pairs, validation
+from pipelines.training.watching.watch import sample_fixed_pairs, validation
 from pipelines.weights.checkpoints import fetch_checkpoint
 
 

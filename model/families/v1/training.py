@@ -111,6 +111,10 @@ class V1Stage:
         """The encoder's tokens that the network is conditioned on; "proj" spreads the class token itself."""
         return "local" if self.config.reference_tokens == "local" else "cls"
 
+    def shows(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """The pictures of the batch as they are."""
+        return batch.pictures
+
     # ---- training -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()

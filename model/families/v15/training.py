@@ -102,15 +102,22 @@ class V15Stage(PartedStage):
         for part in self.model.added():
             part.requires_grad_(True)
 
+    def shows(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """Besides the pictures what the ground is shown."""
+        return {**batch.pictures, "ground": self._ground(batch, self._thresholds(batch), self._character(batch))}
+
+    def _ground(self, batch: Batch, thresholds: torch.Tensor, character: torch.Tensor) -> torch.Tensor:
+        """The background of the reference: all of it where there is no character."""
+        reference = batch.pictures["reference"].to(self.device)
+        masks = batch.pictures["reference_mask"].to(self.device) * character[:, None, None, None]
+        return reference_background(reference, masks, thresholds[:, 1])
+
     @torch.no_grad()
     def prepare(self, batch: Batch, *, training: bool = True) -> Parted:  # type: ignore[override]
         """As v1's; thresholds are drawn in both cases."""
         conditioned, thresholds = super().prepare(batch, training=training), self._thresholds(batch)
-        # The background of the reference: all of it where there is no character.
-        reference, character = batch.pictures["reference"].to(self.device), self._character(batch)
-        masks = batch.pictures["reference_mask"].to(self.device) * character[:, None, None, None]
-        background = reference_background(reference, masks, thresholds[:, 1])
-        tokens = self.image_encoder.encode(background, self._tokens).float()
+        character = self._character(batch)
+        tokens = self.image_encoder.encode(self._ground(batch, thresholds, character), self._tokens).float()
         mask = at_latents(batch.pictures["mask"], conditioned.noised)
         return Parted(conditioned, tokens, thresholds, mask, self._shown(batch, training), character)
 

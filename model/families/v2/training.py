@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from dataprep.samples.sample_settings import EXTENT
 from model.backbone.feature_encoder import size_ratios
 from model.batch import Batch, Draw, Needs
 from model.diffusion.separation import Separation
@@ -25,6 +24,7 @@ from model.families.v15.characters import reference_background
 from model.families.v15.training import PartedStage, at_latents
 from model.stage import StageContext
 
+EXTENT = "reference_extent"  # dataprep.samples.sample_settings: height and width of what references show
 LEAST_WHITE = 0.95  # of a bleached background's reference (released code)
 
 
@@ -62,6 +62,15 @@ class Figures(NamedTuple):
         height, width = own.shape[-2:]
         moved = _moved(F.interpolate(self.sketch, size=(height, width), mode="bilinear", antialias=True), self.distance)
         return torch.where(self.merged[:, None, None, None], torch.maximum(own, moved), own)
+
+
+class Drawn(NamedTuple):
+    """What is drawn for a batch: thresholds (B, 2) of the masks of sketch and reference; figures, None where no part
+    reads masks; and the near-white (B, 1, 1, 1) of a bleached background's reference."""
+
+    thresholds: torch.Tensor
+    figures: Figures | None
+    paper: torch.Tensor
 
 
 def _moved(masks: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
@@ -117,34 +126,51 @@ class V2Stage(PartedStage):
     @torch.no_grad()
     def prepare(self, batch: Batch, *, training: bool = True) -> Separate:  # type: ignore[override]
         """As v1's of the bleached pictures, and what the acting parts are told."""
-        thresholds, shown = self._thresholds(batch), self._shown(batch, training)
-        bleached, merged, distance, white, active = batch.draws["separate"].to(self.device).float().unbind(1)
-        settings = self.settings
-        if not training:  # clean, and with all parts acting
-            bleached = merged = active = torch.ones_like(white)
+        drawn, shown = self._drawn(batch, training), self._shown(batch, training)
+        if training:
+            batch = self._bleached(batch, drawn)
+        conditioned = super().prepare(batch, training=training)
+        acts = None
+        if training and self.settings.phase == "style":
+            acts = batch.draws["separate"][:, 4].to(self.device) < self.settings.active_share
+        told = self._told(batch, conditioned, drawn, shown, acts)
+        return Separate(conditioned, told, None if drawn.figures is None else drawn.figures.character)
+
+    def shows(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """The pictures, bleached where they are, and what the ground is shown: for its tokens and for its latents."""
+        drawn = self._drawn(batch, training=True)
+        pictures = {name: tensor for name, tensor in self._bleached(batch, drawn).pictures.items() if name != EXTENT}
+        for name in ("reference", "reference@window") if drawn.figures is not None else ():
+            mask = name.replace("reference", "reference_mask")
+            if mask in pictures:
+                pictures[name.replace("reference", "ground")] = self._ground(pictures[name], pictures[mask], drawn)
+        return pictures
+
+    def _drawn(self, batch: Batch, training: bool) -> Drawn:
+        """What is drawn for a batch; in validation nothing is bleached or merged."""
+        bleached, merged, distance, white, _ = batch.draws["separate"].to(self.device).float().unbind(1)
+        if not training:
+            bleached = merged = torch.ones_like(white)
         figures = None
         if self._by_masks:
             figures = Figures(
                 batch.pictures["mask"].to(self.device),
                 self._character(batch),
-                bleached < settings.bleached_share,
-                merged < settings.merged_share,
+                bleached < self.settings.bleached_share,
+                merged < self.settings.merged_share,
                 distance,
             )
-        if training and figures is not None:
-            batch = self._bleached(batch, figures, thresholds)
-        conditioned = super().prepare(batch, training=training)
-        acts = active < settings.active_share if training and settings.phase == "style" else None
-        told = self._told(batch, conditioned, figures, thresholds, shown, acts, white)
-        return Separate(conditioned, told, None if figures is None else figures.character)
+        return Drawn(self._thresholds(batch), figures, LEAST_WHITE + (1 - LEAST_WHITE) * white[:, None, None, None])
 
     def _dropped(self, context: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
         """All of it: only the UNet is not shown it (`Told.shown`), the encoders see every reference."""
         return context
 
-    def _bleached(self, batch: Batch, figures: Figures, thresholds: torch.Tensor) -> Batch:
+    def _bleached(self, batch: Batch, drawn: Drawn) -> Batch:
         """Sketches that are paper outside their figure, and of bleached samples pictures that are white there."""
-        figure = figures.sketch > thresholds[:, 0, None, None, None]
+        if (figures := drawn.figures) is None:
+            return batch
+        figure = figures.sketch > drawn.thresholds[:, 0, None, None, None]
         changed = dict(batch.pictures)
         if self.settings.blank_sketch:
             changed["sketch"] = torch.where(figure, batch.pictures["sketch"].to(self.device), NO_SKETCH)
@@ -156,11 +182,9 @@ class V2Stage(PartedStage):
         self,
         batch: Batch,
         conditioned: Conditioned,
-        figures: Figures | None,
-        thresholds: torch.Tensor,
+        drawn: Drawn,
         shown: torch.Tensor,
         acts: torch.Tensor | None,
-        white: torch.Tensor,
     ) -> Told:
         """What the parts are told; in samples in which split attention and background do not act all is figure, whose
         low-rank updates are left out: it is the v1 below."""
@@ -169,10 +193,10 @@ class V2Stage(PartedStage):
             told = told._replace(ratios=_ratios(pictures).to(self.device))
         if "style" in self.acting:
             told = told._replace(style_latents=self.codec.encode(pictures["reference@window"].to(self.device)))
-        if figures is None:
+        if (figures := drawn.figures) is None:
             return told
-        paper = LEAST_WHITE + (1 - LEAST_WHITE) * white[:, None, None, None]
-        ground = self._ground(pictures["reference"], pictures["reference_mask"], figures, thresholds, paper)
+        thresholds = drawn.thresholds
+        ground = self._ground(pictures["reference"], pictures["reference_mask"], drawn)
         told = told._replace(
             background=self.image_encoder.encode(ground, self._tokens).float(),
             mask=at_latents(figures.sketch, conditioned.noised),
@@ -187,21 +211,16 @@ class V2Stage(PartedStage):
             )
         if "background" in self.acting:
             masks = pictures["reference_mask@window"]
-            warped = self._ground(pictures["reference@window"], masks, figures, thresholds, paper)
+            warped = self._ground(pictures["reference@window"], masks, drawn)
             told = told._replace(background_latents=self.codec.encode(warped))
         return told
 
-    def _ground(
-        self,
-        references: torch.Tensor,
-        masks: torch.Tensor,
-        figures: Figures,
-        thresholds: torch.Tensor,
-        paper: torch.Tensor,
-    ) -> torch.Tensor:
+    def _ground(self, references: torch.Tensor, masks: torch.Tensor, drawn: Drawn) -> torch.Tensor:
         """References (B, 3, h, w) as the background is shown them: their figure in white, or bleached."""
-        ground = reference_background(references.to(self.device), figures.whitening(masks), thresholds[:, 1])
-        return torch.where(figures.bleached[:, None, None, None], paper, ground)
+        assert drawn.figures is not None
+        whitened = drawn.figures.whitening(masks)
+        ground = reference_background(references.to(self.device), whitened, drawn.thresholds[:, 1])
+        return torch.where(drawn.figures.bleached[:, None, None, None], drawn.paper, ground)
 
     def losses(self, denoiser: Denoiser, conditioned: Separate) -> torch.Tensor:  # type: ignore[override]
         """Mean squared error of each sample, (B,)."""

@@ -36,6 +36,10 @@ class DuelStage:
         """A mask, and a second reference for the discriminator to tell from the first."""
         return Needs(reference_size=16, pictures=("sketch", "color", "reference", "mask", "second_reference"))
 
+    def shows(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """The pictures as they are."""
+        return batch.pictures
+
     def draws(self, width: int, height: int) -> Sequence[Draw]:
         """How much the reference is dimmed."""
         return (Draw("dimmed", "uniform"),)

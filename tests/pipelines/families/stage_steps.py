@@ -23,7 +23,7 @@ from pipelines.training.feeder import Feeder, open_split
 from pipelines.training.parents import frozen_weights
 from pipelines.training.state.resumable import export, gathered, read_state, restore, write_state
 from pipelines.training.step import build_stage, start_engines, training_step
-from pipelines.training.watch import validation
+from pipelines.training.watching.watch import validation
 
 BATCH = 4
 SMALL: dict[str, Any] = {"batch_size": BATCH, "micro_batch": 2, "images": 2 * BATCH, "width": 32, "height": 32}

@@ -104,13 +104,16 @@ def test_the_open_recipe_takes_only_weights_that_a_package_carries() -> None:
 
 
 def test_what_the_page_of_recipes_tells_to_set_can_be_set() -> None:
-    of_corpora, of_stages = (
-        re.findall(r"--set ([a-z_.]+)=([^\s`);]*)", part) for part in DOCS.read_text().split("\n# Training stages")
-    )
+    corpora, *parts = re.split(r"\n# (?:Training stages|Stages) of ", DOCS.read_text())
+    stages = {"v1": "v1.noisy", "v1.5": "v15.split", "v2": "v2.backbone"}
+    told = {re.split(r"[\s,]", part, maxsplit=1)[0]: _told(part) for part in parts}
+    assert told.keys() == stages.keys()
+    of_corpora = _told(corpora)
     assert len(of_corpora) > 10
-    assert len(of_stages) > 2
-    for key, value in of_stages:
-        assert configured(stage_recipe("v1.noisy", "base"), {key: value})
+    assert sum(map(len, told.values())) > 5
+    for name, settings in told.items():
+        for key, value in settings:
+            assert configured(stage_recipe(stages[name], "base"), {key: value})
     for key, value in of_corpora:
         of_rasc = key.startswith(("canvas", "regions.variant")) or "xdog_simplified" in value
         recipe = CORPUS_RECIPES["rasc-40k" if of_rasc else "ensemble"]
@@ -120,6 +123,11 @@ def test_what_the_page_of_recipes_tells_to_set_can_be_set() -> None:
             assert corpus_operators(override(CORPUS_RECIPES["plain"], {"styles.xdog": "0", "regions.lines": "drawn"}))
         else:
             assert corpus_operators(override(recipe, {key: value}))
+
+
+def _told(text: str) -> list[tuple[str, str]]:
+    """Settings that a text tells to set, with their values."""
+    return re.findall(r"--set ([a-z_.]+)=([^\s`);]*)", text)
 
 
 def test_the_page_of_recipes_tells_the_shares_that_are_set() -> None:

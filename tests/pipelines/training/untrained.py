@@ -13,6 +13,8 @@ from dataprep.pictures.assembled import shipped_templates
 from model.checkpoint import CheckpointMetadata, save_checkpoint
 from model.families.v1.network import V1
 from model.families.v1.sizes import V1_SIZES
+from model.families.v2.network import V2
+from model.families.v2.sizes import V2_SIZES
 from model.families.v15.network import V15
 from model.families.v15.sizes import V15_SIZES
 from model.frozen.codec import load_codec
@@ -50,16 +52,16 @@ def write_checkpoint(
     return str(folder)
 
 
-def write_parted_checkpoint(folder: Path) -> str:
-    """A `v15.split` checkpoint of 64 x 64 pixels whose result depends on everything."""
+def write_parted_checkpoint(folder: Path, family: str = "v15") -> str:
+    """A `v15.split` or `v2.style` checkpoint of 64 x 64 pixels whose result depends on everything."""
     torch.manual_seed(1)
-    model = V15(V15_SIZES["tiny"])
+    model = V15(V15_SIZES["tiny"]) if family == "v15" else V2(V2_SIZES["tiny"])
     for parameter in model.parameters():
         if not bool(parameter.any()):
             nn.init.normal_(parameter, std=0.05)
     metadata = CheckpointMetadata(
-        family="v15",
-        stage="v15.split",
+        family=family,
+        stage="v15.split" if family == "v15" else "v2.style",
         size="tiny",
         scaling_factor=load_codec("tiny").scaling_factor,
         codec="tiny",
