@@ -22,6 +22,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.costs.fitting import machine
+from benchmarks.diffusion.families import counted_section, sampled_section, trained_section
 from benchmarks.diffusion.operations import counted_rows, picture_operations, training_operations
 from benchmarks.diffusion.peers import ControlNetWithAdapter, bare_loop, hook_hints, stock_unet
 from benchmarks.diffusion.sizes import SCALING, SIZES, Networks, build, set_layout
@@ -88,16 +89,27 @@ def given(run: Run) -> Given:
 
 def main() -> None:
     """Measure, print and write."""
-    run, out, side = _arguments()
+    run, out, side, only_families = _arguments()
     torch.set_num_threads(run.threads)
     sections = []
+    families = [counted_section]
+    if run.device == "cpu":
+        families += [
+            lambda: sampled_section(SIZES[run.size].v1, run.side, run.steps, run.rounds),
+            lambda: trained_section("small", 192, 4, run.rounds),
+        ]
     for measured in (
-        counted,
-        lambda: pipelines(run),
-        lambda: loops(run),
-        lambda: optimisations(run),
-        lambda: training(run, side),
-        lambda: left_out(run),
+        families
+        if only_families
+        else (
+            counted,
+            lambda: pipelines(run),
+            lambda: loops(run),
+            lambda: optimisations(run),
+            lambda: training(run, side),
+            *families,
+            lambda: left_out(run),
+        )
     ):
         sections.append(measured())
         print(markdown(sections[-1]), flush=True)
@@ -376,7 +388,7 @@ def _mfu(operations_per_s: float) -> float | None:
     return None if peak is None else operations_per_s / (peak * 1e12)
 
 
-def _arguments() -> tuple[Run, Path, int]:
+def _arguments() -> tuple[Run, Path, int, bool]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--size", choices=list(SIZES), help="else small on a CPU, base on a GPU")
@@ -388,6 +400,7 @@ def _arguments() -> tuple[Run, Path, int]:
     parser.add_argument("--compile", action="store_true", help="also compiled rows; minutes more on a CPU")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="else fp32 on a CPU, bf16 on a GPU")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--families", action="store_true", help="only v1.5 and v2 beside v1")
     parser.add_argument("--out", type=Path, default=Path("runs/diffusion"))
     asked = parser.parse_args()
     gpu = asked.device == "cuda"
@@ -402,7 +415,7 @@ def _arguments() -> tuple[Run, Path, int]:
         asked.threads,
         asked.precision or ("bf16" if gpu else "fp32"),
     )
-    return run, asked.out, asked.training_side or (512 if gpu else 256)
+    return run, asked.out, asked.training_side or (512 if gpu else 256), asked.families
 
 
 if __name__ == "__main__":
