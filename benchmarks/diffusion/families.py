@@ -36,6 +36,7 @@ BAR = 1.05  # of the time beside v1's over the work beside v1's
 REFERENCE_SIDE = 768  # px, of what the encoders see; it is warped to the picture's size
 SIDES = (512, 1024)
 LEVELS = 4  # of the UNet
+RECOVERY_HEADS = 64  # the width of v1.5's recovery's, which a narrower context has none of
 # What is coloured, by the name of a row: the family, and the parts that act.
 ARMS: dict[str, tuple[str, frozenset[str]]] = {
     "v1": ("v1", frozenset()),
@@ -68,8 +69,12 @@ def sizes_of(name: str, v1: V1Config | None = None) -> Sizes:
     own = Sizes(*(family(kind).sizes[name] for kind in Sizes._fields))
     if v1 is None:
         return own
-    width = v1.head_width
-    return Sizes(v1, replace(own.v15, **vars(v1)), replace(own.v2, **vars(v1), injection_head_width=width))
+    recovery = own.v15.recovery if v1.context_width >= RECOVERY_HEADS else "off"
+    return Sizes(
+        v1,
+        replace(own.v15, **vars(v1), recovery=recovery),
+        replace(own.v2, **vars(v1), injection_head_width=v1.head_width),
+    )
 
 
 def called(arm: str, sizes: Sizes, side: int, tokens: int, ground: float) -> tuple[Any, Callable[[], Conditions]]:

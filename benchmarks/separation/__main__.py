@@ -14,14 +14,15 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from eval.metrics.color import lab_distance
 from eval.metrics.intervals import bootstrap_mean
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.picture_settings import sampling_settings
@@ -77,20 +78,19 @@ def measured(item: ReadyPair, result: npt.NDArray[np.uint8]) -> dict[str, float]
 
     Only what both references tell counts, so that no arm is scored on what it had to guess.
     """
-    ours, truth, other = (_lab(picture) for picture in (result, item.given["truth"], item.given["other_truth"]))
-    ground, told = np.asarray(item.given["paper"]), np.asarray(item.given["determined"])
+    ours, truth, other = (_unit(picture) for picture in (result, item.given["truth"], item.given["other_truth"]))
+    ground, told = (torch.from_numpy(np.asarray(item.given[name]))[None] for name in ("paper", "determined"))
     values: dict[str, float] = {}
     for region, where in zip(REGIONS, (told & ~ground, told & ground), strict=True):
-        if not where.any():  # of a region that one of the references does not tell nothing is known
-            values |= {f"{region} distance": nan, f"{region} nearer": nan}
-            continue
-        own, from_other = (float(np.linalg.norm(ours - right, axis=2)[where].mean()) for right in (truth, other))
-        values |= {f"{region} distance": own, f"{region} nearer": float(own < from_other)}
+        # NaN of a region that one of the references does not tell: nothing is known of it.
+        own, from_other = (float(lab_distance(ours, right, where)) for right in (truth, other))
+        values |= {f"{region} distance": own, f"{region} nearer": nan if isnan(own) else float(own < from_other)}
     return values
 
 
-def _lab(picture: Any) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.cvtColor(np.asarray(picture, np.float32) / 255, cv2.COLOR_RGB2LAB))
+def _unit(picture: Any) -> torch.Tensor:
+    """uint8 (H, W, 3) as (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.asarray(picture, np.float32) / 255).permute(2, 0, 1)[None]
 
 
 def table(found: Mapping[str, Figures]) -> str:
