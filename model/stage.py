@@ -96,7 +96,7 @@ class Stage(Protocol):
         """The network as it is, ready to colour; None where the stage's network colours nothing."""
 
     def recorded(self) -> Mapping[str, Any]:
-        """The fields of CheckpointMetadata that this stage knows."""
+        """The fields of CheckpointMetadata that this stage knows; "stage" where that is not its name."""
 
 
 def parameter_name(network: str, name: str) -> str:

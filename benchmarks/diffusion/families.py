@@ -85,6 +85,7 @@ def called(arm: str, sizes: Sizes, side: int, tokens: int, ground: float) -> tup
     on_meta = next(model.parameters()).is_meta
     if not on_meta:
         fill_zeros(model)
+        model.to(memory_format=torch.channels_last)  # as pictures are made
     cells = side // 8
     sketch, seen = torch.zeros(1, 3, side, side), torch.randn(1, tokens, config.context_width)
     latents = torch.randn(1, config.latent_channels, cells, cells)

@@ -315,8 +315,11 @@ def _squashed(size: tuple[int, int], rgb: Bytes, extent: tuple[float, float] | N
 
 
 def _extent(size: tuple[int, int], shown: Crop | None) -> Floats:
-    """Height and width in pixels of a picture of that (width, height), or of the part of it that is shown."""
+    """Height and width in pixels of a picture of that (width, height), or of the part of it that is shown; no larger
+    than a pipeline takes references."""
     width, height = size if shown is None else (shown.window.width, shown.window.height)
+    if max(width, height) > REFERENCE_SIDE:
+        width, height = fitted_size((width, height), REFERENCE_SIDE, REFERENCE_SIDE, "contain")
     return np.array([height, width], np.float32).reshape(2, 1, 1)
 
 

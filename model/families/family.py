@@ -104,7 +104,7 @@ class Family:
     trained_side: of the published weights, in pixels, by size; there wherever there are keys. controls: settings of
     sampling that not every family has. modes: of networks that part figure from ground, what each reads: controls, and
     "sketch_mask", "reference_mask" and "background" (a picture of its own). usual_mode: of such a network, by its
-    configuration.
+    configuration; lacking(configuration, mode): what a network has not that the mode needs, as a sentence's end.
     """
 
     name: str
@@ -122,6 +122,7 @@ class Family:
     controls: frozenset[str] = frozenset()
     modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     usual_mode: Callable[[Any], str] = lambda config: ""
+    lacking: Callable[[Any, str], str] = lambda config, mode: ""
 
     def reads(self, mode: str | None, config: Any) -> frozenset[str]:
         """What a mode of a network reads (`modes`); None: its usual one."""

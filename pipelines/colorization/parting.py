@@ -17,8 +17,6 @@ from dataprep.errors import DataError
 from dataprep.samples.sample import from_model_image
 from dataprep.storage.store import read_bytes
 from model.checkpoint import CheckpointMetadata
-from model.colorist import controls_set
-from model.diffusion.sampling_settings import SEPARATION_CONTROLS, SamplingSettings
 from model.diffusion.separation import Separation, without_figure
 from model.families.registry import family
 from pipelines.colorization.jobs import MASKS, ColorizeJob
@@ -29,7 +27,7 @@ from pipelines.colorization.roles import BACKGROUND, REFERENCE, REFERENCE_MASK, 
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
-from pipelines.weights.controls import check_own_controls, refuse
+from pipelines.weights.controls import check_own_controls, check_read, refuse
 
 
 class MaskOf(NamedTuple):
@@ -89,31 +87,48 @@ class Parting:
         self._mode = settings.sampling.mode or found.usual_mode(metadata.network)
         self.reads = found.reads(settings.sampling.mode, metadata.network)
         self.acts = bool(self.reads)
-        check_own_controls(address, metadata, settings.sampling)
-        usual, names = PictureSettings(), list[str]()
-        if not self.acts:
-            names = [name for name in PARTED_SETTINGS if getattr(settings, name) != getattr(usual, name)]
-            names += ["masks"] if run.masks else []
-        set_too = controls_set(settings.sampling, SamplingSettings()) & SEPARATION_CONTROLS
-        self._refuse([*names, *sorted(set_too - self.reads - {"mode"})])
+        self._parts = "sketch_mask" in self.reads
+        # Where ground or figure are taken away a threshold says where they begin, whatever the mode reads.
+        also = {"sketch_threshold"} if self.acts and settings.remove_background else set()
+        also |= {"reference_threshold"} if self.acts and settings.remove_foreground else set()
+        check_own_controls(address, metadata, settings.sampling, frozenset(also))
+        self._refuse(self._unread())
         self._finder = MaskFinder(settings, device) if self.acts else None
+
+    def _unread(self) -> list[str]:
+        """Settings that are set and that nothing reads."""
+        settings, usual = self.settings, PictureSettings()
+        reads = {
+            "sketch_mask_by": self._parts or (self.acts and settings.remove_background),
+            "reference_mask_by": self._parts or (self.acts and settings.remove_foreground),
+        }
+        names = [name for name in PARTED_SETTINGS if getattr(settings, name) != getattr(usual, name)]
+        return [name for name in names if not reads.get(name, self.acts)] + (
+            ["masks"] if self._run.masks and not self.acts else []
+        )
 
     def check(self, jobs: Sequence[ColorizeJob]) -> None:
         """PipelineError for roles of references that there is no use for."""
         given = {role for job in jobs for role in job.references}
         useful = {
             REFERENCE,
-            *({SKETCH_MASK} if "sketch_mask" in self.reads or self.settings.remove_background else ()),
-            *({REFERENCE_MASK} if "sketch_mask" in self.reads else ()),
+            *({SKETCH_MASK} if self._parts or (self.acts and self.settings.remove_background) else ()),
+            *({REFERENCE_MASK} if self._parts else ()),
             *({BACKGROUND} if "background" in self.reads else ()),
         }
         self._refuse(sorted(given - useful))
+        blends, scale = self.acts and not self._parts, self.settings.sampling.merging_scale
+        if blends and (BACKGROUND in given) != (scale > 0):
+            raise PipelineError(
+                f"mode={self._mode} blends the style of a background in by the merging scale: "
+                + ("that is 0, give --merging-scale" if BACKGROUND in given else "there is none, give --background")
+            )
         if self.settings.remove_foreground and BACKGROUND not in given:
             raise PipelineError("remove_foreground is of a background, and none is given: --background")
 
     def _refuse(self, names: list[str]) -> None:
-        if names and self._able:
-            raise PipelineError(f"mode={self._mode} has no use for {', '.join(names)}: leave them out, or the mode")
+        if self._able:
+            check_read(self._mode, names)
         refuse(self._address, self._metadata, names, parting=True)
 
     # ---- what a picture needs -------------------------------------------------------------------------------------
@@ -123,8 +138,7 @@ class Parting:
         reference, ground = job.references.get(REFERENCE), job.references.get(BACKGROUND)
         if not self.acts or (reference is None and not self.settings.remove_background):
             return {}
-        found, sampling = dict[str, MaskOf](), self.settings.sampling
-        parts = "sketch_mask" in self.reads
+        found, sampling, parts = dict[str, MaskOf](), self.settings.sampling, self._parts
         if parts or self.settings.remove_background:
             found[SKETCH_MASK] = MaskOf(SKETCH_MASK, job.sketch, job.references.get(SKETCH_MASK))
         shows_own_ground = ground is None and "reference_mask" in self.reads
@@ -197,7 +211,7 @@ class Parting:
         if not self.acts or not references:
             return None
         of_sketches = []
-        if "sketch_mask" in self.reads:
+        if self._parts:
             of_sketches = [self.fitted(side, size, masks) for side, size in zip(sketches, sizes, strict=True)]
         of_references = [None if side.mask is None else unit_mask(masks.found[side.mask]) for side in references]
         grounds = [None if side.background is None else self.ground(side, pictures, masks) for side in references]
@@ -221,7 +235,7 @@ class Parting:
         if not (self._run.masks and self.acts and REFERENCE in job.references):
             return ()
         wanted = self.wanted(job)
-        ground = BACKGROUND in job.references or "sketch_mask" in self.reads
+        ground = BACKGROUND in job.references or self._parts
         shown = (SKETCH_MASK in wanted, REFERENCE_MASK in wanted, ground and "background" in self.reads)
         return tuple(name for name, there in zip(MASKS, shown, strict=True) if there)
 

@@ -11,6 +11,7 @@ from dataprep.storage.store import join, read_bytes
 from model.families.family import Phase
 from model.families.registry import stage_kind
 from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import SettingsError
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.training.state.history import HISTORY, parsed_history
 
@@ -22,10 +23,14 @@ RunPhase = Callable[[StageRecipe, str, str | None], Any]
 def phases_of(recipe: StageRecipe, parent_stage: str | None) -> tuple[tuple[str, StageRecipe], ...]:
     """The phases of a stage whose length is known, with the recipe of each; none where it is all one.
 
-    parent_stage: the whole name of its parent's. Raises PipelineError where that has left nothing to train.
+    parent_stage: the whole name of its parent's. Raises PipelineError where that has left nothing to train,
+    SettingsError for settings that a phase decides itself.
     """
     kind = stage_kind(recipe.stage)
-    phases = kind.phases(recipe.method, parent_stage)
+    try:
+        phases = kind.phases(recipe.method, parent_stage)
+    except ValueError as error:
+        raise SettingsError(f"{recipe.stage}: {error}") from error
     if phases is None:
         return ()
     if not phases:
@@ -46,13 +51,17 @@ def _phase_recipe(recipe: StageRecipe, phase: Phase, number: int) -> StageRecipe
     return recipe.changed(**{"phase": name, **schedule, **changes})
 
 
+def phase_folders(phases: Sequence[tuple[str, StageRecipe]], out: str) -> list[str]:
+    """Where each phase's run lies in the output."""
+    return [join(out, FOLDER, f"{number}-{name}") for number, (name, _) in enumerate(phases, 1)]
+
+
 def run_phases(
     phases: Sequence[tuple[str, StageRecipe]], out: str, parent: str | None, run: RunPhase
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """The reports of all phases, which `run` trains, and their history as one."""
     reports, history, seen = [], list[dict[str, Any]](), 0
-    for number, (name, recipe) in enumerate(phases, 1):
-        folder = join(out, FOLDER, f"{number}-{name}")
+    for (name, recipe), folder in zip(phases, phase_folders(phases, out), strict=True):
         report = run(recipe, folder, parent)
         where = join(folder, HISTORY)
         for record in parsed_history(read_bytes(where), where):

@@ -54,7 +54,7 @@ from pipelines.training.engines.process_group import ProcessGroupConfig
 from pipelines.training.entry import FinalErrors, train_worker
 from pipelines.training.feeder import MOST_REPLACED_SHARE, rows_by_bucket
 from pipelines.training.parents import checked_parent, network_of
-from pipelines.training.phases import phases_of, resumed_from, run_phases
+from pipelines.training.phases import phase_folders, phases_of, resumed_from, run_phases
 from pipelines.training.plan import TrainJob, TrainPlan, Watcher
 from pipelines.training.state.changes import TAMED, Changes, accepted_changes, earlier_changes, recorded_recipe
 from pipelines.training.state.history import HISTORY, parsed_history, written_history
@@ -97,15 +97,17 @@ def plan_stage(
     workers: int,
     loader: Loader = "threads",
     device: Device = "auto",
+    *,
+    phase_of: TrainPlan | None = None,
 ) -> TrainPlan:
-    """Resolve and check a stage before anything starts.
+    """Resolve and check a stage before anything starts; phase_of: that it is a phase of, in whose snapshot it trains.
 
     Raises SettingsError for a call that cannot work, PipelineError, DataError or ModelError for what is missing or
     refused: no corpus, no rows, a parent of the wrong kind, an output that holds another recipe or damaged states.
     """
     corpus, out = absolute(corpus), absolute(out)
     check_reachable(out)
-    snapshot = open_snapshot(corpus)
+    snapshot = open_snapshot(corpus, phase_of.snapshot if phase_of else None)
     rows = snapshot.document["rows"]
     for split in ("train", "validation"):
         if not rows.get(split):
@@ -116,7 +118,7 @@ def plan_stage(
     # What it starts from: of the parent only config.json is read, and the frozen networks bundled with it.
     parent = checked_parent(recipe, absolute_checkpoint(parent) if parent else None)
     check_frozen_networks(family(recipe.family), network_of(recipe), parent)
-    phases = phases_of(recipe, _whole_stage(parent))
+    phases = () if phase_of else phases_of(recipe, _whole_stage(parent))
     plan = TrainPlan(
         recipe=recipe,
         corpus=corpus,
@@ -200,7 +202,12 @@ def _train_phases(
     """Each phase of a plan as a run of its own; what the last one made becomes the output's."""
 
     def train(recipe: StageRecipe, out: str, parent: str | None) -> TrainReport:
-        phase = plan_stage(recipe, plan.corpus, out, parent, plan.shares.workers, plan.loader, plan.device)
+        done = replace(plan, recipe=recipe, out=out, phases=())
+        if _is_complete(done):  # under the settings that it then had
+            return _report(done, [recipe.length.images], already_complete=True)
+        phase = plan_stage(
+            recipe, plan.corpus, out, parent, plan.shares.workers, plan.loader, plan.device, phase_of=plan
+        )
         return train_stage(phase, log_file=log_file, progress=progress, tracking_uri=tracking_uri, address=address)
 
     with (
@@ -210,7 +217,11 @@ def _train_phases(
         document = _recorded(plan)
         reports, history = run_phases(plan.phases, plan.out, plan.parent, train)
         remove(join(plan.out, lineage.LINEAGE))
-        upload_directory(fetch_checkpoint(reports[-1].checkpoint), join(plan.out, CHECKPOINT), last=CONFIG)
+        last = fetch_checkpoint(reports[-1].checkpoint)
+        upload_directory(last, join(plan.out, CHECKPOINT), last=CONFIG)
+        # It is of the whole stage: of all its images, and of the parent that this began with.
+        whole = json.loads((last / CONFIG).read_text()) | {"images_seen": _length(plan), "parent": plan.parent}
+        write_whole(join(plan.out, CHECKPOINT, CONFIG), (json.dumps(whole, indent=2) + "\n").encode())
         write_whole(join(plan.out, CHECKPOINT, "recipe.json"), document)
         write_whole(join(plan.out, HISTORY), written_history(history))
         run.finish(plan_node(plan), _inputs(plan))
@@ -223,7 +234,7 @@ def _train_phases(
 
 def plan_node(plan: TrainPlan) -> lineage.Node:
     """This stage's checkpoint in the chain of lineage."""
-    name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {plan.recipe.length.images:,} images)"
+    name = f"{plan.recipe.stage} ({plan.recipe.model_size}, {_length(plan):,} images)"
     return lineage.Node(id=join(plan.out, CHECKPOINT), kind="checkpoint", name=name)
 
 
@@ -257,8 +268,12 @@ def _accepted_changes(plan: TrainPlan) -> Changes:
                 f"{plan.out} holds a finished run without its states, so it cannot go on; choose another --out"
             )
     before, wanted = recorded_recipe(recorded), json.loads(json.dumps(plan.document()))
-    stopped = exists(join(plan.out, STOPPED))
-    return accepted_changes(plan.out, before, wanted, images_seen=store.images_seen(), stopped=stopped)
+    places = [plan.out, *phase_folders(plan.phases, plan.out)]
+    stopped = any(exists(join(place, STOPPED)) for place in places)
+    changes = accepted_changes(plan.out, before, wanted, images_seen=store.images_seen(), stopped=stopped)
+    if plan.phases and changes.keys() & {"images", "epochs"}:
+        raise PipelineError(f"{plan.out} holds a stage of phases, which cannot be made longer; choose another --out")
+    return changes
 
 
 def _recorded(plan: TrainPlan) -> bytes:

@@ -223,9 +223,10 @@ def _stop(run: Run, position: Position, stop: Stop, *, alone: bool = False) -> N
 def metadata(run: Run, images_seen: int) -> CheckpointMetadata:
     """What a checkpoint says of itself."""
     recipe, plan = run.recipe, run.job.plan
+    own = dict(run.stage.recorded())
     return CheckpointMetadata(
         family=recipe.family,
-        stage=recipe.stage,
+        stage=own.pop("stage", recipe.stage),
         size=recipe.model_size,
         parent=plan.parent,
         ema_decay=recipe.optimizer.ema_decay or None,
@@ -235,5 +236,5 @@ def metadata(run: Run, images_seen: int) -> CheckpointMetadata:
         images_seen=images_seen,
         width=recipe.samples.width,
         height=recipe.samples.height,
-        **run.stage.recorded(),
+        **own,
     )

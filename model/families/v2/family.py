@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from model.families.family import RELEASED, Family, Operations, Phase, ReleasedKeys, StageKind
-from model.families.v2.modes import V2_CONTROLS, V2_MODES, usual_mode
+from model.families.v2.modes import V2_CONTROLS, V2_MODES, lacking, usual_mode
 from model.families.v2.recipes import RECIPES
 from model.families.v2.settings import BackboneSettings, V2Settings, check_parent, columns, same_size
 from model.families.v2.sizes import V2_SIZES, V2Config
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from model.stage import Stage, StageContext
 
 ENCODERS = ("background_encoder.", "style_encoder.")
-# Of a parent that has been refined, or released, only what v2 adds is left to train.
-REFINED = ("v1.refine", "v1.refine-uncropped", "v1.palette", "v1.released")
 BACKBONES = ("v2.backbone", "v2.palette-backbone")
+# What the phases before the last leave: no backbone yet.
+NOISY, REFINE = (tuple(f"{stage}-{phase}" for stage in BACKBONES) for phase in ("noisy", "refine"))
+# Of a parent that has been refined, or released, only what v2 adds is left to train.
+REFINED = ("v1.refine", "v1.refine-uncropped", "v1.palette", "v1.released", *REFINE)
 BACKGROUNDS = ("v2.background", "v2.palette-background")
 STYLES = ("v2.style", "v2.palette-style")
 
@@ -76,10 +78,10 @@ def _constants() -> "dict[str, torch.Tensor]":
 
 
 def _phases(settings: Any, parent_stage: str | None) -> list[Phase] | None:
-    """Those of a whole `v2.backbone`, of which a refined parent has been through the first two."""
-    if not isinstance(settings, BackboneSettings) or settings.phase != "whole":
+    """Those of a `v2.backbone`, of which a refined parent has been through the first two."""
+    if not isinstance(settings, BackboneSettings):
         return None
-    return settings.phases(refined=parent_stage in REFINED)
+    return settings.phases(refined=parent_stage in (*REFINED, *BACKBONES))
 
 
 def _kind(settings: type, fresh_from: tuple[str, ...], needs_parent: bool) -> StageKind:
@@ -96,7 +98,7 @@ def _kind(settings: type, fresh_from: tuple[str, ...], needs_parent: bool) -> St
 
 
 # What the first stage starts from besides nothing: what v1 starts from, and what v1's stages made.
-_FIRST = ("v1.stable-diffusion", "v1.noisy", "v1.noisy-uncropped", *REFINED, *BACKBONES)
+_FIRST = ("v1.stable-diffusion", "v1.noisy", "v1.noisy-uncropped", *NOISY, *REFINED, *BACKBONES)
 _KINDS = {
     "backbone": _kind(BackboneSettings, _FIRST, needs_parent=False),
     "background": _kind(V2Settings, (*REFINED, *BACKBONES, *BACKGROUNDS, RELEASED), needs_parent=True),
@@ -118,6 +120,7 @@ FAMILY = Family(
     controls=V2_CONTROLS,
     modes=V2_MODES,
     usual_mode=usual_mode,
+    lacking=lacking,
     keys=ReleasedKeys(
         name=_published_name,
         parts={

@@ -27,8 +27,8 @@ V2_CONTROLS = SEPARATION_CONTROLS
 
 
 def parts_of(config: V2Config) -> frozenset[str]:
-    """What a network has beside its backbone."""
-    found = {"split": config.lora != "off", "background": config.background, "style": config.style}
+    """What a network has beside its backbone; what reads a background is split, with or without low-rank updates."""
+    found = {"split": config.lora != "off" or config.background, "background": config.background, "style": config.style}
     return frozenset(name for name, there in found.items() if there)
 
 
@@ -36,3 +36,12 @@ def usual_mode(config: V2Config) -> Mode:
     """The mode that uses all that a network has."""
     has = parts_of(config)
     return max((mode for mode, parts in PARTS.items() if parts <= has), key=lambda mode: len(PARTS[mode]))
+
+
+def lacking(config: V2Config, mode: str) -> str:
+    """What a network has not that a mode needs, as a sentence's end; empty where it has all."""
+    parts = {name: needs for name, needs in PARTS.items() if name == mode}.get(mode, frozenset())  # type: ignore[call-overload]
+    if not (missing := sorted(parts - parts_of(config) - {"split"})):
+        return ""
+    made_by = " and ".join(f"v2.{part}" for part in missing)
+    return f"needs a {' and a '.join(missing)} encoder, which this network was not trained with: {made_by} makes one"

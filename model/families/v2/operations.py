@@ -6,6 +6,7 @@ import torch
 
 from model.families.family import Operations
 from model.families.v1.operations import count as count_v1
+from model.families.v2.modes import parts_of
 from model.families.v2.network import V2, Told
 from model.families.v2.sizes import V2Config
 
@@ -13,7 +14,7 @@ from model.families.v2.sizes import V2Config
 def count(config: V2Config, side: int) -> Operations:
     """Of one square image of `side` pixels: the network forward, codec and image encoder forward, which see a reference
     for each encoder beside the picture, and its background beside the reference."""
-    encoders, split = config.background + config.style, config.lora != "off"
+    encoders, split = config.background + config.style, "split" in parts_of(config)
     found = count_v1(config, side, V2, _forward, references=1 + split)
     # The codec's are what is left of the frozen ones without the image encoder's.
     one, two = (count_v1(config, side, V2, _nothing, references=count).frozen for count in (1, 2))
@@ -23,7 +24,7 @@ def count(config: V2Config, side: int) -> Operations:
 def _forward(network: Any, latents: torch.Tensor, picture: torch.Tensor, tokens: torch.Tensor) -> None:
     config: V2Config = network.config
     told = Told(torch.ones(1))
-    if config.lora != "off":
+    if "split" in parts_of(config):
         told = told._replace(background=tokens, mask=latents[:, :1], threshold=torch.empty(1))
     if config.background or config.style:
         told = told._replace(ratios=torch.ones(1, 2))

@@ -10,8 +10,9 @@ What the modes switch on ("Separating Reference Representations" III.F; "split" 
 | background | yes | yes | |
 | full | yes | yes | yes |
 
-Each encoder sees a reference once for every size of picture. A background of its own gives the ground instead; the
-merging scale then blends its style in, elsewhere the ground's colours into the figure's attention (released code).
+Each encoder sees a reference once for all steps and seeds of a batch; what the batch before used is kept. A background
+of its own gives the ground instead; the merging scale then blends its style in, elsewhere the ground's colours into the
+figure's attention (released code).
 
 Shapes: H W padded picture, N tokens of a reference, D context width.
 """
@@ -32,7 +33,7 @@ from model.diffusion.sampling import Conditions
 from model.diffusion.sampling_settings import Mode, SamplingSettings
 from model.diffusion.separation import Separation, averaged
 from model.errors import ModelError
-from model.families.v2.modes import PARTS, parts_of, usual_mode
+from model.families.v2.modes import PARTS, lacking, usual_mode
 from model.families.v2.network import V2
 from model.families.v15.pipeline import Acting, SplitPipeline, background
 
@@ -60,11 +61,8 @@ class SeparatePipeline(SplitPipeline):
     def mode(self, settings: SamplingSettings) -> Mode:
         """Of a call. Raises ModelError for one that the network does not have, or not yet."""
         mode = super().mode(settings)
-        if lacking := PARTS[mode] - parts_of(self.model.config) - {"split"}:
-            raise ModelError(
-                f"mode={mode} needs a {' and a '.join(sorted(lacking))} encoder, which this network was not trained "
-                f"with: the stage v2.{max(lacking)} makes one"
-            )
+        if missing := lacking(self.model.config, mode):
+            raise ModelError(f"mode={mode} {missing}")
         return mode
 
     def _context(
@@ -180,7 +178,9 @@ class SeparatePipeline(SplitPipeline):
             blends = [0.0 if separation.background_of(n) is not None else settings.merging_scale for n in references]
             merge: Any = torch.tensor(blends, device=self.device, dtype=self.model.dtype)[:, None, None]
             split = replace(split, merge=merge if any(blends) else 0.0)
-            conditions = replace(conditions, split=split)
+            injected = conditions.injected_split
+            injected = injected and replace(injected, merge=split.merge)
+            conditions = replace(conditions, split=split, injected_split=injected)
         return replace(conditions, features=_together(found, split))
 
 

@@ -9,7 +9,7 @@ from model.families.v1.settings import METHOD
 from model.families.v1.settings import check_parent as check_v1_parent
 from model.families.v1.settings import same_size as same_v1_size
 from model.families.v1.sizes import V1Config
-from model.families.v2.sizes import V2Config
+from model.families.v2.sizes import V2_SIZES, V2Config
 from model.families.v15.settings import OWN, PartedSettings
 from model.setting import check_choice, setting
 
@@ -75,8 +75,11 @@ class V2Settings(PartedSettings):
         super().__post_init__()
         check_choice("phase", self.phase, self.PHASES)
         check_choice("lora", self.lora, (OWN, "off", "thesis", "paper-000", "released-v15", "released-v2"))
-        if self.split_encoders and self.lora == "off":
-            raise ValueError("split_encoders needs low-rank updates: lora is off")
+        if self.split_encoders and (self.lora == "off" or "split" not in self.role.acting):
+            raise ValueError(
+                "split_encoders needs split attention with low-rank updates, which "
+                f"{'lora=off' if self.lora == 'off' else f'phase={self.phase}'} has not"
+            )
 
     @property
     def role(self) -> Role:
@@ -88,14 +91,17 @@ class V2Settings(PartedSettings):
         assert isinstance(size, V2Config)
         acting = self.role.acting
         lora: Lora = size.lora if self.lora == "own" else self.lora
-        encoders = bool(acting & {"background", "style"})
         return replace(
             size,
             lora=lora if "split" in acting else "off",
             background="background" in acting,
             style="style" in acting,
-            split_encoders=self.split_encoders and encoders,
+            split_encoders=self.split_encoders and bool(acting & {"background", "style"}),
         )
+
+
+# What a phase decides itself, with what a recipe of a whole stage has in its place.
+OF_PHASES: dict[str, Any] = {"noisy_reference": True, "reference_drop": 0.5, "sketch_drop": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +112,15 @@ class BackboneSettings(V2Settings):
     attention over it. preset "000": 80 % of the references are dropped in the first and 50 % in the second, and the
     split attention follows (III.E); "thesis": 10 % and 50 %, and the split attention is left to `v2.background`
     (5.6.1). phase_shares: of the stage's images, noisy : refine : split; the first two are v1's epochs, the last is
-    ours. A parent that has been refined skips the first two. phase: "whole", or one of them alone.
+    ours. phase_drops: of the references in each, instead of the preset's. A parent that has been refined skips the
+    first two. phase: "whole", or one of them alone.
     """
 
     phase: PhaseName = "whole"
+    noisy_reference: bool = True
     preset: Preset = "000"
     phase_shares: tuple[float, ...] = (5.0, 2.0, 1.0)
+    phase_drops: tuple[float, ...] = ()
 
     PHASES = ("whole", "noisy", "refine", "split")
 
@@ -120,6 +129,12 @@ class BackboneSettings(V2Settings):
         check_choice("preset", self.preset, get_args(Preset))
         if len(self.phase_shares) != 3 or min(self.phase_shares) < 0 or not sum(self.phase_shares):
             raise ValueError("phase_shares are three numbers, none below 0: noisy, refine and split")
+        if self.phase_drops and (
+            len(self.phase_drops) != 3 or not 0 <= min(self.phase_drops) <= max(self.phase_drops) <= 1
+        ):
+            raise ValueError("phase_drops are three numbers within 0..1: noisy, refine and split")
+        if self.phase == "split" and self.lora == "off":
+            raise ValueError("phase=split trains low-rank updates: lora is off")
 
     @property
     def role(self) -> Role:
@@ -132,13 +147,20 @@ class BackboneSettings(V2Settings):
         return "split" if self.preset == "000" else "refine"
 
     def phases(self, refined: bool) -> list[Phase]:
-        """Of a whole stage; refined: the parent has been, so that only what follows is left. Empty where nothing is."""
-        drops = {"000": (0.8, 0.5), "thesis": (0.1, 0.5)}[self.preset]
-        every = {
+        """Of a whole stage, or the one that is trained alone; refined: the parent has been, so that only what follows
+        is left. Empty where nothing is. Raises ValueError for settings that are each phase's own."""
+        for name, usual in OF_PHASES.items():
+            if getattr(self, name) != usual:
+                raise ValueError(f"{name} is each phase's own: of the references give phase_drops, three numbers")
+        drops = self.phase_drops or {"000": (0.8, 0.5, 0.5), "thesis": (0.1, 0.5, 0.5)}[self.preset]
+        clean: dict[str, Any] = {"noisy_reference": False, "flip_above": 0.0}
+        every: dict[str, dict[str, Any]] = {
             "noisy": {"noisy_reference": True, "reference_drop": drops[0], "sketch_drop": 0.0},
-            "refine": {"noisy_reference": False, "reference_drop": drops[1], "sketch_drop": 0.1},
-            "split": {"noisy_reference": False, "reference_drop": 0.5, "sketch_drop": 0.0},
+            "refine": {**clean, "reference_drop": drops[1], "sketch_drop": 0.1},
+            "split": {**clean, "reference_drop": drops[2], "sketch_drop": 0.0},
         }
+        if self.phase != "whole":
+            return [Phase(self.phase, 1.0, every[self.phase])]
         shares = dict(zip(every, self.phase_shares, strict=True))
         if self.last != "split":
             del shares["split"]
@@ -161,8 +183,14 @@ def check_parent(settings: V2Settings, metadata: Any, continues: bool) -> str | 
     if problem := check_v1_parent(settings, metadata, continues or metadata.stage != "stable-diffusion"):
         return problem
     network = metadata.network
-    if isinstance(network, V2Config) and settings.lora != OWN and network.lora not in (settings.lora, "off"):
-        return f"has lora={network.lora}, the recipe lora={settings.lora}; give --set lora={network.lora}"
+    if not isinstance(network, V2Config):
+        return None
+    wanted = settings.lora if settings.lora != OWN else V2_SIZES[metadata.size].lora
+    if network.lora not in (wanted, "off"):
+        return f"has lora={network.lora}, the recipe lora={wanted}; give --set lora={network.lora}"
+    if (network.background or network.style) and network.split_encoders != settings.split_encoders:
+        found = str(network.split_encoders).lower()
+        return f"has split_encoders={found}, the recipe not; give --set split_encoders={found}"
     return None
 
 

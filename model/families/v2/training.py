@@ -8,7 +8,7 @@ Shapes: B batch, C h w latents, N D reference tokens.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from model.diffusion.separation import Separation
 from model.families.v1.training import NO_SKETCH, Conditioned, Denoiser
 from model.families.v2.network import V2, Told
 from model.families.v2.pipeline import SeparatePipeline
-from model.families.v2.settings import V2Settings
+from model.families.v2.settings import BackboneSettings, V2Settings
 from model.families.v15.characters import reference_background
 from model.families.v15.training import PartedStage, at_latents
 from model.stage import StageContext
@@ -90,6 +90,7 @@ class V2Stage(PartedStage):
     def __init__(self, context: StageContext) -> None:
         super().__init__(context)
         assert isinstance(context.model, V2)
+        self.name = context.name
         self.acting, trained = self.settings.role
         self.model.requires_grad_("backbone" in trained)
         # The low-rank updates lie within the backbone's layers, and are a part of their own.
@@ -235,6 +236,12 @@ class V2Stage(PartedStage):
         prepared = self.prepare(batch, training=False)
         measured = {"losses": self.losses(self.model, prepared)}
         return measured if prepared.character is None else measured | {"character": prepared.character[:1].float()}
+
+    def recorded(self) -> Mapping[str, Any]:
+        """As v1's; a phase before the last leaves a checkpoint that is no finished backbone, and says so."""
+        settings = self.settings
+        unfinished = isinstance(settings, BackboneSettings) and settings.phase not in ("whole", settings.last)
+        return {**super().recorded(), **({"stage": f"{self.name}-{settings.phase}"} if unfinished else {})}
 
     def separation(self, sketches: Batch, references: Batch) -> Separation | None:
         """Masks, where a part reads them."""

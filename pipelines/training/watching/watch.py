@@ -110,7 +110,9 @@ def sample_fixed_pairs(
     samples, groups = _held_out(recipe, stage.needs, corpus, snapshot)
     pairs = fixed_pairs(groups)
     sketches = torch.from_numpy(np.stack([samples[sketch].sketch for sketch, _ in pairs]))
-    references = torch.from_numpy(np.stack([samples[reference].reference for _, reference in pairs]))
+    # As large as the stage's networks see them, where they see more than the image encoder's square.
+    shown_as = "reference@window" if "reference@window" in stage.needs.pictures else "reference"
+    references = torch.from_numpy(np.stack([samples[reference].pictures[shown_as] for _, reference in pairs]))
     usual = SamplingSettings(sampler="ddim", steps=FIXED_STEPS, guidance_scale=2.0)
     settings = replace(usual, **stage.recorded().get("sampling", {}))
     shown = [stacked([samples[pair[side]] for pair in pairs], {}) for side in range(2)]

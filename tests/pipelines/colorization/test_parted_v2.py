@@ -1,10 +1,14 @@
 """Files in, pictures out, with v2: what each of its modes needs, takes and refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from model.checkpoint import CheckpointMetadata
+from model.diffusion.sampling_settings import SamplingSettings
+from model.families.v2.sizes import V2_SIZES
 from pipelines.colorization.colorize import Failed, colorize
 from pipelines.colorization.jobs import MASKS
 from pipelines.colorization.picture_settings import PictureSettings
@@ -12,6 +16,7 @@ from pipelines.colorization.provenance import extract
 from pipelines.colorization.replay import InputAddresses, plan_replay, replay
 from pipelines.colorization.run_settings import RunSettings
 from pipelines.common.errors import PipelineError
+from pipelines.weights.controls import check_own_controls
 from tests.pipelines.colorization.test_parted import SAMPLING, files, job, made, parted
 from tests.pipelines.training.untrained import write_parted_checkpoint
 
@@ -65,13 +70,19 @@ def test_what_a_mode_has_no_use_for_is_refused_by_name(files: Path, checkpoint: 
         made(job(files, sketch_mask="left", reference_mask="alpha"), checkpoint, parted(mode="style"))
     with pytest.raises(PipelineError, match="mode=vanilla has no use for background"):
         made(job(files, background="sky"), checkpoint, parted(mode="vanilla"))
+    with pytest.raises(PipelineError, match="mode=style has no use for reference_mask_by"):
+        made(job(files), checkpoint, parted(mode="style", reference_mask_by="empty"))
+    with pytest.raises(PipelineError, match="that is 0, give --merging-scale"):
+        made(job(files, background="sky"), checkpoint, parted(mode="style"))
+    with pytest.raises(PipelineError, match="there is none, give --background"):
+        made(job(files), checkpoint, parted(mode="style", merging_scale=0.5))
     with pytest.raises(PipelineError, match=r"a v2 network has no mode=foreground \(v15 has it\)"):
         made(job(files), checkpoint, parted(mode="foreground"))
 
 
 def test_the_background_of_a_styled_result_is_removed_by_the_sketchs_mask(files: Path, checkpoint: str) -> None:
     asked = job(files, sketch_mask="left")
-    picture = made(asked, checkpoint, parted(mode="style", remove_background=True))
+    picture = made(asked, checkpoint, parted(mode="style", remove_background=True, sketch_threshold=0.5))
     assert (picture[:, 80:] == 255).all(), "beyond the last line of the sketch"
     assert set(extract(Path(asked.out).read_bytes(), asked.out).masks) == {"sketch_mask"}
 
@@ -83,6 +94,17 @@ def test_masks_are_written_and_a_replay_is_equal(files: Path, checkpoint: str) -
     out = str(files / "again.png")
     planned = plan_replay(asked.out, out, InputAddresses(follow=True), RunSettings(device="cpu"))
     assert replay(asked.out, *planned, RunSettings(device="cpu")).equal
+
+
+def test_a_mode_that_the_network_was_not_trained_for_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    metadata = CheckpointMetadata(
+        family="v2", stage="v2.background", size="tiny", network=replace(V2_SIZES["tiny"], style=False)
+    )
+    check_own_controls("x", metadata, SamplingSettings())
+    with pytest.raises(PipelineError, match=r"mode=full needs a style encoder, .* v2.style makes one"):
+        check_own_controls("x", metadata, SamplingSettings(mode="full"))
+    with pytest.raises(PipelineError, match="mode=split has no use for background_factor"):
+        check_own_controls("x", metadata, SamplingSettings(mode="split", background_factor=0.5))
 
 
 def test_v15_takes_no_background_factor_and_v1_none_of_it(files: Path, tmp_path: Path) -> None:

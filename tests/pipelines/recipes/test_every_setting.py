@@ -386,7 +386,7 @@ TRIED = {  # above, one by one
 }
 # What its own class hands on: the method that does, which others call.
 HANDED_ON = {
-    "BackboneSettings": {"preset": "phases", "phase_shares": "phases"},
+    "BackboneSettings": {"preset": "phases", "phase_shares": "phases", "phase_drops": "phases"},
     "PictureSettings": {"sampling": "sampling"},
     "NetworkSettings": {"conventions": "convention"},
 }

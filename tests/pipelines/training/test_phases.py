@@ -51,7 +51,9 @@ def test_the_phases_follow_one_another_and_each_trains_its_part(whole: TrainRepo
     assert [record["phase"] for record in steps] == ["noisy"] * 5 + ["refine"] * 2 + ["split"]
     assert (whole.images_seen, whole.resumed_from, whole.already_complete) == (64, 0, False)
     assert (out / "lineage.json").exists()
-    assert read_metadata(out / "checkpoint").stage == "v2.backbone"
+    metadata = read_metadata(out / "checkpoint")
+    assert (metadata.stage, metadata.images_seen, metadata.parent) == ("v2.backbone", 64, None)
+    assert read_metadata(out / "phases" / "2-refine" / "checkpoint").stage == "v2.backbone-refine"
     again = own_bench.train(out, workers=1, **WHOLE)
     assert (again.already_complete, again.images_seen) == (True, 64)
 
@@ -92,7 +94,25 @@ def test_a_refined_parent_skips_what_it_has_been_through(whole: TrainReport, own
         own_bench.plan(tmp_path / "style", 1, whole.checkpoint, stage="v2.style", **short)
 
 
+def test_a_phase_that_stopped_goes_on_calmer_and_the_finished_ones_stay(own_bench: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short = WHOLE | {"images": 4 * BATCH, "phase_shares": (2.0, 2.0, 0.0)}
+    with pytest.raises(PipelineError, match="not finite"):
+        own_bench.train(out, 1, None, **short | {"learning_rate": 1e6})
+    assert (out / "phases" / "1-noisy" / "stopped.json").exists()
+    with pytest.raises(PipelineError, match="cannot be made longer"):
+        own_bench.plan(out, 1, None, **short | {"images": 8 * BATCH, "learning_rate": 1e6})
+    with pytest.raises(PipelineError, match="weight_decay"):
+        own_bench.plan(out, 1, None, **short | {"weight_decay": 0.1})
+    report = own_bench.train(out, 1, None, **short)
+    assert report.images_seen == 4 * BATCH
+    assert read_metadata(out / "checkpoint").images_seen == 4 * BATCH
+
+
 def test_a_phase_may_be_trained_alone(own_bench: Bench, tmp_path: Path) -> None:
     plan = own_bench.plan(tmp_path / "out", 1, None, **WHOLE | {"phase": "noisy"})
-    assert plan.phases == ()
-    assert plan.recipe.length.images == 8 * BATCH
+    ((name, recipe),) = plan.phases
+    assert (name, recipe.length.images, recipe.method.reference_drop) == ("noisy", 8 * BATCH, 0.8)
+    noisy = str(own_bench.folder / "whole" / "phases" / "1-noisy")
+    with pytest.raises(PipelineError, match=r"v2\.background at this size begins with"):
+        own_bench.plan(tmp_path / "next", 1, noisy, stage="v2.background", images=BATCH, decay_images=0)

@@ -197,7 +197,7 @@ def test_a_network_colours_with_all_that_it_has_and_says_what_it_lacks(
     found = pipeline_of(codec, image_encoder, bare)
     with pytest.raises(ModelError, match="mode=full needs a background and a style encoder"):
         colored(found, mode="full")
-    with pytest.raises(ModelError, match=r"the stage v2\.background makes one"):
+    with pytest.raises(ModelError, match=r"v2\.background makes one"):
         colored(found, mode="background")
 
 

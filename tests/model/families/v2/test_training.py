@@ -1,6 +1,7 @@
 """What each stage of v2 trains, and what it shows its network of figure, ground and style."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 
 from model.backbone.feature_encoder import size_ratios
 from model.batch import Batch
+from model.checkpoint import CheckpointMetadata
 from model.families.family import Phase
 from model.families.v1.family import FAMILY as V1_FAMILY
 from model.families.v2.family import FAMILY
+from model.families.v2.modes import usual_mode
 from model.families.v2.network import V2
 from model.families.v2.settings import ROLES, BackboneSettings
 from model.families.v2.training import V2Stage
@@ -236,14 +239,82 @@ def test_encoders_begin_with_the_unets_own_weights() -> None:
 # ---- the phases of the first stage ----------------------------------------------------------------------------------
 
 
+def phases(refined: bool = False, /, **changes: Any) -> list[Phase]:
+    settings = stage_recipe("v2.backbone").changed(**changes).method
+    assert isinstance(settings, BackboneSettings)
+    return settings.phases(refined)
+
+
 def test_a_whole_backbone_is_noisy_then_refined_then_split_by_the_paper() -> None:
-    phases = BackboneSettings().phases(refined=False)
-    assert [(phase.name, phase.share) for phase in phases] == [("noisy", 5 / 8), ("refine", 2 / 8), ("split", 1 / 8)]
-    assert [phase.changes["reference_drop"] for phase in phases] == [0.8, 0.5, 0.5]
-    assert [phase.name for phase in BackboneSettings().phases(refined=True)] == ["split"]
-    by_thesis = BackboneSettings(preset="thesis").phases(refined=False)
+    whole = phases()
+    assert [(phase.name, phase.share) for phase in whole] == [("noisy", 5 / 8), ("refine", 2 / 8), ("split", 1 / 8)]
+    assert [phase.changes["reference_drop"] for phase in whole] == [0.8, 0.5, 0.5]
+    assert [phase.changes["sketch_drop"] for phase in whole] == [0, 0.1, 0]
+    assert [phase.changes["noisy_reference"] for phase in whole] == [True, False, False]
+    assert [phase.name for phase in phases(True)] == ["split"]
+    by_thesis = phases(preset="thesis")
     assert [(phase.name, phase.changes["reference_drop"]) for phase in by_thesis] == [("noisy", 0.1), ("refine", 0.5)]
-    assert BackboneSettings(preset="thesis").phases(refined=True) == list[Phase]()
+    assert phases(True, preset="thesis") == []
+    assert [phase.changes["reference_drop"] for phase in phases(phase_drops=(0.3, 0.2, 0.1))] == [0.3, 0.2, 0.1]
+
+
+def test_a_phase_that_is_trained_alone_is_what_it_is_in_the_whole() -> None:
+    for whole in phases():
+        (alone,) = phases(phase=whole.name)
+        assert alone == Phase(whole.name, 1.0, whole.changes)
+    assert phases(flip_above=0.9)[0].changes.get("flip_above") is None, "of the noisy phase"
+    assert phases(flip_above=0.9)[1].changes["flip_above"] == 0
+
+
+@pytest.mark.parametrize("name", ["reference_drop", "sketch_drop", "noisy_reference"])
+def test_what_a_phase_decides_cannot_be_set_for_all(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is each phase's own"):
+        phases(False, **{name: False if name == "noisy_reference" else 0.3})
+
+
+def test_a_phase_before_the_last_leaves_no_finished_backbone() -> None:
+    names = "noisy", "refine", "split"
+    found = {name: stage_of("v2.backbone", phase=name).recorded().get("stage") for name in names}
+    assert found == {"noisy": "v2.backbone-noisy", "refine": "v2.backbone-refine", "split": None}
+    assert stage_of("v2.backbone", phase="refine", preset="thesis").recorded().get("stage") is None
+    takes = {stage: FAMILY.stages[stage].fresh_from for stage in ("v2.backbone", "v2.background")}
+    assert "v2.backbone-noisy" in takes["v2.backbone"]
+    assert not any(name in takes["v2.background"] for name in ("v2.backbone-noisy",))
+    kind = FAMILY.stages["v2.backbone"]
+    settings = stage_recipe("v2.backbone").method
+    for parent in ("v2.backbone", "v2.backbone-refine", "v1.palette"):
+        left = kind.phases(settings, parent)
+        assert left is not None
+        assert [phase.name for phase in left] == ["split"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "parent", "said"),
+    [
+        ({}, {"lora": "paper-000"}, "give --set lora=paper-000"),
+        ({"lora": "paper-000"}, {}, "give --set lora=thesis"),
+        ({}, {"split_encoders": True}, "give --set split_encoders=true"),
+        ({"split_encoders": True}, {}, "give --set split_encoders=false"),
+        ({}, {"lora": "off"}, None),
+        ({"split_encoders": True}, {"background": False, "style": False}, None),
+    ],
+)
+def test_a_parent_of_other_shapes_is_refused_with_what_to_set(
+    changes: dict[str, Any], parent: dict[str, Any], said: str | None
+) -> None:
+    recipe = stage_recipe("v2.background").changed(**changes)
+    network = replace(FAMILY.sizes["tiny"], **{"style": False} | parent)
+    metadata = CheckpointMetadata(family="v2", stage="v2.background", size="tiny", prediction_type="v", network=network)
+    found = FAMILY.stages["v2.background"].check_parent(recipe.method, metadata, True)
+    assert found is None if said is None else said in (found or "")
+
+
+def test_without_low_rank_updates_attention_is_split_all_the_same() -> None:
+    config = stage_recipe("v2.background").changed(lora="off").method.network(FAMILY.sizes["tiny"])
+    assert usual_mode(config) == "background"
+    assert FAMILY.operations(config, 64).trained > 0
+    stage = stage_of("v2.background", lora="off")
+    assert torch.isfinite(stage.losses(stage.model, stage.prepare(batch_of(stage)))).all()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +324,10 @@ def test_a_whole_backbone_is_noisy_then_refined_then_split_by_the_paper() -> Non
         ("v2.backbone", {"preset": "001"}, "preset=001: did you mean 000"),
         ("v2.backbone", {"phase": "style"}, "phase is whole, noisy, refine or split, not style"),
         ("v2.style", {"phase": "noisy"}, "phase is background, style, joint or joint-style, not noisy"),
-        ("v2.background", {"lora": "off", "split_encoders": True}, "split_encoders needs low-rank updates"),
+        ("v2.background", {"lora": "off", "split_encoders": True}, "which lora=off has not"),
+        ("v2.joint-style", {"split_encoders": True}, "which phase=joint-style has not"),
+        ("v2.backbone", {"phase": "split", "lora": "off"}, "phase=split trains low-rank updates"),
+        ("v2.backbone", {"phase_drops": (0.1, 2.0, 0.1)}, "phase_drops are three numbers"),
         ("v2.background", {"reference_tokens": "cls"}, "reference_tokens=local"),
     ],
 )
