@@ -27,6 +27,11 @@ NOT_COUNTED = {  # drills after which there is no work to compare with work that
     "test_with_average_offset_noise_and_min_snr_stopping_and_another_number_of_workers_change_nothing": SISTER,
     "test_work_that_waits_in_a_call_of_rays_own_is_interrupted": SISTER,
     "test_a_cluster_that_is_lost_is_a_message_and_the_same_command_goes_on_elsewhere": SISTER,
+    "test_the_phases_follow_one_another_and_each_trains_its_part": SISTER,
+    "test_a_stopped_stage_goes_on_in_its_phase_with_the_same_result": SISTER,
+    "test_a_refined_parent_skips_what_it_has_been_through": SISTER,
+    "test_a_phase_that_stopped_goes_on_calmer_and_the_finished_ones_stay": SISTER,
+    "test_a_phase_may_be_trained_alone": SISTER,
 }
 
 
