@@ -172,11 +172,18 @@ def counted_section() -> Section:
     return Section("Operations of figure and ground apart", about, rows, None)
 
 
-def sampled_section(v1: V1Config, side: int, steps: int, rounds: int, tokens: int = 256) -> Section:
+def sampled_section(
+    v1: V1Config,
+    side: int,
+    steps: int,
+    rounds: int,
+    tokens: int = 256,
+    grounds: Mapping[str, float] = GROUNDS,
+) -> Section:
     """Time of whole samplings with guidance beside their work, on a CPU's one thread; encoders included."""
     sizes, rows, met = sizes_of("small", v1), list[Row](), True
     settings = SamplingSettings(sampler="ddim", steps=steps)
-    for words, ground in GROUNDS.items():
+    for words, ground in grounds.items():
         made = {arm: called(arm, sizes, side, tokens, ground) for arm in ARMS}
         noise = torch.randn(1, v1.latent_channels, side // 8, side // 8)
 

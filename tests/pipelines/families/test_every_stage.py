@@ -47,7 +47,7 @@ def in_order() -> list[str]:
 def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each stage: `first` after a step on one worker, `final` after another on two, with its export."""
     folder = tmp_path_factory.mktemp("stages")
-    corpus = write_corpus(folder / "made", drawings=12, size=64)
+    corpus = write_corpus(folder / "made", drawings=8, size=64)
     snapshot = open_snapshot(corpus).number
     for workers in (1, 2):
         take_steps(folder, corpus, snapshot, in_order(), workers)
