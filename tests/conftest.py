@@ -22,8 +22,6 @@ DEAR = {
     "untrained_checkpoint",
 }  # fixtures that take seconds, so that what asks for them does
 MARKED_BY = ((DEAR, "seconds"), ({"ray_engine"}, "ray"), ({"s3_bucket"}, "s3"), ({"survived"}, "fault"))
-# What takes minutes comes first, so that at the end no process of the suite works while the others have nothing to do.
-LONGEST = {"test_every_stage.py"}
 _numbers = itertools.count()
 # A family of the suite, registered as a user's own would be: before Ray starts, since its workers inherit this, and so
 # that commands which tests start in other folders find it.
@@ -50,7 +48,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixtures, marker in MARKED_BY:
             if fixtures & asked:
                 item.add_marker(marker)
-    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ in bf16; `--precision` asks for the other.
 import argparse
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks import measuring
 from benchmarks.costs.fitting import machine
 from benchmarks.diffusion.families import counted_section, sampled_section, trained_section
 from benchmarks.diffusion.operations import counted_rows, picture_operations, training_operations
@@ -122,19 +122,13 @@ def in_turns(
     rivals: Mapping[str, Callable[[], Any]], run: Run, results: dict[str, Any] | None = None
 ) -> dict[str, float]:
     """The median seconds of each; a first run, which may compile, is not counted. What they gave goes to `results`."""
-    clock = time.process_time if run.device == "cpu" else time.perf_counter
-    took: dict[str, list[float]] = {name: [] for name in rivals}
-    for number in range(run.rounds + 1):
-        names = list(rivals)[number % len(rivals) :] + list(rivals)[: number % len(rivals)]
-        for name in names:
-            started = clock()
-            given_back = rivals[name]()
-            if run.device == "cuda":
-                torch.cuda.synchronize()
-            took[name].append(clock() - started)
-            if results is not None:
-                results[name] = given_back
-    return {name: statistics.median(seconds[1:]) for name, seconds in took.items()}
+    return measuring.in_turns(rivals, run.rounds, time.process_time if run.device == "cpu" else _on_device, results)
+
+
+def _on_device() -> float:
+    """Seconds by the clock, once the device has done what it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def pipelines(run: Run) -> Section:

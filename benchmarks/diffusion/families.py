@@ -6,8 +6,6 @@ holds is counted after a step. "over counted" is the time beside v1's, divided b
 """
 
 import gc
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,7 +15,7 @@ import torch
 from benchmarks.diffusion.operations import GUIDED, operations
 from benchmarks.diffusion.sizes import fill_zeros
 from benchmarks.diffusion.training_step import one_process
-from benchmarks.measuring import Row, Section
+from benchmarks.measuring import Row, Section, in_turns
 from model.backbone.feature_encoder import size_ratios
 from model.backbone.split_attention import Regions, SplitReference
 from model.batch import Batch
@@ -196,7 +194,7 @@ def sampled_section(
 
             return call
 
-        seconds = _in_turns({arm: work(arm) for arm in ARMS}, rounds)
+        seconds = in_turns({arm: work(arm) for arm in ARMS}, rounds)
         counts = counted(sizes, side, tokens, ground)
         totals = {arm: steps * step + once for arm, (step, once) in counts.items()}
         for arm in ARMS:
@@ -219,23 +217,12 @@ def sampled_section(
     return Section("Sampling with figure and ground apart", about, rows, met)
 
 
-def _in_turns(rivals: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    took: dict[str, list[float]] = {name: [] for name in rivals}
-    names = list(rivals)
-    for number in range(rounds + 1):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            started = time.process_time()
-            rivals[name]()
-            took[name].append(time.process_time() - started)
-    return {name: statistics.median(seconds[1:]) for name, seconds in took.items()}
-
-
 def trained_section(size: str, side: int, batch: int, rounds: int) -> Section:
     """A training step of each stage as a worker runs it, and what it holds."""
     rows: list[Row] = []
     with one_process("cpu"):
         made = {stage: _stepper(stage, size, side, batch, changes) for stage, changes in STAGES.items()}
-        seconds = _in_turns({stage: step for stage, (step, _) in made.items()}, rounds)
+        seconds = in_turns({stage: step for stage, (step, _) in made.items()}, rounds)
         for stage, (_, held) in made.items():
             row = {"stage": stage, "ms a step": 1e3 * seconds[stage], "over v1": seconds[stage] / seconds["v1.noisy"]}
             rows.append(row | held())

@@ -131,7 +131,7 @@ def heads_of(x: torch.Tensor, heads: int) -> torch.Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _joined(x: torch.Tensor) -> torch.Tensor:
+def joined_heads(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
@@ -169,7 +169,7 @@ class SelfAttention(_Projections):
             out = F.scaled_dot_product_attention(query, key, value)
         else:
             out = steering.bank.attend(self.layer, query, key, value)
-        return self.to_out[0](_joined(out))  # type: ignore[no-any-return]
+        return self.to_out[0](joined_heads(out))  # type: ignore[no-any-return]
 
 
 class CrossAttention(_Projections):
@@ -208,7 +208,7 @@ class CrossAttention(_Projections):
 
     def _attend(self, query: torch.Tensor, tokens: KeysValues) -> torch.Tensor:
         assert tokens.key is not None
-        return _joined(F.scaled_dot_product_attention(query, tokens.key, tokens.value))
+        return joined_heads(F.scaled_dot_product_attention(query, tokens.key, tokens.value))
 
 
 class ClassTokenAttention(CrossAttention):
@@ -226,4 +226,4 @@ class ClassTokenAttention(CrossAttention):
         return hidden_states
 
     def _attend(self, query: torch.Tensor, tokens: KeysValues) -> torch.Tensor:
-        return _joined(tokens.value).expand(-1, query.shape[1], -1)
+        return joined_heads(tokens.value).expand(-1, query.shape[1], -1)

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.backbone.attention import KeysValues, heads_of
+from model.backbone.attention import KeysValues, heads_of, joined_heads
 from model.backbone.split_attention import Regions, SplitReference
+from model.backbone.zeros import zero
 
 MLP_FACTOR = 4
 
@@ -80,7 +81,7 @@ class FeatureAttention(nn.Module):
         """(B, P, C) to (B, P, C), for any number P of positions."""
         assert read.key is not None
         out = F.scaled_dot_product_attention(heads_of(self.to_q(x), self.heads), read.key, read.value)
-        return self.to_out(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.to_out(joined_heads(out))  # type: ignore[no-any-return]
 
 
 class BackgroundInjection(nn.Module):
@@ -95,8 +96,7 @@ class BackgroundInjection(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = FeatureAttention(width, head_width)
         self.mlp = nn.Sequential(nn.Linear(width, MLP_FACTOR * width), nn.SiLU(), nn.Linear(MLP_FACTOR * width, width))
-        for parameter in self.mlp[2].parameters():
-            nn.init.zeros_(parameter)
+        zero(self.mlp[2])
 
     def project(self, feature: torch.Tensor) -> KeysValues:
         """What the block reads of a feature (B, Q, C)."""
@@ -135,8 +135,7 @@ class StyleModulation(nn.Module):
         self.norm = nn.LayerNorm(2 * width)
         self.time = nn.Linear(time_width, 2 * width)
         self.out = nn.Linear(2 * width, 2 * width)
-        for parameter in self.out.parameters():
-            nn.init.zeros_(parameter)
+        zero(self.out)
 
     def forward(self, h: torch.Tensor, style: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C, H, W), for style vectors (B, 2 C) and a time embedding (B or 1, E)."""

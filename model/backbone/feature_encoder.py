@@ -18,8 +18,9 @@ from torch import nn
 
 from model.backbone.attention import AS_TRAINED, CrossAttention, ProjectedContext, Steering
 from model.backbone.config import BackboneConfig
-from model.backbone.split_attention import Lora, SplitCrossAttention, SplitReference
-from model.backbone.unet import steered, transformer_blocks, zero, zero_residuals
+from model.backbone.split_attention import Lora, SplitReference
+from model.backbone.unet import split_cross, split_layers, steered, zero_residuals
+from model.backbone.zeros import zero
 
 Output = Literal["background", "style"]
 EPSILON = 1e-5  # of the residual blocks' norms, as in Stable Diffusion
@@ -48,10 +49,7 @@ class FeatureEncoder(nn.Module):
 
     def split_attention(self, lora: Lora) -> None:
         """Let every cross-attention read two references, through low-rank updates of these ranks."""
-        blocks = transformer_blocks(self.down_blocks)
-        for block in blocks:
-            block.attn2 = SplitCrossAttention(block.attn2, lora)  # type: ignore[assignment,arg-type]
-        self._cross_attentions = tuple(block.attn2 for block in blocks)  # type: ignore[misc]
+        self._cross_attentions = split_cross(self.down_blocks, lora)
 
     def forward(
         self,
@@ -82,9 +80,7 @@ class FeatureEncoder(nn.Module):
     def _projected(self, context: torch.Tensor, split: SplitReference | None) -> ProjectedContext:
         if split is None:
             return ProjectedContext(tuple(layer.project(context) for layer in self._cross_attentions))
-        layers = [layer for layer in self._cross_attentions if isinstance(layer, SplitCrossAttention)]
-        if not layers:
-            raise ValueError("this encoder reads one reference at a time: it cannot split its attention")
+        layers = split_layers(self._cross_attentions)
         split.prepared(len(self.down_blocks))
         return ProjectedContext(tuple(layer.project_split(context, split) for layer in layers))
 

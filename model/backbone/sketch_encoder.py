@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from model.backbone.config import BackboneConfig
+from model.backbone.zeros import zero
 
 _STEM_STRIDES = (1, 1, 2, 1, 2, 1, 2)  # thesis Table 5.2
 
@@ -22,8 +23,7 @@ def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 def _zero_conv1(channels: int) -> nn.Conv2d:
     conv = nn.Conv2d(channels, channels, kernel_size=1)
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    zero(conv)
     return conv
 
 

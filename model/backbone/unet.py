@@ -29,6 +29,7 @@ from model.backbone.config import BackboneConfig
 from model.backbone.decoder_features import NO_FEATURES, BackgroundInjection, DecoderFeatures, StyleModulation
 from model.backbone.split_attention import Lora, SplitCrossAttention, SplitReference
 from model.backbone.transformer import ReferenceTransformer, repeated
+from model.backbone.zeros import zero
 
 
 def _diffusers_config(config: BackboneConfig) -> dict[str, Any]:
@@ -79,10 +80,24 @@ def zero_residuals(parts: nn.Module) -> None:
             zero(end)
 
 
-def zero(module: nn.Module) -> None:
-    """All parameters 0."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
+def split_cross(
+    parts: Iterable[nn.Module], lora: Lora, adapted: Iterable[nn.Module] | None = None
+) -> tuple[CrossAttention, ...]:
+    """Let the cross-attentions of some parts read two references, through low-rank updates of these ranks in all or in
+    the `adapted` parts; gives them in the order in which they run."""
+    blocks = transformer_blocks(parts)
+    updated = blocks if adapted is None else transformer_blocks(adapted)
+    for block in blocks:
+        block.attn2 = SplitCrossAttention(block.attn2, lora if block in updated else "off")  # type: ignore[assignment,arg-type]
+    return tuple(block.attn2 for block in blocks)  # type: ignore[misc]
+
+
+def split_layers(layers: Iterable[CrossAttention]) -> list[SplitCrossAttention]:
+    """Those of a network that read two references; ValueError where it reads one."""
+    found = [layer for layer in layers if isinstance(layer, SplitCrossAttention)]
+    if not found:
+        raise ValueError("this network reads one reference at a time: it cannot split its attention")
+    return found
 
 
 class ColorizationUNet(UNet2DConditionModel):
@@ -107,11 +122,7 @@ class ColorizationUNet(UNet2DConditionModel):
 
     def split_attention(self, lora: Lora) -> None:
         """Let every cross-attention read two references, through low-rank updates of these ranks."""
-        adapted = transformer_blocks(self.up_blocks if lora == "released-v2" else self._parts)
-        blocks = transformer_blocks(self._parts)
-        for block in blocks:
-            block.attn2 = SplitCrossAttention(block.attn2, lora if block in adapted else "off")  # type: ignore[assignment,arg-type]
-        self._cross_attentions = tuple(block.attn2 for block in blocks)  # type: ignore[misc]
+        self._cross_attentions = split_cross(self._parts, lora, self.up_blocks if lora == "released-v2" else None)  # type: ignore[arg-type]
 
     def inject_background(self, head_width: int) -> None:
         """Let every skip of the decoder read features of a background."""
@@ -143,14 +154,9 @@ class ColorizationUNet(UNet2DConditionModel):
 
     def project_split(self, context: torch.Tensor, split: SplitReference) -> ProjectedContext:
         """`project` of two references in one context (R, 2 N, D), after `split_attention`."""
-        return ProjectedContext(tuple(layer.project_split(context, split) for layer in self._split_layers()))
-
-    def _split_layers(self) -> list[SplitCrossAttention]:
-        """All cross-attentions, which read two references; ValueError where they do not."""
-        layers = [layer for layer in self._cross_attentions if isinstance(layer, SplitCrossAttention)]
-        if not layers:
-            raise ValueError("this network reads one reference at a time: it cannot split its attention")
-        return layers
+        return ProjectedContext(
+            tuple(layer.project_split(context, split) for layer in split_layers(self._cross_attentions))
+        )
 
     def forward(  # type: ignore[override]
         self,
@@ -168,7 +174,7 @@ class ColorizationUNet(UNet2DConditionModel):
         """Prediction (B, C, H, W) for latents (S, C, H, W), timesteps (B,) or (1,) in [0, 999], R <= B rows of context
         and five hints; B = S branches. features: of all B rows."""
         if split:
-            self._split_layers()
+            split_layers(self._cross_attentions)
             split = split.prepared(len(self.down_blocks))
         steering = Steering(context, controls, split, bank, branches)
         attention = {"cross_attention_kwargs": {"steering": steering}}

@@ -75,7 +75,8 @@ class GuidedNetwork:
         elif conditions.context is not None:
             self._context = model.project(conditions.context).repeat(times)
         # Every branch reads them: what is left out of one is the reference's tokens, as in training.
-        self._features = {count: conditions.features.repeat(count) for count in (1, times, times + 1)}
+        counts = (times, times + 1) if self._guides_reference else (times,)
+        self._features = {count: conditions.features.repeat(count) for count in counts}
         self._hints = self._rows(conditions.hints, conditions.empty_hints)
         self._bank = SelfAttentionBank()
         self._fidelity = settings.injection.fidelity if settings.injection else 0.0

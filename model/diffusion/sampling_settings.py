@@ -29,7 +29,6 @@ LAYER_GROUPS: Mapping[str, tuple[int, ...]] = types.MappingProxyType(
 
 # What a network that keeps figure and ground apart uses; which of them it has is its family's to say.
 Mode = Literal["vanilla", "style", "split", "foreground", "background", "full", "released-full"]
-VANILLA: Mode = "vanilla"  # as if it did not
 SEPARATION_CONTROLS = frozenset(
     (
         "mode",

@@ -10,7 +10,6 @@ from typing import Any
 REFERENCE = "reference"  # the picture whose colours are taken
 BACKGROUND = "background"  # a picture whose colours the ground takes instead
 SKETCH_MASK, REFERENCE_MASK = "sketch_mask", "reference_mask"  # where the figure is: white
-PARTED = (BACKGROUND, SKETCH_MASK, REFERENCE_MASK)  # of networks that keep figure and ground apart
 
 
 def role_entries(by_role: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def frozen_weights(model: nn.Module, trained: set[str], parent: Path | None) -> 
 def _check_kind(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> None:
     kind = stage_kind(recipe.stage)
     stages = (recipe.parent_stage,) if recipe.parent_stage else kind.fresh_from
-    names = [_whole_name(stage, recipe.family) for stage in stages]
-    if found.size == recipe.model_size and _whole_name(found.stage, found.family) in names:
+    names = [whole_name(stage, recipe.family) for stage in stages]
+    if found.size == recipe.model_size and whole_name(found.stage, found.family) in names:
         return
     wanted = " or ".join(
         f"{family_of(name)} {stage} {recipe.model_size}" for name, stage in zip(names, stages, strict=True)
@@ -85,7 +85,7 @@ def _check_kind(recipe: StageRecipe, parent: str, found: CheckpointMetadata) -> 
     )
 
 
-def _whole_name(stage: str, of_family: str) -> str:
+def whole_name(stage: str, of_family: str) -> str:
     """A stage with its family before it, also one that every family may have, such as "released"."""
     return stage if "." in stage else f"{of_family}.{stage}"
 

@@ -53,7 +53,7 @@ from pipelines.training.batch_shares import BatchShares, Loader
 from pipelines.training.engines.process_group import ProcessGroupConfig
 from pipelines.training.entry import FinalErrors, train_worker
 from pipelines.training.feeder import MOST_REPLACED_SHARE, rows_by_bucket
-from pipelines.training.parents import checked_parent, network_of
+from pipelines.training.parents import checked_parent, network_of, whole_name
 from pipelines.training.phases import phase_folders, phases_of, resumed_from, run_phases
 from pipelines.training.plan import TrainJob, TrainPlan, Watcher
 from pipelines.training.state.changes import TAMED, Changes, accepted_changes, earlier_changes, recorded_recipe
@@ -142,7 +142,7 @@ def _whole_stage(parent: str | None) -> str | None:
     if parent is None:
         return None
     found = metadata_at(parent)
-    return found.stage if "." in found.stage else f"{found.family}.{found.stage}"
+    return whole_name(found.stage, found.family)
 
 
 def check_this_machine(recipe: StageRecipe, workers: int, device: Device) -> None:

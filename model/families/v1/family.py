@@ -25,7 +25,8 @@ def _build(config: V1Config) -> "nn.Module":
     return V1(config)
 
 
-def _frozen(config: V1Config) -> Mapping[str, str]:
+def frozen(config: V1Config) -> Mapping[str, str]:
+    """The frozen networks of a v1, and of what is built over one (model.families.family.Family)."""
     return {"codec": config.codec, "image_encoder": config.image_encoder}
 
 
@@ -41,10 +42,10 @@ def _distill_stage(context: "StageContext") -> "Stage":
     return DistillStage(context)
 
 
-def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
+def _colorist(model: "nn.Module", networks: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
     from model.diffusion.pipeline import ColorizationPipeline
 
-    return ColorizationPipeline.of(model, frozen, metadata, released=metadata.stage == RELEASED)
+    return ColorizationPipeline.of(model, networks, metadata, released=metadata.stage == RELEASED)
 
 
 def _operations(config: V1Config, side: int) -> Operations:
@@ -59,7 +60,8 @@ def _published_name(name: str, config: V1Config) -> str:
     return published_name(name, config)
 
 
-def _constants() -> "dict[str, torch.Tensor]":
+def constants() -> "dict[str, torch.Tensor]":
+    """What a released file of a v1, or of what is built over one, holds beside the weights."""
     from model.families.v1.released_keys import schedule_buffers
 
     return schedule_buffers()
@@ -88,7 +90,7 @@ FAMILY = Family(
     title="ColorizeDiffusion v1",
     sizes=V1_SIZES,
     build=_build,
-    frozen=_frozen,
+    frozen=frozen,
     stages=dict.fromkeys(RECIPES, _KIND) | {DISTILL: _DISTILLED},
     recipes=RECIPES,
     colorist=_colorist,
@@ -96,7 +98,7 @@ FAMILY = Family(
     keys=ReleasedKeys(
         name=_published_name,
         parts={"unet": "unet.", "sketch encoder": "sketch_encoder.", "token projection": "projection."},
-        constants=_constants,
+        constants=constants,
         starts_from={"stable-diffusion-2": STABLE_DIFFUSION, "v1": RELEASED},
         described=(
             "v1 starts from stable-diffusion-2 (Stable Diffusion 2.0 and 2.1, Waifu Diffusion 1.4) "

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from model.families.family import RELEASED, Family, Operations, ReleasedKeys, StageKind
+from model.families.v1.family import constants, frozen
 from model.families.v15.modes import V15_CONTROLS, V15_MODES
 from model.families.v15.recipes import RECIPES
 from model.families.v15.settings import V15Settings, check_parent, same_size
 from model.families.v15.sizes import V15_SIZES, V15Config
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from model.colorist import Colorist
@@ -23,20 +23,16 @@ def _build(config: V15Config) -> "nn.Module":
     return V15(config)
 
 
-def _frozen(config: V15Config) -> Mapping[str, str]:
-    return {"codec": config.codec, "image_encoder": config.image_encoder}
-
-
 def _stage(context: "StageContext") -> "Stage":
     from model.families.v15.training import V15Stage
 
     return V15Stage(context)
 
 
-def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
+def _colorist(model: "nn.Module", networks: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
     from model.families.v15.pipeline import SplitPipeline
 
-    return SplitPipeline.of(model, frozen, metadata, released=metadata.stage == RELEASED)
+    return SplitPipeline.of(model, networks, metadata, released=metadata.stage == RELEASED)
 
 
 def _operations(config: V15Config, side: int) -> Operations:
@@ -49,12 +45,6 @@ def _published_name(name: str, config: V15Config) -> str:
     from model.families.v15.released_keys import published_name
 
     return published_name(name, config)
-
-
-def _constants() -> "dict[str, torch.Tensor]":
-    from model.families.v1.released_keys import schedule_buffers
-
-    return schedule_buffers()
 
 
 _KIND = StageKind(
@@ -73,7 +63,7 @@ FAMILY = Family(
     title="ColorizeDiffusion v1.5",
     sizes=V15_SIZES,
     build=_build,
-    frozen=_frozen,
+    frozen=frozen,
     stages=dict.fromkeys(RECIPES, _KIND),
     recipes=RECIPES,
     colorist=_colorist,
@@ -89,7 +79,7 @@ FAMILY = Family(
             "recovery transformer": "recovery.",
             "threshold embedder": "threshold_embedding.",
         },
-        constants=_constants,
+        constants=constants,
         starts_from={"v15": RELEASED},
         described="v15 starts from a released v1.5 file",
         needed=("unet", "sketch encoder", "recovery transformer", "threshold embedder"),

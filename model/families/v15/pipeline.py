@@ -23,7 +23,7 @@ from model.backbone.decoder_features import DecoderFeatures
 from model.backbone.split_attention import SplitReference
 from model.diffusion.pipeline import ColorizationPipeline, ReferenceTokens, Task, on_paper
 from model.diffusion.sampling import Conditions
-from model.diffusion.sampling_settings import Mode, SamplingSettings
+from model.diffusion.sampling_settings import SamplingSettings
 from model.diffusion.separation import Separation, averaged, without_figure
 from model.errors import ModelError
 from model.families.v15.network import V15
@@ -40,9 +40,8 @@ class Acting(NamedTuple):
     both: bool = False
 
 
-NOTHING = Acting(split=False)
-ACTING: Mapping[Mode, Acting] = {
-    "vanilla": NOTHING,
+ACTING: Mapping[str, Acting] = {
+    "vanilla": Acting(split=False),
     "foreground": Acting(background_lora=False, background=False),
     "background": Acting(foreground_lora=False),
     "full": Acting(),
@@ -63,11 +62,11 @@ class SplitPipeline(ColorizationPipeline):
         self.released = released
 
     @property
-    def usual(self) -> Mode:
+    def usual(self) -> str:
         """The mode where none is set."""
         return "full"
 
-    def mode(self, settings: SamplingSettings) -> Mode:
+    def mode(self, settings: SamplingSettings) -> str:
         """Of a call. Raises ModelError for one that the network does not have."""
         mode = settings.mode or self.usual
         if mode not in self.acting:

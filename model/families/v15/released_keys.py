@@ -8,6 +8,7 @@ import re
 
 from model.errors import ModelError
 from model.families.v1.released_keys import published_name as v1_name
+from model.families.v1.sizes import V1Config
 from model.families.v15.sizes import V15Config
 
 _UPDATE = re.compile(r"\.(foreground|background)_(down|up)\.weight$")
@@ -27,6 +28,14 @@ def published_name(name: str, config: V15Config) -> str:
         return f"thresh_embedder.embed_layer.{rest.removeprefix('layers.')}"
     if part == "recovery":
         return f"transformer.{_recovery_name(rest)}"
+    return split_name(name, config)
+
+
+def split_name(name: str, config: V1Config) -> str:
+    """The official key of a parameter of a v1 whose attention is split: v1's, or that of a low-rank update within it.
+
+    Raises ModelError.
+    """
     if update := _UPDATE.search(name):
         region, direction = update.groups()
         linear = v1_name(name[: update.start()] + ".weight", config).removesuffix(".weight")

@@ -8,7 +8,7 @@ Shapes: B batch, C h w latents, N D reference tokens.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -67,6 +67,12 @@ class PartedStage(V1Stage):
     def _character(self, batch: Batch) -> torch.Tensor:
         """(B,) booleans, whether a sample's reference shows one."""
         return shows_character(batch.tags, batch.pictures["reference_mask"].to(self.device), self.settings)
+
+    def validate(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """Besides v1's losses whether the sample's reference shows a character, where that matters."""
+        prepared: Any = self.prepare(batch, training=False)
+        measured = {"losses": self.losses(self.model, prepared)}
+        return measured if prepared.character is None else measured | {"character": prepared.character[:1].float()}
 
     def summarize(self, measured: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
         """v1's, and the share of the references that show a character."""
@@ -130,8 +136,3 @@ class V15Stage(PartedStage):
             return denoiser(*inputs, *rest)
 
         return super().losses(split, v1)
-
-    def validate(self, batch: Batch) -> Mapping[str, torch.Tensor]:
-        """Besides v1's losses whether the sample's reference shows a character."""
-        prepared = self.prepare(batch, training=False)
-        return {"losses": self.losses(self.model, prepared), "character": prepared.character[:1].float()}

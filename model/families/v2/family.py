@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from model.families.family import RELEASED, Family, Operations, Phase, ReleasedKeys, StageKind
+from model.families.family import RELEASED, Family, Operations, Phase, ReleasedKeys, StageKind, common_weights
+from model.families.v1.family import constants, frozen
 from model.families.v2.modes import V2_CONTROLS, V2_MODES, lacking, usual_mode
 from model.families.v2.recipes import RECIPES
 from model.families.v2.settings import BackboneSettings, V2Settings, check_parent, columns, same_size
@@ -33,20 +34,16 @@ def _build(config: V2Config) -> "nn.Module":
     return V2(config)
 
 
-def _frozen(config: V2Config) -> Mapping[str, str]:
-    return {"codec": config.codec, "image_encoder": config.image_encoder}
-
-
 def _stage(context: "StageContext") -> "Stage":
     from model.families.v2.training import V2Stage
 
     return V2Stage(context)
 
 
-def _colorist(model: "nn.Module", frozen: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
+def _colorist(model: "nn.Module", networks: "Mapping[str, nn.Module]", metadata: Any) -> "Colorist":
     from model.families.v2.pipeline import SeparatePipeline
 
-    return SeparatePipeline.of(model, frozen, metadata, released=metadata.stage == RELEASED)
+    return SeparatePipeline.of(model, networks, metadata, released=metadata.stage == RELEASED)
 
 
 def _operations(config: V2Config, side: int) -> Operations:
@@ -57,7 +54,7 @@ def _operations(config: V2Config, side: int) -> Operations:
 
 def _adopt(fresh: "Tensors", given: "Tensors") -> "dict[str, torch.Tensor]":
     """The given weights; an encoder that they lack begins with those of the UNet's own (III.B)."""
-    found = {name: given.get(name, tensor) for name, tensor in fresh.items()}
+    found = common_weights(fresh, given)
     for start in ENCODERS:
         if not any(name.startswith(start) for name in given):
             own = {name: "unet." + name.removeprefix(start) for name in fresh if name.startswith(start)}
@@ -69,12 +66,6 @@ def _published_name(name: str, config: V2Config) -> str:
     from model.families.v2.released_keys import published_name
 
     return published_name(name, config)
-
-
-def _constants() -> "dict[str, torch.Tensor]":
-    from model.families.v1.released_keys import schedule_buffers
-
-    return schedule_buffers()
 
 
 def _phases(settings: Any, parent_stage: str | None) -> list[Phase] | None:
@@ -111,7 +102,7 @@ FAMILY = Family(
     title="ColorizeDiffusion v2",
     sizes=V2_SIZES,
     build=_build,
-    frozen=_frozen,
+    frozen=frozen,
     stages={stage: _KINDS[stage.removeprefix("v2.").removeprefix("palette-").partition("-")[0]] for stage in RECIPES},
     recipes=RECIPES,
     colorist=_colorist,
@@ -129,7 +120,7 @@ FAMILY = Family(
             "background encoder": "background_encoder.",
             "style encoder": "style_encoder.",
         },
-        constants=_constants,
+        constants=constants,
         starts_from={"v2": RELEASED},
         described="v2 starts from a released v2 file",
         needed=("unet", "sketch encoder", "background encoder", "style encoder"),

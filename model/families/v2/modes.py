@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from model.diffusion.sampling_settings import SEPARATION_CONTROLS, Mode
+from model.diffusion.sampling_settings import SEPARATION_CONTROLS
 from model.families.v2.sizes import V2Config
 from model.families.v15.modes import PARTED
 
 # "split" is Fig. 11 B: split attention without the encoders.
-PARTS: Mapping[Mode, frozenset[str]] = {
+PARTS: Mapping[str, frozenset[str]] = {
     "vanilla": frozenset(),
     "style": frozenset({"style"}),
     "split": frozenset({"split"}),
@@ -32,16 +32,15 @@ def parts_of(config: V2Config) -> frozenset[str]:
     return frozenset(name for name, there in found.items() if there)
 
 
-def usual_mode(config: V2Config) -> Mode:
+def usual_mode(config: V2Config) -> str:
     """The mode that uses all that a network has."""
     has = parts_of(config)
     return max((mode for mode, parts in PARTS.items() if parts <= has), key=lambda mode: len(PARTS[mode]))
 
 
 def lacking(config: V2Config, mode: str) -> str:
-    """What a network has not that a mode needs, as a sentence's end; empty where it has all."""
-    parts = {name: needs for name, needs in PARTS.items() if name == mode}.get(mode, frozenset())  # type: ignore[call-overload]
-    if not (missing := sorted(parts - parts_of(config) - {"split"})):
+    """What a network has not that one of the modes needs, as a sentence's end; empty where it has all."""
+    if not (missing := sorted(PARTS[mode] - parts_of(config) - {"split"})):
         return ""
     made_by = " and ".join(f"v2.{part}" for part in missing)
     return f"needs a {' and a '.join(missing)} encoder, which this network was not trained with: {made_by} makes one"

@@ -30,7 +30,7 @@ from model.backbone.feature_encoder import size_ratios
 from model.backbone.split_attention import SplitReference
 from model.diffusion.pipeline import ReferenceTokens, Task
 from model.diffusion.sampling import Conditions
-from model.diffusion.sampling_settings import Mode, SamplingSettings
+from model.diffusion.sampling_settings import SamplingSettings
 from model.diffusion.separation import Separation, averaged
 from model.errors import ModelError
 from model.families.v2.modes import PARTS, lacking, usual_mode
@@ -54,11 +54,11 @@ class SeparatePipeline(SplitPipeline):
     acting = {mode: Acting(split="split" in parts) for mode, parts in PARTS.items()}  # noqa: RUF012 (read only)
 
     @property
-    def usual(self) -> Mode:
+    def usual(self) -> str:
         """The mode that uses all that the network has."""
         return usual_mode(self.model.config)
 
-    def mode(self, settings: SamplingSettings) -> Mode:
+    def mode(self, settings: SamplingSettings) -> str:
         """Of a call. Raises ModelError for one that the network does not have, or not yet."""
         mode = super().mode(settings)
         if missing := lacking(self.model.config, mode):
@@ -98,18 +98,21 @@ class SeparatePipeline(SplitPipeline):
         if not parts & {"background", "style"}:
             return {}
         self._visit(self.model, self.codec)
-        return {n: self._of(picture, tokens[n], n, size, settings, separation) for n, picture in references.items()}
+        return {
+            n: self._of(picture, tokens[n], n, parts, size, settings, separation) for n, picture in references.items()
+        }
 
     def _of(
         self,
         picture: torch.Tensor,
         tokens: ReferenceTokens,
         index: int,
+        parts: frozenset[str],
         size: tuple[int, int],
         settings: SamplingSettings,
         separation: Separation | None,
     ) -> DecoderFeatures:
-        parts, threshold = PARTS[self.mode(settings)], settings.reference_threshold
+        threshold = settings.reference_threshold
         own = None if separation is None else separation.background_of(index)
         whole, found = tokens.whole, tokens.ground
         assert whole is not None

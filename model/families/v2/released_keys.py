@@ -4,15 +4,12 @@ The v1 in it is named as in v1's files and the low-rank updates as in v1.5's; wh
 beside the UNet's blocks, and both encoders are named as the UNet's encoder is, under prefixes of their own.
 """
 
-import re
-
 from model.errors import ModelError
 from model.families.v1.released_keys import UNET_PREFIX
 from model.families.v1.released_keys import published_name as v1_name
 from model.families.v2.sizes import V2Config
+from model.families.v15.released_keys import split_name
 
-_UPDATE = re.compile(r"\.(foreground|background)_(down|up)\.weight$")
-_SHORT = {"foreground": "fg", "background": "bg"}
 _ENCODERS = {"background_encoder": "bg_encoder.", "style_encoder": "style_encoder."}
 _INJECTION = {
     "attention.to_q": "attn.to_q",
@@ -39,15 +36,11 @@ def published_name(name: str, config: V2Config) -> str:
     part, rest = name.split(".", 1)
     if part in _ENCODERS:
         return _ENCODERS[part] + _encoder_name(rest, config)
-    if update := _UPDATE.search(name):
-        region, direction = update.groups()
-        linear = v1_name(name[: update.start()] + ".weight", config).removesuffix(".weight")
-        return f"{linear}.lora_{direction}_{_SHORT[region]}.weight"
     if rest.startswith("background_injections."):
         return _added("warp_modules", rest, _INJECTION)
     if rest.startswith("style_modulations."):
         return _added("style_modules", rest, _MODULATION)
-    return v1_name(name, config)
+    return split_name(name, config)
 
 
 def _encoder_name(name: str, config: V2Config) -> str:

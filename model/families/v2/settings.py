@@ -74,7 +74,7 @@ class V2Settings(PartedSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("phase", self.phase, self.PHASES)
-        check_choice("lora", self.lora, (OWN, "off", "thesis", "paper-000", "released-v15", "released-v2"))
+        check_choice("lora", self.lora, (OWN, *get_args(Lora)))
         if self.split_encoders and (self.lora == "off" or "split" not in self.role.acting):
             raise ValueError(
                 "split_encoders needs split attention with low-rank updates, which "

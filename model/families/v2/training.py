@@ -231,12 +231,6 @@ class V2Stage(PartedStage):
 
         return super().losses(separate, conditioned.v1)
 
-    def validate(self, batch: Batch) -> Mapping[str, torch.Tensor]:
-        """Besides v1's losses whether the sample's reference shows a character, where that matters."""
-        prepared = self.prepare(batch, training=False)
-        measured = {"losses": self.losses(self.model, prepared)}
-        return measured if prepared.character is None else measured | {"character": prepared.character[:1].float()}
-
     def recorded(self) -> Mapping[str, Any]:
         """As v1's; a phase before the last leaves a checkpoint that is no finished backbone, and says so."""
         settings = self.settings

@@ -16,6 +16,7 @@ from model.families.v15.pipeline import SplitPipeline
 from model.families.v15.sizes import V15_SIZES
 from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder
+from tests.model.families.parted import FIGURE, HALF, REFERENCE, SKETCH, assert_alone_as_in_a_batch
 from tests.model.families.v15.golden import ruled_v15
 from tests.model.golden import assert_golden, golden, off
 
@@ -107,11 +108,6 @@ def pipeline(codec: ImageCodec, image_encoder: ReferenceEncoder) -> SplitPipelin
     return SplitPipeline(network.eval(), codec, image_encoder, prediction_type="v", scaling_factor=codec.scaling_factor)
 
 
-SKETCH, REFERENCE = torch.full((3, 72, 80), -1.0), torch.linspace(-1, 1, 3 * 30 * 20).reshape(3, 30, 20)
-HALF = torch.cat([torch.ones(1, 72, 40), torch.zeros(1, 72, 40)], dim=2)
-FIGURE = torch.cat([torch.ones(1, 15, 20), torch.zeros(1, 15, 20)], dim=1)
-
-
 def colored(pipeline: SplitPipeline, separation: Separation | None = None, **settings: Any) -> torch.Tensor:
     chosen = SamplingSettings(sampler="ddim", steps=2, **settings)
     separation = separation or Separation([HALF], [FIGURE])
@@ -154,20 +150,7 @@ def test_where_all_is_figure_the_background_changes_nothing(pipeline: SplitPipel
 
 def test_a_picture_is_the_same_alone_and_in_a_batch(pipeline: SplitPipeline) -> None:
     settings = SamplingSettings(sampler="ddim", steps=2, sketch_guidance_scale=1.5)
-    sketches, references = [SKETCH, SKETCH.neg()], [REFERENCE, REFERENCE.neg()]
-    separation = Separation([HALF, 1 - HALF], [FIGURE, None], [None, REFERENCE])
-    batch = list(pipeline.every(sketches, references, [1], settings, separation=separation))
-    assert len(batch) == 4
-    for found in batch:
-        own = Separation(
-            [separation.sketch_masks[found.sketch]],
-            [separation.mask_of(found.reference or 0)],
-            [separation.background_of(found.reference or 0)],
-        )
-        alone = pipeline(
-            sketches[found.sketch][None], [references[found.reference or 0]], [1], settings=settings, separation=own
-        )
-        assert off(found.picture, alone[0]) < 1e-4
+    assert_alone_as_in_a_batch(pipeline, settings)
 
 
 def test_injection_reads_the_reference_by_its_own_mask(pipeline: SplitPipeline) -> None:

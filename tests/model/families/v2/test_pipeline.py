@@ -16,6 +16,7 @@ from model.families.v2.pipeline import SeparatePipeline
 from model.families.v2.sizes import V2_SIZES, V2Config
 from model.frozen.codec import ImageCodec
 from model.frozen.image_encoder import ReferenceEncoder
+from tests.model.families.parted import FIGURE, HALF, REFERENCE, SKETCH, assert_alone_as_in_a_batch
 from tests.model.golden import off
 
 
@@ -43,9 +44,6 @@ def pipeline(codec: ImageCodec, image_encoder: ReferenceEncoder) -> SeparatePipe
     return pipeline_of(codec, image_encoder, V2_SIZES["tiny"])
 
 
-SKETCH, REFERENCE = torch.full((3, 72, 80), -1.0), torch.linspace(-1, 1, 3 * 30 * 20).reshape(3, 30, 20)
-HALF = torch.cat([torch.ones(1, 72, 40), torch.zeros(1, 72, 40)], dim=2)
-FIGURE = torch.cat([torch.ones(1, 15, 20), torch.zeros(1, 15, 20)], dim=1)
 BOTH = Separation([HALF], [FIGURE])
 
 
@@ -144,20 +142,7 @@ def test_each_encoder_sees_a_reference_once_whatever_the_steps_and_the_batches(p
 
 def test_a_picture_is_the_same_alone_and_in_a_batch(pipeline: SeparatePipeline) -> None:
     settings = SamplingSettings(sampler="ddim", steps=2, sketch_guidance_scale=1.5, merging_scale=0.4)
-    sketches, references = [SKETCH, SKETCH.neg()], [REFERENCE, REFERENCE.neg()]
-    separation = Separation([HALF, 1 - HALF], [FIGURE, None], [None, REFERENCE])
-    batch = list(pipeline.every(sketches, references, [1], settings, separation=separation))
-    assert len(batch) == 4
-    for found in batch:
-        own = Separation(
-            [separation.sketch_masks[found.sketch]],
-            [separation.mask_of(found.reference or 0)],
-            [separation.background_of(found.reference or 0)],
-        )
-        alone = pipeline(
-            sketches[found.sketch][None], [references[found.reference or 0]], [1], settings=settings, separation=own
-        )
-        assert off(found.picture, alone[0]) < 1e-4
+    assert_alone_as_in_a_batch(pipeline, settings)
 
 
 def test_the_tokens_of_the_released_interface_are_shown_to_the_backgrounds_encoder(
