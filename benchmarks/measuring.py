@@ -69,6 +69,18 @@ def in_turns(
     return {name: statistics.median(seconds[1:]) for name, seconds in took.items()}
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    """Seconds of this process on a CPU; of the clock on a GPU, once it has done what it was given."""
+    return time.process_time if device == "cpu" else _on_device
+
+
+def _on_device() -> float:
+    import torch  # not needed by the benchmarks of the corpus
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def take_turns(rivals: Mapping[str, Callable[[Any], Any]], jobs: Sequence[Any], rounds: int) -> dict[str, float]:
     """Median CPU seconds that each rival needs for all jobs together."""
     cv2.setNumThreads(1)

@@ -10,7 +10,6 @@ in bf16; `--precision` asks for the other.
 import argparse
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,12 +21,20 @@ import torch
 
 from benchmarks import measuring
 from benchmarks.costs.fitting import machine
-from benchmarks.diffusion.families import counted_section, sampled_section, trained_section
+from benchmarks.diffusion.families import (
+    LATENCY_BAR_MS,
+    LATENCY_SIDE,
+    Place,
+    counted_section,
+    sampled_section,
+    sizes_of,
+    trained_section,
+)
 from benchmarks.diffusion.operations import counted_rows, picture_operations, training_operations
 from benchmarks.diffusion.peers import ControlNetWithAdapter, bare_loop, hook_hints, stock_unet
 from benchmarks.diffusion.sizes import SCALING, SIZES, Networks, build, set_layout
 from benchmarks.diffusion.training_step import EXACT_MEMORY, STEPS, TrainingRun, batch_of, memory, one_process
-from benchmarks.measuring import Row, Section, fresh, markdown
+from benchmarks.measuring import Row, Section, clock_of, fresh, markdown
 from model.diffusion.pipeline import ColorizationPipeline
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
@@ -39,7 +46,6 @@ TOLERANCE = 1e-4  # of the largest value: how far results of the same weights ma
 BARS = {"optimised alike": 1.25, "stock": 1.7, "bare": 1.0, "training": 1.2}
 NOISY_CLOCK = 0.98  # what is called not slower
 NOISY_MEMORY = 1.01  # what is called no more; a process's memory has pages of libraries
-LATENCY_BAR_MS = 700  # of a picture of 1024 x 1024 in 20 steps on one H200
 SAMPLER = "dpmpp_2m_karras"
 
 
@@ -92,12 +98,13 @@ def main() -> None:
     run, out, side, only_families = _arguments()
     torch.set_num_threads(run.threads)
     sections = []
-    families = [counted_section]
-    if run.device == "cpu":
-        families += [
-            lambda: sampled_section(SIZES[run.size].v1, run.side, run.steps, run.rounds),
-            lambda: trained_section("small", 192, 4, run.rounds),
-        ]
+    on_gpu, place = run.device == "cuda", Place(run.device, run.precision)
+    sizes = sizes_of("base") if run.size == "base" else sizes_of("small", SIZES[run.size].v1)
+    families = [
+        counted_section,
+        lambda: sampled_section(sizes, run.side, run.steps, run.rounds, place=place),
+        lambda: trained_section(*(("base", 768, 2) if on_gpu else ("small", 192, 4)), run.rounds, place),
+    ]
     for measured in (
         families
         if only_families
@@ -122,13 +129,7 @@ def in_turns(
     rivals: Mapping[str, Callable[[], Any]], run: Run, results: dict[str, Any] | None = None
 ) -> dict[str, float]:
     """The median seconds of each; a first run, which may compile, is not counted. What they gave goes to `results`."""
-    return measuring.in_turns(rivals, run.rounds, time.process_time if run.device == "cpu" else _on_device, results)
-
-
-def _on_device() -> float:
-    """Seconds by the clock, once the device has done what it was given."""
-    torch.cuda.synchronize()
-    return time.perf_counter()
+    return measuring.in_turns(rivals, run.rounds, clock_of(run.device), results)
 
 
 def pipelines(run: Run) -> Section:
@@ -179,7 +180,7 @@ def pipelines(run: Run) -> Section:
         for name, took in seconds.items()
     ]
     met = optimised / best >= BARS["optimised alike"] and stock / best >= BARS["stock"]
-    if run.side == 1024 and run.size == "base":
+    if run.side == LATENCY_SIDE and run.size == "base":
         met = met and 1e3 * best / run.batch < LATENCY_BAR_MS
     about = (
         f"{run.steps} steps with guidance, pictures in and out, on {run.where}. Both sides use SDPA. The text encoder "
@@ -362,9 +363,11 @@ def left_out(run: Run) -> Section:
     """What this run did not measure, and the command that does."""
     missing = []
     command = "python -m benchmarks.diffusion --device cuda --compile"
+    families = "python -m benchmarks.diffusion --device cuda --families"
     if run.device != "cuda":
         missing.append(("sampling and training at published size, 512 x 512, bf16; MFU", command))
-    if run.device != "cuda" or run.side != 1024:
+    if run.device != "cuda" or run.side != LATENCY_SIDE:
+        missing.append(("v1.5, v2 and their stages at published size, bf16, with memory", f"{families} --side 1024"))
         missing.append((f"a picture of 1024 x 1024 below {LATENCY_BAR_MS} ms", f"{command} --side 1024"))
     if not run.compiled:
         missing.append(("compiled", f"python -m benchmarks.diffusion --device {run.device} --compile"))

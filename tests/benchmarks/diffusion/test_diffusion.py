@@ -19,7 +19,7 @@ from benchmarks.diffusion.__main__ import (
 from benchmarks.diffusion.operations import parts, picture_operations
 from benchmarks.diffusion.peers import ADAPTER_TOKENS, ControlNetWithAdapter, FineTuning, stock_unet
 from benchmarks.diffusion.sizes import SIZES, build
-from benchmarks.diffusion.training_step import TrainingRun, batch_of, recipe_of, stage_around
+from benchmarks.diffusion.training_step import STEPS, TrainingRun, batch_of, one_process, recipe_of, stage_around
 from model.stage import WHOLE
 
 TINY = Run("tiny", side=64, batch=2, steps=3, rounds=1, device="cpu", compiled=False)
@@ -90,7 +90,15 @@ def test_both_sides_run_in_half_precision_too() -> None:
     run = replace(TINY, precision="bf16", batch=1, steps=2)
     assert {row["pictures a second"] > 0 for row in pipelines(run).rows} == {True}
     assert max(row["largest difference"] for row in loops(run).rows) < 0.1
-    theirs, ours = training(run, TINY.side).rows
+    one = {who: TrainingRun(who, "tiny", TINY.side, 2, "cpu", "bf16") for who in STEPS}
+    with one_process("cpu"):
+        losses = {who: float(STEPS[who](run)(batch_of(run))) for who, run in one.items()}
+    assert losses["ours"] == pytest.approx(losses["diffusers"], rel=1e-2)
+
+
+@pytest.mark.slow
+def test_training_is_timed_and_its_memory_is_that_of_a_process_of_its_own() -> None:
+    theirs, ours = training(replace(TINY, precision="bf16", batch=1, steps=2), TINY.side).rows
     assert ours["loss of the first step"] == pytest.approx(theirs["loss of the first step"], rel=1e-2)
     assert ours["of the last"] < ours["loss of the first step"]
 

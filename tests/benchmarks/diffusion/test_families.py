@@ -2,8 +2,10 @@
 
 import pytest
 
-from benchmarks.diffusion.families import ARMS, STAGES, counted, sampled_section, sizes_of, trained_section
+from benchmarks.diffusion.families import ARMS, STAGES, Place, counted, sampled_section, sizes_of, trained_section
 from benchmarks.diffusion.sizes import SIZES
+
+HALF = Place(precision="bf16")  # as on a GPU; fp32 is what is left when nothing is cast
 
 
 @pytest.mark.seconds
@@ -21,7 +23,8 @@ def test_v2_costs_what_it_computes_beside_v1_at_published_size() -> None:
 
 @pytest.mark.seconds
 def test_time_is_measured_beside_what_is_counted() -> None:
-    section = sampled_section(SIZES["tiny"].v1, 64, steps=1, rounds=1, tokens=16, grounds={"half": 0.5})
+    sizes = sizes_of("small", SIZES["tiny"].v1)
+    section = sampled_section(sizes, 64, steps=1, rounds=1, tokens=16, grounds={"half": 0.5}, place=HALF)
     assert [row["network"] for row in section.rows] == list(ARMS)
     assert all(row["over counted"] > 0 for row in section.rows)
     assert {row["time over v1"] for row in section.rows if row["network"] == "v1"} == {1.0}
@@ -29,7 +32,7 @@ def test_time_is_measured_beside_what_is_counted() -> None:
 
 @pytest.mark.seconds
 def test_frozen_parts_hold_neither_gradients_nor_optimizer_state() -> None:
-    rows = {row["stage"]: row for row in trained_section("tiny", 32, batch=2, rounds=1).rows}
+    rows = {row["stage"]: row for row in trained_section("tiny", 32, batch=2, rounds=1, place=HALF).rows}
     assert rows.keys() == STAGES.keys()
     for row in rows.values():
         assert row["gradients"] == row["trained"]

@@ -42,7 +42,10 @@ def parent_of(stage: str) -> str | None:
 
 
 def take_steps(folder: Path, corpus: str, snapshot: int, stages: list[str], workers: int) -> None:
-    """Each stage's next step with so many workers, from where it stands in `folder`, and its export; parents first."""
+    """Each stage's next step with so many workers, from where it stands in `folder`, and its export; parents first.
+
+    One that has not begun takes a second step without stopping, whose weights and losses are kept in `unstopped`.
+    """
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
@@ -79,14 +82,19 @@ def _one_step(place: Path, corpus: str, snapshot: int, recipe: StageRecipe, rank
     reader = open_split(corpus, "train", recipe, stage.needs, snapshot)
     with closing(Feeder(reader, recipe, stage, shares=shares, rank=rank, images_seen=seen)) as feeder:
         step = training_step(stage, engines, recipe, shares, feeder, seen)
-    measured = validation(stage, recipe, corpus, snapshot, rank, workers)
-    history.append({"images_seen": seen + BATCH, **step.losses, **measured})
-    state = gathered(stage, engines, with_average=True)
-    if rank:
-        return
-    after.mkdir(parents=True)
-    write_state(after, state, history)
-    metadata = CheckpointMetadata(
-        family=recipe.family, stage=recipe.stage, size="tiny", width=32, height=32, **stage.recorded()
-    )
-    export(after, family(recipe.family).build(config), state, frozen, metadata)
+        measured = validation(stage, recipe, corpus, snapshot, rank, workers)
+        history.append({"images_seen": seen + BATCH, **step.losses, **measured})
+        state = gathered(stage, engines, with_average=True)
+        if not rank:
+            after.mkdir(parents=True)
+            write_state(after, state, history)
+            metadata = CheckpointMetadata(
+                family=recipe.family, stage=recipe.stage, size="tiny", width=32, height=32, **stage.recorded()
+            )
+            export(after, family(recipe.family).build(config), state, frozen, metadata)
+        if after == before:
+            step = training_step(stage, engines, recipe, shares, feeder, seen + BATCH)
+            state = gathered(stage, engines, with_average=True)
+            if not rank:
+                (place / "unstopped").mkdir()
+                write_state(place / "unstopped", state, [*history, step.losses])

@@ -5,6 +5,7 @@ names go to the published layout and back; and it colours a picture, or reports 
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from pipelines.weights.frozen import open_colorist
 from tests.pipelines.families.stage_steps import parent_of, small_recipe, take_steps
 from tests.pipelines.training.untrained import write_corpus
 
+TOLERANCE = 1e-5
+
 
 def distinct() -> list[str]:
-    """Every stage, but those that differ from another in their samples alone, which no network sees."""
+    """Every stage, but those that differ from another in their samples or in how large a share is dropped alone."""
     found: dict[str, str] = {}
     for name in stage_names():
-        recipe = stage_recipe(name)
-        found.setdefault(f"{family_of(name)} {id(stage_kind(name))} {recipe.method}", name)
+        method = asdict(stage_recipe(name).method)
+        shape = {key: value > 0 if isinstance(value, float) else value for key, value in method.items()}
+        found.setdefault(f"{family_of(name)} {id(stage_kind(name))} {shape}", name)
     return list(found.values())
 
 
@@ -72,6 +76,28 @@ def test_a_step_on_one_worker_and_one_on_two_change_every_network_and_nothing_el
         own = [key for key in first if key.startswith(f"{network}." if network else "")]
         assert [key for key in own if not torch.equal(first[key], fresh[key])], "the first step, on one worker"
         assert [key for key in own if not torch.equal(first[key], final[key])], "the second, on two"
+
+
+@every_stage
+def test_stopping_and_another_number_of_workers_change_nothing(name: str, stepped: Path) -> None:
+    """The second step, on two workers after a stop, is what it is on one that does not stop.
+
+    But for what batch normalisation remembers, which is each worker's own.
+    """
+    model, _ = load_checkpoint(stepped / name / "final" / "model")
+    parameters = {key for key, _ in model.named_parameters()}
+    for file in ("trained", "average"):
+        unstopped, final = (load_file(stepped / name / at / f"{file}.safetensors") for at in ("unstopped", "final"))
+        assert unstopped.keys() == final.keys()
+        compared = parameters & unstopped.keys()
+        assert compared
+        for key in compared:
+            torch.testing.assert_close(final[key], unstopped[key], rtol=0, atol=TOLERANCE, msg=f"{file} {key}")
+    ours, theirs = (
+        json.loads((stepped / name / at / "history.jsonl").read_text().splitlines()[-1])
+        for at in ("final", "unstopped")
+    )
+    assert {key: ours[key] for key in theirs} == pytest.approx(theirs, rel=0, abs=TOLERANCE)
 
 
 @every_stage
@@ -145,8 +171,6 @@ def test_its_network_colours_a_picture(name: str, stepped: Path) -> None:
 
 @pytest.mark.parametrize("found", all_families(), ids=lambda found: found.name)
 def test_a_configuration_goes_through_json(found: Any) -> None:
-    from dataclasses import asdict
-
     for config in found.sizes.values():
         assert found.config(json.loads(json.dumps(asdict(config)))) == config
 
