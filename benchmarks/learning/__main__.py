@@ -32,7 +32,7 @@ import psutil
 from benchmarks.learning.table import Arm, compare, table
 from dataprep.corpus.reader import CorpusReader
 from dataprep.lines.region_map import RegionSettings
-from dataprep.storage.store import exists, read_bytes
+from dataprep.storage.store import delete_folder, exists, read_bytes
 from eval.protocols.deformed_reference import deformed_reference
 from eval.protocols.pairing import Pair
 from eval.protocols.random_reference import random_reference
@@ -157,6 +157,7 @@ def _scored(plan: EvaluatePlan, common: dict[str, Any]) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(read_bytes(saved))
         if same_evaluation(plan, document):
             return dict(document["scores"])
+        delete_folder(plan.out)  # other weights were scored here
     return dict(evaluate(plan, **common)["scores"])
 
 

@@ -1,7 +1,8 @@
 """Fréchet distance between two sets of feature vectors (thesis 3.3.2, eqs. 3.1 and 3.2; Heusel et al. 2017).
 
 A set is kept as its count, sum and sum of outer products in float64. Adding two sets is adding three numbers, so the
-workers' shares merge into what one worker would have had, in any order, up to float64 rounding (about 1e-12).
+workers' shares merge into what one worker would have had, in any order, up to float64 rounding (about 1e-12). An
+evaluation adds its parts in their order, whichever worker had them, so that no digit depends on the workers.
 """
 
 import numpy as np
@@ -87,11 +88,28 @@ def _measure(result: Tensor, original: Tensor) -> dict[str, Tensor]:
     return {"features": network(result).double(), "real_features": network(original).double()}
 
 
-def _summarize(columns: Columns) -> list[Score]:
+class BothSets:
+    """The statistics of results and originals; adding the parts in one order gives the same sums to the last digit."""
+
+    def __init__(self) -> None:
+        self._sets: tuple[FrechetStatistics, FrechetStatistics] | None = None
+
+    def add(self, columns: Columns) -> None:
+        """Features of some pairs, (n, dims) of each."""
+        made, real = columns["features"], columns["real_features"]
+        if self._sets is None:
+            self._sets = FrechetStatistics(made.shape[1]), FrechetStatistics(real.shape[1])
+        for statistics, features in zip(self._sets, (made, real), strict=True):
+            statistics.update(features)
+
+    def whole(self) -> tuple[FrechetStatistics, FrechetStatistics]:
+        """Of results and of originals."""
+        return self._sets or (FrechetStatistics(0), FrechetStatistics(0))
+
+
+def _summarize(sets: tuple[FrechetStatistics, FrechetStatistics]) -> list[Score]:
     """The distance between all results and all originals, or the reason where they are too few."""
-    made, real = (FrechetStatistics(columns[name].shape[1]) for name in ("features", "real_features"))
-    made.update(columns["features"])
-    real.update(columns["real_features"])
+    made, real = sets
     try:
         return [Score(FRECHET_DISTANCE.scores, made.distance(real), made.count)]
     except EvalError as error:
@@ -104,6 +122,7 @@ FRECHET_DISTANCE = Metric(
     needs=("original",),
     measure=_measure,
     summarize=_summarize,
+    collector=BothSets,
     scores=f"fid_{EFFICIENTNET_LITE0}",
     better="lower",
     meaning="distance between the results and real pictures as a network sees them; lower is closer",

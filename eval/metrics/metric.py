@@ -2,8 +2,9 @@
 
 A metric works in two steps. `measure` is a pure function of a batch: results and what their pairs give go in, one value
 or one vector a picture comes out, so it does not matter which worker has which pair. `summarize` makes scores of the
-values of all pairs: a mean, a share with its interval, or a distance between two sets from sums that merge
-(eval.metrics.frechet). A score without a value has a reason: nothing is silently left out.
+values of all pairs: a mean, a share with its interval, or a distance between two sets. Values come part after part; a
+metric of vectors, which are too many to be held, has a `collector` that keeps sums of them (eval.metrics.frechet). A
+score without a value has a reason: nothing is silently left out.
 
 To add a metric: a file beside this one that defines a `Metric`, its row in eval.metrics.table, and its name among the
 `metrics` of the protocols that report it (eval.protocols).
@@ -23,7 +24,7 @@ What a pair can give; a protocol declares which of these its pairs have, and may
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,13 +56,39 @@ class Score:
             raise ValueError(f"score {self.name} has neither a value nor a reason")
 
 
+class Collector(Protocol):
+    """Takes the columns of all pairs, part after part in the order of the pairing; `summarize` is given `whole`."""
+
+    def add(self, columns: Columns) -> None:
+        """Of some pairs: column -> (n,) or (n, dims)."""
+
+    def whole(self) -> Any:
+        """What is known of all pairs."""
+
+
+class WholeColumns:
+    """Keeps all values: column -> (N,)."""
+
+    def __init__(self) -> None:
+        self._parts: list[Columns] = []
+
+    def add(self, columns: Columns) -> None:
+        """Keep them."""
+        self._parts.append(columns)
+
+    def whole(self) -> Columns:
+        """The columns of all pairs."""
+        names = self._parts[0] if self._parts else ()
+        return {name: np.concatenate([part[name] for part in self._parts]) for name in names}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One way to score results; `name` is its key in METRICS.
 
     needs: what `measure` takes of a pair, by name and in this order after the results (B, 3, H, W) in [0, 1]; it
         returns column -> (B,), NaN where a pair has no value, or (B, dims).
-    summarize: the scores of a run from the columns of all its pairs.
+    summarize: the scores of a run from the columns of all its pairs, or from what `collector` makes of them.
     scores: what the names of its scores begin with. A substitute (another feature network) or a reduced form (fewer
         scales) has a name of its own.
     title: the name that a person reads, in three or four words; {part} as in the meaning.
@@ -75,7 +102,7 @@ class Metric:
     name: str
     needs: tuple[str, ...]
     measure: Callable[..., Mapping[str, Tensor]]
-    summarize: Callable[[Columns], list[Score]]
+    summarize: Callable[[Any], list[Score]]
     scores: str
     better: Literal["higher", "lower"]
     meaning: str
@@ -85,6 +112,7 @@ class Metric:
     caption: Callable[[Mapping[str, float]], tuple[str, str]] | None = None
     features: str | None = None
     smallest_side: int = 1
+    collector: Callable[[], Collector] = WholeColumns
 
     def refusal(self, protocol: str, gives: Collection[str], width: int, height: int) -> str:
         """Why pairs of this protocol, at this size in pixels, cannot be measured; empty where they can."""

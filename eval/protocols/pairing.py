@@ -74,3 +74,10 @@ def to_parquet(pairs: Sequence[Pair]) -> bytes:
     buffer = BytesIO()
     pq.write_table(pa.Table.from_pylist([asdict(pair) for pair in pairs], schema=schema), buffer)
     return buffer.getvalue()
+
+
+def from_parquet(data: bytes) -> list[Pair]:
+    """The pairs of such a table, in its order."""
+    import pyarrow.parquet as pq
+
+    return [Pair(**row) for row in pq.read_table(BytesIO(data)).to_pylist()]

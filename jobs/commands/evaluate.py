@@ -16,7 +16,7 @@ from pipelines.common.overrides import parse_assignments
 
 DEFAULTS = SamplingSettings(guidance_scale=2.0)
 
-KEPT = "no score was written"  # by a call that is stopped
+KEPT = "finished parts are kept"  # by a call that is stopped
 
 
 @settings_options(
@@ -61,7 +61,7 @@ def command(
     words = dict(given[SamplingSettings]) | parse_assignments(set_)
     sampling_settings(words, DEFAULTS)  # wrong ones are refused at once
     check_buckets(checkpoint, corpus, out)
-    from pipelines.evaluation.evaluate import evaluate
+    from pipelines.evaluation.evaluate import evaluate, finished
     from pipelines.evaluation.plan import plan_evaluation
     from pipelines.evaluation.summary import scores_text, settings_of
     from pipelines.weights.checkpoints import absolute_checkpoint, metadata_at
@@ -71,8 +71,12 @@ def command(
     plan = plan_evaluation(
         checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema, device=wanted
     )
+    complete = finished(plan) is not None
     with engine_console(log_folder(out), "evaluate") as (console, log_file):
         document = evaluate(
             plan, log_file=log_file, progress=console.progress, tracking_uri=tracking_uri, address=address
         )
-        console.result(as_json(document) if json_ else f"{scores_text(document)}\n\n{as_lines(settings_of(document))}")
+        said = f"{scores_text(document)}\n\n{as_lines(settings_of(document))}"
+        if complete:
+            said = f"{out} was complete already, and nothing was done; to score again, choose another --out\n\n{said}"
+        console.result(as_json(document) if json_ else said)

@@ -26,8 +26,8 @@ from pipelines.common.progress import Clock
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.lanes import lanes
 from pipelines.corpus_build.listing import Listing
-from pipelines.corpus_build.live_counts import LiveCounts
 from pipelines.corpus_build.tasks import ROW, ShardFiles, ShardWork, is_retried, make_columns, shard_task
+from pipelines.execution.live_counts import LiveCounts
 from pipelines.execution.ray_data import Step, Steps, Task
 from pipelines.execution.task_tables import write_groups
 from pipelines.recipes.build_recipe import BuildRecipe

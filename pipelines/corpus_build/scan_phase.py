@@ -25,8 +25,8 @@ from dataprep.storage import store as storage
 from pipelines.common.progress import Clock
 from pipelines.corpus_build.job import BuildJob
 from pipelines.corpus_build.listing import Listing
-from pipelines.corpus_build.live_counts import LiveCounts
 from pipelines.corpus_build.tasks import EVERY_REASON, scan_part, scan_task
+from pipelines.execution.live_counts import LiveCounts
 from pipelines.execution.task_tables import write_groups
 from pipelines.extraction.content_filter import content_mark
 from pipelines.recipes.build_recipe import BuildRecipe

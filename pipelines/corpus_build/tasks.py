@@ -33,7 +33,7 @@ from dataprep.sources.reading import read_item
 from dataprep.storage import store as storage
 from pipelines.corpus_build.batches import Cell, OpenRow, OperatorRun
 from pipelines.corpus_build.lanes import Lane
-from pipelines.corpus_build.live_counts import TaskCount
+from pipelines.execution.live_counts import TaskCount
 from pipelines.execution.ray_data import Task
 from pipelines.execution.task_tables import read_group
 from pipelines.extraction.content_filter import content_measure

@@ -1,14 +1,16 @@
 """Scores a checkpoint on a corpus by a protocol: pairs, colorizations on Ray workers, merged scores, all saved.
 
-An output directory holds `scores.json` (with everything a score must name), `pairs.parquet` (the pairing, so that any
-score can be recomputed), `results.parquet` (one row a pair), `pictures/` of the first pairs and `lineage.json`. Which
-pairs there are and what is reported of them is the protocol's (eval.protocols), how it is measured the metrics'.
+An output directory holds `evaluation.json` (the settings that it was begun with), `pairs.parquet` (the pairing, so that
+any score can be recomputed), `parts/` while pairs are measured, then `results.parquet` (one row a pair), `pictures/` of
+the first pairs, `lineage.json` and last `scores.json` (with everything a score must name). Workers write whole parts,
+on the engine of the corpus build: the same call goes on from the parts that are there. Which pairs there are and what
+is reported of them is the protocol's (eval.protocols), how it is measured the metrics'.
 """
 
 import json
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -18,24 +20,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
-from dataprep.storage.store import join, read_bytes, write_whole
+from dataprep.documents import read_document
+from dataprep.errors import DataError
+from dataprep.storage.store import delete_folder, exists, join, read_bytes, write_whole
+from eval.metrics.metric import Columns
 from eval.protocols.pairing import to_parquet
+from model.errors import ModelError
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
-from pipelines.common.progress import Progress, ProgressSink, silent
+from pipelines.common.overrides import differences
+from pipelines.common.progress import Clock, Progress, ProgressSink, silent
+from pipelines.evaluation import parts
 from pipelines.evaluation.lookup import find_protocol
-from pipelines.evaluation.pair_scorer import PairResult, PairScorer
 from pipelines.evaluation.plan import EvaluatePlan
 from pipelines.evaluation.scores import describe, numbers, score
+from pipelines.evaluation.tasks import MOST, PAIRING, SHOWN_PAIRS, part_tasks, scoring
 from pipelines.execution.capacity import Capacity, chosen_device, own_capacity, read_capacity
-from pipelines.execution.ray_data import failure_line
+from pipelines.execution.live_counts import LiveCounts
+from pipelines.execution.ray_data import failure_line, over_ray
 from pipelines.execution.ray_session import ray_session
-from pipelines.execution.stalls import stall_reports
 from pipelines.recipes.stage_recipe import size_needs_gpu
 
-SHOWN_PAIRS = 16
-BATCH = 8
-FETCHED_FOR = 8  # batches that are worth a machine which has to be fetched
+SETTINGS, RESULTS, SCORES = "evaluation.json", "results.parquet", "scores.json"
+FETCHED_FOR = 64  # pairs that are worth a machine which has to be fetched
 
 
 def evaluate(
@@ -46,8 +53,16 @@ def evaluate(
     tracking_uri: str | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
-    """Run `plan`; returns the document that is also written as scores.json."""
+    """Run `plan`, or what is left of it; returns the document that is also written as scores.json.
+
+    One that is finished already is read, and nothing is done. Raises PipelineError for an output of other settings.
+    """
     name = find_protocol(plan.protocol).name
+    document = finished(plan)
+    if document is not None:
+        pairs = len(plan.pairs)
+        progress(Progress(f"evaluate {name}", pairs, pairs, "pairs", note="was complete already"))
+        return document
     if address is None and not ray.is_initialized():
         _device(plan, own_capacity())  # refused before anything starts
     params = {"protocol": name, "pairs": len(plan.pairs), "ema": plan.ema, **asdict(plan.sampling)}
@@ -55,12 +70,14 @@ def evaluate(
         ray_session(log_file, address=address) as session,
         lineage.run("evaluation", name, plan.out, tracking_uri, params) as run,
     ):
-        done: dict[int, list[PairResult]] = {}  # batch -> its results, which outlive an engine that is lost
-        session.run(lambda: _run_pairs(plan, done, progress))
-        results = [result for _, batch in sorted(done.items()) for result in batch]
-        scores = score(plan, results)
+        write_whole(join(plan.out, SETTINGS), json.dumps(plan.settings, indent=2).encode())
+        write_whole(join(plan.out, PAIRING), to_parquet(plan.pairs))
+        parts.forget_tries(plan.out)
+        session.run(lambda: _measure_parts(plan, progress))
+        kept: list[pa.Table] = []
+        scores = score(plan, _read_parts(plan, kept))
         document = describe(plan, scores)
-        _save(plan, results, document)
+        _save(plan, pa.concat_tables(kept, promote_options="default"))
         run.log_metrics(numbers(scores))
         node = lineage.Node(plan.out, "evaluation", f"{name} ({len(plan.pairs)} pairs)")
         inputs = [
@@ -68,73 +85,73 @@ def evaluate(
             lineage.Input("corpus", plan.corpus, plan.snapshot, plan.digest),
         ]
         run.finish(node, inputs)
+        # Last the scores, which say that the evaluation is whole.
+        write_whole(join(plan.out, SCORES), json.dumps(document, indent=2).encode())
+        with suppress(DataError):  # no reason to lose the scores
+            delete_folder(join(plan.out, parts.FOLDER))
     return document
+
+
+def finished(plan: EvaluatePlan) -> dict[str, Any] | None:
+    """The document of a plan whose output is whole; None where something is left to do.
+
+    Raises PipelineError for an output that was begun with other settings, or that holds something else.
+    """
+    recorded = join(plan.out, SETTINGS)
+    if not exists(recorded):
+        if exists(join(plan.out, lineage.LINEAGE)) or exists(join(plan.out, SCORES)):
+            raise PipelineError(f"{plan.out} holds another result; choose another --out")
+        return None
+    before = read_document(recorded, dict[str, Any])
+    if changed := differences(before, plan.settings):
+        raise PipelineError(
+            f"{plan.out} holds an evaluation of other settings ({'; '.join(changed)}); choose another --out or the "
+            "same settings"
+        )
+    saved = join(plan.out, SCORES)
+    return read_document(saved, dict[str, Any]) if exists(saved) else None
 
 
 def read_results(out: str) -> list[dict[str, Any]]:
     """One row for each pair of a finished evaluation: pair, numbers, and PNG bytes of the pairs that are shown."""
-    return pq.read_table(BytesIO(read_bytes(join(out, "results.parquet")))).to_pylist()
+    return pq.read_table(BytesIO(read_bytes(join(out, RESULTS)))).to_pylist()
 
 
-def _run_pairs(plan: EvaluatePlan, done: dict[int, list[PairResult]], progress: ProgressSink) -> None:
-    """Colour and measure the batches of pairs that are not in `done` yet, on workers with a GPU or a CPU each."""
+def _measure_parts(plan: EvaluatePlan, progress: ProgressSink) -> None:
+    """Colour and measure the pairs of the parts that are not there yet, on workers with a GPU or a CPU each."""
     name = find_protocol(plan.protocol).name
-    batches = [range(start, min(start + BATCH, len(plan.pairs))) for start in range(0, len(plan.pairs), BATCH)]
-    todo = deque(number for number in range(len(batches)) if number not in done)
-    scorer, shared = _scorer(plan, len(todo)), ray.put(plan)
-    workers = [scorer.actor.remote(shared, scorer.threads, scorer.device) for _ in range(scorer.count)]
-
-    def report_progress(note: str = "") -> None:
-        pairs = sum(len(batches[number]) for number in done)
-        progress(Progress(f"evaluate {name}", pairs, len(plan.pairs), "pairs", note=note))
-
-    # A worker gets a batch when it is there and has none: on a cluster that is growing some come late.
-    free: dict[Any, Any] = {worker.__ray_ready__.remote(): worker for worker in workers}
-    busy: dict[Any, tuple[Any, int]] = {}
-    report_progress("loading the model")
-    try:
-        with stall_reports(f"evaluate {name}") as stall:
-            while todo or busy:
-                (first,), _ = ray.wait([*free, *busy])
-                answer = ray.get(first)
-                worker, number = (free.pop(first), None) if first in free else busy.pop(first)
-                stall.ended()
-                if number is not None:
-                    done[number] = answer
-                    report_progress()
-                if todo:
-                    number = todo.popleft()
-                    pairs = [plan.pairs[n] for n in batches[number]]
-                    busy[worker.__call__.remote(pairs, [n < SHOWN_PAIRS for n in batches[number]])] = worker, number
-    except ray.exceptions.RayError as error:
-        raise PipelineError(f"evaluation by {plan.protocol} failed: {failure_line(error)}") from error
-    # Workers of a lost engine are gone with it, those of a failed evaluation when this session ends.
-    for worker in workers:
-        ray.kill(worker)
-
-
-@dataclass(frozen=True)
-class _Scorers:
-    """The workers of an evaluation: what each asks for, how many, and the threads of each."""
-
-    actor: Any
-    count: int
-    threads: int
-    device: Literal["cpu", "cuda"]
-
-
-def _scorer(plan: EvaluatePlan, batches: int) -> _Scorers:
-    """As many workers as there are GPUs (or CPUs) for them; one that a cluster would have to fetch, for each
-    FETCHED_FOR batches. Raises PipelineError for a device that the cluster cannot have."""
+    there = parts.parts_there(plan.out)
+    pieces = dict(enumerate(parts.split(len(plan.pairs))))
+    todo = {number: pairs for number, pairs in pieces.items() if number not in there}
+    if not todo:
+        return
     capacity = read_capacity()
     device = _device(plan, capacity)
+    left = sum(map(len, todo.values()))
+    workers = _workers(capacity, device, len(todo), left)
+    # On one machine the workers share its cores; on a cluster each has the CPU that it asked for.
+    threads = max(1, (psutil.cpu_count() or 1) // workers) if capacity.local else 1
+    clock = Clock(f"evaluate {name}", len(plan.pairs), "pairs", "", progress)
+    with LiveCounts(clock) as live:
+        live.ended(len(plan.pairs) - left, "loading the model")
+        tasks = part_tasks(plan, todo, min(MOST, -(-len(todo) // workers)), live.folder)
+        try:
+            for done in over_ray(scoring(plan, threads, device), tasks):
+                live.ended(done["pairs"])
+        except (ray.exceptions.RayError, DataError, ModelError) as error:
+            raise PipelineError(f"evaluation by {plan.protocol} failed: {failure_line(error)}") from error
+    if missing := pieces.keys() - parts.parts_there(plan.out):
+        raise PipelineError(
+            f"{len(missing)} of {len(pieces)} parts were measured and are not in {plan.out}: the workers wrote them to "
+            "a disk of their own. Choose an --out that all machines share, such as s3://BUCKET/FOLDER"
+        )
+
+
+def _workers(capacity: Capacity, device: Literal["cpu", "cuda"], pieces: int, pairs: int) -> int:
+    """As many as there are GPUs (or CPUs) for them, and one that a cluster would have to fetch for each FETCHED_FOR."""
     on_gpu = device == "cuda"
     there, possible = (capacity.gpus_up, capacity.gpus) if on_gpu else (capacity.cpus_up, capacity.cpus)
-    count = max(1, min(batches, max(there, min(possible, -(-batches // FETCHED_FOR)))))
-    # On one machine the workers share its cores; on a cluster each has the CPU that it asked for.
-    threads = max(1, (psutil.cpu_count() or 1) // count) if capacity.local else 1
-    actor = ray.remote(num_cpus=0 if on_gpu else 1, num_gpus=1 if on_gpu else 0)(PairScorer)
-    return _Scorers(actor, count, threads, device)
+    return max(1, min(pieces, max(there, min(possible, -(-pairs // FETCHED_FOR)))))
 
 
 def _device(plan: EvaluatePlan, capacity: Capacity) -> Literal["cpu", "cuda"]:
@@ -144,17 +161,20 @@ def _device(plan: EvaluatePlan, capacity: Capacity) -> Literal["cpu", "cuda"]:
     return chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)
 
 
-def _save(plan: EvaluatePlan, results: Sequence[PairResult], document: dict[str, Any]) -> None:
-    # pairs, and one row for each; a vector is a feature of its picture
-    write_whole(join(plan.out, "pairs.parquet"), to_parquet(plan.pairs))
-    rows = [asdict(pair) | result.row for pair, result in zip(plan.pairs, results, strict=True)]
-    if not plan.keep_features:
-        rows = [{key: value for key, value in row.items() if not isinstance(value, list)} for row in rows]
-    buffer = BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), buffer)
-    write_whole(join(plan.out, "results.parquet"), buffer.getvalue())
-    # pictures, and last the scores, which say that the evaluation is whole
-    for number, result in enumerate(results[:SHOWN_PAIRS]):
-        for name, png in result.pictures.items():
+def _read_parts(plan: EvaluatePlan, kept: list[pa.Table]) -> Iterator[Mapping[str, Columns]]:
+    """What was measured, part after part, in order; what results.parquet is to hold of each goes to `kept`."""
+    for number in range(len(parts.split(len(plan.pairs)))):
+        table = parts.read_part(parts.part_uri(plan.out, number))
+        kept.append(table if plan.keep_features else parts.without_vectors(table))
+        yield parts.measured(table)
+
+
+def _save(plan: EvaluatePlan, results: pa.Table) -> None:
+    """One row for each pair, and the pictures of the first ones as files."""
+    data = BytesIO()
+    pq.write_table(results, data)
+    write_whole(join(plan.out, RESULTS), data.getvalue())
+    shown = results.slice(0, SHOWN_PAIRS)
+    for name in (name for name in results.column_names if name.endswith("_png")):
+        for number, png in enumerate(shown[name].to_pylist()):
             write_whole(join(plan.out, "pictures", f"{number:02d}-{name.removesuffix('_png')}.png"), png)
-    write_whole(join(plan.out, "scores.json"), json.dumps(document, indent=2).encode())

@@ -1,13 +1,16 @@
 """The plan of an evaluation: everything that decides its scores, resolved and checked before any work starts."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from dataprep.corpus.reader import CorpusReader
 from dataprep.corpus.snapshot import open_snapshot
 from dataprep.storage.store import check_reachable
 from eval.metrics.metric import Metric
-from eval.protocols.pairing import Pair
+from eval.protocols.pairing import Pair, to_parquet
 from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from model.families.registry import family
@@ -54,6 +57,30 @@ class EvaluatePlan:
     def weights_sha256(self) -> str:
         """Of the weights that are scored."""
         return expected_sha256(self.metadata, self.checkpoint, self.ema)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what is measured, by dotted names and JSON-able: what an output was begun with."""
+        pairing = hashlib.sha256(to_parquet(self.pairs)).hexdigest()
+        named = {
+            "protocol": find_protocol(self.protocol).name,
+            "metrics": ", ".join(self.metrics),
+            "pairs": len(self.pairs),
+            "pairing": pairing[:12],
+            "weights": self.weights_sha256[:12],
+            "corpus": self.digest[:12],
+            "seed": self.seed,
+            "without_reference": self.without_reference,
+            "keep_features": self.keep_features,
+            **{f"sampling.{name}": value for name, value in asdict(self.sampling).items()},
+        }
+        found: dict[str, Any] = json.loads(json.dumps(named))
+        return found
+
+    @property
+    def key(self) -> str:
+        """What tells this evaluation from any other, to a process that holds its networks."""
+        return hashlib.sha256(json.dumps([self.checkpoint, self.settings]).encode()).hexdigest()
 
     def measured(self) -> list[Metric]:
         """The metrics that these pairs can be measured by, in order."""

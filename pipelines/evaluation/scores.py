@@ -2,38 +2,35 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from eval.errors import EvalError
 from eval.metrics.features import feature_network
-from eval.metrics.metric import LOWER, UPPER, Metric, Score
+from eval.metrics.metric import LOWER, UPPER, Columns, Score
 from pipelines.common.versions import code_version
 from pipelines.evaluation.lookup import find_protocol
-from pipelines.evaluation.pair_scorer import PairResult
 from pipelines.evaluation.plan import EvaluatePlan
 
 
-def score(plan: EvaluatePlan, results: Sequence[PairResult]) -> list[Score]:
+def score(plan: EvaluatePlan, parts: Iterable[Mapping[str, Columns]]) -> list[Score]:
     """The scores of all metrics of a plan; a metric that its pairs cannot be measured by is one without a value.
 
-    Raises EvalError where two metrics report a score of one name.
+    parts: metric -> its columns, of some pairs after the other. Raises EvalError where two metrics report a score of
+    one name.
     """
-    scores = [item for metric in plan.measured() for item in metric.summarize(_columns(metric, results))]
+    metrics = plan.measured()
+    collectors = {metric.name: metric.collector() for metric in metrics}
+    for part in parts:
+        for name, collector in collectors.items():
+            collector.add(part[name])
+    scores = [item for metric in metrics for item in metric.summarize(collectors[metric.name].whole())]
     scores += [Score(name, None, 0, reason=reason) for name, reason in plan.not_measured().items()]
     names = Counter(item.name for item in scores)
     if twice := [name for name, count in names.items() if count > 1]:
         raise EvalError(f"two metrics report a score {twice[0]}: {', '.join(plan.metrics)}")
     return scores
-
-
-def _columns(metric: Metric, results: Sequence[PairResult]) -> dict[str, np.ndarray]:
-    """The columns of a metric over all pairs, float64 (N,) or (N, dims)."""
-    own = [result.measured[metric.name] for result in results]
-    return {column: np.array([values[column] for values in own], dtype=np.float64) for column in own[0]}
 
 
 def numbers(scores: Sequence[Score]) -> dict[str, float | None]:

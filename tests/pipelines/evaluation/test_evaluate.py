@@ -2,21 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dataprep.pictures.decode import decode_png
-from eval.protocols.pairing import Pair
+from dataprep.storage.store import write_whole
+from eval.protocols.pairing import Pair, to_parquet
 from model.diffusion.sampling_settings import SamplingSettings
 from model.weights.reading import sha256
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
-from pipelines.evaluation.evaluate import evaluate, read_results
+from pipelines.evaluation import parts
+from pipelines.evaluation.evaluate import evaluate, finished, read_results
+from pipelines.evaluation.pair_scorer import PairScorer
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
+from pipelines.evaluation.tasks import part_tasks, scoring
 
 QUICK = SamplingSettings(steps=2)
 
@@ -55,6 +61,37 @@ def test_an_evaluation_leaves_all_that_a_score_must_name(
     assert (news[0].done, news[-1].done, news[-1].total) == (0, 10, 10)
     kinds = [node.kind for node in lineage.find_chain(str(out)).nodes]
     assert kinds == ["checkpoint", "corpus", "evaluation"]
+
+    # the same call again reads it, and starts nothing
+    before, news = (out / "scores.json").stat().st_mtime_ns, []
+    assert evaluate(resolved, log_file=tmp_path / "none", progress=news.append) == json.loads(json.dumps(document))
+    assert [(item.done, item.note) for item in news] == [(10, "was complete already")]
+    assert (out / "scores.json").stat().st_mtime_ns == before
+    assert not (out / "parts").exists()
+
+
+@pytest.mark.ray
+def test_an_evaluation_that_was_stopped_goes_on_from_its_parts_with_the_same_scores(
+    ray_engine: None, checkpoint: str, corpus: str, store: str, tmp_path: Path
+) -> None:
+    """The first part was measured in another process, whose last digit says that it is not measured again."""
+    resolved = plan(checkpoint, corpus, "known-answer", tmp_path / "out", 10)
+    write_whole(str(tmp_path / "out" / "evaluation.json"), json.dumps(resolved.settings).encode())
+    write_whole(str(tmp_path / "out" / "pairs.parquet"), to_parquet(resolved.pairs))
+    first, second = parts.split(10)
+    (task,) = part_tasks(resolved, {0: first}, 8, "")
+    assert scoring(resolved, 1, "cpu")(task) == {"pairs": 8}
+    uri = parts.part_uri(resolved.out, 0)
+    table = parts.read_part(uri)
+    marked = table.set_column(table.column_names.index("psnr"), "psnr", pa.array([100.0] * 8))
+    pq.write_table(marked, uri)
+    document = evaluate(resolved, log_file=tmp_path / "log", tracking_uri=store)
+    results = read_results(resolved.out)
+    assert [row["psnr"] == 100 for row in results] == [True] * len(first) + [False] * len(second)
+    assert document["scores"]["psnr"] == pytest.approx(np.mean([row["psnr"] for row in results]), rel=1e-12)
+    # What was not marked is, to the last digit, what all of it measured at once gives.
+    at_once = PairScorer(resolved)(resolved.pairs[8:], [False] * 2)
+    assert [row["told_psnr"] for row in results[8:]] == [one.measured["told_psnr"]["told_psnr"] for one in at_once]
 
 
 @pytest.mark.ray
@@ -97,3 +134,24 @@ def test_a_worker_that_cannot_start_is_reported_in_one_line_and_fails_the_run(
         evaluate(plan(str(damaged), corpus, "self", out, 1), log_file=tmp_path / "log", tracking_uri=store)
     assert "\n" not in str(failed.value)
     assert not (out / "scores.json").exists()
+
+
+def test_an_output_of_other_settings_or_of_something_else_is_refused(
+    checkpoint: str, corpus: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    begun = plan(checkpoint, corpus, "self", out, 2)
+    assert finished(begun) is None
+    write_whole(str(out / "evaluation.json"), json.dumps(begun.settings).encode())
+    assert finished(begun) is None, "begun, and not whole"
+    with pytest.raises(PipelineError, match=r"of other settings \(pairing: \w+ -> \w+; pairs: 2 -> 3\); choose"):
+        evaluate(plan(checkpoint, corpus, "self", out, 3), log_file=tmp_path / "log")
+    steps = replace(begun, sampling=replace(QUICK, steps=3))
+    with pytest.raises(PipelineError, match=r"\(sampling.steps: 2 -> 3\)"):
+        evaluate(steps, log_file=tmp_path / "log")
+    for name in ("lineage.json", "scores.json"):
+        other = tmp_path / name
+        write_whole(str(other / name), b"{}")
+        with pytest.raises(PipelineError, match="holds another result; choose another --out"):
+            evaluate(replace(begun, out=str(other)), log_file=tmp_path / "log")
+    assert not (tmp_path / "log").exists(), "no engine was started"

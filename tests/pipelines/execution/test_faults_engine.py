@@ -72,24 +72,46 @@ def test_a_build_goes_on_after_a_part_of_its_engine_was_killed(part: str, tmp_pa
     survived(f"{part} killed", work="corpus build", lost=max(lost, 0), doubled=max(-lost, 0))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("parts", [("worker", "driver"), pytest.param(("raylet",), marks=pytest.mark.slow)])
 def test_an_evaluation_goes_on_and_keeps_what_it_has_measured(
-    untrained_checkpoint: str, tmp_path: Path, survived: Survived
+    parts: tuple[str, ...], untrained_checkpoint: str, tmp_path: Path, survived: Survived
 ) -> None:
-    corpus = write_corpus(tmp_path / "drawn", drawings=48)
+    corpus = write_corpus(tmp_path / "drawn", drawings=80)
     call = ["evaluate", "--checkpoint", untrained_checkpoint, "--corpus", corpus, "--steps", "40"]
     call += ["--protocol", "random-reference", "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
-    scores = []
-    for name in ("disturbed", "whole"):
-        with _command(*call, "--out", str(tmp_path / name), cwd=tmp_path) as command:
-            if name == "disturbed":
-                _kill(command.pid, "raylet", when=lambda: b" 8/" in command.said)
-            said = _ended(command)
-        assert ("the local Ray engine was lost" in said) is (name == "disturbed")
-        scores.append(json.loads((tmp_path / name / "scores.json").read_text()))
-    assert scores[0]["scores"] == scores[1]["scores"]
-    pairs = [len(read_results(str(tmp_path / name))) for name in ("disturbed", "whole")]
-    survived("raylet killed", work="evaluate", lost=max(pairs[1] - pairs[0], 0), doubled=max(pairs[0] - pairs[1], 0))
+    whole, out = tmp_path / "whole", tmp_path / "disturbed"
+    with _command(*call, "--out", str(out), cwd=tmp_path) as command:
+        for number, part in enumerate(parts, start=1):
+            wait_for(lambda: len(list(out.glob("parts/*.parquet"))) >= number)  # noqa: B023
+            for process in _struck(command.pid, part):
+                process.kill()
+        if "driver" in parts:
+            command.wait()
+        else:
+            assert "the local Ray engine was lost" in _ended(command)
+    if "driver" in parts:
+        assert not (out / "scores.json").exists()
+        with _command(*call, "--out", str(out), cwd=tmp_path) as command:
+            _ended(command)
+    with _command(*call, "--out", str(whole), cwd=tmp_path) as command:
+        _ended(command)
+    documents = [json.loads((place / "scores.json").read_text()) for place in (out, whole)]
+    assert documents[0] == documents[1], "no digit has changed"
+    rows = [read_results(str(place)) for place in (out, whole)]
+    assert rows[0] == rows[1]
+    lost = len(rows[1]) - len(rows[0])
+    said = " and ".join(parts)
+    survived(f"{said} killed", work="evaluate", tries=len(parts), lost=max(lost, 0), doubled=max(-lost, 0))
+
+
+def _struck(pid: int, part: str) -> list[psutil.Process]:
+    """What is to be killed: a process of the engine, one that measures, or the command with all that it has started."""
+    family = alive(psutil.Process(pid).children(recursive=True))
+    if part == "driver":
+        return [psutil.Process(pid), *family]
+    if part == "raylet":
+        return processes_named(pid, part)
+    return [process for process in family if "ray::Map" in " ".join(process.cmdline())][:1]
 
 
 def test_work_that_waits_in_a_call_of_rays_own_is_interrupted(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.progress import Clock, Progress
-from pipelines.corpus_build import live_counts
 from pipelines.corpus_build.build import run_build
-from pipelines.corpus_build.live_counts import LiveCounts, TaskCount
+from pipelines.execution import live_counts
+from pipelines.execution.live_counts import LiveCounts, TaskCount
 from pipelines.execution.ray_data import in_process
 from tests.corpus_pictures import SMALL, write_pictures
 
