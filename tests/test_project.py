@@ -53,6 +53,7 @@ FLOORS = {
         "corpus",
         "diffusion",
         "drills",
+        "evaluation",
         "extractors",
         "learning",
         "starter",

@@ -8,7 +8,7 @@ is reported of them is the protocol's (eval.protocols), how it is measured the m
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
@@ -23,7 +23,7 @@ import ray
 from dataprep.documents import read_document
 from dataprep.errors import DataError
 from dataprep.storage.store import delete_folder, exists, join, read_bytes, write_whole
-from eval.metrics.metric import Columns
+from eval.metrics.metric import Columns, Score
 from eval.protocols.pairing import to_parquet
 from model.errors import ModelError
 from pipelines import lineage
@@ -37,7 +37,7 @@ from pipelines.evaluation.scores import describe, numbers, score
 from pipelines.evaluation.tasks import MOST, PAIRING, SHOWN_PAIRS, part_tasks, scoring
 from pipelines.execution.capacity import Capacity, chosen_device, own_capacity, read_capacity
 from pipelines.execution.live_counts import LiveCounts
-from pipelines.execution.ray_data import failure_line, over_ray
+from pipelines.execution.ray_data import Work, failure_line, over_ray
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import size_needs_gpu
 
@@ -73,11 +73,9 @@ def evaluate(
         write_whole(join(plan.out, SETTINGS), json.dumps(plan.settings, indent=2).encode())
         write_whole(join(plan.out, PAIRING), to_parquet(plan.pairs))
         parts.forget_tries(plan.out)
-        session.run(lambda: _measure_parts(plan, progress))
-        kept: list[pa.Table] = []
-        scores = score(plan, _read_parts(plan, kept))
+        session.run(lambda: measure_parts(plan, progress))
+        scores = score_parts(plan)
         document = describe(plan, scores)
-        _save(plan, pa.concat_tables(kept, promote_options="default"))
         run.log_metrics(numbers(scores))
         node = lineage.Node(plan.out, "evaluation", f"{name} ({len(plan.pairs)} pairs)")
         inputs = [
@@ -117,8 +115,15 @@ def read_results(out: str) -> list[dict[str, Any]]:
     return pq.read_table(BytesIO(read_bytes(join(out, RESULTS)))).to_pylist()
 
 
-def _measure_parts(plan: EvaluatePlan, progress: ProgressSink) -> None:
-    """Colour and measure the pairs of the parts that are not there yet, on workers with a GPU or a CPU each."""
+def measure_parts(
+    plan: EvaluatePlan,
+    progress: ProgressSink = silent,
+    work: Callable[[EvaluatePlan, int, Literal["cpu", "cuda"]], Work] = scoring,
+) -> None:
+    """Colour and measure the pairs of the parts that are not there yet, on workers with a GPU or a CPU each.
+
+    The output holds the pairing already, and Ray runs. work: what is done, with so many threads on that device.
+    """
     name = find_protocol(plan.protocol).name
     there = parts.parts_there(plan.out)
     pieces = dict(enumerate(parts.split(len(plan.pairs))))
@@ -136,7 +141,7 @@ def _measure_parts(plan: EvaluatePlan, progress: ProgressSink) -> None:
         live.ended(len(plan.pairs) - left, "loading the model")
         tasks = part_tasks(plan, todo, min(MOST, -(-len(todo) // workers)), live.folder)
         try:
-            for done in over_ray(scoring(plan, threads, device), tasks):
+            for done in over_ray(work(plan, threads, device), tasks):
                 live.ended(done["pairs"])
         except (ray.exceptions.RayError, DataError, ModelError) as error:
             raise PipelineError(f"evaluation by {plan.protocol} failed: {failure_line(error)}") from error
@@ -161,16 +166,18 @@ def _device(plan: EvaluatePlan, capacity: Capacity) -> Literal["cpu", "cuda"]:
     return chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)
 
 
-def _read_parts(plan: EvaluatePlan, kept: list[pa.Table]) -> Iterator[Mapping[str, Columns]]:
-    """What was measured, part after part, in order; what results.parquet is to hold of each goes to `kept`."""
-    for number in range(len(parts.split(len(plan.pairs)))):
-        table = parts.read_part(parts.part_uri(plan.out, number))
-        kept.append(table if plan.keep_features else parts.without_vectors(table))
-        yield parts.measured(table)
+def score_parts(plan: EvaluatePlan) -> list[Score]:
+    """The scores of a plan whose parts are all there; writes one row for each pair, and the pictures of the first."""
+    kept: list[pa.Table] = []
 
+    def read() -> Iterator[Mapping[str, Columns]]:
+        for number in range(len(parts.split(len(plan.pairs)))):
+            table = parts.read_part(parts.part_uri(plan.out, number))
+            kept.append(table if plan.keep_features else parts.without_vectors(table))
+            yield parts.measured(table)
 
-def _save(plan: EvaluatePlan, results: pa.Table) -> None:
-    """One row for each pair, and the pictures of the first ones as files."""
+    scores = score(plan, read())
+    results = pa.concat_tables(kept, promote_options="default")
     data = BytesIO()
     pq.write_table(results, data)
     write_whole(join(plan.out, RESULTS), data.getvalue())
@@ -178,3 +185,4 @@ def _save(plan: EvaluatePlan, results: pa.Table) -> None:
     for name in (name for name in results.column_names if name.endswith("_png")):
         for number, png in enumerate(shown[name].to_pylist()):
             write_whole(join(plan.out, "pictures", f"{number:02d}-{name.removesuffix('_png')}.png"), png)
+    return scores

@@ -1,0 +1,1 @@
+"""What does an evaluation cost its driver? See `__main__`."""

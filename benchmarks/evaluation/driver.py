@@ -1,0 +1,73 @@
+"""The driver of an evaluation of made-up pairs: workers write parts of random values through the engine."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measuring import Row
+from benchmarks.peak_memory import peak_mib
+from dataprep.storage.store import exists, join, write_whole
+from eval.protocols.pairing import Pair, to_parquet
+from model.checkpoint import read_metadata
+from model.diffusion.sampling_settings import SamplingSettings
+from pipelines.evaluation.evaluate import measure_parts, score_parts
+from pipelines.evaluation.pair_scorer import PairResult
+from pipelines.evaluation.parts import part_uri, write_part
+from pipelines.evaluation.plan import EvaluatePlan
+from pipelines.evaluation.tasks import PAIRING
+from pipelines.execution.ray_data import Task
+from pipelines.execution.ray_session import ray_session
+from pipelines.weights.checkpoints import absolute_checkpoint, fetch_checkpoint
+
+METRICS = ("psnr", "ms_ssim", "fid_efficientnet_lite0_320")
+DIMS = 320
+
+
+def driver(count: int, out: str) -> Row:
+    """Peak MiB of this process, seconds, and the scores."""
+    plan = made_up_plan(count, out)
+    write_whole(join(out, PAIRING), to_parquet(plan.pairs))
+    started = time.monotonic()
+    with ray_session(Path(out) / "engine.log", num_cpus=2):
+        measure_parts(plan, work=lambda plan, threads, device: partial(made_up, out=out))
+        scores = {score.name: score.value for score in score_parts(plan)}
+    return {"peak MiB": peak_mib(), "seconds": time.monotonic() - started, "PSNR": scores["psnr"]}
+
+
+def made_up_plan(count: int, out: str) -> EvaluatePlan:
+    """An evaluation of so many pairs that no corpus has."""
+    checkpoint = absolute_checkpoint("starter")
+    return EvaluatePlan(
+        protocol="deformed-reference",
+        metrics=METRICS,
+        checkpoint=checkpoint,
+        metadata=read_metadata(fetch_checkpoint(checkpoint)),
+        corpus="none",
+        snapshot=1,
+        digest="none",
+        columns=(),
+        out=out,
+        pairs=tuple(Pair(f"{number:064x}", f"{number:064x}", number) for number in range(count)),
+        sampling=SamplingSettings(),
+        seed=0,
+    )
+
+
+def made_up(task: Task, out: str) -> Task:
+    """Write the parts of a task, with random values that follow from their number."""
+    for number, start, stop in task["parts"]:
+        if exists(uri := part_uri(out, number)):
+            continue
+        made = np.random.default_rng(number)
+        results = [_result(made) for _ in range(start, stop)]
+        write_part(uri, [Pair(f"{place:064x}", f"{place:064x}", place) for place in range(start, stop)], results)
+    return {"pairs": task["pairs"]}
+
+
+def _result(made: np.random.Generator) -> PairResult:
+    features: dict[str, Any] = {name: made.normal(size=DIMS).tolist() for name in ("features", "real_features")}
+    values = {"psnr": {"psnr": made.normal(15, 3)}, "ms_ssim": {"ms_ssim": made.uniform()}}
+    return PairResult({**values, METRICS[-1]: features})

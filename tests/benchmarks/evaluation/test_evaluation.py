@@ -1,0 +1,29 @@
+"""The evaluation benchmark: made-up pairs go through the engine and are scored as others are."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation.driver import METRICS, made_up, made_up_plan
+from dataprep.storage.store import write_whole
+from eval.protocols.pairing import to_parquet
+from pipelines.evaluation.evaluate import measure_parts, read_results, score_parts
+from pipelines.evaluation.tasks import PAIRING
+
+
+@pytest.mark.ray
+def test_made_up_pairs_are_scored_as_any_are(ray_engine: None, tmp_path: Path) -> None:
+    plan = made_up_plan(400, str(tmp_path))
+    write_whole(str(tmp_path / PAIRING), to_parquet(plan.pairs))
+    measure_parts(plan, work=lambda plan, threads, device: partial(made_up, out=str(tmp_path)))
+    scores = {score.name: score for score in score_parts(plan)}
+    assert scores.keys() == set(METRICS)
+    assert {score.pairs for score in scores.values()} == {400}
+    rows = read_results(str(tmp_path))
+    assert scores["psnr"].value == pytest.approx(np.mean([row["psnr"] for row in rows]))
+    assert "features" not in rows[0]
+    distance = scores[METRICS[-1]].value
+    assert distance is not None
+    assert 0 < distance < 640, "two sets of one distribution"
