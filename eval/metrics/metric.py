@@ -30,10 +30,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from eval.metrics.intervals import bootstrap_mean
+
 Columns = Mapping[str, npt.NDArray[np.float64]]
 """Column -> the values of all pairs, (N,) or (N, dims)."""
 
 ALWAYS_GIVEN = ("original",)
+SEED = 0  # of the resampling: the same values have the same bounds
 LOWER, UPPER = "_lower95", "_upper95"
 """Endings of the names of a score's bounds."""
 
@@ -133,10 +136,15 @@ class Metric:
 
 
 def mean_score(name: str, values: npt.NDArray[np.float64], reason: str = "no pair has a value") -> Score:
-    """The mean over the pairs that have a value; `reason` where none has."""
+    """The mean over the pairs that have a value, with its bounds; `reason` where none has."""
     present = values[~np.isnan(values)]
     value = float(np.mean(present)) if len(present) else None
-    return Score(name, value, len(present), reason="" if len(present) else reason)
+    return Score(name, value, len(present), mean_interval(present), reason="" if len(present) else reason)
+
+
+def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+    """Bootstrap bounds of a mean over pairs; None of fewer than two values, or where one is infinite."""
+    return bootstrap_mean(values, SEED) if len(values) > 1 and np.isfinite(values).all() else None
 
 
 def means(reason: str = "no pair has a value") -> Callable[[Columns], list[Score]]:

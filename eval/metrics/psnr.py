@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.metrics.metric import Columns, Metric, Score, means
+from eval.metrics.metric import Columns, Metric, Score, mean_interval, means
 from eval.metrics.pictures import check_pictures
 
 UNSCORED = 255
@@ -83,7 +83,8 @@ def _summarize_regions(columns: Columns) -> list[Score]:
     for name, values in columns.items():
         present = torch.from_numpy(values[~np.isnan(values)]).float()
         value = float(present.mean()) if len(present) else None
-        scores.append(Score(name, value, len(present), reason="" if len(present) else NO_REGION))
+        bounds = mean_interval(present.double().numpy())
+        scores.append(Score(name, value, len(present), bounds, reason="" if len(present) else NO_REGION))
     return scores
 
 

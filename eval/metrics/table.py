@@ -8,6 +8,7 @@ from eval.metrics.layout_leak import LAYOUT_LEAK
 from eval.metrics.metric import Metric
 from eval.metrics.ms_ssim import MS_SSIM
 from eval.metrics.psnr import PSNR, REGION_PSNR, TOLD_PSNR
+from eval.metrics.ssim import SSIM
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -15,6 +16,7 @@ METRICS: dict[str, Metric] = {
         FRECHET_DISTANCE,
         PSNR,
         TOLD_PSNR,
+        SSIM,
         MS_SSIM,
         REGION_PSNR,
         KNOWN_ANSWER,

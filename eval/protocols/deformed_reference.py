@@ -31,7 +31,7 @@ DEFORMED_REFERENCE = EvaluationProtocol(
     pairs=_pairs,
     prepare=_prepare,
     gives=("truth",),
-    metrics=("psnr", "ms_ssim"),
+    metrics=("psnr", "ssim", "ms_ssim"),
     truth_note="the original picture; its own warped copy was the reference",
     source="thesis 5.7",
 )

@@ -26,7 +26,7 @@ SELF_REFERENCE = EvaluationProtocol(
     pairs=_pairs,
     prepare=_prepare,
     gives=("truth",),
-    metrics=("psnr", "ms_ssim"),
+    metrics=("psnr", "ssim", "ms_ssim"),
     truth_note="the original picture; it was the reference too",
     source="thesis 3.1, training with the ground truth as reference",
 )

@@ -4,12 +4,14 @@ from eval.protocols.deformed_reference import DEFORMED_REFERENCE
 from eval.protocols.known_answer import KNOWN_ANSWER
 from eval.protocols.protocol import EvaluationProtocol
 from eval.protocols.random_reference import RANDOM_REFERENCE
+from eval.protocols.same_group import SAME_GROUP
 from eval.protocols.self_reference import SELF_REFERENCE
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {
     protocol.name: protocol
     for protocol in (
         RANDOM_REFERENCE,
+        SAME_GROUP,
         DEFORMED_REFERENCE,
         SELF_REFERENCE,
         KNOWN_ANSWER,

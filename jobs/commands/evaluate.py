@@ -33,6 +33,14 @@ def command(
     checkpoint: Annotated[
         str, typer.Option(parser=place, help="The model to score; starter: that which ships.")
     ] = "starter",
+    metric: Annotated[
+        list[str],
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="What is reported, or module:NAME; may be repeated. Default: what the protocol reports.",
+        ),
+    ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
     limit: Annotated[int | None, typer.Option(min=1, help="At most N pairs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides pairs and noise.")] = 0,
     device: Device = "auto",
@@ -69,7 +77,16 @@ def command(
     own = metadata_at(absolute_checkpoint(checkpoint)).own_sampling(DEFAULTS)
     sampling, ema = sampling_settings(words, own), given[PictureSettings].get("ema", False)
     plan = plan_evaluation(
-        checkpoint, corpus, protocol, out, sampling=sampling, limit=limit, seed=seed, ema=ema, device=wanted
+        checkpoint,
+        corpus,
+        protocol,
+        out,
+        sampling=sampling,
+        metrics=metric or None,
+        limit=limit,
+        seed=seed,
+        ema=ema,
+        device=wanted,
     )
     complete = finished(plan) is not None
     with engine_console(log_folder(out), "evaluate") as (console, log_file):

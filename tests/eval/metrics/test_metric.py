@@ -13,13 +13,14 @@ def test_a_score_has_a_value_or_a_reason() -> None:
 
 
 def test_a_mean_is_over_the_pairs_that_have_a_value_and_counts_them() -> None:
-    assert mean_score("leak", np.array([1.0, np.nan, 3.0])) == Score("leak", 2.0, 2)
+    assert mean_score("leak", np.array([1.0, np.nan, 3.0])) == Score("leak", 2.0, 2, (1.0, 3.0))
+    assert mean_score("leak", np.array([1.0])) == Score("leak", 1.0, 1), "one value has no bounds"
     assert mean_score("leak", np.full(2, np.nan), "no paper") == Score("leak", None, 0, reason="no paper")
 
 
 def test_an_infinite_value_stays_infinite() -> None:
     (score,) = means()({"psnr": np.array([20.0, np.inf])})
-    assert score.value == np.inf
+    assert (score.value, score.interval) == (np.inf, None)
 
 
 def test_a_pair_without_a_need_is_refused_by_name() -> None:

@@ -9,7 +9,7 @@ from eval.protocols.table import PROTOCOLS
 
 
 def test_the_names_and_their_order_are_those_of_saved_scores() -> None:
-    assert list(PROTOCOLS) == ["random-reference", "deformed-reference", "self", "known-answer"]
+    assert list(PROTOCOLS) == ["random-reference", "same-group", "deformed-reference", "self", "known-answer"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))

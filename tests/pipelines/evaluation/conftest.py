@@ -15,6 +15,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Eight assembled drawings in two colourings each, half of them held out."""
+    return write_corpus(tmp_path_factory.mktemp("evaluation-grouped"), drawings=8, colorings=2)
+
+
+@pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny model with random weights that makes pictures of 64x64."""
     return write_checkpoint(tmp_path_factory.mktemp("evaluation-run") / "checkpoint")

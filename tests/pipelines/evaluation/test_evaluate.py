@@ -12,6 +12,7 @@ import pytest
 
 from dataprep.pictures.decode import decode_png
 from dataprep.storage.store import write_whole
+from eval.metrics.metric import LOWER, UPPER
 from eval.protocols.pairing import Pair, to_parquet
 from model.diffusion.sampling_settings import SamplingSettings
 from model.weights.reading import sha256
@@ -102,7 +103,8 @@ def test_a_protocol_and_a_metric_of_another_module_score_end_to_end(
     resolved = plan(checkpoint, corpus, "tests.pipelines.evaluation.mirrored:MIRRORED", tmp_path / "out", 2)
     document = evaluate(resolved, log_file=tmp_path / "log", tracking_uri=store)
     assert (document["protocol"], document["samples"]) == ("mirrored", 2)
-    assert document["scores"].keys() == {"psnr", "mirror_error", "known_answer"}
+    means = {f"{name}{end}" for name in ("psnr", "mirror_error") for end in ("", LOWER, UPPER)}
+    assert document["scores"].keys() == {*means, "known_answer"}
     assert document["reasons"] == {
         "known_answer": "known_answer needs other_truth, determined, which pairs of mirrored do not have"
     }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eval.errors import EvalError
+from eval.metrics.metric import LOWER, UPPER
 from eval.metrics.table import METRICS, metric_of
 from eval.protocols.table import PROTOCOLS
 from model.checkpoint import load_checkpoint, read_metadata
@@ -41,10 +42,10 @@ def document(resolved: EvaluatePlan) -> dict[str, Any]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_metric_of_a_protocol_is_reported_with_a_number_or_the_reason(
-    corpus: str, checkpoint: str, protocol: str
+    corpus: str, grouped: str, checkpoint: str, protocol: str
 ) -> None:
-    reported = document(plan(checkpoint, corpus, protocol))
-    belonging = {name: metric_of(name) for name in reported["scores"]}
+    reported = document(plan(checkpoint, grouped if protocol == "same-group" else corpus, protocol))
+    belonging = {name: metric_of(name) for name in reported["scores"] if not name.endswith((LOWER, UPPER))}
     assert {metric.name for metric in belonging.values() if metric} == set(PROTOCOLS[protocol].metrics)
     assert {name for name, value in reported["scores"].items() if value is None} == set(reported["reasons"])
     assert all(0 <= count <= PAIRS for count in reported["scored_pairs"].values())
@@ -54,9 +55,9 @@ def test_every_metric_of_a_protocol_is_reported_with_a_number_or_the_reason(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_metric_can_be_asked_of_every_protocol_and_is_never_left_out(
-    corpus: str, checkpoint: str, protocol: str
+    corpus: str, grouped: str, checkpoint: str, protocol: str
 ) -> None:
-    reported = document(plan(checkpoint, corpus, protocol, tuple(METRICS)))
+    reported = document(plan(checkpoint, grouped if protocol == "same-group" else corpus, protocol, tuple(METRICS)))
     for metric in METRICS.values():
         names = [name for name in reported["scores"] if metric_of(name) is metric]
         assert names, metric.name

@@ -74,15 +74,17 @@ def write_parted_checkpoint(folder: Path, family: str = "v15") -> str:
     return str(folder)
 
 
-def write_corpus(folder: Path, drawings: int = 16, size: int = 96) -> str:
-    """A corpus of as many assembled drawings, half of them held out."""
+def write_corpus(folder: Path, drawings: int = 16, size: int = 96, colorings: int = 1) -> str:
+    """A corpus of as many assembled drawings, half of them held out; colorings: rows of each, which are a group."""
     source = folder / "pictures"
     source.mkdir(parents=True)
     templates = list(shipped_templates().values())
     chosen = templates[:: len(templates) // drawings][:drawings]
     lines = [json.dumps({"id": t.id, "style": t.style, "tags": t.tags, "svg": t.svg}) for t in chosen]
     (source / "some.jsonl").write_text("\n".join(lines))
-    (source / "assembled.json").write_text(json.dumps({"templates": ["some.jsonl"], "colorings": 1, "size": size}))
+    (source / "assembled.json").write_text(
+        json.dumps({"templates": ["some.jsonl"], "colorings": colorings, "size": size})
+    )
     out = str(folder / "corpus")
     run_build([str(source)], out, replace(CORPUS_RECIPES["demo"], validation_share=0.5), engine=in_process)
     return out
