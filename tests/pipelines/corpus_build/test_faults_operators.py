@@ -1,5 +1,6 @@
 """Operators that raise, hang, die, want too much or give the wrong thing: each costs its own cell and no other."""
 
+import gc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,7 @@ def test_a_picture_that_costs_too_much_to_look_at_is_a_reject_that_can_be_tried_
     recipe = replace(SMALL, filters=replace(SMALL.filters, max_side=2000))
     run_build([str(source)], out, recipe, engine=in_process)
     (source / "huge.png").write_bytes(encode_png(np.tile(picture(7), (100, 100, 1))))  # 4800 x 6400
+    gc.collect()  # what earlier tests left would make room for the picture when it goes
     tight = run_build([str(source)], out, replace(recipe, limits=limits), engine=in_process)
     assert (sum(tight.rows.values()), dict(tight.rejects)) == (4, {reason: 1})
     kept = run_build([str(source)], out, recipe, engine=in_process)
