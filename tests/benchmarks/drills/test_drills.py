@@ -13,6 +13,7 @@ pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parents[2]
 SISTER = "the same kill is counted by a test beside it; this one holds the message or the numbers"
+COMPARED = "disturbs nothing: whole trainings that must agree, too long for `make test`"
 NOT_COUNTED = {  # drills after which there is no work to compare with work that nothing disturbed
     "test_no_failure_shows_or_writes_a_secret": "disturbs nothing, it searches",
     "test_a_build_writes_no_secret_anywhere_its_engines_logs_included": "disturbs nothing, it searches",
@@ -32,6 +33,8 @@ NOT_COUNTED = {  # drills after which there is no work to compare with work that
     "test_a_refined_parent_skips_what_it_has_been_through": SISTER,
     "test_a_phase_that_stopped_goes_on_calmer_and_the_finished_ones_stay": SISTER,
     "test_a_phase_may_be_trained_alone": SISTER,
+    "test_random_sizes_on_two_workers_with_threads_equal_one_worker_with_ray_tasks": COMPARED,
+    "test_a_class_token_stage_trains_samples_and_is_loaded_as_what_it_is": COMPARED,
 }
 
 

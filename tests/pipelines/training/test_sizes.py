@@ -51,6 +51,7 @@ def two(bench: Bench, harmed: str, tmp_path_factory: pytest.TempPathFactory) -> 
     return trained(bench, harmed, tmp_path_factory.mktemp("sizes") / "two", 2, "threads")
 
 
+@pytest.mark.drill
 def test_random_sizes_on_two_workers_with_threads_equal_one_worker_with_ray_tasks(
     bench: Bench, harmed: str, two: TrainReport, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def check_replaced(corpus: str, found: list[dict[str, Any]]) -> None:
     assert all("truncated" in entry["reason"] and entry["by"] in reader.ids for entry in found)
 
 
+@pytest.mark.drill
 def test_a_class_token_stage_trains_samples_and_is_loaded_as_what_it_is(two: TrainReport) -> None:
     model, metadata = load_checkpoint(Path(two.checkpoint))
     assert isinstance(model, V1)
