@@ -23,19 +23,20 @@ from model.backbone.split_attention import Regions, SplitReference
 from model.batch import Batch
 from model.diffusion.sampling import Conditions, sample
 from model.diffusion.sampling_settings import SamplingSettings
-from model.families.registry import family, stage_kind
+from model.families.registry import family
 from model.families.v1.sizes import V1Config
 from model.families.v2.modes import PARTS
 from model.frozen.codec import ImageCodec
 from model.frozen.config import CODECS, IMAGE_ENCODERS
 from model.frozen.image_encoder import ReferenceEncoder
 from model.precision import Precision, dtype_of
-from model.stage import WHOLE, Stage, StageContext
+from model.stage import WHOLE
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.draws import draw
 from pipelines.training.engines.start import start_engine
 from pipelines.training.parents import network_of
+from pipelines.training.step import stage_over
 
 LATENCY_SIDE, LATENCY_BAR_MS = 1024, 700  # of v1, in 20 steps on one H200
 BAR = 1.05  # of the time beside v1's over the work beside v1's
@@ -332,21 +333,7 @@ def _random_stage(recipe: StageRecipe, device: torch.device) -> Any:
         }
     for network in frozen.values():
         network.eval().requires_grad_(False)
-    stage: Stage = stage_kind(recipe.stage).build(
-        StageContext(
-            name=recipe.stage,
-            model=model,
-            method=recipe.method,
-            config=config,
-            frozen=frozen,
-            optimizer=recipe.optimizer,
-            width=recipe.samples.width,
-            height=recipe.samples.height,
-            bf16=recipe.optimizer.precision == "bf16",
-            device=device,
-        )
-    )
-    return stage
+    return stage_over(recipe, config, model, frozen, device)
 
 
 def _batch(stage: Any, side: int, batch: int) -> Batch:

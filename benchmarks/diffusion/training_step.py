@@ -19,12 +19,12 @@ from benchmarks.diffusion.sizes import SIZES, Networks, Size, build
 from benchmarks.peak_memory import peak_mib
 from model.batch import Batch, Draw
 from model.diffusion.noise import TIMESTEPS
-from model.families.v1.training import V1Stage
-from model.stage import WHOLE, StageContext
+from model.stage import WHOLE, Stage
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.stages import stage_recipe
 from pipelines.training.draws import draw
 from pipelines.training.engines.start import start_engine
+from pipelines.training.step import stage_over
 
 CLIP = 1.0  # the script's default
 EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # else the allocator keeps up to a tenth more, as it happens
@@ -57,22 +57,10 @@ def recipe_of(run: TrainingRun) -> StageRecipe:
     )
 
 
-def stage_around(recipe: StageRecipe, size: Size, networks: Networks, device: torch.device) -> V1Stage:
+def stage_around(recipe: StageRecipe, size: Size, networks: Networks, device: torch.device) -> Stage:
     """A stage of networks that are there already."""
-    return V1Stage(
-        StageContext(
-            name=recipe.stage,
-            model=networks.model.requires_grad_(True),
-            method=recipe.method,
-            config=size.v1,
-            frozen={"codec": networks.codec, "image_encoder": networks.image_encoder},
-            optimizer=recipe.optimizer,
-            width=recipe.samples.width,
-            height=recipe.samples.height,
-            bf16=recipe.optimizer.precision == "bf16",
-            device=device,
-        )
-    )
+    frozen = {"codec": networks.codec, "image_encoder": networks.image_encoder}
+    return stage_over(recipe, size.v1, networks.model.requires_grad_(True), frozen, device)
 
 
 def our_step(run: TrainingRun) -> Step:

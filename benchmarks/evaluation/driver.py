@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.measuring import Row
 from benchmarks.peak_memory import peak_mib
-from dataprep.storage.store import exists, join, write_whole
+from dataprep.storage.store import join, write_whole
 from eval.protocols.pairing import Pair, to_parquet
 from model.checkpoint import read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
@@ -50,7 +50,7 @@ def made_up_plan(count: int, out: str) -> EvaluatePlan:
         digest="none",
         columns=(),
         out=out,
-        pairs=tuple(Pair(f"{number:064x}", f"{number:064x}", number) for number in range(count)),
+        pairs=tuple(_pairs(0, count)),
         sampling=SamplingSettings(),
         seed=0,
     )
@@ -59,12 +59,14 @@ def made_up_plan(count: int, out: str) -> EvaluatePlan:
 def made_up(task: Task, out: str) -> Task:
     """Write the parts of a task, with random values that follow from their number."""
     for number, start, stop in task["parts"]:
-        if exists(uri := part_uri(out, number)):
-            continue
         made = np.random.default_rng(number)
         results = [_result(made) for _ in range(start, stop)]
-        write_part(uri, [Pair(f"{place:064x}", f"{place:064x}", place) for place in range(start, stop)], results)
+        write_part(part_uri(out, number), _pairs(start, stop), results)
     return {"pairs": task["pairs"]}
+
+
+def _pairs(start: int, stop: int) -> list[Pair]:
+    return [Pair(f"{place:064x}", f"{place:064x}", place) for place in range(start, stop)]
 
 
 def _result(made: np.random.Generator) -> PairResult:

@@ -7,6 +7,7 @@ corpus is reached through the two interfaces below, so a protocol knows neither 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -82,6 +83,12 @@ class PreparedPair:
     references: Mapping[str, Bytes]
     given: Mapping[str, Bytes | npt.NDArray[np.bool_] | Regions]
     masks: Mapping[str, Callable[[], Bytes]] = field(default_factory=dict)
+
+
+def whole_reference(pair: Pair, pictures: PairPictures) -> PreparedPair:
+    """`prepare` of a protocol whose reference is a row's whole picture, and where no one answer is right."""
+    mask = partial(pictures.mask, pair.reference_id)
+    return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {}, {REFERENCE: mask})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,10 @@ sets of pictures apply.
 """
 
 from collections.abc import Collection, Mapping
-from functools import partial
 
 from eval.errors import EvalError
 from eval.protocols.pairing import Pair, noise_seed, of_other_group
-from eval.protocols.protocol import REFERENCE, CorpusRows, EvaluationProtocol, PairPictures, PreparedPair
+from eval.protocols.protocol import CorpusRows, EvaluationProtocol, whole_reference
 
 
 def random_reference(
@@ -40,15 +39,10 @@ def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
     return random_reference(rows.ids, rows.ids, seed, groups)[:limit]
 
 
-def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
-    mask = partial(pictures.mask, pair.reference_id)
-    return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {}, {REFERENCE: mask})
-
-
 RANDOM_REFERENCE = EvaluationProtocol(
     name="random-reference",
     pairs=_pairs,
-    prepare=_prepare,
+    prepare=whole_reference,
     gives=(),
     metrics=("fid_efficientnet_lite0_320",),
     truth_note="the original picture; no one answer is right here",

@@ -5,11 +5,10 @@ differ in pose and light, so distances between sets of pictures apply.
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 from eval.errors import EvalError
 from eval.protocols.pairing import Pair, draw, noise_seed
-from eval.protocols.protocol import REFERENCE, CorpusRows, EvaluationProtocol, PairPictures, PreparedPair
+from eval.protocols.protocol import CorpusRows, EvaluationProtocol, whole_reference
 
 
 def same_group(groups: Mapping[str, str | None], seed: int) -> list[Pair]:
@@ -39,15 +38,10 @@ def _pairs(rows: CorpusRows, seed: int, limit: int | None) -> list[Pair]:
     return same_group({row["id"]: row["group"] for row in rows.facts()}, seed)[:limit]
 
 
-def _prepare(pair: Pair, pictures: PairPictures) -> PreparedPair:
-    mask = partial(pictures.mask, pair.reference_id)
-    return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {}, {REFERENCE: mask})
-
-
 SAME_GROUP = EvaluationProtocol(
     name="same-group",
     pairs=_pairs,
-    prepare=_prepare,
+    prepare=whole_reference,
     gives=(),
     metrics=("fid_efficientnet_lite0_320",),
     truth_note="the original picture; another of its group was the reference",

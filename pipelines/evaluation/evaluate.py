@@ -138,8 +138,9 @@ def measure_parts(
     threads = max(1, (psutil.cpu_count() or 1) // workers) if capacity.local else 1
     clock = Clock(f"evaluate {name}", len(plan.pairs), "pairs", "", progress)
     with LiveCounts(clock) as live:
-        live.ended(len(plan.pairs) - left, "loading the model")
-        tasks = part_tasks(plan, todo, min(MOST, -(-len(todo) // workers)), live.folder)
+        live.ended(len(plan.pairs) - left)
+        clock.tell(len(plan.pairs) - left, "loading the model")
+        tasks = part_tasks(plan.key, todo, min(MOST, -(-len(todo) // workers)), live.folder)
         try:
             for done in over_ray(work(plan, threads, device), tasks):
                 live.ended(done["pairs"])

@@ -6,7 +6,7 @@ file whoever writes it, and an evaluation that was stopped goes on with the part
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from io import BytesIO
 
@@ -47,13 +47,17 @@ def parts_there(out: str) -> set[int]:
     return {int(name.removesuffix(ENDING)) for name in names if name.endswith(ENDING)}
 
 
-def write_part(uri: str, pairs: Sequence[Pair], results: Sequence[PairResult]) -> None:
-    """Write what was measured of its pairs. Raises EvalError where two metrics name a column alike."""
+def part_table(pairs: Sequence[Pair], results: Sequence[PairResult]) -> pa.Table:
+    """One row for each pair, with what was measured. Raises EvalError where two metrics name a column alike."""
     rows = [asdict(pair) | result.row for pair, result in zip(pairs, results, strict=True)]
     columns = {metric: list(values) for metric, values in results[0].measured.items()}
-    table = pa.Table.from_pylist(rows).replace_schema_metadata({COLUMNS: json.dumps(columns).encode()})
+    return pa.Table.from_pylist(rows).replace_schema_metadata({COLUMNS: json.dumps(columns).encode()})
+
+
+def write_part(uri: str, pairs: Sequence[Pair], results: Sequence[PairResult]) -> None:
+    """Write the table of a part."""
     data = BytesIO()
-    pq.write_table(table, data, compression="zstd")
+    pq.write_table(part_table(pairs, results), data, compression="zstd")
     write_whole(uri, data.getvalue())
 
 
@@ -69,15 +73,6 @@ def measured(part: pa.Table) -> dict[str, Columns]:
     """Metric -> column -> the values of its pairs, float64 (N,) or (N, dims)."""
     named = parse_document(part.schema.metadata[COLUMNS], dict[str, list[str]], "the columns of a part")
     return {metric: {name: _array(part[name]) for name in names} for metric, names in named.items()}
-
-
-def gathered(results: Sequence[PairResult]) -> dict[str, Columns]:
-    """The same of results that were never written."""
-    first: Mapping[str, Mapping[str, object]] = results[0].measured
-    return {
-        metric: {name: np.array([result.measured[metric][name] for result in results], np.float64) for name in names}
-        for metric, names in first.items()
-    }
 
 
 def without_vectors(part: pa.Table) -> pa.Table:

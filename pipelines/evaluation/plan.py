@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from dataprep.corpus.reader import CorpusReader
@@ -58,7 +59,7 @@ class EvaluatePlan:
         """Of the weights that are scored."""
         return expected_sha256(self.metadata, self.checkpoint, self.ema)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides what is measured, by dotted names and JSON-able: what an output was begun with."""
         pairing = hashlib.sha256(to_parquet(self.pairs)).hexdigest()

@@ -29,12 +29,13 @@ def scoring(plan: EvaluatePlan, threads: int, device: Literal["cpu", "cuda"]) ->
     return Steps((Step(work, NetworkSettings(device=device, per_gpu=1)),))
 
 
-def part_tasks(plan: EvaluatePlan, parts: dict[int, range], size: int, counts: str) -> list[Task]:
-    """Tasks of so many of these parts each (number -> pairs); counts: the folder of `live_counts`, "" for none."""
+def part_tasks(key: str, parts: dict[int, range], size: int, counts: str) -> list[Task]:
+    """Tasks of so many of these parts each (number -> pairs); key: the plan's; counts: the folder of `live_counts`, ""
+    for none."""
     listed = [[number, pairs.start, pairs.stop] for number, pairs in parts.items()]
     chunks = [listed[start : start + size] for start in range(0, len(listed), size)]
     return [
-        {"key": plan.key, "parts": chunk, "pairs": sum(stop - start for _, start, stop in chunk), "counts": counts}
+        {"key": key, "parts": chunk, "pairs": sum(stop - start for _, start, stop in chunk), "counts": counts}
         for chunk in chunks
     ]
 

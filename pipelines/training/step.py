@@ -39,13 +39,20 @@ def build_stage(recipe: StageRecipe, parent: Path | None, device: torch.device) 
     torch.manual_seed(stage_seed(recipe))
     config = network_of(recipe)
     model = start_network(recipe, parent).to(device)
-    stage = stage_kind(recipe.stage).build(
+    return stage_over(recipe, config, model, frozen_networks(family(recipe.family), config, parent), device), config
+
+
+def stage_over(
+    recipe: StageRecipe, config: Any, model: nn.Module, frozen: Mapping[str, nn.Module], device: torch.device
+) -> Stage:
+    """A recipe's stage over networks that are there; `model` is on the device."""
+    return stage_kind(recipe.stage).build(
         StageContext(
             name=recipe.stage,
             model=model,
             method=recipe.method,
             config=config,
-            frozen=frozen_networks(family(recipe.family), config, parent),
+            frozen=frozen,
             optimizer=recipe.optimizer,
             width=recipe.samples.width,
             height=recipe.samples.height,
@@ -53,7 +60,6 @@ def build_stage(recipe: StageRecipe, parent: Path | None, device: torch.device) 
             device=device,
         )
     )
-    return stage, config
 
 
 def start_engines(stage: Stage, recipe: StageRecipe, shares: BatchShares) -> dict[str, TrainingEngine]:

@@ -80,7 +80,7 @@ def test_an_evaluation_that_was_stopped_goes_on_from_its_parts_with_the_same_sco
     write_whole(str(tmp_path / "out" / "evaluation.json"), json.dumps(resolved.settings).encode())
     write_whole(str(tmp_path / "out" / "pairs.parquet"), to_parquet(resolved.pairs))
     first, second = parts.split(10)
-    (task,) = part_tasks(resolved, {0: first}, 8, "")
+    (task,) = part_tasks(resolved.key, {0: first}, 8, "")
     assert scoring(resolved, 1, "cpu")(task) == {"pairs": 8}
     uri = parts.part_uri(resolved.out, 0)
     table = parts.read_part(uri)

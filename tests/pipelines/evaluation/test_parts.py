@@ -1,7 +1,6 @@
 """The parts of an evaluation: how pairs are dealt out, what a file holds, and parts that end their workers."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +12,6 @@ from pipelines.common.errors import PipelineError
 from pipelines.evaluation import parts
 from pipelines.evaluation.pair_scorer import PairResult
 from pipelines.evaluation.tasks import part_tasks
-
-
-class Plan:
-    key = "k"
 
 
 @pytest.mark.parametrize(
@@ -33,8 +28,7 @@ def test_a_part_is_whole_batches_of_which_a_small_evaluation_has_some_for_each_w
 
 def test_a_task_of_many_holds_more_than_five_hundred_pairs() -> None:
     pieces = dict(enumerate(parts.split(52_000)))
-    plan: Any = Plan()
-    tasks = part_tasks(plan, pieces, 8, "")
+    tasks = part_tasks("k", pieces, 8, "")
     assert {task["pairs"] for task in tasks[:-1]} == {512}
     assert sum(task["pairs"] for task in tasks) == 52_000
     assert len(tasks) == 102
@@ -47,10 +41,11 @@ def result(value: float, vector: list[float], picture: bytes | None = None) -> P
 def test_a_part_gives_back_to_the_last_digit_what_was_measured(tmp_path: Path) -> None:
     uri, nan = parts.part_uri(str(tmp_path), 3), float("nan")
     results = [result(1 / 3, [0.1, 0.2], b"png"), result(nan, [0.3, 1e-30], b"png")]
-    parts.write_part(uri, [Pair("s", "r", 1), Pair("s", "q", 2, "r")], results)
+    pairs = [Pair("s", "r", 1), Pair("s", "q", 2, "r")]
+    parts.write_part(uri, pairs, results)
     assert parts.parts_there(str(tmp_path)) == {3}
     table = parts.read_part(uri)
-    for found in (parts.measured(table), parts.gathered(results)):
+    for found in (parts.measured(table), parts.measured(parts.part_table(pairs, results))):
         assert found.keys() == {"a", "b"}
         np.testing.assert_array_equal(found["a"]["a"], [1 / 3, nan])
         np.testing.assert_array_equal(found["b"]["features"], [[0.1, 0.2], [0.3, 1e-30]])

@@ -14,7 +14,7 @@ from eval.protocols.table import PROTOCOLS
 from model.checkpoint import load_checkpoint, read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.evaluation.pair_scorer import PairScorer
-from pipelines.evaluation.parts import gathered
+from pipelines.evaluation.parts import measured, part_table
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
 from pipelines.evaluation.scores import describe, score
 from tests.pipelines.training.untrained import write_checkpoint
@@ -34,9 +34,8 @@ def plan(
 def document(resolved: EvaluatePlan) -> dict[str, Any]:
     """What is reported, as scores.json holds it."""
     results = PairScorer(resolved)(resolved.pairs, [False] * len(resolved.pairs))
-    saved: dict[str, Any] = json.loads(
-        json.dumps(describe(resolved, score(resolved, [gathered(results)])), allow_nan=False)
-    )
+    scores = score(resolved, [measured(part_table(resolved.pairs, results))])
+    saved: dict[str, Any] = json.loads(json.dumps(describe(resolved, scores), allow_nan=False))
     return saved
 
 
