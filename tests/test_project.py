@@ -30,7 +30,7 @@ FLOORS = {
     ),
     "model": (
         *("errors", "finite", "setting", "typed_entries", "precision", "batch", "optimizer", "weights"),
-        *("backbone", "frozen", "extractors"),
+        *("backbone", "frozen", "extractors", "feature_networks"),
         *("colorist", "stage", "diffusion"),
         *("families", "checkpoint", "conversion"),
     ),

@@ -3,13 +3,13 @@
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.measuring import Row
 from benchmarks.peak_memory import peak_mib
 from dataprep.storage.store import join, write_whole
+from eval.metrics.sets.frechet import FRECHET_DISTANCE
 from eval.protocols.pairing import Pair, to_parquet
 from model.checkpoint import read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
@@ -22,7 +22,7 @@ from pipelines.execution.ray_data import Task
 from pipelines.execution.ray_session import ray_session
 from pipelines.weights.checkpoints import absolute_checkpoint, fetch_checkpoint
 
-METRICS = ("psnr", "ms_ssim", "fid_efficientnet_lite0_320")
+METRICS = ("psnr", "ms_ssim", FRECHET_DISTANCE.name)
 DIMS = 320
 
 
@@ -33,18 +33,21 @@ def driver(count: int, out: str) -> Row:
     started = time.monotonic()
     with ray_session(Path(out) / "engine.log", num_cpus=2):
         measure_parts(plan, work=lambda plan, threads, device: partial(made_up, out=out))
-        scores = {score.name: score.value for score in score_parts(plan)}
+        scores = {score.name: score.value for score in score_parts(plan)[0]}
     return {"peak MiB": peak_mib(), "seconds": time.monotonic() - started, "PSNR": scores["psnr"]}
 
 
 def made_up_plan(count: int, out: str) -> EvaluatePlan:
     """An evaluation of so many pairs that no corpus has."""
     checkpoint = absolute_checkpoint("starter")
+    metadata = read_metadata(fetch_checkpoint(checkpoint))
     return EvaluatePlan(
         protocol="deformed-reference",
         metrics=METRICS,
         checkpoint=checkpoint,
-        metadata=read_metadata(fetch_checkpoint(checkpoint)),
+        metadata=metadata,
+        width=metadata.width,
+        height=metadata.height,
         corpus="none",
         snapshot=1,
         digest="none",
@@ -70,6 +73,6 @@ def _pairs(start: int, stop: int) -> list[Pair]:
 
 
 def _result(made: np.random.Generator) -> PairResult:
-    features: dict[str, Any] = {name: made.normal(size=DIMS).tolist() for name in ("features", "real_features")}
+    vectors = {view: made.normal(size=DIMS).astype(np.float32) for view in FRECHET_DISTANCE.vectors}
     values = {"psnr": {"psnr": made.normal(15, 3)}, "ms_ssim": {"ms_ssim": made.uniform()}}
-    return PairResult({**values, METRICS[-1]: features})
+    return PairResult({**values, FRECHET_DISTANCE.name: {}}, vectors=vectors)

@@ -40,7 +40,8 @@ from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.common.progress import Progress
 from pipelines.common.shipped_pictures import ASSEMBLED
 from pipelines.corpus_build.build import build_corpus
-from pipelines.evaluation.evaluate import evaluate, read_results
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.features import read_features, read_results
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
 from pipelines.execution.ray_session import ray_session
@@ -147,7 +148,13 @@ def score(
             "random-reference": _over(known, "random-reference", str(out / "random"), random),
             "deformed-reference": _over(known, "deformed-reference", str(out / "deformed"), deformed),
         }
-    return {name: {"scores": _scored(plan, common), "rows": read_results(plan.out)} for name, plan in plans.items()}
+    return {name: {"scores": _scored(plan, common), **_kept(plan)} for name, plan in plans.items()}
+
+
+def _kept(plan: EvaluatePlan) -> dict[str, Any]:
+    """The rows of a finished evaluation, and its features where it kept some."""
+    features = read_features(plan.out) if plan.keep_features and plan.vectors else {}
+    return {"rows": read_results(plan.out), "features": features}
 
 
 def _scored(plan: EvaluatePlan, common: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics.frechet import FrechetStatistics
 from eval.metrics.intervals import bootstrap, bootstrap_mean, wilson
+from eval.metrics.sets.frechet import FRECHET_DISTANCE, FrechetStatistics
 
 SEED = 11
 FRECHET_RESAMPLES = 200  # each one two eigen-decompositions of the covariance
@@ -92,10 +92,10 @@ def _figure(value: float, bounds: tuple[float, float] | None, count: int) -> dic
 
 def _features(arm: Arm) -> tuple[np.ndarray, np.ndarray] | None:
     """(made, real) features (N, D) of results with random references, or None where there are too few."""
-    rows = arm.protocols.get("random-reference", {}).get("rows", [])
-    if not rows:
+    features = arm.protocols.get("random-reference", {}).get("features")
+    if not features:
         return None
-    made, real = (np.array([row[name] for row in rows]) for name in ("features", "real_features"))
+    made, real = (features[view] for view in FRECHET_DISTANCE.vectors)
     return (made, real) if len(made) > made.shape[1] else None
 
 

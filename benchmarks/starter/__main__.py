@@ -47,7 +47,8 @@ from pipelines.colorization.jobs import ColorizeJob
 from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
 from pipelines.colorization.roles import REFERENCE
 from pipelines.common.overrides import parse_assignments
-from pipelines.evaluation.evaluate import evaluate, read_results
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.features import read_results
 from pipelines.evaluation.pair_scorer import PairScorer, unit
 from pipelines.evaluation.plan import SPLIT, EvaluatePlan, plan_evaluation
 from pipelines.execution.ray_session import ray_session

@@ -20,6 +20,7 @@ from dataprep.storage.store import FileEntry
 
 GRACE_HOURS = 24.0
 SCAN = "scan caches"
+STATISTICS = "statistics of real pictures"
 
 # What a path below the corpus is, in the order in which kinds are deleted. Anything else is not ours to touch.
 KINDS = {
@@ -29,6 +30,8 @@ KINDS = {
     "data files": re.compile(r"data/.+\.parquet"),
     "plan files": re.compile(r"plan/.+"),
     SCAN: re.compile(r"scan/.+\.parquet"),
+    # of real pictures, as evaluations keep them; their names begin with the digest of their snapshot
+    STATISTICS: re.compile(r"statistics/[0-9a-f]{12}-[0-9a-f]+\.npz"),
 }
 UNFINISHED = "unfinished writes"
 _OWN_PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")  # as dataprep.storage names them; others are somebody else's
@@ -139,13 +142,15 @@ def _unnamed(
     uri: str, entries: Iterable[FileEntry], kept: Iterable[int], dropped: Sequence[int]
 ) -> dict[str, list[FileEntry]]:
     """Kind -> files that no kept snapshot names; of snapshot documents those that are dropped."""
-    named = _named(uri, kept)
+    named, digests = _named(uri, kept), {open_snapshot(uri, number).digest[:12] for number in kept}
     going = {f"snapshots/{number}.json" for number in dropped}
     found: dict[str, list[FileEntry]] = {kind: [] for kind in KINDS}
     base = f"{uri.rstrip('/') if storage.is_s3(uri) else Path(uri)}/"
     for entry in entries:
         path = entry.uri.removeprefix(base)
         kind = next((kind for kind, pattern in KINDS.items() if pattern.fullmatch(path)), None)
+        if kind == STATISTICS and path.removeprefix("statistics/").partition("-")[0] in digests:
+            continue
         if kind is not None and path not in named and (kind != "snapshots" or path in going):
             found[kind].append(entry)
     return found

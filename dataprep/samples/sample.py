@@ -104,7 +104,8 @@ def training_sample(
 def evaluation_sample(
     row: Mapping[str, Any], settings: SampleSettings, style: str, *, second: Mapping[str, Any] | None = None
 ) -> Sample:
-    """The sample of a row for scoring: the centre that covers the window, no border blanked, nothing random.
+    """The sample of a row for scoring: the centre that covers the window, or all of it squashed into the window where
+    the settings say so; no border blanked, nothing random.
 
     A deformed reference is bent by numbers that follow from the row's id.
     """
@@ -306,6 +307,8 @@ def _second(second: Mapping[str, Any] | None, settings: SampleSettings, numbers:
 def _crop(size: tuple[int, int], settings: SampleSettings, numbers: tuple[float, float, float]) -> Crop:
     """The settings' window on a picture of that (width, height)."""
     rescale, down, right = numbers
+    if settings.squashed:
+        return Crop.placed((settings.width, settings.height), settings.width, settings.height, (down, right))
     scaled = cover(size, settings.width, settings.height, 1.0 + rescale * (settings.rescale_max - 1.0))
     return Crop.placed(scaled, settings.width, settings.height, (down, right))
 

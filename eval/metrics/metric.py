@@ -20,6 +20,11 @@ What a pair can give; a protocol declares which of these its pairs have, and may
     paper          bool (B, H, W): where the sketch shows no figure.
     own_figure     bool (B, H, W): where the reference shows its figure.
     other_figure   bool (B, H, W): where the other reference shows its figure.
+    reference      B pictures (3, h, w) in [0, 1] of any sizes: what was shown to the model. Every pair has it.
+    text           B texts: the tags of the sketch's row, empty where it has none. Every pair has it.
+    seconds        (B,): how long colouring took, for each of the batch; memory_mib: the most memory meanwhile.
+
+Any of the pictures may be asked for as a feature network sees it (eval.metrics.views): `truth@clip_vith14`, (B, dims).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -31,14 +36,17 @@ import numpy.typing as npt
 from torch import Tensor
 
 from eval.metrics.intervals import bootstrap_mean
+from eval.metrics.views import given_names, parse
 
-Columns = Mapping[str, npt.NDArray[np.float64]]
-"""Column -> the values of all pairs, (N,) or (N, dims)."""
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Column -> the values of all pairs, float64 (N,); view -> its vectors, (N, dims)."""
 
-ALWAYS_GIVEN = ("original",)
+ALWAYS_GIVEN = ("original", "reference", "text", "seconds", "memory_mib")
 SEED = 0  # of the resampling: the same values have the same bounds
 LOWER, UPPER = "_lower95", "_upper95"
 """Endings of the names of a score's bounds."""
+SMALL = "_small_set"
+"""Ending of the name of a score that was asked for of fewer pairs than it needs."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +93,37 @@ class WholeColumns:
         return {name: np.concatenate([part[name] for part in self._parts]) for name in names}
 
 
+def _nothing(result: Tensor, *given: Any) -> dict[str, Tensor]:
+    """`measure` of a metric of vectors alone."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One way to score results; `name` is its key in METRICS.
 
     needs: what `measure` takes of a pair, by name and in this order after the results (B, 3, H, W) in [0, 1]; it
-        returns column -> (B,), NaN where a pair has no value, or (B, dims).
+        returns column -> (B,), NaN where a pair has no value.
+    vectors: views whose vectors the collector takes beside those columns.
     summarize: the scores of a run from the columns of all its pairs, or from what `collector` makes of them.
+    fewest: pairs below which its scores say too little: there are none then, unless they are asked for, and have
+        another name (SMALL).
     scores: what the names of its scores begin with. A substitute (another feature network) or a reduced form (fewer
         scales) has a name of its own.
     title: the name that a person reads, in three or four words; {part} as in the meaning.
     unit, meaning: for a table; the meaning is one sentence that an artist understands, where {part} stands for what a
         score's name has after `scores`.
     caption: label and text of one pair's value, from the pair's columns, for a picture's caption.
-    features: the feature network that it reads (eval.metrics.features); smallest_side: of pictures, in pixels.
+    smallest_side: of pictures, in pixels.
     source: where it is defined.
     """
 
     name: str
-    needs: tuple[str, ...]
-    measure: Callable[..., Mapping[str, Tensor]]
     summarize: Callable[[Any], list[Score]]
+    needs: tuple[str, ...] = ()
+    measure: Callable[..., Mapping[str, Tensor]] = _nothing
+    vectors: tuple[str, ...] = ()
+    fewest: int = 1
     scores: str
     better: Literal["higher", "lower"]
     meaning: str
@@ -113,13 +131,19 @@ class Metric:
     title: str = ""
     unit: str = ""
     caption: Callable[[Mapping[str, float]], tuple[str, str]] | None = None
-    features: str | None = None
     smallest_side: int = 1
     collector: Callable[[], Collector] = WholeColumns
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The feature networks that it reads, by the names of model.feature_networks.table."""
+        views = (parse(name) for name in (*self.needs, *self.vectors))
+        return tuple(dict.fromkeys(view.network for view in views if view))
+
     def refusal(self, protocol: str, gives: Collection[str], width: int, height: int) -> str:
         """Why pairs of this protocol, at this size in pixels, cannot be measured; empty where they can."""
-        absent = [need for need in self.needs if need not in (*ALWAYS_GIVEN, *gives)]
+        needed = dict.fromkeys(part for name in (*self.needs, *self.vectors) for part in given_names(name))
+        absent = [need for need in needed if need not in (*ALWAYS_GIVEN, *gives)]
         if absent:
             return f"{self.name} needs {', '.join(absent)}, which pairs of {protocol} do not have"
         if min(width, height) < self.smallest_side:
@@ -132,7 +156,8 @@ class Metric:
 
     def title_of(self, score: str) -> str:
         """The name of one of its scores for a person; of a metric without a title the score's own."""
-        return self.title.format(part=score.removeprefix(self.scores)) or score
+        title = self.title.format(part=score.removesuffix(SMALL).removeprefix(self.scores))
+        return f"{title}, too few pairs" if title and score.endswith(SMALL) else title or score
 
 
 def mean_score(name: str, values: npt.NDArray[np.float64], reason: str = "no pair has a value") -> Score:

@@ -2,17 +2,32 @@
 
 from collections.abc import Iterable
 
-from eval.metrics.frechet import FRECHET_DISTANCE
+from eval.metrics.cost import MEMORY, SECONDS
 from eval.metrics.known_answer import KNOWN_ANSWER
 from eval.metrics.layout_leak import LAYOUT_LEAK
 from eval.metrics.metric import Metric
 from eval.metrics.ms_ssim import MS_SSIM
+from eval.metrics.network_scores import (
+    AESTHETIC,
+    CLIP_GROUND_TRUTH,
+    CLIP_REFERENCE,
+    CLIP_TEXT,
+    LPIPS_ALEX,
+    LPIPS_VGG,
+)
 from eval.metrics.psnr import PSNR, REGION_PSNR, TOLD_PSNR
+from eval.metrics.sets.frechet import CLEAN_FID, FD_DINOV2, FID, FRECHET_DISTANCE
+from eval.metrics.sets.kernel_distance import CMMD, KID
 from eval.metrics.ssim import SSIM
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
+        FID,
+        CLEAN_FID,
+        KID,
+        FD_DINOV2,
+        CMMD,
         FRECHET_DISTANCE,
         PSNR,
         TOLD_PSNR,
@@ -21,6 +36,14 @@ METRICS: dict[str, Metric] = {
         REGION_PSNR,
         KNOWN_ANSWER,
         LAYOUT_LEAK,
+        LPIPS_ALEX,
+        LPIPS_VGG,
+        CLIP_GROUND_TRUTH,
+        CLIP_REFERENCE,
+        CLIP_TEXT,
+        AESTHETIC,
+        SECONDS,
+        MEMORY,
     )
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,17 @@ def whole_reference(pair: Pair, pictures: PairPictures) -> PreparedPair:
     return PreparedPair({REFERENCE: pictures.whole(pair.reference_id)}, {}, {REFERENCE: mask})
 
 
+@dataclass(frozen=True)
+class PublishedSettings:
+    """What a paper states of an evaluation. pairs: how many, None for all; size: (width, height) of the results in
+    pixels, None where it is not stated; resize: how pictures come to it; sampling: settings by their names."""
+
+    pairs: int | None
+    size: tuple[int, int] | None
+    resize: Literal["cover", "squash"]
+    sampling: Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationProtocol:
     """A way to evaluate; `name` is its key in PROTOCOLS.
@@ -102,7 +113,7 @@ class EvaluationProtocol:
     metrics: what is reported unless other metrics are asked for, in this order: names of eval.metrics.table, or
         "module:NAME".
     truth_note: what is shown as the truth, for the caption of a picture; source: where the protocol is described.
-    square: it can only draw square pictures.
+    square: it can only draw square pictures. settings: of a published evaluation, used where a call sets nothing else.
     """
 
     name: str
@@ -113,3 +124,4 @@ class EvaluationProtocol:
     truth_note: str
     source: str
     square: bool = False
+    settings: PublishedSettings | None = None

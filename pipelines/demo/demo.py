@@ -20,7 +20,8 @@ from pipelines.corpus_build.build import build_corpus
 from pipelines.demo.change import change_of
 from pipelines.demo.gallery import colored, corpus_jobs, real_jobs
 from pipelines.demo.report import different_sketches, program, write_report
-from pipelines.evaluation.evaluate import evaluate, read_results
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.features import read_results
 from pipelines.evaluation.plan import plan_evaluation
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.corpora import CORPUS_RECIPES

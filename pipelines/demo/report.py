@@ -29,7 +29,7 @@ from eval.report.page import (
 )
 from pipelines.colorization.roles import REFERENCE
 from pipelines.demo.gallery import Shown
-from pipelines.evaluation.evaluate import read_results
+from pipelines.evaluation.features import read_results
 from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.training.stage import read_history
 from pipelines.weights.checkpoints import STARTER
@@ -257,7 +257,7 @@ def _score(name: str, metric: Metric | None, evaluation: str, document: Mapping[
         reason=document["reasons"].get(name, ""),
         samples=document["samples"],
         protocol=evaluation,
-        feature_network=document["feature_network"] if metric and metric.features else "",
+        feature_network=document["feature_network"] if metric and metric.networks else "",
         interval=bounds if None not in bounds else None,
     )
 

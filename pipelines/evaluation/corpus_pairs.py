@@ -59,10 +59,24 @@ class CorpusPictures:
         self._corpus, self._pair, self._settings = corpus, pair, corpus.settings
 
     @cached_property
+    def _row(self) -> dict[str, Any]:
+        return self._corpus.row(self._pair.sketch_id)
+
+    @cached_property
     def _sample(self) -> Sample:
-        row, styles = self._corpus.row(self._pair.sketch_id), self._settings.styles
-        style = next((style for style in styles if row.get(f"sketch_{style}") is not None), styles[0])
-        return evaluation_sample(row, self._settings, style)
+        styles = self._settings.styles
+        style = next((style for style in styles if self._row.get(f"sketch_{style}") is not None), styles[0])
+        return evaluation_sample(self._row, self._settings, style)
+
+    @property
+    def style(self) -> str:
+        """Of the sketch: the first of the settings' styles that its row has."""
+        return self._sample.style
+
+    @property
+    def text(self) -> str:
+        """What is said of the sketch's row: its caption, else its tags; empty where there is neither."""
+        return self._row.get("caption") or ", ".join(tag.replace("_", " ") for tag in self._row.get("tags") or ())
 
     @property
     def sketch(self) -> Floats:

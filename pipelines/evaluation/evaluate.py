@@ -8,8 +8,9 @@ is reported of them is the protocol's (eval.protocols), how it is measured the m
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -22,18 +23,20 @@ import ray
 
 from dataprep.documents import read_document
 from dataprep.errors import DataError
-from dataprep.storage.store import delete_folder, exists, join, read_bytes, write_whole
-from eval.metrics.metric import Columns, Score
+from dataprep.storage.store import delete_folder, exists, join, write_whole
+from eval.metrics.metric import Score
+from eval.metrics.sets.frechet import BothSets
 from eval.protocols.pairing import to_parquet
 from model.errors import ModelError
 from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import differences
 from pipelines.common.progress import Clock, Progress, ProgressSink, silent
-from pipelines.evaluation import parts
+from pipelines.evaluation import parts, real_statistics
+from pipelines.evaluation.features import RESULTS, FeatureFile, score_features
 from pipelines.evaluation.lookup import find_protocol
-from pipelines.evaluation.plan import EvaluatePlan
-from pipelines.evaluation.scores import describe, numbers, score
+from pipelines.evaluation.plan import SETTINGS, EvaluatePlan, real_address
+from pipelines.evaluation.scores import collect, describe, numbers, score
 from pipelines.evaluation.tasks import MOST, PAIRING, SHOWN_PAIRS, part_tasks, scoring
 from pipelines.execution.capacity import Capacity, chosen_device, own_capacity, read_capacity
 from pipelines.execution.live_counts import LiveCounts
@@ -41,7 +44,7 @@ from pipelines.execution.ray_data import Work, failure_line, over_ray
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import size_needs_gpu
 
-SETTINGS, RESULTS, SCORES = "evaluation.json", "results.parquet", "scores.json"
+SCORES = "scores.json"
 FETCHED_FOR = 64  # pairs that are worth a machine which has to be fetched
 
 
@@ -73,9 +76,12 @@ def evaluate(
         write_whole(join(plan.out, SETTINGS), json.dumps(plan.settings, indent=2).encode())
         write_whole(join(plan.out, PAIRING), to_parquet(plan.pairs))
         parts.forget_tries(plan.out)
-        session.run(lambda: measure_parts(plan, progress))
-        scores = score_parts(plan)
-        document = describe(plan, scores)
+        if plan.reuse:
+            scores, styles = score_features(plan)
+        else:
+            session.run(lambda: measure_parts(plan, progress))
+            scores, styles = score_parts(plan)
+        document = describe(plan, scores, styles)
         run.log_metrics(numbers(scores))
         node = lineage.Node(plan.out, "evaluation", f"{name} ({len(plan.pairs)} pairs)")
         inputs = [
@@ -108,11 +114,6 @@ def finished(plan: EvaluatePlan) -> dict[str, Any] | None:
         )
     saved = join(plan.out, SCORES)
     return read_document(saved, dict[str, Any]) if exists(saved) else None
-
-
-def read_results(out: str) -> list[dict[str, Any]]:
-    """One row for each pair of a finished evaluation: pair, numbers, and PNG bytes of the pairs that are shown."""
-    return pq.read_table(BytesIO(read_bytes(join(out, RESULTS)))).to_pylist()
 
 
 def measure_parts(
@@ -167,17 +168,28 @@ def _device(plan: EvaluatePlan, capacity: Capacity) -> Literal["cpu", "cuda"]:
     return chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)
 
 
-def score_parts(plan: EvaluatePlan) -> list[Score]:
-    """The scores of a plan whose parts are all there; writes one row for each pair, and the pictures of the first."""
+def score_parts(plan: EvaluatePlan) -> tuple[list[Score], dict[str, int]]:
+    """The scores of a plan whose parts are all there, and how many sketches there are of each style.
+
+    Writes one row for each pair, the pictures of the first, features where they are kept, and beside the snapshot the
+    statistics of the real pictures.
+    """
     kept: list[pa.Table] = []
 
-    def read() -> Iterator[Mapping[str, Columns]]:
-        for number in range(len(parts.split(len(plan.pairs)))):
-            table = parts.read_part(parts.part_uri(plan.out, number))
-            kept.append(table if plan.keep_features else parts.without_vectors(table))
-            yield parts.measured(table)
+    def read() -> Iterator[parts.Measured]:
+        with FeatureFile(plan.out) if plan.keep_features else nullcontext() as features:
+            for number in range(len(parts.split(len(plan.pairs)))):
+                table = parts.read_part(parts.part_uri(plan.out, number))
+                kept.append(parts.without_vectors(table))
+                if features is not None:
+                    features.add(table)
+                yield parts.measured(table)
 
-    scores = score(plan, read())
+    collectors = collect(plan, read())
+    for metric in plan.measured():
+        collector = collectors[metric.name]
+        if isinstance(collector, BothSets) and collector.real is not None and metric.networks[0] not in plan.real:
+            real_statistics.keep(real_address(plan, metric.networks[0]), collector.real)
     results = pa.concat_tables(kept, promote_options="default")
     data = BytesIO()
     pq.write_table(results, data)
@@ -186,4 +198,4 @@ def score_parts(plan: EvaluatePlan) -> list[Score]:
     for name in (name for name in results.column_names if name.endswith("_png")):
         for number, png in enumerate(shown[name].to_pylist()):
             write_whole(join(plan.out, "pictures", f"{number:02d}-{name.removesuffix('_png')}.png"), png)
-    return scores
+    return score(plan, collectors), Counter(results["style"].to_pylist())

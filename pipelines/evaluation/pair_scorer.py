@@ -4,7 +4,9 @@ Each pair gives one result: the columns of each metric, and the pictures where a
 of the columns of all pairs by the caller, so that it does not matter which worker had which pair.
 """
 
+import resource
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,47 +22,51 @@ from dataprep.samples.sample_settings import V1_PICTURES
 from dataprep.samples.values import Floats, model_mask
 from eval.errors import EvalError
 from eval.metrics.psnr import RegionMap
+from eval.metrics.views import given_names
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
 from model.diffusion.separation import Separation
 from pipelines.evaluation.colorist import CheckpointColorist
 from pipelines.evaluation.corpus_pairs import PairCorpus
 from pipelines.evaluation.lookup import find_protocol
-from pipelines.evaluation.plan import SPLIT, EvaluatePlan
+from pipelines.evaluation.plan import SKETCH, SPLIT, EvaluatePlan
+from pipelines.evaluation.views import Viewer
 from pipelines.execution.capacity import no_cuda
-
-Value = float | list[float]
-SKETCH = "sketch_"
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """What is known of one pair: metric -> column -> its value, and name -> PNG where the pair is shown."""
+    """What is known of one pair: metric -> column -> its value; name -> PNG where the pair is shown; view -> its
+    vector, float32 (dims,), for metrics of sets; the style of the sketch."""
 
-    measured: Mapping[str, Mapping[str, Value]]
+    measured: Mapping[str, Mapping[str, float]]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    vectors: Mapping[str, Floats] = field(default_factory=dict)
+    style: str = ""
 
     @property
     def row(self) -> dict[str, Any]:
-        """Columns and pictures side by side. Raises EvalError where two metrics name a column alike."""
-        row: dict[str, Any] = {}
+        """Columns, vectors and pictures side by side. Raises EvalError where two metrics name a column alike."""
+        row: dict[str, Any] = {"style": self.style}
         for metric, columns in self.measured.items():
             if taken := sorted(columns.keys() & row.keys()):
                 raise EvalError(f"{metric} has a column {taken[0]}, which another metric has too")
             row |= columns
-        return {**row, **self.pictures}
+        return {**row, **self.vectors, **self.pictures}
 
 
 @dataclass(frozen=True)
 class ReadyPair:
     """One pair as the model (sketch: (3, H, W)) and the metrics take it; `given` has the original too.
 
-    masks: of the sketch, (1, H, W) in [0, 1], and of the reference, uint8 (h, w), where the model reads them.
+    style: of the sketch. masks: of the sketch, (1, H, W) in [0, 1], and of the reference, uint8 (h, w), where the model
+    reads them.
     """
 
     sketch: Floats
+    style: str
     references: Mapping[str, Bytes]
-    given: Mapping[str, Bytes | np.ndarray | Regions]
+    given: Mapping[str, Bytes | np.ndarray | Regions | str]
     masks: tuple[Floats, Bytes] | None = None
 
     @property
@@ -82,10 +88,13 @@ class PairScorer:
         if device == "cuda" and not torch.cuda.is_available():
             raise no_cuda(socket.gethostname())
         self.plan, self.protocol, self.metrics = plan, find_protocol(plan.protocol), plan.measured()
-        self.colorist = CheckpointColorist(plan.checkpoint, torch.device(device), ema=plan.ema)
+        self.device = torch.device(device)
+        self.colorist = CheckpointColorist(plan.checkpoint, self.device, ema=plan.ema)
+        self.views = Viewer(plan.views, plan.networks, plan.store, device)
         settings = SampleSettings(
-            width=plan.metadata.width,
-            height=plan.metadata.height,
+            width=plan.width,
+            height=plan.height,
+            squashed=plan.resize == "squash",
             styles=tuple(column.removeprefix(SKETCH) for column in plan.columns if column.startswith(SKETCH)),
             pictures=(*V1_PICTURES, *(["mask"] if plan.masks else [])),
         )
@@ -94,11 +103,19 @@ class PairScorer:
     def __call__(self, pairs: Sequence[Pair], shown: Sequence[bool]) -> list[PairResult]:
         """Colour `pairs` in one batch and measure each; pictures are kept where `shown`."""
         ready = [self.prepare(pair) for pair in pairs]
-        results = self.color(ready, [pair.seed for pair in pairs])
+        with Cost(self.device) as cost:
+            results = self.color(ready, [pair.seed for pair in pairs])
         # measure the uint8 pictures that a person gets
-        measured = self.measure(ready, results)
+        given = self.given(ready, results, cost)
+        measured = self.measure(given, len(pairs))
         return [
-            PairResult(measured[i], _pictures(ready[i], results[i]) if keep else {}) for i, keep in enumerate(shown)
+            PairResult(
+                measured[i],
+                _pictures(ready[i], results[i]) if keep else {},
+                {name: given[name][i].numpy() for name in self.plan.vectors},
+                ready[i].style,
+            )
+            for i, keep in enumerate(shown)
         ]
 
     def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int]) -> list[Bytes]:
@@ -114,30 +131,70 @@ class PairScorer:
         prepared: PreparedPair = self.protocol.prepare(pair, pictures)
         if absent := sorted(set(self.protocol.gives) - set(prepared.given)):
             raise EvalError(f"protocol {self.protocol.name} gives {', '.join(absent)} of its pairs, but not of {pair}")
-        given = {"original": pictures.original, **prepared.given}
+        given = {
+            "original": pictures.original,
+            "reference": prepared.references[REFERENCE],
+            "text": pictures.text,
+            **prepared.given,
+        }
         masks = None
         if self.plan.masks:
             if REFERENCE not in prepared.masks:
                 raise EvalError(f"protocol {self.protocol.name} gives no mask of its reference, which the model reads")
             masks = pictures.sketch_mask, prepared.masks[REFERENCE]()
-        return ReadyPair(pictures.sketch, prepared.references, given, masks)
+        return ReadyPair(pictures.sketch, pictures.style, prepared.references, given, masks)
 
-    def measure(self, ready: Sequence[ReadyPair], results: Sequence[Bytes]) -> list[dict[str, dict[str, Value]]]:
-        """Metric -> column -> value, of each pair. Results are uint8 (H, W, 3)."""
-        result = unit(results)
-        needed = dict.fromkeys(need for metric in self.metrics for need in metric.needs)
-        given = {need: _collated([item.given[need] for item in ready]) for need in needed}
+    def given(self, ready: Sequence[ReadyPair], results: Sequence[Bytes], cost: "Cost") -> dict[str, Any]:
+        """All that metrics take of a batch by name: `result`, what pairs give, and how networks see both. Results are
+        uint8 (H, W, 3)."""
+        needed = [*(need for metric in self.metrics for need in metric.needs), *self.plan.views]
+        names = dict.fromkeys(part for need in needed for part in given_names(need))
+        given: dict[str, Any] = {"result": unit(results), **cost.given(len(ready))}
+        given |= {name: _collated([item.given[name] for item in ready]) for name in names if name not in given}
+        return given | self.views(given)
+
+    def measure(self, given: Mapping[str, Any], count: int) -> list[dict[str, dict[str, float]]]:
+        """Metric -> column -> value, of each of so many pairs; given: as `given` gives it."""
         columns = {
             metric.name: {
                 column: values.tolist()
-                for column, values in metric.measure(result, *(given[need] for need in metric.needs)).items()
+                for column, values in metric.measure(given["result"], *(given[need] for need in metric.needs)).items()
             }
             for metric in self.metrics
         }
         return [
             {name: {column: values[i] for column, values in own.items()} for name, own in columns.items()}
-            for i in range(len(ready))
+            for i in range(count)
         ]
+
+
+class Cost:
+    """What the work of a `with` costs: time, and the most memory in use, of the GPU or, without one, the process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self.seconds, self.memory_mib = device, 0.0, 0.0
+
+    def __enter__(self) -> "Cost":
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+            peak = torch.cuda.max_memory_allocated()
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.seconds, self.memory_mib = time.perf_counter() - self._started, peak / 2**20
+
+    def given(self, count: int) -> dict[str, torch.Tensor]:
+        """As metrics take it, for each of so many pairs."""
+        return {
+            "seconds": torch.full((count,), self.seconds / count, dtype=torch.float64),
+            "memory_mib": torch.full((count,), self.memory_mib, dtype=torch.float64),
+        }
 
 
 def _separation(ready: Sequence[ReadyPair]) -> Separation | None:
@@ -154,11 +211,16 @@ def unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
-def _collated(values: Sequence[Any]) -> torch.Tensor | RegionMap:
-    """What pairs give under one name, as a batch: pictures in [0, 1], maps stacked (B, H, W), or a region map."""
+def _collated(values: Sequence[Any]) -> Any:
+    """What pairs give under one name, as a batch: pictures in [0, 1] (one by one where their sizes differ), maps
+    stacked (B, H, W), a region map, or texts."""
     first = values[0]
+    if isinstance(first, str):
+        return list(values)
     if isinstance(first, Regions):
         return RegionMap(torch.from_numpy(np.stack([value.classes for value in values])), first.names)
+    if any(value.shape != first.shape for value in values):
+        return [unit([value])[0] for value in values]
     return unit(values) if first.ndim == 3 else torch.from_numpy(np.stack(values))
 
 

@@ -6,9 +6,10 @@ file whoever writes it, and an evaluation that was stopped goes on with the part
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,14 @@ FEWEST_PARTS = 8  # of an evaluation that has so many batches, so that workers s
 TRIES = 5  # workers that may end in one part
 FOLDER, ENDING, TRIED = "parts", ".parquet", ".tries"
 COLUMNS = b"columns"  # of the file's metadata: metric -> its columns
+VECTORS = b"vectors"  # of the file's metadata: the columns that are views
+
+
+class Measured(NamedTuple):
+    """What some pairs were measured to be: metric -> column -> float64 (N,); view -> float32 (N, dims)."""
+
+    columns: Mapping[str, Columns]
+    vectors: Columns
 
 
 def split(pairs: int) -> list[range]:
@@ -51,13 +60,19 @@ def part_table(pairs: Sequence[Pair], results: Sequence[PairResult]) -> pa.Table
     """One row for each pair, with what was measured. Raises EvalError where two metrics name a column alike."""
     rows = [asdict(pair) | result.row for pair, result in zip(pairs, results, strict=True)]
     columns = {metric: list(values) for metric, values in results[0].measured.items()}
-    return pa.Table.from_pylist(rows).replace_schema_metadata({COLUMNS: json.dumps(columns).encode()})
+    named = {COLUMNS: json.dumps(columns).encode(), VECTORS: json.dumps(list(results[0].vectors)).encode()}
+    return pa.Table.from_pylist(rows).replace_schema_metadata(named)
 
 
 def write_part(uri: str, pairs: Sequence[Pair], results: Sequence[PairResult]) -> None:
     """Write the table of a part."""
+    write_table(uri, part_table(pairs, results))
+
+
+def write_table(uri: str, part: pa.Table) -> None:
+    """Write it whole."""
     data = BytesIO()
-    pq.write_table(part_table(pairs, results), data, compression="zstd")
+    pq.write_table(part, data, compression="zstd")
     write_whole(uri, data.getvalue())
 
 
@@ -69,22 +84,32 @@ def read_part(uri: str) -> pa.Table:
         raise DataError(f"{uri} is damaged; delete it, and the same command makes it again") from error
 
 
-def measured(part: pa.Table) -> dict[str, Columns]:
-    """Metric -> column -> the values of its pairs, float64 (N,) or (N, dims)."""
+def measured(part: pa.Table) -> Measured:
+    """What its pairs were measured to be."""
     named = parse_document(part.schema.metadata[COLUMNS], dict[str, list[str]], "the columns of a part")
-    return {metric: {name: _array(part[name]) for name in names} for metric, names in named.items()}
+    columns = {metric: {name: _numbers(part[name]) for name in names} for metric, names in named.items()}
+    return Measured(columns, {name: vectors_of(part[name]) for name in vector_names(part)})
+
+
+def vector_names(part: pa.Table) -> list[str]:
+    """The views whose vectors it holds."""
+    return parse_document(part.schema.metadata[VECTORS], list[str], "the vectors of a part")
 
 
 def without_vectors(part: pa.Table) -> pa.Table:
     """Its columns that hold no features."""
-    return part.select([field.name for field in part.schema if not pa.types.is_list(field.type)])
+    vectors = vector_names(part)
+    return part.select([name for name in part.column_names if name not in vectors])
 
 
-def _array(column: pa.ChunkedArray) -> np.ndarray:
+def vectors_of(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of vectors as float32 (N, dims)."""
     values = column.combine_chunks()
-    if not pa.types.is_list(values.type):
-        return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
-    return np.asarray(values.flatten().to_numpy(zero_copy_only=False), np.float64).reshape(len(values), -1)
+    return np.asarray(values.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(len(values), -1)
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False), np.float64)
 
 
 # ---- parts that end their workers -----------------------------------------------------------------------------------

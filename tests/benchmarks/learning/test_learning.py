@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.learning.__main__ import ARMS, same_evaluation, stages
 from benchmarks.learning.table import FRECHET, Arm, compare, table
+from eval.metrics.sets.frechet import FRECHET_DISTANCE
 from eval.protocols.pairing import Pair
 from model.checkpoint import CheckpointMetadata
 from model.diffusion.sampling_settings import SamplingSettings
@@ -61,6 +62,8 @@ def test_scores_are_read_back_only_for_the_same_evaluation() -> None:
         metrics=("psnr",),
         checkpoint="c",
         metadata=metadata,
+        width=64,
+        height=64,
         corpus="corpus",
         snapshot=1,
         digest="d1",
@@ -98,9 +101,8 @@ def arm(name: str, better: float) -> Arm:
             "reference dropped": {"scores": {"known_answer_share": 0.5}, "rows": [{"nearer": 0.5}] * PAIRS},
             "random-reference": {
                 "scores": {},
-                "rows": [
-                    {"features": m.tolist(), "real_features": r.tolist()} for m, r in zip(made, real, strict=True)
-                ],
+                "rows": [],
+                "features": dict(zip(FRECHET_DISTANCE.vectors, (made, real), strict=True)),
             },
         },
     )

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from dataprep.corpus.snapshot import snapshot_numbers
+from dataprep.corpus.snapshot import open_snapshot, snapshot_numbers
 from dataprep.corpus_tools.garbage import UNFINISHED, Garbage, find_garbage
 from dataprep.corpus_tools.info import verify
 from dataprep.errors import DataError
 from dataprep.storage import store as storage
 from pipelines.corpus_build.build import run_build
+from pipelines.evaluation.real_statistics import address
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.build_recipe import BuildRecipe
 from tests.corpus_pictures import SMALL, write_pictures
@@ -57,6 +58,21 @@ def two_snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def corpus(two_snapshots: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_snapshots, tmp_path / "copy"))
+
+
+def test_statistics_of_real_pictures_go_with_their_snapshot(corpus: Path) -> None:
+    before, after = (open_snapshot(str(corpus), number).digest for number in (1, 2))
+    names = [address(str(corpus), digest, "what").removeprefix(f"{corpus}/") for digest in (before, after)]
+    stranger = "statistics/notes.txt"
+    for name in (*names, stranger):
+        (corpus / name).parent.mkdir(exist_ok=True)
+        (corpus / name).write_bytes(b"sums")
+    collect(corpus)
+    assert {*names, stranger} <= files(corpus)
+    collect(corpus, keep=1)
+    assert names[0] not in files(corpus)
+    assert {names[1], stranger} <= files(corpus)
+    assert sound(corpus)
 
 
 def test_a_corpus_of_which_everything_is_named_is_left_alone(corpus: Path) -> None:

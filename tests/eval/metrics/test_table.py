@@ -6,6 +6,7 @@ import pytest
 
 from eval.metrics.metric import Metric
 from eval.metrics.table import METRICS, metric_of
+from model.feature_networks.table import FEATURES
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
@@ -13,7 +14,7 @@ def test_a_metric_describes_itself(metric: Metric) -> None:
     assert metric.meaning
     assert metric.title
     assert metric.source
-    assert metric.needs
+    assert metric.needs or metric.vectors
     assert metric_of(metric.scores) is metric
 
 
@@ -37,7 +38,20 @@ def test_a_saved_score_is_found_by_its_name(score: str, metric: str) -> None:
 
 
 def test_the_score_of_an_unknown_metric_has_none() -> None:
-    assert metric_of("lpips_vgg") is None
+    assert metric_of("dreamsim") is None
+
+
+def test_every_feature_network_of_a_metric_is_in_the_table_of_the_model() -> None:
+    for metric in METRICS.values():
+        assert set(metric.networks) <= set(FEATURES), metric.name
+    asked = {network for metric in METRICS.values() for network in metric.networks}
+    assert asked == set(FEATURES), "each is there for a metric"
+
+
+def test_a_score_of_few_pairs_is_called_that() -> None:
+    assert METRICS["fid"].title_of("fid_small_set") == "FID, too few pairs"
+    assert metric_of("fid_small_set") is METRICS["fid"]
+    assert metric_of("fid_efficientnet_lite0_320_small_set") is METRICS["fid_efficientnet_lite0_320"]
 
 
 def test_a_region_stands_in_the_meaning_of_its_score() -> None:

@@ -13,7 +13,7 @@ from dataprep.pictures.assembled import shipped_templates
 from dataprep.pictures.decode import decode
 from pipelines.common.shipped_pictures import PICTURES
 from pipelines.demo.demo import DemoSizes, run_demo
-from pipelines.evaluation.evaluate import read_results
+from pipelines.evaluation.features import read_results
 from pipelines.lineage import find_chain
 from tests.jobs.command import irodori
 

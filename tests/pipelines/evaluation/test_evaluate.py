@@ -20,7 +20,8 @@ from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.common.progress import Progress
 from pipelines.evaluation import parts
-from pipelines.evaluation.evaluate import evaluate, finished, read_results
+from pipelines.evaluation.evaluate import evaluate, finished
+from pipelines.evaluation.features import read_results
 from pipelines.evaluation.pair_scorer import PairScorer
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
 from pipelines.evaluation.tasks import part_tasks, scoring

@@ -35,7 +35,8 @@ def test_a_task_of_many_holds_more_than_five_hundred_pairs() -> None:
 
 
 def result(value: float, vector: list[float], picture: bytes | None = None) -> PairResult:
-    return PairResult({"a": {"a": value}, "b": {"features": vector}}, {"result_png": picture} if picture else {})
+    pictures = {"result_png": picture} if picture else {}
+    return PairResult({"a": {"a": value}, "b": {}}, pictures, {"result@b": np.array(vector, np.float32)}, "drawn")
 
 
 def test_a_part_gives_back_to_the_last_digit_what_was_measured(tmp_path: Path) -> None:
@@ -46,11 +47,12 @@ def test_a_part_gives_back_to_the_last_digit_what_was_measured(tmp_path: Path) -
     assert parts.parts_there(str(tmp_path)) == {3}
     table = parts.read_part(uri)
     for found in (parts.measured(table), parts.measured(parts.part_table(pairs, results))):
-        assert found.keys() == {"a", "b"}
-        np.testing.assert_array_equal(found["a"]["a"], [1 / 3, nan])
-        np.testing.assert_array_equal(found["b"]["features"], [[0.1, 0.2], [0.3, 1e-30]])
+        assert found.columns.keys() == {"a", "b"}
+        np.testing.assert_array_equal(found.columns["a"]["a"], [1 / 3, nan])
+        assert found.vectors["result@b"].dtype == np.float32
+        np.testing.assert_array_equal(found.vectors["result@b"], np.array([[0.1, 0.2], [0.3, 1e-30]], np.float32))
     assert parts.without_vectors(table).column_names == [
-        *("sketch_id", "reference_id", "seed", "other_reference_id", "a", "result_png"),
+        *("sketch_id", "reference_id", "seed", "other_reference_id", "style", "a", "result_png"),
     ]
 
 

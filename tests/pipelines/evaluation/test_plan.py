@@ -66,7 +66,7 @@ def test_what_cannot_be_evaluated_is_refused_before_work_starts(checkpoint: str,
     with pytest.raises(ModelError, match="holds no moving average of its weights") as refused:
         plan(checkpoint, corpus, "self", out, ema=True)
     assert "\n" not in str(refused.value)
-    with pytest.raises(PipelineError, match="trained at 96x64"):
+    with pytest.raises(PipelineError, match="these would be 96x64"):
         plan(write_checkpoint(tmp_path / "wide", 96, 64), corpus, "known-answer", out)
 
 

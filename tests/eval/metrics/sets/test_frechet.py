@@ -5,7 +5,8 @@ import pytest
 import scipy.linalg
 
 from eval.errors import EvalError
-from eval.metrics.frechet import FrechetStatistics
+from eval.metrics.sets.frechet import BothSets, Frechet, FrechetStatistics
+from eval.metrics.sets.vector_file import VectorFile
 
 
 def statistics(features: np.ndarray) -> FrechetStatistics:
@@ -75,6 +76,44 @@ def test_too_few_samples_are_refused_with_the_reason() -> None:
     enough.distance(enough)
     with pytest.raises(EvalError, match="12 samples; 13 are needed"):
         enough.distance(few)
+
+
+def test_bounds_are_those_of_the_bootstrap_over_results() -> None:
+    made, real = features(14, count=400, dims=6), statistics(features(15, count=500, dims=6))
+    file = VectorFile()
+    file.append(made)
+    distance = Frechet(statistics(made), real)
+    low, high = distance.bounds(file)
+    assert low < distance.value < high
+    drawn = np.random.default_rng(0).integers(400, size=(300, 400))
+    resampled = [Frechet(statistics(made[rows]), real).value for rows in drawn]
+    assert (high - low) / (2 * 1.96) == pytest.approx(np.std(resampled), rel=0.12)
+
+
+def test_bounds_hold_where_features_have_no_spread_in_some_directions() -> None:
+    made = np.c_[features(16, count=60, dims=3), np.ones(60), np.zeros(60)]
+    file = VectorFile()
+    file.append(made)
+    distance = Frechet(statistics(made), statistics(features(17, count=60, dims=5)))
+    low, high = distance.bounds(file)
+    assert 0 <= low < distance.value < high < 3 * distance.value
+
+
+def test_known_statistics_take_the_place_of_the_real_vectors_to_the_last_digit() -> None:
+    made, real = features(18).astype(np.float32), features(19).astype(np.float32)
+    measured, known = BothSets("n"), BothSets("n")
+    for part in (slice(0, 64), slice(64, 200)):
+        measured.add({"result@n": made[part], "original@n": real[part]})
+    assert measured.real is not None
+    known.take_real(measured.real)
+    for part in (slice(0, 64), slice(64, 200)):
+        known.add({"result@n": made[part]})
+    distances = []
+    for sets in (measured, known):
+        assert sets.made is not None
+        assert sets.real is not None
+        distances.append(Frechet(sets.made, sets.real).value)
+    assert distances[0] == distances[1]
 
 
 def test_features_of_another_length_or_not_finite_are_refused() -> None:
