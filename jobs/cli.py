@@ -36,6 +36,7 @@ COMMANDS = (
     "train",
     "colorize",
     "evaluate",
+    "sweep",
     "weights",
     "lineage",
     "tracking",

@@ -38,26 +38,34 @@ class PlainCommand(TyperCommand):
 
 
 class NamingGroup(TyperGroup):
-    """A group that answers an unknown command with the nearest valid ones, or with all where none is near."""
+    """A group that answers an unknown command with the nearest valid ones, or with all where none is near; one with a
+    default takes what is no command as its first word."""
+
+    default_command = ""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _plain_types(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            if self.default_command:
+                return super().resolve_command(ctx, [self.default_command, *args])
             raise SettingsError(f"there is no command {args[0]!r}: {nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
 
 
 def command_group(
-    package: str, names: Sequence[str], help: str, options: Callable[..., None] | None = None
+    package: str, names: Sequence[str], help: str, options: Callable[..., None] | None = None, default: str = ""
 ) -> typer.Typer:
     """The group of the commands that the modules `names` of `package` have; the help lists them in this order.
 
-    options: a function whose parameters are options of the group itself.
+    options: a function whose parameters are options of the group itself. default: the command that is meant where the
+    first word names none.
     """
 
     class InOrder(NamingGroup):  # Typer itself puts groups last
+        default_command = default
+
         def list_commands(self, ctx: Any) -> list[str]:
             return list(names)
 

@@ -39,12 +39,12 @@ FLOORS = {
         *("common", "recipes"),
         *("execution", "tracking", "lineage", "doctor"),
         *("weights", "extraction"),
-        *("corpus_build", "corpus_tools", "training", "evaluation", "colorization"),
+        *("corpus_build", "corpus_tools", "training", "colorization", "evaluation", "sweep"),
         *("forecast", "demo"),
     ),
     "jobs": (
         *("addresses", "surroundings", "stopping", "progress_line", "console", "output", "options", "list_options"),
-        *("recipe_files", "command_groups", "settings_options", "commands", "cli"),
+        *("recipe_files", "command_groups", "settings_options", "sizes", "commands", "cli"),
     ),
     "benchmarks": (
         "measuring",

@@ -66,7 +66,7 @@ def _figures(checkpoint: str, mode: str, corpus: str, pairs: int, changes: Mappi
     columns: Figures = {}
     for start in range(0, len(plan.pairs), BATCH):
         batch = plan.pairs[start : start + BATCH]
-        ready = [scorer.prepare(pair) for pair in batch]
+        ready = [scorer.reader.prepare(pair) for pair in batch]
         for item, result in zip(ready, scorer.color(ready, [pair.seed for pair in batch]), strict=True):
             for column, value in measured(item, result).items():
                 columns.setdefault(column, []).append(value)

@@ -224,7 +224,7 @@ def _of_pictures(plan: EvaluatePlan, count: int) -> EvaluatePlan:
 def _mean_fill(plan: EvaluatePlan) -> list[float]:
     """PSNR of a picture all of the truth's mean colour, for each pair."""
     scorer = PairScorer(plan)
-    truths = (unit([scorer.prepare(pair).truth]) for pair in plan.pairs)
+    truths = (unit([scorer.reader.prepare(pair).truth]) for pair in plan.pairs)
     return [float(psnr(truth.mean(dim=(2, 3), keepdim=True).expand_as(truth), truth)) for truth in truths]
 
 

@@ -1,7 +1,8 @@
 """Pairs that a person chose: a table of sketches and references, by the ids of held-out rows.
 
-The file is CSV with the columns `sketch` and `reference`, and if wanted `seed`; an id may be cut to its beginning while
-that is one row's alone. The pairing table of another evaluation (`pairs.parquet`) is taken too, with its seeds.
+The file is CSV with the columns `sketch` and `reference`, and if wanted `seed` (a `name` is read over); an id may be
+cut to its beginning while that is one row's alone. The pairing table of another evaluation (`pairs.parquet`) is taken
+too, with its seeds.
 """
 
 import csv
@@ -14,7 +15,7 @@ from eval.protocols.pairing import Pair, from_parquet, noise_seed
 from eval.protocols.protocol import CorpusRows, EvaluationProtocol, whole_reference
 
 SHORTEST = 6  # characters of an id that is cut
-_COLUMNS, _OPTIONAL = {"sketch", "reference"}, {"seed"}
+_COLUMNS, _OPTIONAL = {"sketch", "reference"}, {"seed", "name"}
 
 
 def read_pairs(data: bytes, ids: Sequence[str], seed: int) -> list[Pair]:

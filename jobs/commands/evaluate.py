@@ -1,6 +1,5 @@
 """The command `irodori evaluate`: a checkpoint scored by a protocol."""
 
-import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,9 +11,11 @@ from jobs.options import Address, Device, Json, Tracking
 from jobs.output import as_json, as_lines, engine_console, log_folder
 from jobs.recipe_files import recipe_option, write_recipe_option
 from jobs.settings_options import GivenSettings, settings_options
+from jobs.sizes import parse_size
 from model.diffusion.sampling_settings import SAMPLING, SamplingSettings
 from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
 from pipelines.common.overrides import parse_assignments
+from pipelines.weights.checkpoints import STARTER
 
 DEFAULTS = SamplingSettings(guidance_scale=2.0)
 PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.settings]
@@ -28,21 +29,6 @@ class Resize(StrEnum):
 
     COVER = "cover"
     SQUASH = "squash"
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """(width, height) of "WxH"; None of None. Raises SettingsError for another text, or sides that no model makes."""
-    from pipelines.common.overrides import SettingsError
-
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if found is None:
-        raise SettingsError(f"--size is WxH, such as 512x512, not {text!r}")
-    width, height = int(found[1]), int(found[2])
-    if width % 8 or height % 8 or not width or not height:
-        raise SettingsError(f"--size: both sides are multiples of 8, not {text}")
-    return width, height
 
 
 @settings_options(
@@ -96,6 +82,23 @@ def command(
             parser=place, metavar="OUT", help="Score features that another evaluation kept; nothing is coloured."
         ),
     ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            parser=place,
+            metavar="DIR",
+            help="Score another system's results instead of a checkpoint: NAME.png for each pair of --write-pairs.",
+        ),
+    ] = None,
+    write_pairs: Annotated[
+        str | None,
+        typer.Option(
+            "--write-pairs",
+            parser=place,
+            metavar="DIR",
+            help="Write sketch and reference of every pair for another system, and do nothing else.",
+        ),
+    ] = None,
     small_sets: Annotated[
         bool, typer.Option("--small-sets", help="Score fewer pairs than a metric asks for, under another name.")
     ] = False,
@@ -129,7 +132,9 @@ def command(
     wanted_size = parse_size(size)
     if reuse is not None and keep_features:
         raise SettingsError("--keep-features: --reuse colours nothing, and what it scores is kept already")
-    check_buckets(checkpoint, corpus, out, *(address for address in (pairs, reuse) if address))
+    if pictures is not None and checkpoint != STARTER:
+        raise SettingsError("--pictures takes the place of --checkpoint: give one of them")
+    check_buckets(checkpoint, corpus, out, *(address for address in (pairs, reuse, pictures, write_pairs) if address))
     from pipelines.evaluation.evaluate import evaluate, finished
     from pipelines.evaluation.plan import evaluation_sampling, plan_evaluation
     from pipelines.evaluation.summary import scores_text, settings_of
@@ -151,8 +156,16 @@ def command(
         keep_features=keep_features,
         small_sets=small_sets,
         reuse=reuse or "",
+        pictures=pictures or "",
         device=wanted,
     )
+    if write_pairs is not None:
+        from pipelines.evaluation.hand_over import write_pairs as write
+
+        with engine_console(None, "evaluate") as (console, _):
+            write(plan, write_pairs, console.progress)
+            console.result(f"{write_pairs}: {len(plan.pairs):,} pairs; score results called NAME.png by --pictures DIR")
+        return
     complete = finished(plan) is not None
     with engine_console(log_folder(out), "evaluate") as (console, log_file):
         document = evaluate(

@@ -85,7 +85,7 @@ def evaluate(
         run.log_metrics(numbers(scores))
         node = lineage.Node(plan.out, "evaluation", f"{name} ({len(plan.pairs)} pairs)")
         inputs = [
-            lineage.Input("checkpoint", plan.checkpoint),
+            lineage.Input("pictures", plan.pictures) if plan.pictures else lineage.Input("checkpoint", plan.checkpoint),
             lineage.Input("corpus", plan.corpus, plan.snapshot, plan.digest),
         ]
         run.finish(node, inputs)
@@ -163,6 +163,8 @@ def _workers(capacity: Capacity, device: Literal["cpu", "cuda"], pieces: int, pa
 
 def _device(plan: EvaluatePlan, capacity: Capacity) -> Literal["cpu", "cuda"]:
     """Where the workers compute. Raises PipelineError for a device that there can never be."""
+    if plan.metadata is None:
+        return chosen_device(plan.device, capacity, gpus=1, needs_gpu=False, work="scoring pictures")
     size = plan.metadata.size
     work = f"scoring {plan.metadata.stage} of size {size}"
     return chosen_device(plan.device, capacity, gpus=1, needs_gpu=size_needs_gpu(size), work=work)

@@ -28,6 +28,7 @@ from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
 from model.diffusion.separation import Separation
 from pipelines.evaluation.colorist import CheckpointColorist
 from pipelines.evaluation.corpus_pairs import PairCorpus
+from pipelines.evaluation.hand_over import name_of, pictures_in, read_picture
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import SKETCH, SPLIT, EvaluatePlan
 from pipelines.evaluation.views import Viewer
@@ -77,20 +78,11 @@ class ReadyPair:
         return picture
 
 
-class PairScorer:
-    """Holds the networks and the corpus; called with pairs it returns one result for each.
+class PairReader:
+    """Reads the pictures of pairs; needs no network."""
 
-    device: where it computes. Raises PipelineError where that is a GPU and none is visible.
-    """
-
-    def __init__(self, plan: EvaluatePlan, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> None:
-        torch.set_num_threads(threads)
-        if device == "cuda" and not torch.cuda.is_available():
-            raise no_cuda(socket.gethostname())
-        self.plan, self.protocol, self.metrics = plan, find_protocol(plan.protocol), plan.measured()
-        self.device = torch.device(device)
-        self.colorist = CheckpointColorist(plan.checkpoint, self.device, ema=plan.ema)
-        self.views = Viewer(plan.views, plan.networks, plan.store, device)
+    def __init__(self, plan: EvaluatePlan) -> None:
+        self.plan, self.protocol = plan, find_protocol(plan.protocol)
         settings = SampleSettings(
             width=plan.width,
             height=plan.height,
@@ -99,31 +91,6 @@ class PairScorer:
             pictures=(*V1_PICTURES, *(["mask"] if plan.masks else [])),
         )
         self.corpus = PairCorpus(CorpusReader(plan.corpus, SPLIT, plan.columns, plan.snapshot), settings)
-
-    def __call__(self, pairs: Sequence[Pair], shown: Sequence[bool]) -> list[PairResult]:
-        """Colour `pairs` in one batch and measure each; pictures are kept where `shown`."""
-        ready = [self.prepare(pair) for pair in pairs]
-        with Cost(self.device) as cost:
-            results = self.color(ready, [pair.seed for pair in pairs])
-        # measure the uint8 pictures that a person gets
-        given = self.given(ready, results, cost)
-        measured = self.measure(given, len(pairs))
-        return [
-            PairResult(
-                measured[i],
-                _pictures(ready[i], results[i]) if keep else {},
-                {name: given[name][i].numpy() for name in self.plan.vectors},
-                ready[i].style,
-            )
-            for i, keep in enumerate(shown)
-        ]
-
-    def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int]) -> list[Bytes]:
-        """The results of a batch, uint8 (H, W, 3), as a person gets them."""
-        sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
-        references = {} if self.plan.without_reference else _by_role([item.references for item in ready])
-        made = self.colorist(sketches, references, seeds, self.plan.sampling, _separation(ready))
-        return [from_model_image(picture) for picture in made.cpu().numpy()]
 
     def prepare(self, pair: Pair) -> ReadyPair:
         """What the model and the metrics take of a pair. EvalError for a protocol that gives less than it says."""
@@ -143,6 +110,58 @@ class PairScorer:
                 raise EvalError(f"protocol {self.protocol.name} gives no mask of its reference, which the model reads")
             masks = pictures.sketch_mask, prepared.masks[REFERENCE]()
         return ReadyPair(pictures.sketch, pictures.style, prepared.references, given, masks)
+
+
+class PairScorer:
+    """Holds the networks and the corpus; called with pairs it returns one result for each.
+
+    device: where it computes. Raises PipelineError where that is a GPU and none is visible.
+    """
+
+    def __init__(self, plan: EvaluatePlan, threads: int = 1, device: Literal["cpu", "cuda"] = "cpu") -> None:
+        torch.set_num_threads(threads)
+        if device == "cuda" and not torch.cuda.is_available():
+            raise no_cuda(socket.gethostname())
+        self.plan, self.metrics = plan, plan.measured()
+        self.device = torch.device(device)
+        self.colorist = None
+        if not plan.pictures:
+            self.colorist = CheckpointColorist(plan.checkpoint, self.device, ema=plan.ema)
+        self.views = Viewer(plan.views, plan.networks, plan.store, device)
+        self.reader = PairReader(plan)
+
+    def __call__(self, pairs: Sequence[Pair], shown: Sequence[bool]) -> list[PairResult]:
+        """Colour `pairs` in one batch and measure each; pictures are kept where `shown`."""
+        ready = [self.reader.prepare(pair) for pair in pairs]
+        with Cost(self.device) as cost:
+            results = self.results(pairs, ready)
+        # measure the uint8 pictures that a person gets
+        given = self.given(ready, results, cost)
+        measured = self.measure(given, len(pairs))
+        return [
+            PairResult(
+                measured[i],
+                _pictures(ready[i], results[i]) if keep else {},
+                {name: given[name][i].numpy() for name in self.plan.vectors},
+                ready[i].style,
+            )
+            for i, keep in enumerate(shown)
+        ]
+
+    def results(self, pairs: Sequence[Pair], ready: Sequence[ReadyPair]) -> list[Bytes]:
+        """The results of a batch, uint8 (H, W, 3), as a person gets them: coloured here, or those of another system."""
+        if self.colorist is None:
+            found, _ = pictures_in(self.plan.pictures, pairs)
+            return [read_picture(found[name_of(pair)], self.plan.width, self.plan.height) for pair in pairs]
+        return self.color(ready, [pair.seed for pair in pairs])
+
+    def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int]) -> list[Bytes]:
+        """The results of a batch that is coloured here, with one seed each."""
+        assert self.colorist is not None
+        sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
+        references = {} if self.plan.without_reference else _by_role([item.references for item in ready])
+        made = self.colorist(sketches, references, seeds, self.plan.sampling, _separation(ready))
+        return [from_model_image(picture) for picture in made.cpu().numpy()]
 
     def given(self, ready: Sequence[ReadyPair], results: Sequence[Bytes], cost: "Cost") -> dict[str, Any]:
         """All that metrics take of a batch by name: `result`, what pairs give, and how networks see both. Results are

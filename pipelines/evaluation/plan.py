@@ -26,6 +26,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, nearest
 from pipelines.evaluation import real_statistics
 from pipelines.evaluation.corpus_pairs import ReaderRows
+from pipelines.evaluation.hand_over import pictures_in
 from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.evaluation.views import absent, identity, weights_of
 from pipelines.execution.capacity import Device
@@ -48,9 +49,10 @@ class EvaluatePlan:
     it has none. real: the feature networks whose statistics of the real pictures were in the corpus when the evaluation
     began, with their addresses. keep_features: the features of sets are kept as a file. reuse: the output of another
     evaluation whose features are scored, and nothing coloured. small_sets: scores of fewer pairs than a metric asks for
-    are given, under names of their own. ema: the moving average of the checkpoint's weights is scored. masks: the
-    network parts figure from ground by the corpus's masks. device: what was asked for; the cluster decides what "auto"
-    is.
+    are given, under names of their own. pictures: the folder of another system's results that are scored, with a hash
+    of what it held; there is no checkpoint then. ema: the moving average of the checkpoint's weights is scored. masks:
+    the network parts figure from ground by the corpus's masks. device: what was asked for; the cluster decides what
+    "auto" is.
     """
 
     protocol: str
@@ -58,7 +60,7 @@ class EvaluatePlan:
     width: int
     height: int
     checkpoint: str
-    metadata: CheckpointMetadata
+    metadata: CheckpointMetadata | None
     corpus: str
     snapshot: int
     digest: str
@@ -76,13 +78,17 @@ class EvaluatePlan:
     keep_features: bool = False
     small_sets: bool = False
     reuse: str = ""
+    pictures: str = ""
+    pictures_sha256: str = ""
     ema: bool = False
     masks: bool = False
     device: Device = "auto"
 
     @property
     def weights_sha256(self) -> str:
-        """Of the weights that are scored."""
+        """Of the weights that are scored, or of another system's pictures."""
+        if self.metadata is None:
+            return self.pictures_sha256
         return expected_sha256(self.metadata, self.checkpoint, self.ema)
 
     @cached_property
@@ -182,16 +188,18 @@ def plan_evaluation(
     keep_features: bool = False,
     small_sets: bool = False,
     reuse: str = "",
+    pictures: str = "",
     device: Device = "auto",
 ) -> EvaluatePlan:
     """Resolve and check an evaluation before anything starts; the pairing is decided here.
 
     metrics: what is reported, by default what the protocol reports. size: (width, height) of the results, by default
     the protocol's, else as the checkpoint was trained. style: of the sketches, by default the first that a row has, in
-    the order of the alphabet. given_pairs: address of the table that user-pairs takes. ema: score the moving average of
-    the checkpoint's weights. Raises SettingsError for an unknown protocol or metric, PipelineError for a metric that
-    was asked for by name and whose weights are not in the store, DataError, ModelError or EvalError for what is
-    missing.
+    the order of the alphabet. given_pairs: address of the table that user-pairs takes. pictures: folder of another
+    system's results (pipelines.evaluation.hand_over), which are scored in place of a checkpoint. ema: score the moving
+    average of the checkpoint's weights. Raises SettingsError for an unknown protocol or metric, PipelineError for a
+    metric that was asked for by name and whose weights are not in the store, DataError, ModelError or EvalError for
+    what is missing.
     """
     # what is asked for exists
     chosen = find_protocol(protocol)
@@ -204,13 +212,19 @@ def plan_evaluation(
         for name in lacking:
             weights_of(needed[name], store)  # says what is lacking, and how to get it
 
-    # the model
-    checkpoint = checkpoint_uri(absolute_checkpoint(checkpoint))
-    metadata = read_metadata(fetch_checkpoint(checkpoint))
-    expected_sha256(metadata, checkpoint, ema)
-    check_own_controls(checkpoint, metadata, sampling)
+    # the model, or the results of another
     stated = chosen.settings or PublishedSettings(None, None, "cover", {})
-    width, height = size or stated.size or (metadata.width, metadata.height)
+    metadata, trained = None, None
+    if not pictures:
+        checkpoint = checkpoint_uri(absolute_checkpoint(checkpoint))
+        metadata = read_metadata(fetch_checkpoint(checkpoint))
+        expected_sha256(metadata, checkpoint, ema)
+        check_own_controls(checkpoint, metadata, sampling)
+        trained = metadata.width, metadata.height
+    found_size = size or stated.size or trained
+    if found_size is None:
+        raise SettingsError("pictures of another system are scored at a size that is given: --size WxH")
+    width, height = found_size
     if chosen.square and width != height:
         raise PipelineError(f"{chosen.name} draws square pictures, and these would be {width}x{height}")
 
@@ -223,7 +237,8 @@ def plan_evaluation(
     columns = ("color", *([SKETCH + style] if style else there))
     if style:
         _check_column(corpus, snapshot.number, SKETCH + style, f"sketch of the style {style}", "choose another --style")
-    if masks := reads_masks(metadata, sampling):
+    if masks := metadata is not None and reads_masks(metadata, sampling):
+        assert metadata is not None
         columns = (*columns, "mask")
         what = f"mask, by which a {metadata.family} network parts figure from ground"
         mend = "build it with --set learned.mask=isnetis, or score with --set mode=vanilla"
@@ -240,7 +255,7 @@ def plan_evaluation(
     plan = EvaluatePlan(
         protocol=protocol,
         metrics=reported,
-        checkpoint=checkpoint,
+        checkpoint="" if pictures else checkpoint,
         metadata=metadata,
         width=width,
         height=height,
@@ -259,6 +274,8 @@ def plan_evaluation(
         keep_features=keep_features,
         small_sets=small_sets,
         reuse=absolute(reuse) if reuse else "",
+        pictures=absolute(pictures) if pictures else "",
+        pictures_sha256=pictures_in(absolute(pictures), pairs)[1] if pictures else "",
         masks=masks,
         device=device,
     )
@@ -289,6 +306,12 @@ def real_address(plan: EvaluatePlan, network: str) -> str:
     sketches = hashlib.sha256(json.dumps([pair.sketch_id for pair in plan.pairs]).encode()).hexdigest()
     size = [plan.width, plan.height, plan.resize]
     return real_statistics.address(plan.corpus, plan.digest, [sketches, size, identity(network, plan.networks)])
+
+
+def placed(plan: EvaluatePlan, out: str) -> EvaluatePlan:
+    """The same evaluation with another output."""
+    moved = replace(plan, out=absolute(out), real={})
+    return replace(moved, real=_known_real(moved))
 
 
 def _known_real(plan: EvaluatePlan) -> dict[str, str]:

@@ -110,6 +110,7 @@ READING = {
     ("corpus", "gc", "one", "--keep", "1"): "snapshots",
     ("plan", "plain", "--rows", "1000"): "costs",
     ("lineage", "one"): "lineage.json",
+    ("sweep", "show", "swept"): "sweep.json",
     ("tracking", "sync", "one"): ".jsonl",
 }
 
@@ -119,6 +120,8 @@ READING = {
 def test_a_command_that_only_reads_leaves_nothing(call: tuple[str, ...], corpora: Path, survived: Survived) -> None:
     (corpora / "one" / "lineage.json").write_text("{}")
     (corpora / "one" / "tracking").mkdir()
+    (corpora / "swept").mkdir()
+    (corpora / "swept" / "sweep.json").write_text("{}")
     (corpora / "one" / "tracking" / "x.jsonl").write_text("{}\n")
     before = sorted(path for path in corpora.rglob("*"))
     number = signal.SIGINT if len(call) % 2 else signal.SIGTERM
@@ -146,6 +149,7 @@ NOT_TRIED = {
     ("train",): "goes on from its checkpoint: tried where training is",
     ("corpus", "build"): "runs on an engine",
     ("evaluate",): "runs on an engine",
+    ("sweep", "run"): "runs on an engine",
     ("demo",): "runs on an engine",
 }
 

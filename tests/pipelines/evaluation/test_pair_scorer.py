@@ -177,7 +177,7 @@ def test_a_result_that_is_the_answer_is_nearer_to_it_in_every_region(
     corpus: str, checkpoint: str, reader: CorpusReader
 ) -> None:
     score, pair = scorer(corpus, checkpoint, "known-answer"), known_pair(reader)
-    prepared = score.prepare(pair)
+    prepared = score.reader.prepare(pair)
     (right,), (wrong,) = (
         score.measure(score.given([prepared], [given(prepared, name)], Cost(torch.device("cpu"))), 1)
         for name in ("truth", "other_truth")
@@ -202,7 +202,7 @@ def test_regions_that_a_reference_does_not_show_are_not_scored(
     dressed, bare = styles["open-peeps"], styles["adventurer"]
     asked = {}
     for reference, other in ((dressed[1], bare[0]), (bare[0], dressed[1])):
-        prepared = score.prepare(Pair(dressed[0], reference, 0, other))
+        prepared = score.reader.prepare(Pair(dressed[0], reference, 0, other))
         regions = prepared.given["regions"]
         assert isinstance(regions, Regions)
         asked[reference] = {regions.names[i] for i in np.unique(regions.classes) if i != assembled.NOT_SCORED}
@@ -270,7 +270,7 @@ def test_only_assembled_rows_have_a_known_answer(reader: CorpusReader) -> None:
 
 def test_a_row_without_a_sketch_is_named(checkpoint: str, unassembled: str) -> None:
     score = scorer(unassembled, checkpoint, "self", columns=("color", "sketch_drawn"))
-    row_id = score.corpus.reader.ids[0]
+    row_id = score.reader.corpus.reader.ids[0]
     with pytest.raises(DataError, match=row_id):
         score([Pair(row_id, row_id, 0)], [False])
 
@@ -281,8 +281,8 @@ def test_a_network_that_keeps_figure_and_ground_apart_is_shown_the_corpuss_masks
 ) -> None:
     score, plain = scorer(corpus, parted, protocol), scorer(corpus, parted, protocol, sampling=VANILLA)
     assert score.plan.masks
-    ready = [score.prepare(pair) for pair in score.plan.pairs]
-    row = score.corpus.row(score.plan.pairs[0].reference_id)
+    ready = [score.reader.prepare(pair) for pair in score.plan.pairs]
+    row = score.reader.corpus.row(score.plan.pairs[0].reference_id)
     assert ready[0].masks is not None
     sketch, reference = ready[0].masks
     assert sketch.shape == (1, SIDE, SIDE)

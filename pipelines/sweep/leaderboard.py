@@ -1,0 +1,218 @@
+"""The leaderboard of a sweep: what can be compared, side by side, and nothing else.
+
+Scores are in one ranking only where protocol, pictures, size, style of the sketches and the network that the score
+reads are the same. Seeds are repetitions: values are means over them. Bounds at 95 %: where a score is a mean over
+pairs, by bootstrap over sketches, whose values are first averaged over the seeds; of distances and shares from the
+bounds of each seed, as of independent draws. Fewer than three seeds are marked.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dataprep.documents import read_document
+from dataprep.storage.store import exists, join, list_folder
+from eval.metrics.intervals import bootstrap_mean
+from eval.metrics.metric import LOWER, UPPER
+from eval.metrics.table import METRICS, metric_of
+from pipelines.common.errors import PipelineError
+from pipelines.evaluation.evaluate import SCORES
+from pipelines.evaluation.features import read_results
+from pipelines.sweep.recipe import LEAST_SEEDS
+from pipelines.sweep.run import CELLS, SWEEP
+
+SEED = 0  # of the resampling
+# Of a document, what scores must have in common to be compared.
+SAME = ("protocol", "corpus_digest", "samples", "width", "height", "resize", "styles", "without_reference")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: what was scored, its value over the seeds, bounds, and the outputs it is made of."""
+
+    scored: str
+    settings: str
+    value: float
+    interval: tuple[float, float] | None
+    seeds: tuple[int, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One score, of all that can be compared by it; the best first."""
+
+    score: str
+    title: str
+    unit: str
+    better: str
+    what: Mapping[str, Any]
+    network: str
+    entries: tuple[Entry, ...] = field(default_factory=tuple)
+
+
+def read_cells(out: str) -> dict[str, dict[str, Any]]:
+    """Address -> document of every cell that is scored. Raises PipelineError where no sweep is."""
+    if not exists(join(out, SWEEP)):
+        raise PipelineError(f"{out} holds no sweep")
+    folders, _ = list_folder(join(out, CELLS))
+    found = {join(out, CELLS, name): join(out, CELLS, name, SCORES) for name in folders}
+    return {uri: read_document(scores, dict[str, Any]) for uri, scores in found.items() if exists(scores)}
+
+
+def failures(out: str) -> dict[str, str]:
+    """Label -> why of the cells that failed in the last call of a sweep."""
+    found: dict[str, str] = read_document(join(out, SWEEP), dict[str, Any])["failed"]
+    return found
+
+
+def rankings(cells: Mapping[str, Mapping[str, Any]]) -> list[Ranking]:
+    """Of the documents of evaluations, every score that at least one of them has."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    for uri, document in cells.items():
+        for score, value in document["scores"].items():
+            if value is not None and not score.endswith((LOWER, UPPER)):
+                group = groups.setdefault(json.dumps([_common(document), score, _network(document, score)]), {})
+                group.setdefault(json.dumps(_row(document)), []).append(uri)
+    found = []
+    for key, rows in groups.items():
+        what, score, network = json.loads(key)
+        metric = metric_of(score)
+        entries = [_entry(score, uris, cells, _differing(rows, row)) for row, uris in rows.items()]
+        better = metric.better if metric else "higher"
+        entries.sort(key=lambda entry: entry.value, reverse=better == "higher")
+        title = metric.title_of(score) if metric else score
+        found.append(Ranking(score, title, metric.unit if metric else "", better, what, network, tuple(entries)))
+    order = list(METRICS)
+    return sorted(found, key=lambda ranking: (ranking.what["protocol"], _place(ranking.score, order), ranking.score))
+
+
+def _place(score: str, order: Sequence[str]) -> int:
+    metric = metric_of(score)
+    return order.index(metric.name) if metric else len(order)
+
+
+def _common(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: document.get(name) for name in SAME}
+
+
+def _network(document: Mapping[str, Any], score: str) -> str:
+    """The identities of the networks that the score reads."""
+    metric, named = metric_of(score), (document.get("feature_network") or "").split(", ")
+    networks = metric.networks if metric else ()
+    return ", ".join(identity for identity in named if identity.partition("@")[0] in networks)
+
+
+def _row(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared: weights or pictures, and how they were sampled, but for the seed."""
+    return {
+        "scored": document.get("pictures") or document["checkpoint"],
+        "weights": document["checkpoint_weights"],
+        "settings": {"ema": document["ema"], **({} if document.get("pictures") else document["sampling"])},
+    }
+
+
+def _differing(rows: Iterable[str], row: str) -> str:
+    """The settings of a row that not all rows of its ranking share."""
+    every = [_flat(json.loads(other)["settings"]) for other in rows]
+    own = _flat(json.loads(row)["settings"])
+    differing = [name for name in own if any(other.get(name, own[name]) != own[name] for other in every)]
+    return " ".join(f"{name}={own[name]}" for name in differing)
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return flat
+
+
+def _entry(score: str, uris: Sequence[str], cells: Mapping[str, Mapping[str, Any]], settings: str) -> Entry:
+    documents = sorted((cells[uri] for uri in uris), key=lambda document: document["seed"])
+    first = documents[0]
+    values = [float(document["scores"][score]) for document in documents]
+    return Entry(
+        scored=first.get("pictures") or first["checkpoint"],
+        settings=settings,
+        value=float(np.mean(values)),
+        interval=_interval(score, uris, documents),
+        seeds=tuple(document["seed"] for document in documents),
+        outputs=tuple(uris),
+    )
+
+
+def _interval(score: str, uris: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    by_sketch: dict[str, list[float]] = {}
+    for uri in uris:
+        for row in read_results(uri):
+            if score in row and row[score] is not None:
+                by_sketch.setdefault(row["sketch_id"], []).append(row[score])
+    means = [float(np.nanmean(values)) for values in by_sketch.values() if np.isfinite(values).any()]
+    if len(means) > 1 and np.isfinite(means).all():
+        return bootstrap_mean(means, SEED)
+    bounds = [(document["scores"].get(score + LOWER), document["scores"].get(score + UPPER)) for document in documents]
+    if any(bound is None for pair in bounds for bound in pair):
+        return None
+    values = np.array([document["scores"][score] for document in documents], float)
+    lower, upper = np.array(bounds, float).T
+    reach = [np.sqrt(((side - values) ** 2).sum()) / len(values) for side in (lower, upper)]
+    return float(values.mean() - reach[0]), float(values.mean() + reach[1])
+
+
+def document(found: Sequence[Ranking], failed: Mapping[str, str]) -> dict[str, Any]:
+    """The leaderboard for scripts."""
+    return {
+        "rankings": [vars(ranking) | {"entries": [vars(entry) for entry in ranking.entries]} for ranking in found],
+        "failed": dict(failed),
+    }
+
+
+def text(found: Sequence[Ranking], failed: Mapping[str, str]) -> str:
+    """The leaderboard for a terminal of 80 columns."""
+    lines, before = list[str](), ""
+    for ranking in found:
+        what = ranking.what
+        head = f"{what['protocol']}, {what['samples']:,} pairs at {what['width']}x{what['height']}, {what['resize']}, "
+        head += f"sketches {', '.join(what['styles'] or {'?': 0})}, corpus {what['corpus_digest'][:8]}"
+        if head != before:
+            lines += ["", head] if lines else [head]
+            before = head
+        unit = f", {ranking.unit}" if ranking.unit else ""
+        network = f", {ranking.network}" if ranking.network else ""
+        lines.append(f"  {ranking.title} ({ranking.score}{unit}; {ranking.better} is better{network})")
+        lines += _rows(ranking)
+    lines += [f"not scored: {label}: {reason}" for label, reason in failed.items()]
+    return "\n".join(lines) if lines else "nothing is scored yet"
+
+
+def _rows(ranking: Ranking) -> list[str]:
+    names = _short(entry.scored for entry in ranking.entries)
+    cells = [
+        (
+            f"{entry.value:.4g}",
+            " to ".join(f"{bound:.4g}" for bound in entry.interval) if entry.interval else "",
+            f"{names[entry.scored]} {entry.settings}".strip() + _few(entry.seeds),
+        )
+        for entry in ranking.entries
+    ]
+    widths = [max(len(cell[place]) for cell in cells) for place in range(2)]
+    return [f"    {value:>{widths[0]}}  {bounds:<{widths[1]}}  {name}" for value, bounds, name in cells]
+
+
+def _few(seeds: Sequence[int]) -> str:
+    return "" if len(seeds) >= LEAST_SEEDS else f" ({len(seeds)} seed{'s' if len(seeds) > 1 else ''} only)"
+
+
+def _short(addresses: Iterable[str]) -> dict[str, str]:
+    """Addresses by what tells them apart: without what all begin with, and without `/checkpoint`."""
+    unique = list(dict.fromkeys(addresses))
+    parts = {address: address.removesuffix("/checkpoint").split("/") for address in unique}
+    shared = 0
+    while len(unique) > 1 and all(len(own) > shared + 1 for own in parts.values()):
+        if len({own[shared] for own in parts.values()}) > 1:
+            break
+        shared += 1
+    return {address: "/".join(own[shared:] if len(unique) > 1 else own[-2:]) for address, own in parts.items()}

@@ -1,0 +1,1 @@
+"""Sweeps: cells, what is reused and what fails, and the leaderboard."""
