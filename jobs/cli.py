@@ -37,6 +37,7 @@ COMMANDS = (
     "colorize",
     "evaluate",
     "sweep",
+    "report",
     "weights",
     "lineage",
     "tracking",

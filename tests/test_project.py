@@ -40,7 +40,7 @@ FLOORS = {
         *("execution", "tracking", "lineage", "doctor"),
         *("weights", "extraction"),
         *("corpus_build", "corpus_tools", "training", "colorization", "evaluation", "sweep"),
-        *("forecast", "demo"),
+        *("forecast", "report", "demo"),
     ),
     "jobs": (
         *("addresses", "surroundings", "stopping", "progress_line", "console", "output", "options", "list_options"),

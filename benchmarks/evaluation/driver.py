@@ -14,9 +14,9 @@ from eval.protocols.pairing import Pair, to_parquet
 from model.checkpoint import read_metadata
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.evaluation.evaluate import measure_parts, score_parts
-from pipelines.evaluation.pair_scorer import PairResult
 from pipelines.evaluation.parts import part_uri, write_part
 from pipelines.evaluation.plan import EvaluatePlan
+from pipelines.evaluation.scoring.pair_scorer import PairResult
 from pipelines.evaluation.tasks import PAIRING
 from pipelines.execution.ray_data import Task
 from pipelines.execution.ray_session import ray_session

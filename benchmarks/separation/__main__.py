@@ -27,8 +27,8 @@ from eval.metrics.intervals import bootstrap_mean
 from model.diffusion.sampling_settings import SamplingSettings
 from pipelines.colorization.picture_settings import sampling_settings
 from pipelines.common.overrides import parse_assignments
-from pipelines.evaluation.pair_scorer import PairScorer, ReadyPair
 from pipelines.evaluation.plan import plan_evaluation
+from pipelines.evaluation.scoring.pair_scorer import PairScorer, ReadyPair
 from pipelines.weights.checkpoints import absolute_checkpoint, metadata_at
 
 SEED, BATCH, THREADS = 11, 8, 1

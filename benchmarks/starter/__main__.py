@@ -49,8 +49,8 @@ from pipelines.colorization.roles import REFERENCE
 from pipelines.common.overrides import parse_assignments
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.features import read_results
-from pipelines.evaluation.pair_scorer import PairScorer, unit
 from pipelines.evaluation.plan import SPLIT, EvaluatePlan, plan_evaluation
+from pipelines.evaluation.scoring.pair_scorer import PairScorer, unit
 from pipelines.execution.ray_session import ray_session
 from pipelines.weights.checkpoints import STARTER, absolute_checkpoint, metadata_at
 

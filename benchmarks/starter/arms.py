@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.learning.__main__ import print_news
 from eval.metrics.intervals import bootstrap_mean
 from model.diffusion.sampling_settings import SamplingSettings
-from pipelines.evaluation.pair_scorer import PairScorer
 from pipelines.evaluation.plan import plan_evaluation
+from pipelines.evaluation.scoring.pair_scorer import PairScorer
 from pipelines.execution.ray_session import ray_session
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.stages import stage_recipe

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from eval.report.charts import line_chart
+from eval.report.tables import ReportTable
 
 Pairs = tuple[tuple[str, str], ...]
 """Label and value, in the order shown."""
@@ -40,6 +41,24 @@ class ReportPicture:
     numbers: Pairs = ()
     result_note: str = ""
     network: bytes | None = None
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One pair on a contact sheet. pictures: label and encoded file, in the order shown; numbers: of ReportPicture."""
+
+    title: str
+    pictures: tuple[tuple[str, bytes], ...]
+    numbers: Pairs = ()
+
+
+@dataclass(frozen=True)
+class ReportSheet:
+    """Many pairs at a glance: the best by a metric, the worst, those of one kind, or one pair by several models."""
+
+    title: str
+    rows: tuple[SheetRow, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +157,9 @@ class Report:
 
     title: str
     summary: str
-    pictures: tuple[ReportPicture, ...]
+    pictures: tuple[ReportPicture, ...] = ()
+    sheets: tuple[ReportSheet, ...] = ()
+    tables: tuple[ReportTable, ...] = ()
     strips: tuple[ReportStrip, ...] = ()
     scores: tuple[ReportScore, ...] = ()
     curves: tuple[LossCurve, ...] = ()

@@ -73,6 +73,9 @@ def command(
         typer.Option(help="How pictures of another shape come to it. Default: the protocol's, or cover."),
     ] = None,
     style: Annotated[str | None, typer.Option(help="Of the sketches. Default: of each row the first it has.")] = None,
+    without_reference: Annotated[
+        bool, typer.Option("--without-reference", help="Show the model no reference: what it colours by itself.")
+    ] = False,
     keep_features: Annotated[
         bool, typer.Option("--keep-features", help="Keep what distances between sets are made of, for --reuse.")
     ] = False,
@@ -153,6 +156,7 @@ def command(
         given_pairs=pairs or "",
         seed=seed,
         ema=given[PictureSettings].get("ema", False),
+        without_reference=without_reference,
         keep_features=keep_features,
         small_sets=small_sets,
         reuse=reuse or "",
@@ -160,7 +164,7 @@ def command(
         device=wanted,
     )
     if write_pairs is not None:
-        from pipelines.evaluation.hand_over import write_pairs as write
+        from pipelines.evaluation.scoring.write_pairs import write_pairs as write
 
         with engine_console(None, "evaluate") as (console, _):
             write(plan, write_pairs, console.progress)

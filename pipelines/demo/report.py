@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.corpus_tools.info import info
-from dataprep.storage.store import exists, join, list_files, read_bytes, write_whole
+from dataprep.storage.store import join, write_whole
 from dataprep.visible import visible
-from eval.metrics.metric import LOWER, UPPER, Metric
-from eval.metrics.table import metric_of
 from eval.report.page import (
     Credit,
     LineageStep,
-    LossCurve,
     Pairs,
     Report,
     ReportPicture,
@@ -31,7 +28,7 @@ from pipelines.colorization.roles import REFERENCE
 from pipelines.demo.gallery import Shown
 from pipelines.evaluation.features import read_results
 from pipelines.evaluation.lookup import find_metric, find_protocol
-from pipelines.training.stage import read_history
+from pipelines.report.pieces import curve, scores, strips
 from pipelines.weights.checkpoints import STARTER
 
 SKETCHES_SHOWN = 8  # of known answers; of other protocols FEW pairs
@@ -93,20 +90,20 @@ def write_report(
         if not protocol.endswith("known-answer"):
             pictures += _pictures(join(out, "evaluation", protocol), document)
     facts = info(corpus)
-    scores = evaluations["known-answer"]["scores"]
+    known = evaluations["known-answer"]["scores"]
     report = Report(
         title="Irodori: first light",
         summary=(
             "Line art coloured after a picture. Hair, skin and ground take the colours that they have in the "
             "reference, whatever else it shows; in places a patch of another part's colour remains. The weights that "
-            f"ship went on learning on this machine; of their results {scores['known_answer_share']:.0%} are nearer to "
+            f"ship went on learning on this machine; of their results {known['known_answer_share']:.0%} are nearer to "
             "the right answer for their own reference than to that for another (chance: 50 %). No drawing shown was "
             "trained on."
         ),
         pictures=tuple(pictures),
-        strips=(_from_nothing(), *_strips(stages)),
+        strips=(_from_nothing(), *strips(stages, ", on this machine")),
         scores=tuple(score for name, document in evaluations.items() for score in _scores(name, document)),
-        curves=tuple(_curve(name, output) for name, output in stages.items()),
+        curves=tuple(curve(name, output) for name, output in stages.items()),
         lineage=tuple(_lineage(facts, stages, evaluations)),
         commands=_commands(out, corpus, stages),
         credits=CREDITS,
@@ -210,67 +207,9 @@ def _pictures(evaluation: str, document: Mapping[str, Any]) -> list[ReportPictur
     return shown
 
 
-def _strips(stages: Mapping[str, str]) -> list[ReportStrip]:
-    """Each fixed pair through all stages, one after the other."""
-    first = next(iter(stages.values()))
-    strips = []
-    number = 0
-    while exists(join(first, "samples", f"{number}-sketch.png")):
-        samples = join(first, "samples")
-        frames = [frame for stage, output in stages.items() for frame in _frames(stage, output, number)]
-        strips.append(
-            ReportStrip(
-                title=f"Fixed pair {number + 1}, on this machine",
-                sketch=read_bytes(join(samples, f"{number}-sketch.png")),
-                reference=read_bytes(join(samples, f"{number}-reference.png")),
-                frames=tuple(frames),
-            )
-        )
-        number += 1
-    return strips
-
-
-def _frames(stage: str, output: str, number: int) -> list[StripFrame]:
-    names = {Path(entry.uri).stem: entry.uri for entry in list_files(join(output, "samples"))}
-    seen = sorted(int(name.split("-")[1]) for name in names if name.split("-")[0] == str(number) and name[-1].isdigit())
-    return [StripFrame(images, read_bytes(names[f"{number}-{images:09d}"]), stage) for images in seen]
-
-
 def _scores(evaluation: str, document: Mapping[str, Any]) -> list[ReportScore]:
-    """One row for each score; bounds belong to the score they bound. Of the weights that ship only what compares."""
-    values: Mapping[str, float | None] = document["scores"]
-    names = [name for name in values if not name.endswith((LOWER, UPPER))]
-    if evaluation.startswith(STARTER):
-        names = [name for name in names if name in COMPARED]
-    metrics = [find_metric(name) for name in find_protocol(document["protocol"]).metrics]
-    return [_score(name, metric_of(name, metrics), evaluation, document) for name in names]
-
-
-def _score(name: str, metric: Metric | None, evaluation: str, document: Mapping[str, Any]) -> ReportScore:
-    values = document["scores"]
-    bounds = (values.get(name + LOWER), values.get(name + UPPER))
-    return ReportScore(
-        name=name,
-        value=values[name],
-        meaning=metric.meaning_of(name) if metric else "",
-        unit=metric.unit if metric else "",
-        reason=document["reasons"].get(name, ""),
-        samples=document["samples"],
-        protocol=evaluation,
-        feature_network=document["feature_network"] if metric and metric.networks else "",
-        interval=bounds if None not in bounds else None,
-    )
-
-
-def _curve(stage: str, output: str) -> LossCurve:
-    records = [(record["images_seen"], record["loss"]) for record in read_history(output) if "loss" in record]
-    return LossCurve(stage, tuple(_smoothed(records)))
-
-
-def _smoothed(points: list[tuple[int, float]], window: int = 16) -> list[tuple[int, float]]:
-    """Means of `window` steps: the loss of one step says more about its timesteps than about the model."""
-    chunks = [points[start : start + window] for start in range(0, len(points), window)]
-    return [(chunk[-1][0], sum(loss for _, loss in chunk) / len(chunk)) for chunk in chunks if chunk]
+    """One row for each score. Of the weights that ship only what compares."""
+    return scores(evaluation, document, COMPARED if evaluation.startswith(STARTER) else None)
 
 
 def _lineage(

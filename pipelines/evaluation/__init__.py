@@ -1,6 +1,6 @@
 """Scores a checkpoint on Ray by a protocol of `eval`.
 
 In: a checkpoint, a corpus and the names of a protocol and metrics (`plan`, `lookup`). Out: scores with intervals or the
-reason for none (`scores`), the pairing table, one row a pair, pictures, provenance (`evaluate`). `pair_scorer` is what
-one worker does, `corpus_pairs` what it takes of the corpus, `colorist` of the model.
+reason for none (`scores`), the pairing table, one row a pair, pictures, provenance (`evaluate`). `scoring` is what one
+worker does.
 """

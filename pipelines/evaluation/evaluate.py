@@ -33,6 +33,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import differences
 from pipelines.common.progress import Clock, Progress, ProgressSink, silent
 from pipelines.evaluation import parts, real_statistics
+from pipelines.evaluation.extremes import write_extremes
 from pipelines.evaluation.features import RESULTS, FeatureFile, score_features
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import SETTINGS, EvaluatePlan, real_address
@@ -196,6 +197,7 @@ def score_parts(plan: EvaluatePlan) -> tuple[list[Score], dict[str, int]]:
     data = BytesIO()
     pq.write_table(results, data)
     write_whole(join(plan.out, RESULTS), data.getvalue())
+    write_extremes(plan.out, results, plan.measured(), parts.split(len(plan.pairs)))
     shown = results.slice(0, SHOWN_PAIRS)
     for name in (name for name in results.column_names if name.endswith("_png")):
         for number, png in enumerate(shown[name].to_pylist()):

@@ -21,7 +21,7 @@ from dataprep.storage.store import exists, join, list_files, read_bytes, remove,
 from eval.metrics.metric import Columns
 from eval.protocols.pairing import Pair
 from pipelines.common.errors import PipelineError
-from pipelines.evaluation.pair_scorer import PairResult
+from pipelines.evaluation.scoring.pair_scorer import THUMBNAIL, PairResult
 
 BATCH = 8  # pairs that are coloured together
 MOST = 64  # pairs of a part
@@ -97,9 +97,9 @@ def vector_names(part: pa.Table) -> list[str]:
 
 
 def without_vectors(part: pa.Table) -> pa.Table:
-    """Its columns that hold no features."""
+    """Its columns that hold neither features nor small pictures."""
     vectors = vector_names(part)
-    return part.select([name for name in part.column_names if name not in vectors])
+    return part.select([name for name in part.column_names if name not in vectors and not name.endswith(THUMBNAIL)])
 
 
 def vectors_of(column: pa.ChunkedArray) -> np.ndarray:

@@ -25,10 +25,10 @@ from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, nearest
 from pipelines.evaluation import real_statistics
-from pipelines.evaluation.corpus_pairs import ReaderRows
-from pipelines.evaluation.hand_over import pictures_in
 from pipelines.evaluation.lookup import find_metric, find_protocol
-from pipelines.evaluation.views import absent, identity, weights_of
+from pipelines.evaluation.scoring.corpus_pairs import ReaderRows
+from pipelines.evaluation.scoring.hand_over import pictures_in
+from pipelines.evaluation.scoring.views import absent, identity, weights_of
 from pipelines.execution.capacity import Device
 from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint, metadata_at
 from pipelines.weights.controls import check_own_controls
@@ -185,6 +185,7 @@ def plan_evaluation(
     given_pairs: str = "",
     seed: int = 0,
     ema: bool = False,
+    without_reference: bool = False,
     keep_features: bool = False,
     small_sets: bool = False,
     reuse: str = "",
@@ -196,10 +197,10 @@ def plan_evaluation(
     metrics: what is reported, by default what the protocol reports. size: (width, height) of the results, by default
     the protocol's, else as the checkpoint was trained. style: of the sketches, by default the first that a row has, in
     the order of the alphabet. given_pairs: address of the table that user-pairs takes. pictures: folder of another
-    system's results (pipelines.evaluation.hand_over), which are scored in place of a checkpoint. ema: score the moving
-    average of the checkpoint's weights. Raises SettingsError for an unknown protocol or metric, PipelineError for a
-    metric that was asked for by name and whose weights are not in the store, DataError, ModelError or EvalError for
-    what is missing.
+    system's results (pipelines.evaluation.scoring.hand_over), which are scored in place of a checkpoint. ema: score the
+    moving average of the checkpoint's weights. Raises SettingsError for an unknown protocol or metric, PipelineError
+    for a metric that was asked for by name and whose weights are not in the store, DataError, ModelError or EvalError
+    for what is missing.
     """
     # what is asked for exists
     chosen = find_protocol(protocol)
@@ -271,6 +272,7 @@ def plan_evaluation(
         store=store,
         absent={name: _not_stored(weights) for name, weights in lacking.items()},
         ema=ema,
+        without_reference=without_reference,
         keep_features=keep_features,
         small_sets=small_sets,
         reuse=absolute(reuse) if reuse else "",

@@ -9,9 +9,10 @@ from typing import Literal
 
 from dataprep.storage.store import exists, join, read_bytes
 from eval.protocols.pairing import Pair, from_parquet
-from pipelines.evaluation.pair_scorer import PairScorer
+from pipelines.evaluation.extremes import with_thumbnails_of_extremes
 from pipelines.evaluation.parts import BATCH, begin, part_uri, write_part
 from pipelines.evaluation.plan import EvaluatePlan
+from pipelines.evaluation.scoring.pair_scorer import PairScorer
 from pipelines.execution.live_counts import TaskCount
 from pipelines.execution.ray_data import Step, Steps, Task
 from pipelines.recipes.build_recipe import NetworkSettings
@@ -54,7 +55,7 @@ def _score_parts(task: Task, plan: EvaluatePlan, threads: int, device: Literal["
                 batch: list[Pair] = [pairs[place] for place in places]
                 results += scorer(batch, [place < SHOWN_PAIRS for place in places])
                 count(done + places.stop - start)
-            write_part(uri, pairs[start:stop], results)
+            write_part(uri, pairs[start:stop], with_thumbnails_of_extremes(results, scorer.metrics))
         done += stop - start
         count(done)
     count.end()

@@ -7,6 +7,7 @@ bounds of each seed, as of independent draws. Fewer than three seeds are marked.
 """
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,10 @@ from pipelines.evaluation.evaluate import SCORES
 from pipelines.evaluation.features import read_results
 from pipelines.sweep.recipe import LEAST_SEEDS
 from pipelines.sweep.run import CELLS, SWEEP
+from pipelines.weights.checkpoints import BY_NAME
 
 SEED = 0  # of the resampling
+WIDEST = 80  # columns of a terminal
 # Of a document, what scores must have in common to be compared.
 SAME = ("protocol", "corpus_digest", "samples", "width", "height", "resize", "styles", "without_reference")
 
@@ -39,6 +42,7 @@ class Entry:
     interval: tuple[float, float] | None
     seeds: tuple[int, ...]
     outputs: tuple[str, ...]
+    guidance_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ def _entry(score: str, uris: Sequence[str], cells: Mapping[str, Mapping[str, Any
         interval=_interval(score, uris, documents),
         seeds=tuple(document["seed"] for document in documents),
         outputs=tuple(uris),
+        guidance_scale=None if first.get("pictures") else first["sampling"].get("guidance_scale"),
     )
 
 
@@ -178,18 +183,19 @@ def text(found: Sequence[Ranking], failed: Mapping[str, str]) -> str:
         head = f"{what['protocol']}, {what['samples']:,} pairs at {what['width']}x{what['height']}, {what['resize']}, "
         head += f"sketches {', '.join(what['styles'] or {'?': 0})}, corpus {what['corpus_digest'][:8]}"
         if head != before:
-            lines += ["", head] if lines else [head]
+            lines += ["", *_wrapped(head, 2)] if lines else _wrapped(head, 2)
             before = head
         unit = f", {ranking.unit}" if ranking.unit else ""
-        network = f", {ranking.network}" if ranking.network else ""
-        lines.append(f"  {ranking.title} ({ranking.score}{unit}; {ranking.better} is better{network})")
+        lines += _wrapped(f"  {ranking.title} ({ranking.score}{unit}; {ranking.better} is better)", 6)
+        lines += _wrapped(f"      by {ranking.network}", 9) if ranking.network else []
         lines += _rows(ranking)
-    lines += [f"not scored: {label}: {reason}" for label, reason in failed.items()]
+    for label, reason in failed.items():
+        lines += _wrapped(f"not scored: {label}: {reason}", 4)
     return "\n".join(lines) if lines else "nothing is scored yet"
 
 
 def _rows(ranking: Ranking) -> list[str]:
-    names = _short(entry.scored for entry in ranking.entries)
+    names = short_names(entry.scored for entry in ranking.entries)
     cells = [
         (
             f"{entry.value:.4g}",
@@ -199,20 +205,40 @@ def _rows(ranking: Ranking) -> list[str]:
         for entry in ranking.entries
     ]
     widths = [max(len(cell[place]) for cell in cells) for place in range(2)]
-    return [f"    {value:>{widths[0]}}  {bounds:<{widths[1]}}  {name}" for value, bounds, name in cells]
+    indent = 4 + widths[0] + 2 + widths[1] + 2
+    rows = [f"    {value:>{widths[0]}}  {bounds:<{widths[1]}}  {name}" for value, bounds, name in cells]
+    return [line for row in rows for line in _wrapped(row, min(indent, WIDEST // 2))]
+
+
+def _wrapped(line: str, indent: int) -> list[str]:
+    """The line, or where it is wider than a terminal several; a word that is wider stays whole."""
+    beginning = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line.strip(),
+        WIDEST,
+        initial_indent=beginning,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
 
 
 def _few(seeds: Sequence[int]) -> str:
     return "" if len(seeds) >= LEAST_SEEDS else f" ({len(seeds)} seed{'s' if len(seeds) > 1 else ''} only)"
 
 
-def _short(addresses: Iterable[str]) -> dict[str, str]:
-    """Addresses by what tells them apart: without what all begin with, and without `/checkpoint`."""
-    unique = list(dict.fromkeys(addresses))
+def short_names(addresses: Iterable[str]) -> dict[str, str]:
+    """Addresses by what tells them apart: without what all begin with, and without `/checkpoint`; weights that ship by
+    their names."""
+    shipped = {str(path): name for name, path in BY_NAME.items()}
+    every = list(dict.fromkeys(addresses))
+    unique = [address for address in every if address not in shipped]
     parts = {address: address.removesuffix("/checkpoint").split("/") for address in unique}
     shared = 0
     while len(unique) > 1 and all(len(own) > shared + 1 for own in parts.values()):
         if len({own[shared] for own in parts.values()}) > 1:
             break
         shared += 1
-    return {address: "/".join(own[shared:] if len(unique) > 1 else own[-2:]) for address, own in parts.items()}
+    short = {address: "/".join(own[shared:] if len(unique) > 1 else own[-2:]) for address, own in parts.items()}
+    return {address: shipped.get(address) or short[address] for address in every}

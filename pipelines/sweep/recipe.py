@@ -3,7 +3,7 @@
     corpus: corpora/danbooru
     checkpoints: [runs/v1, runs/v2]       # and what newest_of finds
     newest_of: [runs/nightly]             # of each folder the checkpoint below it that was written last
-    pictures: {Cobra: results/cobra}      # other systems' results, by the names of pipelines.evaluation.hand_over
+    pictures: {Cobra: results/cobra}      # other systems' results (pipelines.evaluation.scoring.hand_over)
     protocols: [deformed-reference, table1-002]
     sampling: {guidance_scale: [3, 5], steps: 20, mode: [vanilla, style]}   # any setting of sampling, one or several
     seeds: [0, 1, 2]

@@ -43,7 +43,7 @@ EVALUATE = ["evaluate", "--checkpoint", "m", "--corpus", "c", "--out", "o"]
 # (call, what the line must name)
 WRONG = [
     (["colorise"], "colorize"),
-    (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, plan, tracking, train"),
+    (["foo"], "colorize, corpus, demo, doctor, evaluate, lineage, plan, report, sweep, tracking, train"),
     (["corpus", "inof"], "info"),
     (["corpus", "xyz"], "browse, build, diff, export, gc, info, merge, tags, verify"),
     (["--jsn"], "--help"),

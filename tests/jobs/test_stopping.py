@@ -111,6 +111,7 @@ READING = {
     ("plan", "plain", "--rows", "1000"): "costs",
     ("lineage", "one"): "lineage.json",
     ("sweep", "show", "swept"): "sweep.json",
+    ("report", "swept", "--out", "page"): "sweep.json",
     ("tracking", "sync", "one"): ".jsonl",
 }
 

@@ -153,7 +153,8 @@ def _summarize(sets: BothSets, name: str) -> list[Score]:
             Score(name, None, 0 if made is None else made.count, reason="a distance needs two pictures of each set")
         ]
     distance = Frechet(made, real)
-    return [Score(name, distance.value, made.count, distance.bounds(sets.vectors))]
+    # of two equal sets rounding makes a little less than nothing
+    return [Score(name, max(0.0, distance.value), made.count, distance.bounds(sets.vectors))]
 
 
 def _distance(name: str, title: str, network: str, dims: int, meaning: str, source: str) -> Metric:

@@ -22,8 +22,8 @@ from pipelines.common.progress import Progress
 from pipelines.evaluation import parts
 from pipelines.evaluation.evaluate import evaluate, finished
 from pipelines.evaluation.features import read_results
-from pipelines.evaluation.pair_scorer import PairScorer
 from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
+from pipelines.evaluation.scoring.pair_scorer import PairScorer
 from pipelines.evaluation.tasks import part_tasks, scoring
 
 QUICK = SamplingSettings(steps=2)

@@ -10,7 +10,7 @@ from eval.errors import EvalError
 from eval.protocols.pairing import Pair
 from pipelines.common.errors import PipelineError
 from pipelines.evaluation import parts
-from pipelines.evaluation.pair_scorer import PairResult
+from pipelines.evaluation.scoring.pair_scorer import PairResult
 from pipelines.evaluation.tasks import part_tasks
 
 
@@ -52,7 +52,7 @@ def test_a_part_gives_back_to_the_last_digit_what_was_measured(tmp_path: Path) -
         assert found.vectors["result@b"].dtype == np.float32
         np.testing.assert_array_equal(found.vectors["result@b"], np.array([[0.1, 0.2], [0.3, 1e-30]], np.float32))
     assert parts.without_vectors(table).column_names == [
-        *("sketch_id", "reference_id", "seed", "other_reference_id", "style", "a", "result_png"),
+        *("sketch_id", "reference_id", "seed", "other_reference_id", "style", "pair_type", "a", "result_png"),
     ]
 
 

@@ -22,10 +22,10 @@ from model.feature_networks.lpips import Lpips, alex_distance
 from model.feature_networks.table import EFFICIENTNET_LITE0
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
-from pipelines.evaluation.pair_scorer import PairScorer, unit
 from pipelines.evaluation.parts import measured, part_table
 from pipelines.evaluation.plan import EvaluatePlan, evaluation_sampling, plan_evaluation
 from pipelines.evaluation.scores import collect, describe, score
+from pipelines.evaluation.scoring.pair_scorer import PairScorer, unit
 from pipelines.weights.intake import add
 from pipelines.weights.store import load_network
 from tests.model.feature_networks.published import published_inception

@@ -12,8 +12,9 @@ from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.features import read_results
-from pipelines.evaluation.hand_over import name_of, pictures_in, write_pairs
 from pipelines.evaluation.plan import DEFAULT_SAMPLING, plan_evaluation
+from pipelines.evaluation.scoring.hand_over import name_of, pictures_in
+from pipelines.evaluation.scoring.write_pairs import write_pairs
 from pipelines.sweep.leaderboard import failures, rankings, read_cells, text
 from pipelines.sweep.recipe import SweepRecipe
 from pipelines.sweep.run import run_sweep
@@ -68,7 +69,7 @@ def recipe(corpus: str, checkpoint: str, others: Path) -> SweepRecipe:
         pictures={"copies": str(others)},
         sampling={"steps": (1, 2)},
         seeds=(0, 1),
-        metrics=("psnr", "fid_efficientnet_lite0_320"),
+        metrics=("ssim", "fid_efficientnet_lite0_320"),
         limit=PAIRS,
         small_sets=True,
     )
@@ -99,17 +100,16 @@ def test_a_sweep_scores_every_cell_once_and_a_failed_one_costs_its_cell(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     board = rankings(read_cells(out))
-    assert [ranking.score for ranking in board] == ["fid_efficientnet_lite0_320_small_set", "psnr"]
-    psnr = board[1]
-    assert [(entry.scored, entry.settings, entry.seeds) for entry in psnr.entries] == [
+    assert [ranking.score for ranking in board] == ["fid_efficientnet_lite0_320_small_set", "ssim"]
+    ssim = board[1]
+    assert {(entry.scored, entry.settings, entry.seeds) for entry in ssim.entries} == {
         (str(others), "", (0, 1)),
-        *sorted(
-            ((checkpoint, f"steps={steps}", (0, 1, 2)) for steps in (1, 2)),
-            key=lambda row: -next(entry.value for entry in psnr.entries if entry.settings == row[1]),
-        ),
-    ]
-    steps_2 = next(entry for entry in psnr.entries if entry.settings == "steps=2")
-    rows = [row["psnr"] for uri in steps_2.outputs for row in read_results(uri)]
+        *((checkpoint, f"steps={steps}", (0, 1, 2)) for steps in (1, 2)),
+    }
+    values = [entry.value for entry in ssim.entries]
+    assert values == sorted(values, reverse=True)
+    steps_2 = next(entry for entry in ssim.entries if entry.settings == "steps=2")
+    rows = [row["ssim"] for uri in steps_2.outputs for row in read_results(uri)]
     assert steps_2.value == pytest.approx(np.mean(rows))
     assert steps_2.interval is not None
     assert steps_2.interval[0] <= steps_2.value <= steps_2.interval[1]
@@ -117,7 +117,7 @@ def test_a_sweep_scores_every_cell_once_and_a_failed_one_costs_its_cell(
     shown = text(board, {})
     assert max(map(len, shown.splitlines())) <= 80, shown
     assert "(2 seeds only)" in shown
-    assert "psnr, dB; higher is better" in shown
+    assert "(ssim; higher is better)" in shown
 
 
 def test_pictures_of_another_system_are_found_by_the_names_of_their_pairs(
@@ -148,7 +148,7 @@ def test_pictures_of_another_system_are_found_by_the_names_of_their_pairs(
 def test_they_are_scored_as_results_are(
     ray_engine: None, corpus: str, others: Path, store: str, tmp_path: Path
 ) -> None:
-    """The reference is the original here, at another size: what differs is the resizing alone."""
+    """The reference is the original here, at another size: squashed, both are the same."""
     plan = plan_evaluation(
         "starter",
         corpus,
@@ -161,6 +161,7 @@ def test_they_are_scored_as_results_are(
         pictures=str(others),
     )
     document = evaluate(plan, log_file=tmp_path / "log", tracking_uri=store)
-    assert document["scores"]["psnr"] > 35
+    assert document["reasons"]["psnr"] == "a result equals its truth"
+    assert document["scores"]["ssim"] == pytest.approx(1, abs=1e-4)
     assert (document["checkpoint"], document["pictures"], document["stage"]) == (None, str(others), None)
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["pictures"] == str(others)

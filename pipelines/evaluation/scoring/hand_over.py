@@ -4,29 +4,19 @@ A pair is called by the beginnings of its ids, `<sketch>-<reference>`: `NAME-ske
 out, `NAME.png` (or .jpg, .webp) comes back. So any program that colours files takes part in a comparison.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dataprep.pictures.decode import encode_png
 from dataprep.pictures.guarded import decode
 from dataprep.pictures.resize import resize_color
-from dataprep.samples.polarity import from_model_sketch
-from dataprep.storage.store import join, list_folder, read_bytes, write_whole
+from dataprep.storage.store import list_folder, read_bytes
 from eval.protocols.pairing import Pair
-from eval.protocols.protocol import REFERENCE, Bytes
+from eval.protocols.protocol import Bytes
 from pipelines.common.errors import PipelineError
-from pipelines.common.progress import Clock, ProgressSink, silent
-
-if TYPE_CHECKING:
-    from pipelines.evaluation.plan import EvaluatePlan
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-PAIRS = "pairs.csv"
 _ID = 12  # characters of each id in a name
 
 
@@ -56,20 +46,3 @@ def read_picture(uri: str, width: int, height: int) -> Bytes:
     """A result, (height, width, 3) uint8; squashed where it has another size."""
     rgb = decode(read_bytes(uri)).rgb
     return rgb if rgb.shape[:2] == (height, width) else resize_color(rgb, width, height)
-
-
-def write_pairs(plan: "EvaluatePlan", folder: str, progress: ProgressSink = silent) -> None:
-    """Write the sketch and the reference of every pair of a plan as PNG, and a table of them."""
-    from pipelines.evaluation.pair_scorer import PairReader
-
-    reader, clock = PairReader(plan), Clock("write pairs", len(plan.pairs), "pairs", "", progress)
-    table = StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(["name", "sketch", "reference", "seed"])
-    for number, pair in enumerate(plan.pairs, 1):
-        ready, name = reader.prepare(pair), name_of(pair)
-        write_whole(join(folder, f"{name}-sketch.png"), encode_png(from_model_sketch(ready.sketch)))
-        write_whole(join(folder, f"{name}-reference.png"), encode_png(ready.references[REFERENCE]))
-        lines.writerow([name, pair.sketch_id, pair.reference_id, pair.seed])
-        clock.tell(number)
-    write_whole(join(folder, PAIRS), table.getvalue().encode())

@@ -1,6 +1,6 @@
 """What protocols take of a corpus: the facts of its held-out rows, and the pictures of a pair at the model's size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from dataprep.samples.sample import Sample, SampleSettings, cover_size, evaluati
 from dataprep.samples.values import Floats
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import Bytes, Regions
+from model.families.v15.settings import PartedSettings
 
 
 class ReaderRows:
@@ -72,6 +73,12 @@ class CorpusPictures:
     def style(self) -> str:
         """Of the sketch: the first of the settings' styles that its row has."""
         return self._sample.style
+
+    @property
+    def pair_type(self) -> str:
+        """What the sketch and the reference show, "figure", "other" or "unknown" each, such as "figure, other"."""
+        reference = self._corpus.row(self._pair.reference_id)
+        return f"{_shows(self._row)}, {_shows(reference)}"
 
     @property
     def text(self) -> str:
@@ -129,3 +136,11 @@ class CorpusPictures:
 
     def _assembly(self, row_id: str) -> assembled.Assembly:
         return assembled.from_json(self._corpus.row(row_id)["assembly"])
+
+
+def _shows(row: Mapping[str, Any]) -> str:
+    """Whether a row shows a figure: by its tags, as v1.5 tells (model.families.v15); assembled drawings do."""
+    tags = set(row.get("tags") or ())
+    if row.get("assembly") or tags & set(PartedSettings().character_tags):
+        return "figure"
+    return "other" if tags else "unknown"

@@ -9,10 +9,12 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
 from dataprep.corpus.reader import CorpusReader
 from dataprep.pictures.decode import encode_png
@@ -26,42 +28,47 @@ from eval.metrics.views import given_names
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
 from model.diffusion.separation import Separation
-from pipelines.evaluation.colorist import CheckpointColorist
-from pipelines.evaluation.corpus_pairs import PairCorpus
-from pipelines.evaluation.hand_over import name_of, pictures_in, read_picture
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import SKETCH, SPLIT, EvaluatePlan
-from pipelines.evaluation.views import Viewer
+from pipelines.evaluation.scoring.colorist import CheckpointColorist
+from pipelines.evaluation.scoring.corpus_pairs import PairCorpus
+from pipelines.evaluation.scoring.hand_over import name_of, pictures_in, read_picture
+from pipelines.evaluation.scoring.views import Viewer
 from pipelines.execution.capacity import no_cuda
+
+THUMBNAIL, THUMBNAIL_SIDE = "_jpg", 256  # ending of their names; pixels
 
 
 @dataclass(frozen=True)
 class PairResult:
     """What is known of one pair: metric -> column -> its value; name -> PNG where the pair is shown; view -> its
-    vector, float32 (dims,), for metrics of sets; the style of the sketch."""
+    vector, float32 (dims,), for metrics of sets; the style of the sketch; whether sketch and reference show figures;
+    small pictures by name, which are kept of the best and the worst."""
 
     measured: Mapping[str, Mapping[str, float]]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     vectors: Mapping[str, Floats] = field(default_factory=dict)
     style: str = ""
+    pair_type: str = ""
+    thumbnails: Mapping[str, bytes | None] = field(default_factory=dict)
 
     @property
     def row(self) -> dict[str, Any]:
         """Columns, vectors and pictures side by side. Raises EvalError where two metrics name a column alike."""
-        row: dict[str, Any] = {"style": self.style}
+        row: dict[str, Any] = {"style": self.style, "pair_type": self.pair_type}
         for metric, columns in self.measured.items():
             if taken := sorted(columns.keys() & row.keys()):
                 raise EvalError(f"{metric} has a column {taken[0]}, which another metric has too")
             row |= columns
-        return {**row, **self.vectors, **self.pictures}
+        return {**row, **self.vectors, **self.pictures, **self.thumbnails}
 
 
 @dataclass(frozen=True)
 class ReadyPair:
     """One pair as the model (sketch: (3, H, W)) and the metrics take it; `given` has the original too.
 
-    style: of the sketch. masks: of the sketch, (1, H, W) in [0, 1], and of the reference, uint8 (h, w), where the model
-    reads them.
+    style: of the sketch; pair_type: what both show. masks: of the sketch, (1, H, W) in [0, 1], and of the reference,
+    uint8 (h, w), where the model reads them.
     """
 
     sketch: Floats
@@ -69,6 +76,7 @@ class ReadyPair:
     references: Mapping[str, Bytes]
     given: Mapping[str, Bytes | np.ndarray | Regions | str]
     masks: tuple[Floats, Bytes] | None = None
+    pair_type: str = ""
 
     @property
     def truth(self) -> Bytes:
@@ -109,7 +117,7 @@ class PairReader:
             if REFERENCE not in prepared.masks:
                 raise EvalError(f"protocol {self.protocol.name} gives no mask of its reference, which the model reads")
             masks = pictures.sketch_mask, prepared.masks[REFERENCE]()
-        return ReadyPair(pictures.sketch, pictures.style, prepared.references, given, masks)
+        return ReadyPair(pictures.sketch, pictures.style, prepared.references, given, masks, pictures.pair_type)
 
 
 class PairScorer:
@@ -144,6 +152,8 @@ class PairScorer:
                 _pictures(ready[i], results[i]) if keep else {},
                 {name: given[name][i].numpy() for name in self.plan.vectors},
                 ready[i].style,
+                ready[i].pair_type,
+                _thumbnails(ready[i], results[i]),
             )
             for i, keep in enumerate(shown)
         ]
@@ -246,6 +256,21 @@ def _collated(values: Sequence[Any]) -> Any:
 def _by_role(references: Sequence[Mapping[str, Bytes]]) -> dict[str, list[torch.Tensor]]:
     """Role -> the references of all pairs as a model takes them."""
     return {role: [torch.from_numpy(reference_picture(own[role])) for own in references] for role in references[0]}
+
+
+def _thumbnails(item: ReadyPair, result: Bytes) -> dict[str, bytes]:
+    """The same small, as JPEG."""
+    sketch = np.repeat(from_model_sketch(item.sketch)[..., None], 3, axis=2)
+    shown = {"sketch": sketch, **item.references, "result": result, "truth": item.truth}
+    return {f"{name}{THUMBNAIL}": _small(picture) for name, picture in shown.items()}
+
+
+def _small(picture: Bytes) -> bytes:
+    image = Image.fromarray(picture)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    data = BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return data.getvalue()
 
 
 def _pictures(item: ReadyPair, result: Bytes) -> dict[str, bytes]:

@@ -1,0 +1,119 @@
+"""Gathers what trainings, evaluations and sweeps left into one page, and writes its tables beside it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dataprep.documents import read_document
+from dataprep.storage.store import exists, join, write_whole
+from dataprep.visible import visible
+from eval.report.page import LossCurve, Report, ReportScore, ReportSheet, ReportStrip, render_report
+from eval.report.tables import as_csv, latex, markdown
+from pipelines.common.addresses import absolute
+from pipelines.common.errors import PipelineError
+from pipelines.evaluation.evaluate import SCORES
+from pipelines.report.comparison import side_by_side, tables
+from pipelines.report.pieces import curve, lineage_steps, scores, sheets, strips
+from pipelines.sweep.leaderboard import read_cells, short_names
+from pipelines.sweep.run import SWEEP
+from pipelines.training.state.history import HISTORY
+
+PAGE, TABLES = "report.html", "tables"
+MOST_SCORED = 12  # evaluations whose scores are listed one by one
+
+
+def write_report(runs: Sequence[str], out: str) -> str:
+    """Write `report.html` into `out`, and `tables.md`, `.tex` and `.csv` where there are scores; the page's address.
+
+    Raises PipelineError for an address where nothing finished lies.
+    """
+    cells, trainings = dict[str, dict[str, Any]](), dict[str, str]()
+    for run in map(absolute, runs):
+        if exists(join(run, SWEEP)):
+            cells |= read_cells(run)
+        elif exists(join(run, SCORES)):
+            cells[run] = read_document(join(run, SCORES), dict[str, Any])
+        elif exists(join(run, HISTORY)):
+            trainings[run] = run
+        else:
+            raise PipelineError(
+                f"{run}: neither a training nor a finished evaluation or sweep lies here, so there is nothing to report"
+            )
+    names = short_names((*cells, *trainings))
+    made = tables(cells)
+    report = Report(
+        title=_title(cells, trainings, names),
+        summary=_summary(cells, trainings),
+        sheets=tuple([*side_by_side(cells), *_own_sheets(cells, names)]),
+        tables=tuple(made),
+        strips=tuple(_strips(trainings, names)),
+        scores=tuple(_scores(cells, names)),
+        curves=tuple(_curves(trainings, names)),
+        lineage=tuple(lineage_steps([run for run in map(absolute, runs) if exists(join(run, "lineage.json"))])),
+        commands=tuple(
+            (f"the chain of {names[run] if run in names else Path(run).name}", f"irodori lineage {run}")
+            for run in map(absolute, runs)
+        ),
+    )
+    page = join(absolute(out), PAGE)
+    write_whole(page, visible(render_report(report)).encode())
+    if made:
+        write_whole(join(absolute(out), f"{TABLES}.md"), "\n".join(map(markdown, made)).encode())
+        write_whole(join(absolute(out), f"{TABLES}.tex"), "\n".join(map(latex, made)).encode())
+        write_whole(join(absolute(out), f"{TABLES}.csv"), as_csv(made).encode())
+    return page
+
+
+def _title(cells: Mapping[str, Any], trainings: Mapping[str, str], names: Mapping[str, str]) -> str:
+    if len(cells) + len(trainings) > 1:
+        return "Irodori: a comparison"
+    if trainings:
+        return f"Irodori: {names[next(iter(trainings))]}"
+    (document,) = cells.values()
+    scored = document.get("pictures") or document["checkpoint"]
+    return f"Irodori: {short_names([scored])[scored]} by {document['protocol']}"
+
+
+def _summary(cells: Mapping[str, Mapping[str, Any]], trainings: Mapping[str, str]) -> str:
+    said = []
+    if cells:
+        protocols = ", ".join(sorted({document["protocol"] for document in cells.values()}))
+        pairs = sum(document["samples"] for document in cells.values())
+        said.append(f"{_count(len(cells), 'evaluation')} of {pairs:,} pairs in all, by {protocols}.")
+    if trainings:
+        said.append(f"{_count(len(trainings), 'training')}: the same pairs drawn again while it went on, and its loss.")
+    return " ".join(said)
+
+
+def _count(number: int, what: str) -> str:
+    return f"One {what}" if number == 1 else f"{number} {what}s"
+
+
+def _own_sheets(cells: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> list[ReportSheet]:
+    """Of one evaluation alone all its sheets; of several they would be one page of thousands of pictures."""
+    if len(cells) != 1:
+        return []
+    ((uri, document),) = cells.items()
+    return sheets(uri, document)
+
+
+def _scores(cells: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> list[ReportScore]:
+    if len(cells) > MOST_SCORED:
+        return []
+    return [
+        score
+        for uri, document in cells.items()
+        for score in scores(document["protocol"] if len(cells) == 1 else names[uri], document)
+    ]
+
+
+def _strips(trainings: Mapping[str, str], names: Mapping[str, str]) -> list[ReportStrip]:
+    return [
+        strip
+        for run in trainings
+        for strip in strips({names[run]: run}, f", {names[run]}" if len(trainings) > 1 else "")
+    ]
+
+
+def _curves(trainings: Mapping[str, str], names: Mapping[str, str]) -> list[LossCurve]:
+    return [curve(names[run], run) for run in trainings]
