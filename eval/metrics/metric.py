@@ -22,6 +22,11 @@ What a pair can give; a protocol declares which of these its pairs have, and may
     other_figure   bool (B, H, W): where the other reference shows its figure.
     reference      B pictures (3, h, w) in [0, 1] of any sizes: what was shown to the model. Every pair has it.
     text           B texts: the tags of the sketch's row, empty where it has none. Every pair has it.
+    unreferenced   (B, 3, H, W) in [0, 1]: what the model makes of the sketch without a reference. Every pair has it.
+    denoiser_divergence  eval.metrics.shift.gram.Divergence: inside the denoiser. Every pair has it.
+    result_lines   bool (B, H, W): lines that are drawn in the result; sketch_lines: in the sketch. Every pair has them.
+    sketch_mask    bool (B, H, W): the figure of the sketch's own picture; reference_mask: B of bool (h, w). Where the
+                   corpus has masks.
     seconds        (B,): how long colouring took, for each of the batch; memory_mib: the most memory meanwhile.
 
 Any of the pictures may be asked for as a feature network sees it (eval.metrics.views): `truth@clip_vith14`, (B, dims).
@@ -41,7 +46,10 @@ from eval.metrics.views import given_names, parse
 Columns = Mapping[str, npt.NDArray[Any]]
 """Column -> the values of all pairs, float64 (N,); view -> its vectors, (N, dims)."""
 
-ALWAYS_GIVEN = ("original", "reference", "text", "seconds", "memory_mib")
+ALWAYS_GIVEN = (
+    *("original", "reference", "text", "seconds", "memory_mib", "unreferenced", "denoiser_divergence"),
+    *("result_lines", "sketch_lines", "sketch_mask", "reference_mask"),
+)
 SEED = 0  # of the resampling: the same values have the same bounds
 LOWER, UPPER = "_lower95", "_upper95"
 """Endings of the names of a score's bounds."""
@@ -106,6 +114,7 @@ class Metric:
         returns column -> (B,), NaN where a pair has no value.
     vectors: views whose vectors the collector takes beside those columns.
     summarize: the scores of a run from the columns of all its pairs, or from what `collector` makes of them.
+    heat_map: (results, then what `measure` takes) -> (B, h, w) in [0, 1]: where it looks; for the pairs that are shown.
     fewest: pairs below which its scores say too little: there are none then, unless they are asked for, and have
         another name (SMALL).
     scores: what the names of its scores begin with. A substitute (another feature network) or a reduced form (fewer
@@ -123,6 +132,7 @@ class Metric:
     needs: tuple[str, ...] = ()
     measure: Callable[..., Mapping[str, Tensor]] = _nothing
     vectors: tuple[str, ...] = ()
+    heat_map: Callable[..., Tensor] | None = None
     fewest: int = 1
     scores: str
     better: Literal["higher", "lower"]

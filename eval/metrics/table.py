@@ -18,6 +18,9 @@ from eval.metrics.network_scores import (
 from eval.metrics.psnr import PSNR, REGION_PSNR, TOLD_PSNR
 from eval.metrics.sets.frechet import CLEAN_FID, FD_DINOV2, FID, FRECHET_DISTANCE
 from eval.metrics.sets.kernel_distance import CMMD, KID
+from eval.metrics.shift.gram import GRAM_DENOISER, GRAM_ENCODER
+from eval.metrics.shift.leakage import LEAKAGE
+from eval.metrics.shift.structure import STRUCTURE_CHAMFER, STRUCTURE_F
 from eval.metrics.ssim import SSIM
 
 METRICS: dict[str, Metric] = {
@@ -42,6 +45,11 @@ METRICS: dict[str, Metric] = {
         CLIP_REFERENCE,
         CLIP_TEXT,
         AESTHETIC,
+        GRAM_ENCODER,
+        GRAM_DENOISER,
+        LEAKAGE,
+        STRUCTURE_CHAMFER,
+        STRUCTURE_F,
         SECONDS,
         MEMORY,
     )

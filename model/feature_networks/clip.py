@@ -49,6 +49,21 @@ def image_features(tower: Any, pictures: Pictures) -> Tensor:
     return found
 
 
+def gram_divergence(tower: Any, first: Tensor, second: Tensor) -> Tensor:
+    """(B, 1 + N): the mean squared difference of both pictures' Gram matrices, and of each of the N places its share.
+
+    A Gram matrix holds the cosine similarity of every two local tokens. Pictures (B, 3, H, W) in [0, 1].
+    """
+    side = tower.visual.image_size[0]
+    grams = []
+    for pictures in (first, second):
+        tokens = tower.visual(normalized(antialiased(pictures, side), _MEAN, _STD))[1]
+        unit = torch.nn.functional.normalize(tokens, dim=-1)
+        grams.append(unit @ unit.mT)
+    places = (grams[0] - grams[1]).square().mean(dim=-1)
+    return torch.cat([places.mean(dim=1, keepdim=True), places], dim=1)
+
+
 def text_features(tower: nn.Module, texts: Sequence[str]) -> Tensor:
     """(B, D) of texts; what is beyond 77 tokens is not read. NaN for an empty one, which says nothing."""
     device = next(tower.parameters()).device

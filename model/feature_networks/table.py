@@ -48,6 +48,7 @@ FEATURES: dict[str, Features] = {
     ),
     "clip_vith14": Features(("ViT-H-14",), 1024, "clip:image_features", "squash to 224x224, bicubic, antialiased"),
     "clip_vith14_text": Features(("ViT-H-14-text",), 1024, "clip:text_features", "of words: 77 tokens"),
+    "gram_vith14": Features(("ViT-H-14",), 257, "clip:gram_divergence", "squash to 224x224, bicubic, antialiased"),
     "aesthetic_v25": Features(
         ("siglip_so400m", "aesthetic_v25"), 1, "aesthetic:scores", "squash to 384x384, bicubic, antialiased"
     ),

@@ -13,7 +13,7 @@ from dataprep.documents import read_document
 from dataprep.storage.store import check_reachable, exists, join, read_bytes
 from eval.metrics.metric import Metric
 from eval.metrics.sets.frechet import BothSets
-from eval.metrics.views import parse
+from eval.metrics.views import given_names, parse
 from eval.protocols.pairing import Pair, to_parquet
 from eval.protocols.protocol import PublishedSettings
 from eval.protocols.user_pairs import USER_PAIRS, read_pairs
@@ -36,6 +36,13 @@ from pipelines.weights.store import command_to_get, store_address
 
 SPLIT, SKETCH, SETTINGS = "validation", "sketch_", "evaluation.json"
 Resize = Literal["cover", "squash"]
+OF_MODELS = {
+    "unreferenced",
+    "denoiser_divergence",
+    "seconds",
+    "memory_mib",
+}  # what only a model that colours here gives
+MASKS = {"sketch_mask", "reference_mask"}
 DEFAULT_SAMPLING = SamplingSettings(guidance_scale=2.0)
 
 
@@ -135,6 +142,12 @@ class EvaluatePlan:
         needed = [need for metric in self.measured() for need in metric.needs if parse(need)]
         return tuple(dict.fromkeys((*needed, *self.vectors)))
 
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """The names of what metrics take of a pair, whether as it is or as a network sees it."""
+        names = (*(need for metric in self.measured() for need in metric.needs), *self.views)
+        return frozenset(part for name in names for part in given_names(name))
+
     @property
     def feature_networks(self) -> list[str]:
         """Name and hash of each feature network that is asked."""
@@ -152,6 +165,8 @@ class EvaluatePlan:
     def _refusal(self, metric: Metric) -> str:
         protocol = find_protocol(self.protocol)
         refusal = metric.refusal(protocol.name, protocol.gives, self.width, self.height)
+        if self.pictures and (own := OF_MODELS & set(part for need in metric.needs for part in given_names(need))):
+            return f"{metric.name} needs {', '.join(sorted(own))}, which another system's pictures do not have"
         return refusal or self.absent.get(metric.name, "")
 
 
@@ -244,6 +259,11 @@ def plan_evaluation(
         what = f"mask, by which a {metadata.family} network parts figure from ground"
         mend = "build it with --set learned.mask=isnetis, or score with --set mode=vanilla"
         _check_column(corpus, snapshot.number, "mask", what, mend)
+    by_masks = [name for name in reported if MASKS & set(find_metric(name).needs)]
+    if by_masks and not masks:
+        columns = (*columns, "mask")
+        what = f"mask, by which {', '.join(by_masks)} tells figure from ground"
+        _check_column(corpus, snapshot.number, "mask", what, "build it with --set learned.mask=isnetis")
     reader = CorpusReader(corpus, SPLIT, (), snapshot.number)
 
     # the pairs

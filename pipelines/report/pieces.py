@@ -20,6 +20,7 @@ from eval.report.page import (
 from pipelines import lineage
 from pipelines.evaluation.extremes import read_extremes
 from pipelines.evaluation.features import read_results
+from pipelines.evaluation.scoring.pair_scorer import HEAT_MAP
 from pipelines.training.stage import read_history
 
 SHOWN = ("sketch", "reference", "result", "truth")
@@ -91,6 +92,8 @@ def _type(kind: str) -> str:
 
 def _row(row: Mapping[str, Any], ending: str, columns: Iterable[str]) -> SheetRow:
     pictures = [(name, row[name + ending]) for name in SHOWN if row.get(name + ending)]
+    maps = [name for name in row if name.endswith(f"{HEAT_MAP}{ending}") and row[name]]
+    pictures += [(f"where: {name.removesuffix(HEAT_MAP + ending)}", row[name]) for name in maps]
     numbers = tuple((name, f"{row[name]:.4g}") for name in columns if isinstance(row.get(name), float))
     return SheetRow(row["sketch_id"][:12], tuple(pictures), numbers)
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
 
 from dataprep.corpus.reader import CorpusReader
+from dataprep.lines.xdog import XDoGSettings, xdog
 from dataprep.pictures.decode import encode_png
 from dataprep.samples.polarity import from_model_sketch
 from dataprep.samples.sample import SampleSettings, from_model_image, reference_picture
@@ -24,18 +26,18 @@ from dataprep.samples.sample_settings import V1_PICTURES
 from dataprep.samples.values import Floats, model_mask
 from eval.errors import EvalError
 from eval.metrics.psnr import RegionMap
-from eval.metrics.views import given_names
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
 from model.diffusion.separation import Separation
 from pipelines.evaluation.lookup import find_protocol
-from pipelines.evaluation.plan import SKETCH, SPLIT, EvaluatePlan
+from pipelines.evaluation.plan import MASKS, SKETCH, SPLIT, EvaluatePlan
 from pipelines.evaluation.scoring.colorist import CheckpointColorist
 from pipelines.evaluation.scoring.corpus_pairs import PairCorpus
 from pipelines.evaluation.scoring.hand_over import name_of, pictures_in, read_picture
 from pipelines.evaluation.scoring.views import Viewer
 from pipelines.execution.capacity import no_cuda
 
+HEAT_MAP, HOT = "_map", (196, 30, 20)  # ending of their names; where a map is 1
 THUMBNAIL, THUMBNAIL_SIDE = "_jpg", 256  # ending of their names; pixels
 
 
@@ -96,7 +98,7 @@ class PairReader:
             height=plan.height,
             squashed=plan.resize == "squash",
             styles=tuple(column.removeprefix(SKETCH) for column in plan.columns if column.startswith(SKETCH)),
-            pictures=(*V1_PICTURES, *(["mask"] if plan.masks else [])),
+            pictures=(*V1_PICTURES, *(["mask"] if "mask" in plan.columns else [])),
         )
         self.corpus = PairCorpus(CorpusReader(plan.corpus, SPLIT, plan.columns, plan.snapshot), settings)
 
@@ -112,12 +114,20 @@ class PairReader:
             "text": pictures.text,
             **prepared.given,
         }
+        if "sketch_lines" in self.plan.needed:
+            given["sketch_lines"] = pictures.sketch.mean(axis=0) > 0
+        if MASKS & self.plan.needed:
+            given["sketch_mask"] = pictures.sketch_mask[0] > 0.5
+            given["reference_mask"] = self._reference_mask(prepared) > 127
         masks = None
         if self.plan.masks:
-            if REFERENCE not in prepared.masks:
-                raise EvalError(f"protocol {self.protocol.name} gives no mask of its reference, which the model reads")
-            masks = pictures.sketch_mask, prepared.masks[REFERENCE]()
+            masks = pictures.sketch_mask, self._reference_mask(prepared)
         return ReadyPair(pictures.sketch, pictures.style, prepared.references, given, masks, pictures.pair_type)
+
+    def _reference_mask(self, prepared: PreparedPair) -> Bytes:
+        if REFERENCE not in prepared.masks:
+            raise EvalError(f"protocol {self.protocol.name} gives no mask of its reference, which is needed")
+        return prepared.masks[REFERENCE]()
 
 
 class PairScorer:
@@ -144,12 +154,13 @@ class PairScorer:
         with Cost(self.device) as cost:
             results = self.results(pairs, ready)
         # measure the uint8 pictures that a person gets
-        given = self.given(ready, results, cost)
+        given = self.given(ready, results, cost, [pair.seed for pair in pairs])
         measured = self.measure(given, len(pairs))
+        maps = self.heat_maps(given, results) if any(shown) else [{} for _ in pairs]
         return [
             PairResult(
                 measured[i],
-                _pictures(ready[i], results[i]) if keep else {},
+                _pictures(ready[i], results[i]) | maps[i] if keep else {},
                 {name: given[name][i].numpy() for name in self.plan.vectors},
                 ready[i].style,
                 ready[i].pair_type,
@@ -165,22 +176,48 @@ class PairScorer:
             return [read_picture(found[name_of(pair)], self.plan.width, self.plan.height) for pair in pairs]
         return self.color(ready, [pair.seed for pair in pairs])
 
-    def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int]) -> list[Bytes]:
-        """The results of a batch that is coloured here, with one seed each."""
-        assert self.colorist is not None
+    def _inputs(self, ready: Sequence[ReadyPair]) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
+        """Sketches and references of a batch as the model takes them."""
         sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
-        references = {} if self.plan.without_reference else _by_role([item.references for item in ready])
+        return sketches, _by_role([item.references for item in ready])
+
+    def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int], alone: bool = False) -> list[Bytes]:
+        """The results of a batch that is coloured here, with one seed each; alone: without a reference."""
+        assert self.colorist is not None
+        sketches, references = self._inputs(ready)
+        if alone or self.plan.without_reference:
+            references = {}
         made = self.colorist(sketches, references, seeds, self.plan.sampling, _separation(ready))
         return [from_model_image(picture) for picture in made.cpu().numpy()]
 
-    def given(self, ready: Sequence[ReadyPair], results: Sequence[Bytes], cost: "Cost") -> dict[str, Any]:
+    def given(
+        self, ready: Sequence[ReadyPair], results: Sequence[Bytes], cost: "Cost", seeds: Sequence[int] = ()
+    ) -> dict[str, Any]:
         """All that metrics take of a batch by name: `result`, what pairs give, and how networks see both. Results are
-        uint8 (H, W, 3)."""
-        needed = [*(need for metric in self.metrics for need in metric.needs), *self.plan.views]
-        names = dict.fromkeys(part for need in needed for part in given_names(need))
+        uint8 (H, W, 3); seeds: of their noise, for what is coloured again without a reference."""
+        needed = self.plan.needed
         given: dict[str, Any] = {"result": unit(results), **cost.given(len(ready))}
-        given |= {name: _collated([item.given[name] for item in ready]) for name in names if name not in given}
+        if "result_lines" in needed:
+            given["result_lines"] = torch.from_numpy(np.stack([_lines(result) for result in results]))
+        if "unreferenced" in needed:
+            given["unreferenced"] = unit(self.color(ready, seeds, alone=True))
+        if "denoiser_divergence" in needed:
+            assert self.colorist is not None
+            given["denoiser_divergence"] = self.colorist.divergence(*self._inputs(ready), seeds, self.plan.sampling)
+        given |= {name: _collated([item.given[name] for item in ready]) for name in needed if name not in given}
+        if isinstance(given.get("reference"), torch.Tensor):
+            given["reference"] = list(given["reference"])
         return given | self.views(given)
+
+    def heat_maps(self, given: Mapping[str, Any], results: Sequence[Bytes]) -> list[dict[str, bytes]]:
+        """Of each result, name -> PNG: where each metric that can say so looks."""
+        found: list[dict[str, bytes]] = [{} for _ in results]
+        for metric in (metric for metric in self.metrics if metric.heat_map):
+            assert metric.heat_map is not None
+            maps = metric.heat_map(given["result"], *(given[need] for need in metric.needs))
+            for own, result, places in zip(found, results, maps, strict=True):
+                own[f"{metric.name}{HEAT_MAP}_png"] = encode_png(_heated(result, places))
+        return found
 
     def measure(self, given: Mapping[str, Any], count: int) -> list[dict[str, dict[str, float]]]:
         """Metric -> column -> value, of each of so many pairs; given: as `given` gives it."""
@@ -249,13 +286,27 @@ def _collated(values: Sequence[Any]) -> Any:
     if isinstance(first, Regions):
         return RegionMap(torch.from_numpy(np.stack([value.classes for value in values])), first.names)
     if any(value.shape != first.shape for value in values):
-        return [unit([value])[0] for value in values]
+        return [unit([value])[0] if value.ndim == 3 else torch.from_numpy(value) for value in values]
     return unit(values) if first.ndim == 3 else torch.from_numpy(np.stack(values))
 
 
 def _by_role(references: Sequence[Mapping[str, Bytes]]) -> dict[str, list[torch.Tensor]]:
     """Role -> the references of all pairs as a model takes them."""
     return {role: [torch.from_numpy(reference_picture(own[role])) for own in references] for role in references[0]}
+
+
+def _lines(result: Bytes) -> np.ndarray:
+    """The lines that a result shows, bool (H, W), by XDoG with RASC's numbers."""
+    gray = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
+    return np.asarray(xdog(gray.astype(np.uint8), XDoGSettings()) < 128)
+
+
+def _heated(result: Bytes, places: torch.Tensor) -> Bytes:
+    """The result in grey, and over it, the more the redder, a map (h, w) in [0, 1]."""
+    height, width = result.shape[:2]
+    heat = cv2.resize(places.float().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)[..., None].clip(0, 1)
+    gray = 128 + cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32) / 2
+    return np.rint(gray * (1 - heat) + np.array(HOT, np.float32) * heat).astype(np.uint8)
 
 
 def _thumbnails(item: ReadyPair, result: Bytes) -> dict[str, bytes]:

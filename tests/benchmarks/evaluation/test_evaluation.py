@@ -5,13 +5,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from benchmarks.evaluation.driver import METRICS, made_up, made_up_plan
+from benchmarks.evaluation.features import SIDES, batches
 from dataprep.storage.store import write_whole
 from eval.protocols.pairing import to_parquet
 from pipelines.evaluation.evaluate import measure_parts, score_parts
 from pipelines.evaluation.features import read_results
 from pipelines.evaluation.tasks import PAIRING
+
+
+def test_each_side_sees_the_same_pictures_with_the_same_weights(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.full((40, 50, 3), 60 * number, np.uint8)).save(file)
+    with torch.inference_mode():
+        (batch,) = batches(files)
+        ours, theirs = (SIDES[side]()(batch) for side in ("Irodori", "torch-fidelity"))
+    assert ours.shape == theirs.shape == (3, 2048)
+    # both scale 0 to 255 about zero, by other numbers
+    assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
 
 
 @pytest.mark.ray

@@ -202,3 +202,21 @@ def scoring_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert record.known_sha256 is False
         add("lpips", str(folder / "lpips.pth"))
         yield folder
+
+
+def test_measures_of_shift_are_reported_with_a_map_of_each(corpus: str, checkpoint: str) -> None:
+    """The denoiser of one family is looked into; the network without a reference is asked with the same noise."""
+    names = ("gram_denoiser", "leakage", "structure_chamfer", "structure_f")
+    resolved = plan(checkpoint, corpus, "random-reference", names)
+    assert "mask" in resolved.columns
+    results = PairScorer(resolved)(resolved.pairs, [True, False, False, False])
+    scores = {
+        item.name: item for item in score(resolved, collect(resolved, [measured(part_table(resolved.pairs, results))]))
+    }
+    assert scores.keys() == {"gram_denoiser_v1_up1", "leakage", "structure_chamfer", "structure_f"}
+    moved = scores["gram_denoiser_v1_up1"].value
+    assert moved is not None
+    assert moved > 0
+    for name in ("gram_denoiser", "leakage", "structure_chamfer"):
+        assert decode_png(results[0].pictures[f"{name}_map_png"]).shape == (64, 64, 3)
+    assert not results[1].pictures

@@ -104,6 +104,37 @@ def test_an_evaluation_goes_on_and_keeps_what_it_has_measured(
     survived(f"{said} killed", work="evaluate", tries=len(parts), lost=max(lost, 0), doubled=max(-lost, 0))
 
 
+def test_a_sweep_that_is_killed_goes_on_with_its_cells_and_scores_none_twice(
+    untrained_checkpoint: str, tmp_path: Path, survived: Survived
+) -> None:
+    corpus = write_corpus(tmp_path / "drawn", drawings=40)
+    (tmp_path / "sweep.yaml").write_text(
+        f"corpus: {corpus}\ncheckpoints: {untrained_checkpoint}\nprotocols: self\nsampling: {{steps: [30, 31]}}\n"
+        "seeds: [0, 1]\nlimit: 16\n"
+    )
+    call = ["sweep", str(tmp_path / "sweep.yaml"), "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
+    whole, out = tmp_path / "whole", tmp_path / "disturbed"
+    with _command(*call, "--out", str(out), cwd=tmp_path) as command:
+        wait_for(lambda: len(list(out.glob("cells/*/scores.json"))) >= 1 and list(out.glob("cells/*/parts/*.parquet")))
+        for process in _struck(command.pid, "driver"):
+            process.kill()
+        command.wait()
+    scored = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/scores.json")}
+    assert 1 <= len(scored) < 4
+    with _command(*call, "--out", str(out), cwd=tmp_path) as command:
+        _ended(command)
+    assert {path: path.stat().st_mtime_ns for path in scored} == scored, "no cell was scored twice"
+    with _command(*call, "--out", str(whole), cwd=tmp_path) as command:
+        _ended(command)
+    cells = [
+        {path.parent.name: json.loads(path.read_text()) for path in place.glob("cells/*/scores.json")}
+        for place in (out, whole)
+    ]
+    assert len(cells[0]) == 4
+    assert cells[0] == cells[1], "no digit has changed"
+    survived("driver killed", work="sweep", tries=1, lost=4 - len(cells[0]), doubled=0)
+
+
 def _struck(pid: int, part: str) -> list[psutil.Process]:
     """What is to be killed: a process of the engine, one that measures, or the command with all that it has started."""
     family = alive(psutil.Process(pid).children(recursive=True))
