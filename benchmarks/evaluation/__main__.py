@@ -71,8 +71,8 @@ def speed_section(files: list[Path]) -> Section:
     met = all(own >= best[side] for side in sides) and best["Irodori, 2 workers"] >= TWO_WORKERS * own
     absent = "" if "pytorch-fid" in sides else " pytorch-fid is not installed here."
     about = (
-        f"{len(files)} pictures by Inception-v3 with made-up weights, one thread each, best of {ROUNDS} in turns.{absent} "
-        f"Wanted: at least as fast as each, and {TWO_WORKERS} times with two workers."
+        f"{len(files)} pictures by Inception-v3 with made-up weights, one thread each, best of {ROUNDS} in turns."
+        f"{absent} Wanted: at least as fast as each, and {TWO_WORKERS} times with two workers."
     )
     return Section("Features of pictures", about, rows, met)
 

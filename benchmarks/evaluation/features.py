@@ -78,9 +78,10 @@ SIDES: dict[str, Callable[[], Feature]] = {
 def batches(files: Sequence[Path]) -> Iterator[torch.Tensor]:
     """The pictures, uint8 (B, 3, SIDE, SIDE)."""
     for start in range(0, len(files), BATCH):
-        pictures = [
-            np.asarray(Image.open(file).convert("RGB").resize((SIDE, SIDE))) for file in files[start : start + BATCH]
-        ]
+        pictures = []
+        for file in files[start : start + BATCH]:
+            with Image.open(file) as picture:
+                pictures.append(np.asarray(picture.convert("RGB").resize((SIDE, SIDE))))
         yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -136,8 +136,10 @@ def measure_parts(
     device = _device(plan, capacity)
     left = sum(map(len, todo.values()))
     workers = _workers(capacity, device, len(todo), left)
-    # On one machine the workers share its cores; on a cluster each has the CPU that it asked for.
-    threads = max(1, (psutil.cpu_count() or 1) // workers) if capacity.local else 1
+    # On one machine the workers share its cores; on a cluster each has the CPU that it asked for. How many threads a
+    # worker has moves last digits, so it follows from all pairs and not from those that are left.
+    at_first = _workers(capacity, device, len(pieces), len(plan.pairs))
+    threads = max(1, (psutil.cpu_count() or 1) // at_first) if capacity.local else 1
     clock = Clock(f"evaluate {name}", len(plan.pairs), "pairs", "", progress)
     with LiveCounts(clock) as live:
         live.ended(len(plan.pairs) - left)

@@ -109,8 +109,8 @@ def test_a_sweep_that_is_killed_goes_on_with_its_cells_and_scores_none_twice(
 ) -> None:
     corpus = write_corpus(tmp_path / "drawn", drawings=40)
     (tmp_path / "sweep.yaml").write_text(
-        f"corpus: {corpus}\ncheckpoints: {untrained_checkpoint}\nprotocols: self\nsampling: {{steps: [30, 31]}}\n"
-        "seeds: [0, 1]\nlimit: 16\n"
+        f"corpus: {corpus}\ncheckpoints: {untrained_checkpoint}\nprotocols: self\nsampling: {{steps: [20, 21]}}\n"
+        "seeds: 0\nlimit: 16\n"
     )
     call = ["sweep", str(tmp_path / "sweep.yaml"), "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
     whole, out = tmp_path / "whole", tmp_path / "disturbed"
@@ -120,7 +120,7 @@ def test_a_sweep_that_is_killed_goes_on_with_its_cells_and_scores_none_twice(
             process.kill()
         command.wait()
     scored = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/scores.json")}
-    assert 1 <= len(scored) < 4
+    assert len(scored) == 1
     with _command(*call, "--out", str(out), cwd=tmp_path) as command:
         _ended(command)
     assert {path: path.stat().st_mtime_ns for path in scored} == scored, "no cell was scored twice"
@@ -130,9 +130,9 @@ def test_a_sweep_that_is_killed_goes_on_with_its_cells_and_scores_none_twice(
         {path.parent.name: json.loads(path.read_text()) for path in place.glob("cells/*/scores.json")}
         for place in (out, whole)
     ]
-    assert len(cells[0]) == 4
+    assert len(cells[0]) == 2
     assert cells[0] == cells[1], "no digit has changed"
-    survived("driver killed", work="sweep", tries=1, lost=4 - len(cells[0]), doubled=0)
+    survived("driver killed", work="sweep", tries=1, lost=2 - len(cells[0]), doubled=0)
 
 
 def _struck(pid: int, part: str) -> list[psutil.Process]:
