@@ -243,9 +243,11 @@ class Run:
 
 
 @contextmanager
-def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[str, Any]) -> Iterator[Run]:
+def run(
+    kind: str, name: str, out: str, tracking_uri: str | None, params: dict[str, Any], parent: Run | None = None
+) -> Iterator[Run]:
     """An MLflow run for the work whose output is `out`; one of the same output and parameters that did not finish, is
-    continued.
+    continued. parent: the run that this one is a part of, which MLflow shows so where its store has taken that run.
 
     The run ends as FINISHED, KILLED where the block was interrupted, or FAILED where it raises anything else. Raises
     PipelineError for a store whose address cannot be right; one that does not answer holds nothing up.
@@ -259,7 +261,10 @@ def run(kind: str, name: str, out: str, tracking_uri: str | None, params: dict[s
         "out": out,
         "name": name,
         "params": {key: str(value) for key, value in params.items()},
-        "tags": {"irodori.kind": kind, "irodori.output": out, "irodori.code_version": code_version()},
+        "tags": {
+            **{"irodori.kind": kind, "irodori.output": out, "irodori.code_version": code_version()},
+            **({"mlflow.parentRunId": parent.run_id} if parent is not None and parent.run_id else {}),
+        },
         "started_ms": _now_ms(),
     }
     outbox = _outbox_for(out, opening)

@@ -102,10 +102,15 @@ def training_sample(
 
 
 def evaluation_sample(
-    row: Mapping[str, Any], settings: SampleSettings, style: str, *, second: Mapping[str, Any] | None = None
+    row: Mapping[str, Any],
+    settings: SampleSettings,
+    style: str,
+    *,
+    second: Mapping[str, Any] | None = None,
+    squashed: bool = False,
 ) -> Sample:
-    """The sample of a row for scoring: the centre that covers the window, or all of it squashed into the window where
-    the settings say so; no border blanked, nothing random.
+    """The sample of a row for scoring: the centre that covers the window, or `squashed` all of it, its sides brought to
+    the window's; no border blanked, nothing random.
 
     A deformed reference is bent by numbers that follow from the row's id.
     """
@@ -116,7 +121,11 @@ def evaluation_sample(
         style = ""
     key = crc32(str(row.get("id")).encode())
     numbers = _Numbers(
-        crop=CENTRE, blanked=np.zeros(4), further=lambda purpose: generator(key, 0, purpose), centred=True
+        crop=CENTRE,
+        blanked=np.zeros(4),
+        further=lambda purpose: generator(key, 0, purpose),
+        centred=True,
+        squashed=squashed,
     )
     return _sample(row, second, settings, style, numbers)
 
@@ -147,6 +156,7 @@ class _Numbers:
     blanked: npt.NDArray[np.float64]  # (4,): shares of the sketch's sides
     further: Callable[[str], np.random.Generator]  # for one purpose
     centred: bool = False  # of evaluation
+    squashed: bool = False  # the window shows the whole picture
 
     def own_crop(self, purpose: str) -> tuple[float, float, float]:
         """The numbers of a crop beside the sample's own."""
@@ -222,7 +232,7 @@ def _sample(
     """All pictures that the settings ask for."""
     # The window that sketch, colour, mask and regions share, and the part of the picture that references show.
     size = measure(_cell(row, "color"))
-    crop = _crop(size, settings, numbers.crop)
+    crop = _whole(settings) if numbers.squashed else _crop(size, settings, numbers.crop)
     shown = None if settings.reference_crop == "whole" else crop
     if settings.reference_crop == "separate":
         shown = _crop(size, settings, numbers.own_crop("reference crop"))
@@ -307,10 +317,13 @@ def _second(second: Mapping[str, Any] | None, settings: SampleSettings, numbers:
 def _crop(size: tuple[int, int], settings: SampleSettings, numbers: tuple[float, float, float]) -> Crop:
     """The settings' window on a picture of that (width, height)."""
     rescale, down, right = numbers
-    if settings.squashed:
-        return Crop.placed((settings.width, settings.height), settings.width, settings.height, (down, right))
     scaled = cover(size, settings.width, settings.height, 1.0 + rescale * (settings.rescale_max - 1.0))
     return Crop.placed(scaled, settings.width, settings.height, (down, right))
+
+
+def _whole(settings: SampleSettings) -> Crop:
+    """The settings' window over all of a picture, whatever its shape."""
+    return Crop.placed((settings.width, settings.height), settings.width, settings.height, (0.5, 0.5))
 
 
 def _squashed(size: tuple[int, int], rgb: Bytes, extent: tuple[float, float] | None = None) -> Floats:

@@ -60,7 +60,6 @@ class SampleSettings:
     reference_crop: ReferenceCrop = "whole"
     tags: bool = False  # the sample carries the row's tags
     deformation: DeformationSettings = FULL  # of `deformed_reference`
-    squashed: bool = False  # samples for scoring show the whole picture, its sides brought to width and height
     recolored: float = 0.0
     palette_references: float = 0.0
 

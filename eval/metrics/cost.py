@@ -37,6 +37,6 @@ MEMORY = Metric(
     scores="memory_mib",
     better="lower",
     unit="MiB",
-    meaning="the most memory in use while it was coloured: of the GPU, or of the process where there is none",
+    meaning="the most memory in use while it was coloured, other networks included: of the GPU, or of the process",
     source="ours",
 )

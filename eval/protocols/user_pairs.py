@@ -24,7 +24,7 @@ def read_pairs(data: bytes, ids: Sequence[str], seed: int) -> list[Pair]:
     Raises EvalError that names the line that cannot be read, or is of no held-out row.
     """
     if data.startswith(b"PAR1"):
-        pairs = from_parquet(data)
+        pairs = _of_parquet(data)
         for number, pair in enumerate(pairs, 1):
             for row_id in (pair.sketch_id, pair.reference_id):
                 _found(row_id, ids, f"pair {number}")
@@ -46,6 +46,18 @@ def read_pairs(data: bytes, ids: Sequence[str], seed: int) -> list[Pair]:
         if text and not (text.isdecimal() and int(text) < 2**31):
             raise EvalError(f"{where}: a seed is a number below 2^31, not {text!r}")
         pairs.append(Pair(sketch, reference, int(text) if text else noise_seed(seed, sketch)))
+    return pairs
+
+
+def _of_parquet(data: bytes) -> list[Pair]:
+    import pyarrow as pa  # slow to import, and the table of protocols is read for every call of the command line
+
+    try:
+        pairs = from_parquet(data)
+    except (pa.ArrowException, TypeError) as error:
+        raise EvalError("the Parquet file is damaged, or no pairs.parquet of an evaluation") from error
+    if not pairs:
+        raise EvalError("there are no pairs in the file")
     return pairs
 
 

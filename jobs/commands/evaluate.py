@@ -15,7 +15,6 @@ from jobs.sizes import parse_size
 from model.diffusion.sampling_settings import SAMPLING, SamplingSettings
 from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
 from pipelines.common.overrides import parse_assignments
-from pipelines.weights.checkpoints import STARTER
 
 DEFAULTS = SamplingSettings(guidance_scale=2.0)
 PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.settings]
@@ -135,7 +134,7 @@ def command(
     wanted_size = parse_size(size)
     if reuse is not None and keep_features:
         raise SettingsError("--keep-features: --reuse colours nothing, and what it scores is kept already")
-    if pictures is not None and checkpoint != STARTER:
+    if pictures is not None and checkpoint != "starter":
         raise SettingsError("--pictures takes the place of --checkpoint: give one of them")
     check_buckets(checkpoint, corpus, out, *(address for address in (pairs, reuse, pictures, write_pairs) if address))
     from pipelines.evaluation.evaluate import evaluate, finished

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_fidelity import feature_extractor_inceptionv3 as blocks
 
-from model.errors import ModelError
 from model.feature_networks.squashing import Pictures, antialiased, not_antialiased
 
 SIDE = 299
@@ -66,23 +65,23 @@ def _with_bias(conv: nn.Conv2d) -> nn.Conv2d:
 def published_layout(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The published state dict under the keys of FidInception, its batch normalisation folded in, in float64.
 
-    Raises ModelError for a convolution without the numbers of its normalisation.
+    What is no part of it keeps its key, so that the reader of weights names it.
     """
     folded = {}
     for key, weight in tensors.items():
         if not key.endswith(".conv.weight"):
             continue
         name = key.removesuffix(".conv.weight")
-        absent = [f"{name}.bn.{of}" for of in ("weight", "bias", "running_mean", "running_var")]
-        if missing := [part for part in absent if part not in tensors]:
-            raise ModelError(f"missing: {', '.join(missing)}")
-        scale, shift, mean, variance = (tensors[part].double() for part in absent)
+        normalisation = [f"{name}.bn.{of}" for of in ("weight", "bias", "running_mean", "running_var")]
+        if not all(part in tensors for part in normalisation):
+            continue  # another network's, or damaged: it stays, and the reader of weights names what is lacking
+        scale, shift, mean, variance = (tensors[part].double() for part in normalisation)
         factor = scale / torch.sqrt(variance + _EPSILON)
         folded[f"{name}.conv.weight"] = (weight.double() * factor[:, None, None, None]).float()
         folded[f"{name}.conv.bias"] = (shift - mean * factor).float()
-    known = {f"{key.rsplit('.', 2)[0]}." for key in folded}
-    unknown = [key for key in tensors if not key.startswith((*known, *_UNUSED))]
-    return folded | {key: tensors[key] for key in unknown}  # which the reader of weights then refuses by name
+    known = (*{f"{key.rsplit('.', 2)[0]}." for key in folded}, *_UNUSED)
+    unknown = [key for key in tensors if not key.startswith(known)]
+    return folded | {key: tensors[key] for key in unknown}
 
 
 def features(network: nn.Module, pictures: Pictures) -> Tensor:

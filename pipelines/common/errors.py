@@ -3,3 +3,7 @@
 
 class PipelineError(RuntimeError):
     """Something is missing, damaged or refused; the message is one clear line."""
+
+
+class EngineLost(PipelineError):
+    """The engine under the work is gone: whatever is tried on it next fails too."""

@@ -34,7 +34,7 @@ from pipelines.common.overrides import differences
 from pipelines.common.progress import Clock, Progress, ProgressSink, silent
 from pipelines.evaluation import parts, real_statistics
 from pipelines.evaluation.extremes import write_extremes
-from pipelines.evaluation.features import RESULTS, FeatureFile, score_features
+from pipelines.evaluation.features import RESULTS, FeatureFile, check_features, score_features
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import SETTINGS, EvaluatePlan, real_address
 from pipelines.evaluation.scores import collect, describe, numbers, score
@@ -56,10 +56,12 @@ def evaluate(
     progress: ProgressSink = silent,
     tracking_uri: str | None = None,
     address: str | None = None,
+    parent: lineage.Run | None = None,
 ) -> dict[str, Any]:
     """Run `plan`, or what is left of it; returns the document that is also written as scores.json.
 
-    One that is finished already is read, and nothing is done. Raises PipelineError for an output of other settings.
+    parent: the run in MLflow that this one is a part of. One that is finished already is read, and nothing is done.
+    Raises PipelineError for an output of other settings.
     """
     name = find_protocol(plan.protocol).name
     document = finished(plan)
@@ -67,18 +69,20 @@ def evaluate(
         pairs = len(plan.pairs)
         progress(Progress(f"evaluate {name}", pairs, pairs, "pairs", note="was complete already"))
         return document
-    if address is None and not ray.is_initialized():
-        _device(plan, own_capacity())  # refused before anything starts
+    # What is refused is refused before anything starts.
+    features = check_features(plan) if plan.reuse else {}
+    if address is None and not plan.reuse and not ray.is_initialized():
+        _device(plan, own_capacity())
     params = {"protocol": name, "pairs": len(plan.pairs), "ema": plan.ema, **asdict(plan.sampling)}
     with (
-        ray_session(log_file, address=address) as session,
-        lineage.run("evaluation", name, plan.out, tracking_uri, params) as run,
+        nullcontext() if plan.reuse else ray_session(log_file, address=address) as session,
+        lineage.run("evaluation", name, plan.out, tracking_uri, params, parent) as run,
     ):
         write_whole(join(plan.out, SETTINGS), json.dumps(plan.settings, indent=2).encode())
         write_whole(join(plan.out, PAIRING), to_parquet(plan.pairs))
         parts.forget_tries(plan.out)
-        if plan.reuse:
-            scores, styles = score_features(plan)
+        if session is None:
+            scores, styles = score_features(plan, features)
         else:
             session.run(lambda: measure_parts(plan, progress))
             scores, styles = score_parts(plan)

@@ -21,11 +21,13 @@ from pipelines.evaluation.scoring.pair_scorer import THUMBNAIL, PairResult
 
 EACH = 3  # of the best, and of the worst
 EXTREMES = "extremes.parquet"
+PICTURES = ("_png", THUMBNAIL)  # endings of columns
 
 
 def columns_of(names: Iterable[str], metrics: Sequence[Metric]) -> dict[str, Metric]:
     """Column -> metric, of the metrics that measure one number of a pair, whose mean is their score."""
-    found = {metric.name: [name for name in names if metric_of(name, metrics) is metric] for metric in metrics}
+    numbers = [name for name in names if not name.endswith(PICTURES)]
+    found = {metric.name: [name for name in numbers if metric_of(name, metrics) is metric] for metric in metrics}
     return {found[metric.name][0]: metric for metric in metrics if len(found[metric.name]) == 1 and not metric.vectors}
 
 

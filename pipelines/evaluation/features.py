@@ -6,7 +6,7 @@ Another evaluation of the same pairs scores other distances of them (`--reuse`),
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,13 @@ FREE = ("metrics", "feature_networks", "keep_features", "small_sets", "real_stat
 def read_results(out: str) -> list[dict[str, Any]]:
     """One row for each pair of a finished evaluation: pair, numbers, and PNG bytes of the pairs that are shown."""
     return pq.read_table(BytesIO(read_bytes(join(out, RESULTS)))).to_pylist()
+
+
+def read_columns(out: str, names: Collection[str]) -> list[dict[str, Any]]:
+    """Of each row of a finished evaluation those of the named columns that it has."""
+    data = BytesIO(read_bytes(join(out, RESULTS)))
+    there = [name for name in pq.read_schema(data).names if name in names]
+    return pq.read_table(data, columns=there).to_pylist()
 
 
 def read_features(out: str) -> Columns:
@@ -77,10 +84,10 @@ class FeatureFile:
         return Path(self._folder.name) / FEATURES
 
 
-def score_features(plan: EvaluatePlan) -> tuple[list[Score], dict[str, int]]:
-    """The scores of a plan from the features that another evaluation kept, and how many sketches are of each style.
+def check_features(plan: EvaluatePlan) -> Columns:
+    """View -> vectors that another evaluation kept, and that the plan reuses.
 
-    Its rows are copied. Raises PipelineError for an evaluation of other settings, and for a metric that reads more.
+    Raises PipelineError for an evaluation of other settings, and for a metric that reads more than was kept.
     """
     recorded = join(plan.reuse, SETTINGS)
     if not exists(recorded) or not exists(join(plan.reuse, RESULTS)):
@@ -94,6 +101,14 @@ def score_features(plan: EvaluatePlan) -> tuple[list[Score], dict[str, int]]:
         lacking = [*metric.needs, *(view for view in metric.vectors if view in plan.vectors and view not in features)]
         if lacking:
             raise PipelineError(f"{metric.name} needs {', '.join(lacking)}, which {plan.reuse} did not keep")
+    return features
+
+
+def score_features(plan: EvaluatePlan, features: Columns) -> tuple[list[Score], dict[str, int]]:
+    """The scores of a plan from the features that another evaluation kept, and how many sketches are of each style.
+
+    Its rows are copied.
+    """
 
     def read() -> Iterator[parts.Measured]:
         for places in parts.split(len(plan.pairs)):

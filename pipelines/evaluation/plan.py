@@ -17,7 +17,7 @@ from eval.metrics.views import given_names, parse
 from eval.protocols.pairing import Pair, to_parquet
 from eval.protocols.protocol import PublishedSettings
 from eval.protocols.user_pairs import USER_PAIRS, read_pairs
-from model.checkpoint import CheckpointMetadata, expected_sha256, read_metadata
+from model.checkpoint import CheckpointMetadata, expected_sha256
 from model.diffusion.sampling_settings import SamplingSettings
 from model.families.registry import family
 from pipelines.colorization.picture_settings import sampling_settings
@@ -27,10 +27,10 @@ from pipelines.common.overrides import SettingsError, nearest
 from pipelines.evaluation import real_statistics
 from pipelines.evaluation.lookup import find_metric, find_protocol
 from pipelines.evaluation.scoring.corpus_pairs import ReaderRows
-from pipelines.evaluation.scoring.hand_over import pictures_in
+from pipelines.evaluation.scoring.hand_over import checked_pictures
 from pipelines.evaluation.scoring.views import absent, identity, weights_of
 from pipelines.execution.capacity import Device
-from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, fetch_checkpoint, metadata_at
+from pipelines.weights.checkpoints import absolute_checkpoint, checkpoint_uri, metadata_at
 from pipelines.weights.controls import check_own_controls
 from pipelines.weights.store import command_to_get, store_address
 
@@ -233,7 +233,7 @@ def plan_evaluation(
     metadata, trained = None, None
     if not pictures:
         checkpoint = checkpoint_uri(absolute_checkpoint(checkpoint))
-        metadata = read_metadata(fetch_checkpoint(checkpoint))
+        metadata = metadata_at(checkpoint)
         expected_sha256(metadata, checkpoint, ema)
         check_own_controls(checkpoint, metadata, sampling)
         trained = metadata.width, metadata.height
@@ -267,6 +267,8 @@ def plan_evaluation(
     reader = CorpusReader(corpus, SPLIT, (), snapshot.number)
 
     # the pairs
+    if limit is not None and limit < 1:
+        raise SettingsError(f"limit is at least 1, not {limit}")
     if given_pairs:
         if chosen is not USER_PAIRS:
             raise SettingsError(f"--pairs is of --protocol user-pairs, not of {chosen.name}")
@@ -297,7 +299,7 @@ def plan_evaluation(
         small_sets=small_sets,
         reuse=absolute(reuse) if reuse else "",
         pictures=absolute(pictures) if pictures else "",
-        pictures_sha256=pictures_in(absolute(pictures), pairs)[1] if pictures else "",
+        pictures_sha256=checked_pictures(absolute(pictures), pairs) if pictures else "",
         masks=masks,
         device=device,
     )

@@ -92,6 +92,7 @@ def describe(plan: EvaluatePlan, scores: Sequence[Score], styles: Mapping[str, i
         "styles": dict(sorted(styles.items())),
         "sampling": asdict(plan.sampling),
         "seed": plan.seed,
+        "pairing": plan.settings["pairing"],
         "without_reference": plan.without_reference,
         "image_codec": plan.metadata.codec if plan.metadata else None,
         "image_encoder": plan.metadata.image_encoder if plan.metadata else None,

@@ -32,7 +32,7 @@ import ray  # noqa: E402  (after the settings that it reads)
 from ray.data import DataContext  # noqa: E402
 
 from model.families.registry import VARIABLE as FAMILIES  # noqa: E402
-from pipelines.common.errors import PipelineError  # noqa: E402
+from pipelines.common.errors import EngineLost, PipelineError  # noqa: E402
 from pipelines.common.private_folder import is_private  # noqa: E402
 from pipelines.common.progress import NOTICES  # noqa: E402
 from pipelines.execution.access_token import private_token  # noqa: E402
@@ -97,7 +97,7 @@ class Session:
         if self.address is not None:
             what = f"the Ray cluster at {self.address} was lost (its {part} does not answer)"
         if self.address is not None or restarts > RESTARTS:
-            raise PipelineError(
+            raise EngineLost(
                 f"{what}. What was finished is kept: the same command goes on from there (details in {self._log_path})"
             ) from error
         NOTICES.warning("%s; it is started again, and the work goes on (restart %d of %d)", what, restarts, RESTARTS)

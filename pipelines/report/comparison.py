@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eval.metrics.metric import SMALL
+from eval.metrics.table import metric_of
 from eval.protocols.published_figures import PublishedTable, table_of
+from eval.protocols.table import PROTOCOLS
 from eval.report.page import ReportSheet, SheetRow
 from eval.report.tables import ReportTable, TableRow
 from pipelines.evaluation.features import read_results
-from pipelines.sweep.leaderboard import Ranking, rankings, short_names
+from pipelines.sweep.leaderboard import Entry, Ranking, labels, rankings, scored, short_names
 
 MOST_MODELS, MOST_PAIRS = 8, 8
+ARROWS = {"higher": "↑", "lower": "↓"}
 NOTE = (
     "Published figures were measured on the papers' own corpus and weights; they stand beside ours for orientation. "
     "Bounds at 95 % in brackets."
@@ -19,7 +23,7 @@ NOTE = (
 def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[ReportTable]:
     """Of finished evaluations (address -> document): a table for each protocol, with what its paper published."""
     found = rankings(cells)
-    names = short_names(entry.scored for ranking in found for entry in ranking.entries)
+    every = [entry.scored for ranking in found for entry in ranking.entries]
     made, done = list[ReportTable](), set[str]()
     for ranking in found:
         protocol = ranking.what["protocol"]
@@ -29,80 +33,94 @@ def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[ReportTable]:
             continue
         done.add(title)
         if published:
-            made.append(_published(published, found, names))
+            made.append(_published(published, found, every))
         else:
-            own = [other for other in found if other.what["protocol"] == protocol]
-            made += _ours(protocol, own, names)
+            made += _ours(protocol, [other for other in found if other.what["protocol"] == protocol], every)
     return made
 
 
-def _ours(protocol: str, found: Sequence[Ranking], names: Mapping[str, str]) -> list[ReportTable]:
+def _ours(protocol: str, found: Sequence[Ranking], every: Sequence[str]) -> list[ReportTable]:
     """A table for each set of pairs that the protocol was scored on."""
     made = []
-    for what in [dict(key) for key in dict.fromkeys(tuple(sorted(_said(ranking).items())) for ranking in found)]:
+    for what in dict.fromkeys(map(_said, found)):
         own = [ranking for ranking in found if _said(ranking) == what]
-        labels = dict.fromkeys(_label(entry, names) for ranking in own for entry in ranking.entries)
+        cells = [dict(zip(labels(ranking.entries, every), map(_cell, ranking.entries), strict=True)) for ranking in own]
         rows = [
-            TableRow(
-                label,
-                tuple(_cell([entry for entry in ranking.entries if _label(entry, names) == label]) for ranking in own),
-            )
-            for label in labels
+            TableRow(label, tuple(column.get(label, "") for column in cells))
+            for label in dict.fromkeys(label for column in cells for label in column)
         ]
-        title = f"{protocol}, " + ", ".join(f"{name} {value}" for name, value in what.items())
-        columns = tuple(f"{ranking.score} {'↑' if ranking.better == 'higher' else '↓'}" for ranking in own)
-        made.append(ReportTable(title, columns, tuple(rows), "Bounds at 95 % in brackets."))
+        columns = tuple(f"{ranking.score} {ARROWS[ranking.better]}" for ranking in own)
+        networks = "; ".join(dict.fromkeys(ranking.network for ranking in own if ranking.network))
+        made.append(
+            ReportTable(f"{protocol}, {what}", columns, tuple(rows), f"Bounds at 95 % in brackets. {networks}".strip())
+        )
     return made
 
 
-def _said(ranking: Ranking) -> dict[str, str]:
+def _said(ranking: Ranking) -> str:
+    """On what a ranking's scores were measured."""
     what = ranking.what
-    alone = " without reference" if what["without_reference"] else ""
-    return {
-        "pairs": f"{what['samples']:,}",
-        "size": f"{what['width']}x{what['height']}",
-        "corpus": what["corpus_digest"][:8],
-        "sketches": ", ".join(what.get("styles") or {"?": 0}) + alone,
-    }
+    styles = ", ".join(what.get("styles") or {"?": 0})
+    alone = ", without reference" if what["without_reference"] else ""
+    return (
+        f"{what['samples']:,} pairs at {what['width']}x{what['height']} ({what.get('resize') or 'cover'}), corpus "
+        f"{what['corpus_digest'][:8]}, sketches {styles}{alone}"
+    )
 
 
-def _published(table: PublishedTable, found: Sequence[Ranking], names: Mapping[str, str]) -> ReportTable:
-    """The paper's rows, then ours: a figure stands in a column of its protocol and metric."""
+def _published(table: PublishedTable, found: Sequence[Ranking], every: Sequence[str]) -> ReportTable:
+    """The paper's rows, then ours: a figure stands in a column of its protocol and metric. In what ours was measured
+    otherwise than the paper states is part of its name."""
     rows = [
         TableRow(method, tuple(f"{figures[column]:g}" for column in table.columns), published=True)
         for method, figures in table.rows.items()
     ]
-    protocols = {protocol for protocol, _ in table.columns.values()}
-    own = [ranking for ranking in found if ranking.what["protocol"] in protocols]
-    labels = dict.fromkeys(_label(entry, names) for ranking in own for entry in ranking.entries)
-    for label in labels:
-        cells = []
-        for column, (protocol, metric) in table.columns.items():
-            entries = [
-                entry
-                for ranking in own
-                if (ranking.what["protocol"], ranking.score) == (protocol, metric)
-                for entry in ranking.entries
-                if _label(entry, names) == label and _fits(column, entry)
-            ]
-            cells.append(_cell(entries))
-        rows.append(TableRow(label, tuple(cells)))
-    return ReportTable(table.title, tuple(table.columns), tuple(rows), NOTE)
+    ours: dict[str, dict[str, str]] = {}
+    for column, (protocol, score) in table.columns.items():
+        for ranking in found:
+            if (ranking.what["protocol"], ranking.score.removesuffix(SMALL)) != (protocol, score):
+                continue
+            other = _deviations(ranking)
+            for entry, label in zip(ranking.entries, labels(ranking.entries, every), strict=True):
+                if _fits(column, entry):
+                    ours.setdefault(label + other, {})[column] = _cell(entry)
+    rows += [
+        TableRow(label, tuple(figures.get(column, "") for column in table.columns)) for label, figures in ours.items()
+    ]
+    columns = tuple(f"{column} {ARROWS[_better(score)]}" for column, (_, score) in table.columns.items())
+    return ReportTable(table.title, columns, tuple(rows), NOTE)
 
 
-def _fits(column: str, entry: Any) -> bool:
-    """Whether a score belongs in a column that is of one guidance scale (ColorizeDiffusion Table 1)."""
-    return not column.startswith("GS-") or entry.guidance_scale == float(column.removeprefix("GS-"))
+def _deviations(ranking: Ranking) -> str:
+    """In what a ranking's evaluations are not as their published protocol states, " (…)"; empty where they are."""
+    what, stated = ranking.what, PROTOCOLS[ranking.what["protocol"]].settings
+    assert stated is not None
+    size, found = (what["width"], what["height"]), list[str]()
+    if stated.pairs is None or what["samples"] < stated.pairs:
+        found.append(f"{what['samples']:,} pairs")
+    if stated.size is not None and size != stated.size:
+        found.append(f"{size[0]}x{size[1]}")
+    if what.get("resize") != stated.resize:
+        found.append(str(what.get("resize")))
+    if what["without_reference"]:
+        found.append("without reference")
+    if ranking.score.endswith(SMALL):
+        found.append("too few pairs")
+    return f" ({', '.join(found)})" if found else ""
 
 
-def _label(entry: Any, names: Mapping[str, str]) -> str:
-    return f"{names[entry.scored]} {entry.settings}".strip()
+def _better(score: str) -> str:
+    metric = metric_of(score)
+    return metric.better if metric else "higher"
 
 
-def _cell(entries: Sequence[Any]) -> str:
-    if not entries:
-        return ""
-    entry = entries[0]
+def _fits(column: str, entry: Entry) -> bool:
+    """Whether a score belongs in a column that is of one guidance scale (ColorizeDiffusion Table 1); another system has
+    none, and stands in all."""
+    return not column.startswith("GS-") or entry.guidance_scale in (None, float(column.removeprefix("GS-")))
+
+
+def _cell(entry: Entry) -> str:
     bounds = f" [{entry.interval[0]:.4g}, {entry.interval[1]:.4g}]" if entry.interval else ""
     return f"{entry.value:.4g}{bounds}"
 
@@ -116,7 +134,7 @@ def side_by_side(cells: Mapping[str, Mapping[str, Any]]) -> list[ReportSheet]:
     groups: dict[tuple[str, bool], list[str]] = {}
     for uri, document in cells.items():
         groups.setdefault((document["protocol"], bool(document.get("without_reference"))), []).append(uri)
-    names = short_names(_scored(document) for document in cells.values())
+    names = short_names(scored(document) for document in cells.values())
     for (protocol, alone), uris in groups.items():
         kept = {uri: _kept(uri) for uri in uris}
         seen = [key for own in kept.values() for key in own]
@@ -141,10 +159,6 @@ def _kept(uri: str) -> dict[tuple[str, str, int], dict[str, Any]]:
     }
 
 
-def _scored(document: Mapping[str, Any]) -> str:
-    return str(document.get("pictures") or document["checkpoint"])
-
-
 def _name(
     names: Mapping[str, str],
     document: Mapping[str, Any],
@@ -155,4 +169,8 @@ def _name(
     sampling = document["sampling"]
     others = [cells[uri]["sampling"] for uri in uris]
     differing = [name for name in sampling if any(other.get(name) != sampling[name] for other in others)]
-    return " ".join([names[_scored(document)], *(f"{name}={sampling[name]}" for name in differing)])
+    seeds = [f"seed={document['seed']}"] if len({cells[uri]["seed"] for uri in uris}) > 1 else []
+    alike = [cells[uri] for uri in uris if scored(cells[uri]) == scored(document)]
+    hashes = {other["checkpoint_weights"] for other in alike}
+    weights = [f"({document['checkpoint_weights'][:8]})"] if len(hashes) > 1 and not document.get("pictures") else []
+    return " ".join([names[scored(document)], *(f"{name}={sampling[name]}" for name in differing), *seeds, *weights])

@@ -14,7 +14,7 @@ from pipelines.common.errors import PipelineError
 from pipelines.evaluation.evaluate import SCORES
 from pipelines.report.comparison import side_by_side, tables
 from pipelines.report.pieces import curve, lineage_steps, scores, sheets, strips
-from pipelines.sweep.leaderboard import read_cells, short_names
+from pipelines.sweep.leaderboard import failures, read_cells, scored, short_names
 from pipelines.sweep.run import SWEEP
 from pipelines.training.state.history import HISTORY
 
@@ -39,6 +39,9 @@ def write_report(runs: Sequence[str], out: str) -> str:
             raise PipelineError(
                 f"{run}: neither a training nor a finished evaluation or sweep lies here, so there is nothing to report"
             )
+    if not cells and not trainings:
+        why = "; ".join(f"{label}: {reason}" for run in map(absolute, runs) for label, reason in failures(run).items())
+        raise PipelineError(f"no cell is scored yet, so there is nothing to report{f' ({why})' if why else ''}")
     names = short_names((*cells, *trainings))
     made = tables(cells)
     report = Report(
@@ -70,8 +73,8 @@ def _title(cells: Mapping[str, Any], trainings: Mapping[str, str], names: Mappin
     if trainings:
         return f"Irodori: {names[next(iter(trainings))]}"
     (document,) = cells.values()
-    scored = document.get("pictures") or document["checkpoint"]
-    return f"Irodori: {short_names([scored])[scored]} by {document['protocol']}"
+    what = scored(document)
+    return f"Irodori: {short_names([what])[what]} by {document['protocol']}"
 
 
 def _summary(cells: Mapping[str, Mapping[str, Any]], trainings: Mapping[str, str]) -> str:

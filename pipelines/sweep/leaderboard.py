@@ -19,9 +19,10 @@ from dataprep.storage.store import exists, join, list_folder
 from eval.metrics.intervals import bootstrap_mean
 from eval.metrics.metric import LOWER, UPPER
 from eval.metrics.table import METRICS, metric_of
+from eval.protocols.user_pairs import USER_PAIRS
 from pipelines.common.errors import PipelineError
 from pipelines.evaluation.evaluate import SCORES
-from pipelines.evaluation.features import read_results
+from pipelines.evaluation.features import read_columns
 from pipelines.sweep.recipe import LEAST_SEEDS
 from pipelines.sweep.run import CELLS, SWEEP
 from pipelines.weights.checkpoints import BY_NAME
@@ -34,7 +35,7 @@ SAME = ("protocol", "corpus_digest", "samples", "width", "height", "resize", "st
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: what was scored, its value over the seeds, bounds, and the outputs it is made of."""
+    """One row: what was scored, its value over the seeds, bounds, and the outputs it is made of, one for each seed."""
 
     scored: str
     settings: str
@@ -42,6 +43,7 @@ class Entry:
     interval: tuple[float, float] | None
     seeds: tuple[int, ...]
     outputs: tuple[str, ...]
+    weights: str = ""
     guidance_scale: float | None = None
 
 
@@ -63,8 +65,14 @@ def read_cells(out: str) -> dict[str, dict[str, Any]]:
     if not exists(join(out, SWEEP)):
         raise PipelineError(f"{out} holds no sweep")
     folders, _ = list_folder(join(out, CELLS))
-    found = {join(out, CELLS, name): join(out, CELLS, name, SCORES) for name in folders}
-    return {uri: read_document(scores, dict[str, Any]) for uri, scores in found.items() if exists(scores)}
+    listed = read_document(join(out, SWEEP), dict[str, Any])["cells"]
+    names = {cell["key"]: cell["checkpoint"] for cell in listed if cell["pictures"]}
+    found = {}
+    for key in folders:
+        scores = join(out, CELLS, key, SCORES)
+        if exists(scores):
+            found[join(out, CELLS, key)] = read_document(scores, dict[str, Any]) | {"system": names.get(key)}
+    return found
 
 
 def failures(out: str) -> dict[str, str]:
@@ -85,7 +93,10 @@ def rankings(cells: Mapping[str, Mapping[str, Any]]) -> list[Ranking]:
     for key, rows in groups.items():
         what, score, network = json.loads(key)
         metric = metric_of(score)
-        entries = [_entry(score, uris, cells, _differing(rows, row)) for row, uris in rows.items()]
+        entries = [
+            _entry(score, uris, cells, json.loads(row)["weights"] or "", _differing(rows, row))
+            for row, uris in rows.items()
+        ]
         better = metric.better if metric else "higher"
         entries.sort(key=lambda entry: entry.value, reverse=better == "higher")
         title = metric.title_of(score) if metric else score
@@ -111,12 +122,19 @@ def _network(document: Mapping[str, Any], score: str) -> str:
 
 
 def _row(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared: weights or pictures, and how they were sampled, but for the seed."""
+    """What is compared: weights, or another system's pictures, and how they were sampled, but for the seed."""
+    theirs = bool(document.get("pictures"))
+    pairs = {"pairing": document.get("pairing")} if document["protocol"] == USER_PAIRS.name else {}
     return {
-        "scored": document.get("pictures") or document["checkpoint"],
-        "weights": document["checkpoint_weights"],
-        "settings": {"ema": document["ema"], **({} if document.get("pictures") else document["sampling"])},
+        "scored": scored(document),
+        "weights": None if theirs else document["checkpoint_weights"],
+        "settings": {"ema": document["ema"], **({} if theirs else document["sampling"]), **pairs},
     }
+
+
+def scored(document: Mapping[str, Any]) -> str:
+    """What an evaluation scored: the address of a checkpoint, or another system's name or folder."""
+    return str(document.get("system") or document.get("pictures") or document["checkpoint"])
 
 
 def _differing(rows: Iterable[str], row: str) -> str:
@@ -134,17 +152,22 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def _entry(score: str, uris: Sequence[str], cells: Mapping[str, Mapping[str, Any]], settings: str) -> Entry:
-    documents = sorted((cells[uri] for uri in uris), key=lambda document: document["seed"])
+def _entry(
+    score: str, uris: Sequence[str], cells: Mapping[str, Mapping[str, Any]], weights: str, settings: str
+) -> Entry:
+    # A seed that was scored twice, with other metrics, is one repetition.
+    by_seed = {cells[uri]["seed"]: uri for uri in uris}
+    outputs = [by_seed[seed] for seed in sorted(by_seed)]
+    documents = [cells[uri] for uri in outputs]
     first = documents[0]
-    values = [float(document["scores"][score]) for document in documents]
     return Entry(
-        scored=first.get("pictures") or first["checkpoint"],
+        scored=scored(first),
         settings=settings,
-        value=float(np.mean(values)),
-        interval=_interval(score, uris, documents),
-        seeds=tuple(document["seed"] for document in documents),
-        outputs=tuple(uris),
+        value=float(np.mean([float(document["scores"][score]) for document in documents])),
+        interval=_interval(score, outputs, documents),
+        seeds=tuple(sorted(by_seed)),
+        outputs=tuple(outputs),
+        weights=weights,
         guidance_scale=None if first.get("pictures") else first["sampling"].get("guidance_scale"),
     )
 
@@ -152,8 +175,8 @@ def _entry(score: str, uris: Sequence[str], cells: Mapping[str, Mapping[str, Any
 def _interval(score: str, uris: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
     by_sketch: dict[str, list[float]] = {}
     for uri in uris:
-        for row in read_results(uri):
-            if score in row and row[score] is not None:
+        for row in read_columns(uri, ("sketch_id", score)):
+            if row.get(score) is not None:
                 by_sketch.setdefault(row["sketch_id"], []).append(row[score])
     means = [float(np.nanmean(values)) for values in by_sketch.values() if np.isfinite(values).any()]
     if len(means) > 1 and np.isfinite(means).all():
@@ -195,19 +218,29 @@ def text(found: Sequence[Ranking], failed: Mapping[str, str]) -> str:
 
 
 def _rows(ranking: Ranking) -> list[str]:
-    names = short_names(entry.scored for entry in ranking.entries)
     cells = [
         (
             f"{entry.value:.4g}",
             " to ".join(f"{bound:.4g}" for bound in entry.interval) if entry.interval else "",
-            f"{names[entry.scored]} {entry.settings}".strip() + _few(entry.seeds),
+            label + _few(entry.seeds),
         )
-        for entry in ranking.entries
+        for entry, label in zip(ranking.entries, labels(ranking.entries), strict=True)
     ]
     widths = [max(len(cell[place]) for cell in cells) for place in range(2)]
     indent = 4 + widths[0] + 2 + widths[1] + 2
     rows = [f"    {value:>{widths[0]}}  {bounds:<{widths[1]}}  {name}" for value, bounds, name in cells]
     return [line for row in rows for line in _wrapped(row, min(indent, WIDEST // 2))]
+
+
+def labels(entries: Sequence[Entry], all_scored: Iterable[str] = ()) -> list[str]:
+    """What each entry is called: what was scored, the settings that differ, and of weights that are called alike the
+    beginning of their hash. all_scored: names are as short as they can be beside these."""
+    names = short_names([*(entry.scored for entry in entries), *all_scored])
+    plain = [f"{names[entry.scored]} {entry.settings}".strip() for entry in entries]
+    return [
+        f"{label} ({entry.weights[:8]})" if plain.count(label) > 1 and entry.weights else label
+        for entry, label in zip(entries, plain, strict=True)
+    ]
 
 
 def _wrapped(line: str, indent: int) -> list[str]:
@@ -230,10 +263,10 @@ def _few(seeds: Sequence[int]) -> str:
 
 def short_names(addresses: Iterable[str]) -> dict[str, str]:
     """Addresses by what tells them apart: without what all begin with, and without `/checkpoint`; weights that ship by
-    their names."""
+    their names, and names as they are."""
     shipped = {str(path): name for name, path in BY_NAME.items()}
     every = list(dict.fromkeys(addresses))
-    unique = [address for address in every if address not in shipped]
+    unique = [address for address in every if address not in shipped and "/" in address]
     parts = {address: address.removesuffix("/checkpoint").split("/") for address in unique}
     shared = 0
     while len(unique) > 1 and all(len(own) > shared + 1 for own in parts.values()):
@@ -241,4 +274,4 @@ def short_names(addresses: Iterable[str]) -> dict[str, str]:
             break
         shared += 1
     short = {address: "/".join(own[shared:] if len(unique) > 1 else own[-2:]) for address, own in parts.items()}
-    return {address: shipped.get(address) or short[address] for address in every}
+    return {address: shipped.get(address) or short.get(address, address) for address in every}

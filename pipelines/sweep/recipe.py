@@ -28,6 +28,7 @@ from pipelines.weights.checkpoints import CONFIG
 
 LEAST_SEEDS = 3  # below which a comparison says so
 WEIGHTS = "model.safetensors"
+EXAMPLES = {"sampling": "{steps: [10, 20]}", "pictures": "{Cobra: results/cobra}"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def read_recipe(path: str, newest_of: Sequence[str] = (), pictures: Sequence[str
             sampling[part] = tuple(value) if isinstance(value, list) else (value,)
         elif head == "pictures" and part:
             named[part] = str(value)
-        elif key not in known or key in ("sampling", "pictures"):
+        elif key in ("sampling", "pictures"):
+            raise SettingsError(f"{path}: {key} is a mapping, such as {EXAMPLES[key]}, not {value!r}")
+        elif key not in known:
             raise SettingsError(f"{path}: there is no setting {key!r} of a sweep: {nearest(key, known)}")
         else:
             given[key] = value
@@ -120,9 +123,10 @@ def _check(path: str, recipe: SweepRecipe) -> None:
             raise SettingsError(f"{path}: user-pairs is of `irodori evaluate`, a sweep makes its pairs")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds):
         raise SettingsError(f"{path}: a sweep needs seeds, each once")
-    for name, values in recipe.sampling.items():
-        for value in values:
-            sampling_settings({name: value}, DEFAULT_SAMPLING)
+    for values in product(*recipe.sampling.values()):
+        sampling_settings(dict(zip(recipe.sampling, values, strict=True)), DEFAULT_SAMPLING)
+    if recipe.limit is not None and recipe.limit < 1:
+        raise SettingsError(f"{path}: limit is at least 1, not {recipe.limit}")
 
 
 def newest_checkpoint(folder: str) -> str:

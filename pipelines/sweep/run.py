@@ -3,7 +3,7 @@
 `cells/<key>/` is the output of one evaluation; its key follows from everything that decides its scores, so a cell that
 is there is never made again, whoever made it, and the same sweep goes on where it was stopped. A cell that cannot be
 planned or fails is noted, and costs its cell alone: the same command tries it again. `sweep.json` lists the cells of
-the last call; the run in MLflow is the parent of theirs.
+all calls and what failed in the last; the run in MLflow is the parent of theirs.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dataprep.documents import read_document
 from dataprep.errors import DataError
-from dataprep.storage.store import join, write_whole
+from dataprep.storage.store import exists, join, write_whole
 from eval.errors import EvalError
 from model.errors import ModelError
 from pipelines import lineage
 from pipelines.common.addresses import absolute
-from pipelines.common.errors import PipelineError
+from pipelines.common.errors import EngineLost, PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.evaluation.evaluate import evaluate, finished
@@ -59,34 +60,44 @@ def run_sweep(
     Raises SettingsError for a recipe of which no cell can be made, PipelineError where the engine or the store is lost.
     """
     out, cells = absolute(out), recipe.cells()
-    plans, failed = dict[str, tuple[Cell, EvaluatePlan]](), dict[str, str]()
+    planned, failed = dict[str, Cell](), dict[str, str]()  # a plan holds its pairs: only where it goes is kept
+    reused, labels = list[str](), dict[str, str]()
     for number, cell in enumerate(cells):
         progress(Progress("sweep", number, len(cells), "cells", note=f"planning {cell.label}"))
         try:
             plan = _planned(recipe, cell, out, size, device)
-            plans.setdefault(plan.out, (cell, plan))
+            labels[cell.label] = plan.out
+            if plan.out not in planned and finished(plan) is not None:
+                reused.append(plan.out)
+            planned.setdefault(plan.out, cell)
         except FAILED as error:
             failed[cell.label] = str(error)
-    reused = [uri for uri, (_, plan) in plans.items() if finished(plan) is not None]
-    todo = {uri: entry for uri, entry in plans.items() if uri not in reused}
-    _note(out, cells, plans, failed)
+    todo = {uri: cell for uri, cell in planned.items() if uri not in reused}
+    _note(out, cells, labels, failed)
     scored = list[str]()
-    if not todo:
-        progress(Progress("sweep", len(cells), len(cells), "cells", note="all were scored already"))
+    if not todo and (failed or exists(join(out, lineage.LINEAGE))):
+        note = f"{len(failed)} failed" if failed else "all were scored already"
+        progress(Progress("sweep", len(reused), len(cells), "cells", note=note))
         return SweepReport((), tuple(reused), failed)
-    params = {"cells": len(cells), "corpus": recipe.corpus, "protocols": ", ".join(recipe.protocols)}
+    params = {"corpus": recipe.corpus, "protocols": ", ".join(recipe.protocols)}
     with ExitStack() as stack:
-        stack.enter_context(ray_session(log_file, address=address))
+        if todo:
+            stack.enter_context(ray_session(log_file, address=address))
         run = stack.enter_context(lineage.run("sweep", Path(out).name, out, tracking_uri, params))
-        for uri, (cell, plan) in todo.items():
+        for uri, cell in todo.items():
             done = len(reused) + len(scored)
             progress(Progress("sweep", done, len(cells), "cells", note=cell.label))
             try:
-                evaluate(plan, log_file=log_file, progress=progress, tracking_uri=tracking_uri, address=address)
+                # Planned again: sums over real pictures that another cell has made by now are used.
+                plan = _planned(recipe, cell, out, size, device)
+                where = {"tracking_uri": tracking_uri, "address": address}
+                evaluate(plan, log_file=log_file, progress=progress, parent=run, **where)
                 scored.append(uri)
+            except EngineLost:
+                raise
             except FAILED as error:
                 failed[cell.label] = str(error)
-                _note(out, cells, plans, failed)
+                _note(out, cells, labels, failed)
         progress(Progress("sweep", len(reused) + len(scored), len(cells), "cells"))
         run.log_metrics({"cells": len(cells), "scored": len(scored), "failed": len(failed)})
         inputs = [lineage.Input("evaluation", uri) for uri in (*reused, *scored)]
@@ -119,13 +130,13 @@ def _planned(recipe: SweepRecipe, cell: Cell, out: str, size: tuple[int, int] | 
     return placed(plan, join(out, CELLS, key[:16]))
 
 
-def _note(
-    out: str, cells: list[Cell], plans: Mapping[str, tuple[Cell, EvaluatePlan]], failed: Mapping[str, str]
-) -> None:
-    """Write what this call is about."""
-    addresses = {cell.label: uri.rpartition("/")[2] for uri, (cell, _) in plans.items()}
-    document: dict[str, Any] = {
-        "cells": [asdict(cell) | {"label": cell.label, "key": addresses.get(cell.label)} for cell in cells],
-        "failed": dict(failed),
-    }
-    write_whole(join(out, SWEEP), json.dumps(document, indent=2).encode())
+def _note(out: str, cells: list[Cell], labels: Mapping[str, str], failed: Mapping[str, str]) -> None:
+    """Write the cells of this call and of those before, and what failed in this one; labels: of the cells that could be
+    planned, and where they go."""
+    keys = {label: uri.rpartition("/")[2] for label, uri in labels.items()}
+    now = [asdict(cell) | {"label": cell.label, "key": keys.get(cell.label)} for cell in cells]
+    uri = join(out, SWEEP)
+    before = read_document(uri, dict[str, Any])["cells"] if exists(uri) else []
+    ours = {cell["key"] for cell in now}
+    earlier = [cell for cell in before if cell["key"] and cell["key"] not in ours]
+    write_whole(uri, json.dumps({"cells": [*earlier, *now], "failed": dict(failed)}, indent=2).encode())

@@ -61,9 +61,11 @@ def _source_archive(package: Package, folder: Path) -> Path:
 
     Asked for wheels alone, pip says which archives it leaves aside. PipelineError where it finds none, or another one.
     """
-    found = subprocess.run(
-        [*_pip(package, folder), "-vvv"], capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False
-    )
+    command = [*_pip(package, folder), "-vvv"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise PipelineError(f"pip did not answer for {package.name} within {_CLIENT_TIMEOUT_S} s") from error
     name = f"{package.name.replace('-', '[-_]')}-{re.escape(package.version)}\\.tar\\.gz"
     link = re.search(rf"(?:https?|file)://\S*/{name}", found.stdout + found.stderr)
     if link is None:

@@ -69,7 +69,7 @@ GRAM_ENCODER = Metric(
 )
 GRAM_DENOISER = Metric(
     name="gram_denoiser",
-    title="layout moved inside {part}",
+    title="layout moved in the denoiser",
     needs=("denoiser_divergence",),
     measure=_denoiser,
     heat_map=_denoiser_map,

@@ -67,6 +67,6 @@ def command(
         console.result(as_json(document(board, report.failed)) if json_ else text(board, report.failed))
     if report.failed:
         raise PipelineError(
-            f"{len(report.failed)} of {len(found.cells())} cells failed, the others are scored: the same command tries "
-            "them again"
+            f"{len(report.failed)} of {len(found.cells())} cells failed, and {len(report.scored) + len(report.reused)} "
+            "are scored: the same command tries the others again"
         )

@@ -58,6 +58,7 @@ class CheckpointColorist:
         references: Mapping[str, Sequence[torch.Tensor]],
         seeds: Sequence[int],
         sampling: SamplingSettings,
+        separation: Separation | None = None,
     ) -> Divergence:
         """How much the references move the layout inside the denoiser (eval.metrics.shift.gram), at its last step and
         without guidance: each sketch is coloured twice more, with its reference and without.
@@ -66,15 +67,18 @@ class CheckpointColorist:
         a network that has no such block.
         """
         block, name = self._decoder_attention()
-        plain = replace(sampling, guidance_scale=1.0)
+        plain = replace(sampling, guidance_scale=1.0, sketch_guidance_scale=1.0)
         values, places = [], []
         for number, seed in enumerate(seeds):
             own = {role: [pictures[number]] for role, pictures in references.items()}
+            parted = None
+            if separation is not None:
+                parted = Separation([separation.sketch_masks[number]], [separation.mask_of(number)])
             seen = []
             for shown in (own, {}):
                 with _watched(block) as outputs:
-                    self(sketches[number : number + 1], shown, [seed], plain)
-                seen.append(outputs[-1].float().cpu())
+                    self(sketches[number : number + 1], shown, [seed], plain, parted)
+                seen.append(outputs[-1][:1].float().cpu())
             value, by_place = gram_divergence(*(features.flatten(2).mT for features in seen))
             values.append(value)
             places.append(by_place.unflatten(1, seen[0].shape[-2:]))

@@ -38,10 +38,11 @@ class ReaderRows:
 
 
 class PairCorpus:
-    """A corpus that gives the pictures of any pair; `settings` are the scored model's."""
+    """A corpus that gives the pictures of any pair; `settings` are the scored model's. squashed: pictures of another
+    shape are squashed, not cut."""
 
-    def __init__(self, reader: CorpusReader, settings: SampleSettings) -> None:
-        self.reader, self.settings = reader, settings
+    def __init__(self, reader: CorpusReader, settings: SampleSettings, *, squashed: bool = False) -> None:
+        self.reader, self.settings, self.squashed = reader, settings, squashed
         self._index = {row_id: index for index, row_id in enumerate(reader.ids)}
 
     def row(self, row_id: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class CorpusPictures:
     def _sample(self) -> Sample:
         styles = self._settings.styles
         style = next((style for style in styles if self._row.get(f"sketch_{style}") is not None), styles[0])
-        return evaluation_sample(self._row, self._settings, style)
+        return evaluation_sample(self._row, self._settings, style, squashed=self._corpus.squashed)
 
     @property
     def style(self) -> str:

@@ -4,7 +4,6 @@ Each pair gives one result: the columns of each metric, and the pictures where a
 of the columns of all pairs by the caller, so that it does not matter which worker had which pair.
 """
 
-import resource
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -29,11 +28,13 @@ from eval.metrics.psnr import RegionMap
 from eval.protocols.pairing import Pair
 from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
 from model.diffusion.separation import Separation
+from pipelines.common.errors import PipelineError
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import MASKS, SKETCH, SPLIT, EvaluatePlan
 from pipelines.evaluation.scoring.colorist import CheckpointColorist
 from pipelines.evaluation.scoring.corpus_pairs import PairCorpus
 from pipelines.evaluation.scoring.hand_over import name_of, pictures_in, read_picture
+from pipelines.evaluation.scoring.memory import peak_mib, reset_peak
 from pipelines.evaluation.scoring.views import Viewer
 from pipelines.execution.capacity import no_cuda
 
@@ -96,11 +97,12 @@ class PairReader:
         settings = SampleSettings(
             width=plan.width,
             height=plan.height,
-            squashed=plan.resize == "squash",
             styles=tuple(column.removeprefix(SKETCH) for column in plan.columns if column.startswith(SKETCH)),
             pictures=(*V1_PICTURES, *(["mask"] if "mask" in plan.columns else [])),
         )
-        self.corpus = PairCorpus(CorpusReader(plan.corpus, SPLIT, plan.columns, plan.snapshot), settings)
+        self.corpus = PairCorpus(
+            CorpusReader(plan.corpus, SPLIT, plan.columns, plan.snapshot), settings, squashed=plan.resize == "squash"
+        )
 
     def prepare(self, pair: Pair) -> ReadyPair:
         """What the model and the metrics take of a pair. EvalError for a protocol that gives less than it says."""
@@ -142,8 +144,10 @@ class PairScorer:
             raise no_cuda(socket.gethostname())
         self.plan, self.metrics = plan, plan.measured()
         self.device = torch.device(device)
-        self.colorist = None
-        if not plan.pictures:
+        self.colorist, self.theirs = None, dict[str, str]()
+        if plan.pictures:
+            self.theirs = pictures_in(plan.pictures)
+        else:
             self.colorist = CheckpointColorist(plan.checkpoint, self.device, ema=plan.ema)
         self.views = Viewer(plan.views, plan.networks, plan.store, device)
         self.reader = PairReader(plan)
@@ -172,8 +176,12 @@ class PairScorer:
     def results(self, pairs: Sequence[Pair], ready: Sequence[ReadyPair]) -> list[Bytes]:
         """The results of a batch, uint8 (H, W, 3), as a person gets them: coloured here, or those of another system."""
         if self.colorist is None:
-            found, _ = pictures_in(self.plan.pictures, pairs)
-            return [read_picture(found[name_of(pair)], self.plan.width, self.plan.height) for pair in pairs]
+            names = [name_of(pair) for pair in pairs]
+            if absent := [name for name in names if name not in self.theirs]:
+                raise PipelineError(
+                    f"{self.plan.pictures} has no {absent[0]}.png for this worker: all machines must reach the folder"
+                )
+            return [read_picture(self.theirs[name], self.plan.width, self.plan.height) for name in names]
         return self.color(ready, [pair.seed for pair in pairs])
 
     def _inputs(self, ready: Sequence[ReadyPair]) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
@@ -203,7 +211,9 @@ class PairScorer:
             given["unreferenced"] = unit(self.color(ready, seeds, alone=True))
         if "denoiser_divergence" in needed:
             assert self.colorist is not None
-            given["denoiser_divergence"] = self.colorist.divergence(*self._inputs(ready), seeds, self.plan.sampling)
+            given["denoiser_divergence"] = self.colorist.divergence(
+                *self._inputs(ready), seeds, self.plan.sampling, _separation(ready)
+            )
         given |= {name: _collated([item.given[name] for item in ready]) for name in needed if name not in given}
         if isinstance(given.get("reference"), torch.Tensor):
             given["reference"] = list(given["reference"])
@@ -244,16 +254,18 @@ class Cost:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
+        else:
+            reset_peak()
         self._started = time.perf_counter()
         return self
 
     def __exit__(self, *failed: object) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
-            peak = torch.cuda.max_memory_allocated()
+            self.memory_mib = torch.cuda.max_memory_allocated() / 2**20
         else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self.seconds, self.memory_mib = time.perf_counter() - self._started, peak / 2**20
+            self.memory_mib = peak_mib()
+        self.seconds = time.perf_counter() - self._started
 
     def given(self, count: int) -> dict[str, torch.Tensor]:
         """As metrics take it, for each of so many pairs."""

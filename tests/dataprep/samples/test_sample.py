@@ -227,3 +227,13 @@ def test_three_samples_of_ten_are_simplified_where_three_rows_of_ten_have_that_s
     assert among.count("simplified") == pytest.approx(60, abs=25)
     without = shown(replace(settings, styles=("keras", "anime2sketch"), simplified="instead"))
     assert set(without) == {"keras", "anime2sketch"}
+
+
+def test_a_squashed_sample_shows_the_whole_picture() -> None:
+    """A row of another shape: its left and right edges are cut by the one and shown by the other."""
+    row = make_row(48, 96)
+    cut, whole = (evaluation_sample(row, SETTINGS, "xdog", squashed=squashed) for squashed in (False, True))
+    assert cut.color.shape == whole.color.shape == (3, SETTINGS.height, SETTINGS.width)
+    squashed = resize_color(decode(row["color"]).rgb, SETTINGS.width, SETTINGS.height)
+    np.testing.assert_array_equal(whole.color, model_image(squashed))
+    assert np.abs(cut.color - whole.color).max() > 0.1

@@ -47,6 +47,12 @@ def test_a_line_that_is_no_pair_is_named(text: str, said: str) -> None:
         read_pairs(text.encode("latin-1"), IDS, 0)
 
 
+@pytest.mark.parametrize("data", [b"PAR1 and no more", to_parquet([])])
+def test_a_parquet_file_of_something_else_or_nothing_is_refused(data: bytes) -> None:
+    with pytest.raises(EvalError, match=r"no pairs.parquet|no pairs in the file"):
+        read_pairs(data, IDS, 0)
+
+
 def test_without_a_file_it_says_what_it_needs() -> None:
     with pytest.raises(EvalError, match="give --pairs FILE"):
         USER_PAIRS.pairs(Rows(), 0, None)

@@ -7,6 +7,7 @@ from torch import nn
 
 from model.errors import ModelError
 from model.feature_networks.inception import FidInception, clean_features, features, published_layout
+from model.weights.reading import load_strictly
 from tests.model.feature_networks.published import published_inception
 
 
@@ -58,5 +59,5 @@ def test_a_file_that_lacks_a_number_or_has_others_says_so(theirs: nn.Module) -> 
     state = dict(theirs.state_dict())
     assert "AuxLogits.fc.weight" in published_layout(state | {"AuxLogits.fc.weight": torch.zeros(1)})
     del state["Mixed_5b.branch1x1.bn.running_var"]
-    with pytest.raises(ModelError, match=r"missing: Mixed_5b.branch1x1.bn.running_var"):
-        published_layout(state)
+    with pytest.raises(ModelError, match=r"missing: Mixed_5b.branch1x1.conv.bias; unknown: Mixed_5b.branch1x1.bn.bias"):
+        load_strictly(FidInception(), published_layout(state), "a.pth")

@@ -10,6 +10,7 @@ from eval.protocols.pairing import Pair
 from pipelines.evaluation import parts
 from pipelines.evaluation.extremes import (
     EACH,
+    columns_of,
     ends,
     read_extremes,
     with_thumbnails_of_extremes,
@@ -26,6 +27,12 @@ def test_ends_leave_out_what_has_no_value_and_keep_equal_ones_in_their_order() -
     assert highest == [3, 5, 0]
     assert ends([float("nan")]) == ([], [])
     assert ends([float("inf"), 1.0])[1] == [0, 1]
+
+
+def test_pictures_of_a_metric_are_no_second_number_of_it() -> None:
+    names = ["psnr", "leakage", "leakage_map_png", "structure_f", "structure_chamfer", "structure_chamfer_map_png"]
+    metrics = [METRICS[name] for name in ("psnr", "leakage", "structure_chamfer", "structure_f")]
+    assert columns_of(names, metrics).keys() == {"psnr", "leakage", "structure_chamfer", "structure_f"}
 
 
 def result(place: int, psnr: float, lpips: float) -> PairResult:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pipelines.evaluation.scoring.pair_scorer import PairScorer, unit
 from pipelines.weights.intake import add
 from pipelines.weights.store import load_network
 from tests.model.feature_networks.published import published_inception
-from tests.pipelines.training.untrained import write_checkpoint
+from tests.pipelines.training.untrained import write_checkpoint, write_parted_checkpoint
 
 PAIRS = 4
 OURS = [name for name, protocol in PROTOCOLS.items() if not protocol.settings and name != "user-pairs"]
@@ -220,3 +221,25 @@ def test_measures_of_shift_are_reported_with_a_map_of_each(corpus: str, checkpoi
     for name in ("gram_denoiser", "leakage", "structure_chamfer"):
         assert decode_png(results[0].pictures[f"{name}_map_png"]).shape == (64, 64, 3)
     assert not results[1].pictures
+
+
+@pytest.mark.parametrize("sampling", [{}, {"sketch_guidance_scale": 2.0}])
+def test_the_denoiser_of_a_network_that_parts_figure_from_ground_is_looked_into(
+    corpus: str, parted: str, sampling: dict[str, Any]
+) -> None:
+    """It reads masks in its usual mode; guidance of any kind makes more rows than one, of which one is looked at."""
+    resolved = plan(parted, corpus, "random-reference", ("gram_denoiser",))
+    resolved = replace(resolved, sampling=replace(resolved.sampling, **sampling))
+    results = PairScorer(resolved)(resolved.pairs[:2], [False] * 2)
+    together = [result.measured["gram_denoiser"]["gram_denoiser_v15_up1"] for result in results]
+    alone = [
+        PairScorer(resolved)([pair], [False])[0].measured["gram_denoiser"]["gram_denoiser_v15_up1"]
+        for pair in resolved.pairs[:2]
+    ]
+    assert together == pytest.approx(alone, rel=1e-3)
+    assert together[0] != together[1]
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_parted_checkpoint(tmp_path_factory.mktemp("shift-parted") / "checkpoint")

@@ -354,6 +354,7 @@ HELD_AS: dict[str, tuple[str, ...]] = {
     "dataprep.corpus_tools.export_settings:ExportSettings": ("settings",),
     "dataprep.corpus_tools.tags:VocabularySettings": ("settings",),
     "dataprep.limits:LimitSettings": ("limits",),
+    "eval.protocols.protocol:PublishedSettings": ("settings", "stated"),
     "model.diffusion.sampling_settings:InjectionSettings": ("injection", "settings"),
     "model.diffusion.sampling_settings:SamplingSettings": ("settings",),
     "model.families.v1.settings:V1Settings": ("settings",),

@@ -124,19 +124,24 @@ def test_published_figures_stand_beside_ours_and_are_marked() -> None:
     from pipelines.sweep import leaderboard
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaderboard, "read_results", lambda uri: [])
-        (table,) = tables({"a": document, "b": other})
-    assert table.columns == ("GS-3", "GS-5")
+        patch.setattr(leaderboard, "read_columns", lambda uri, names: [])
+        (table,) = tables({"a": document, "b": other, "c": document | {"samples": 3_000}})
+    assert table.columns == ("GS-3 ↓", "GS-5 ↓")
     published = {row.label: row.cells for row in table.rows if row.published}
     assert published["Proposed, epoch 7"] == ("7.3676", "6.8551")
     ours = {row.label: row.cells for row in table.rows if not row.published}
     assert ours == {
         "runs/v1 guidance_scale=5.0": ("", "7.5 [7.4, 7.6]"),
         "runs/v1 guidance_scale=3.0": ("8", ""),
+        "runs/v1 (3,000 pairs)": ("", "7.5 [7.4, 7.6]"),
     }
     assert "own corpus and weights" in table.note
 
 
 def test_what_is_no_result_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text('{"cells": [], "failed": {"a self seed=0": "no weights"}}')
+    with pytest.raises(PipelineError, match=r"no cell is scored yet.*a self seed=0: no weights"):
+        write_report([str(tmp_path / "sweep")], str(tmp_path / "page"))
     with pytest.raises(PipelineError, match="neither a training nor a finished evaluation or sweep"):
         write_report([str(tmp_path)], str(tmp_path / "page"))

@@ -33,7 +33,7 @@ def cell(scores: dict[str, float | None], **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaderboard, "read_results", lambda uri: [])
+    monkeypatch.setattr(leaderboard, "read_columns", lambda uri, names: [])
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,25 @@ def test_seeds_are_repetitions_and_their_bounds_those_of_independent_draws() -> 
     assert entry.seeds == (0, 1, 2, 3)
     assert entry.value == 4.5
     assert entry.interval == pytest.approx((4.0, 5.0))
+
+
+def test_a_seed_that_was_scored_twice_is_one_repetition() -> None:
+    bounds = {"fid_lower95": 2.0, "fid_upper95": 4.0}
+    cells = {"old": cell({"fid": 3.0, **bounds}), "new": cell({"fid": 3.0, "psnr": 20.0, **bounds})}
+    entry = next(ranking for ranking in rankings(cells) if ranking.score == "fid").entries[0]
+    assert (entry.seeds, entry.outputs, entry.interval) == ((0,), ("new",), (2.0, 4.0))
+
+
+def test_other_pairs_of_a_person_are_another_row_and_another_systems_seeds_are_one() -> None:
+    given = {"protocol": "user-pairs"}
+    cells = {"1": cell({"fid": 3.0}, pairing="a", **given), "2": cell({"fid": 5.0}, pairing="b", **given)}
+    assert [len(ranking.entries) for ranking in rankings(cells)] == [2]
+    theirs = {
+        str(seed): cell({"fid": 3.0}, seed=seed, pictures="/x", system="Cobra", checkpoint_weights=f"hash {seed}")
+        for seed in range(3)
+    }
+    (ranking,) = rankings(theirs)
+    assert [(entry.scored, entry.seeds) for entry in ranking.entries] == [("Cobra", (0, 1, 2))]
 
 
 def test_settings_that_all_share_are_not_said_and_retrained_weights_are_another_row() -> None:

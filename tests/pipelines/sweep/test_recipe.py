@@ -58,12 +58,21 @@ def test_one_value_stands_for_a_list_and_there_are_three_seeds_by_default(tmp_pa
         ("corpus: c\nprotocols: self\ncheckpoints: a\nseeds: [1, 1]\n", "each once"),
         ("corpus: c\nprotocols: self\ncheckpoints: a\nseeds: few\n", "seeds"),
         ("corpus: c\nprotocols: self\ncheckpoints: a\nresize: crop\n", "resize"),
+        ("corpus: c\nprotocols: self\ncheckpoints: a\nlimit: 0\n", "limit is at least 1"),
+        ("corpus: c\nprotocols: self\npictures: results\n", "pictures is a mapping, such as .*, not 'results'"),
         ("- a\n", "must hold a mapping"),
     ],
 )
 def test_a_recipe_that_says_something_else_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_recipe(recipe_of(tmp_path, text))
+
+
+def test_settings_that_need_one_another_are_checked_together(tmp_path: Path) -> None:
+    text = "corpus: c\nprotocols: self\ncheckpoints: a\nsampling: {sampler: ddim, eta: [0, 0.5]}\n"
+    assert len(read_recipe(recipe_of(tmp_path, text)).cells()) == 6
+    with pytest.raises(SettingsError, match="eta"):
+        read_recipe(recipe_of(tmp_path, text.replace("ddim", "[ddim, dpmpp_2m]")))
 
 
 def test_the_newest_checkpoint_below_a_folder_is_found(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_the_map_is_where_the_layout_moved() -> None:
 def test_inside_a_denoiser_the_family_is_part_of_the_name() -> None:
     divergence = Divergence(torch.tensor([0.1]), torch.zeros(1, 2, 2), "v1_up1")
     assert list(GRAM_DENOISER.measure(torch.zeros(1, 3, 4, 4), divergence)) == ["gram_denoiser_v1_up1"]
-    assert GRAM_DENOISER.title_of("gram_denoiser_v1_up1") == "layout moved inside _v1_up1"
+    assert GRAM_DENOISER.title_of("gram_denoiser_v1_up1") == "layout moved in the denoiser"
 
 
 # ---- leakage -------------------------------------------------------------------------------------------------------
