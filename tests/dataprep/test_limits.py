@@ -77,7 +77,8 @@ def test_an_allocation_beyond_the_budget_is_the_failure_of_that_call_alone(tmp_p
 def test_memory_that_opencv_cannot_have_is_out_of_memory_too(tmp_path: Path) -> None:
     import cv2
 
-    grown = called(tmp_path, lambda: cv2.resize(np.ones((64, 64), np.uint8), (16_000, 16_000)))
+    # As above far more than what other tests have left to be collected, which would make room meanwhile.
+    grown = called(tmp_path, lambda: cv2.resize(np.ones((64, 64), np.uint8), (46_000, 46_000)))
     assert isinstance(grown, Failure)
     assert grown.reason == "out-of-memory"
 
