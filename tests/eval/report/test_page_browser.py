@@ -1,12 +1,14 @@
 """The page in a real Chromium: sliders, keyboard, enlarged view, copy, phone width, and no request to anywhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eval.report.page import render_report
+from eval.report.page import ReportSheet, SheetRow, render_report
+from eval.report.tables import ReportTable, TableRow
 from tests.browser import MARKS, browser, find, opened, webdriver, width_at  # noqa: F401 (browser is a fixture)
 from tests.eval.report.sample_report import sample_report
 
@@ -83,3 +85,22 @@ def test_the_copy_button_answers(page: Any) -> None:
 @pytest.mark.parametrize("width", [360, 400, 768, 1280])
 def test_the_page_never_scrolls_sideways(page: Any, width: int) -> None:
     assert width_at(page, width) <= width
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_wide_tables_scroll_by_themselves_and_sheets_fit(browser: Any, tmp_path: Path, width: int) -> None:  # noqa: F811
+    columns = tuple(f"psnr_{number} of a region" for number in range(12))
+    cells = tuple("21.34 [20.12, 22.56]" for _ in columns)
+    rows = (TableRow("ControlNet + IP-Adapter", cells, published=True), TableRow("v1 guidance_scale=5.0", cells))
+    picture = sample_report().pictures[0]
+    pictures = tuple((f"{number} steps=20", picture.result) for number in range(9))
+    report = replace(
+        sample_report(),
+        tables=(ReportTable("Table 1", columns, rows, "A note."),),
+        sheets=(ReportSheet("Best by PSNR", (SheetRow("a pair", pictures, (("psnr", "21.3"),)),)),),
+    )
+    page = opened(browser, tmp_path / "report.html", render_report(report))
+    assert width_at(page, width) <= width
+    assert page.execute_script("return document.querySelector('.ranking tbody th').offsetWidth") > 100
+    drawn = "return [...document.querySelectorAll('.sheet img')].map(i => i.complete && i.naturalWidth > 0)"
+    assert page.execute_script(drawn) == [True] * len(pictures)
