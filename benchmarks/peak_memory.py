@@ -2,11 +2,11 @@
 
 import ctypes
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+from pipelines.common import process_memory
+from pipelines.common.process_memory import reset_peak, status_kib
 
 
 def added_mib(work: Callable[[], object], on_gpu: bool = False) -> float | None:
@@ -17,23 +17,17 @@ def added_mib(work: Callable[[], object], on_gpu: bool = False) -> float | None:
         before = torch.cuda.memory_allocated()
         work()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    if not _CLEAR.exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+    if not process_memory.CLEAR.exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"):
         return None
     ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps would hide what the work needs
-    _CLEAR.write_text("5")  # the peak is counted anew
-    held = _kib("VmRSS")
+    reset_peak()
+    held = status_kib("VmRSS")
     work()
-    return (_kib("VmHWM") - held) / 1024
+    return process_memory.peak_mib() - held / 1024
 
 
 def peak_mib(on_gpu: bool = False) -> float | None:
     """The most MiB that this process has held so far, on the GPU or in all; None where the system does not tell."""
     if on_gpu:
         return torch.cuda.max_memory_allocated() / 2**20
-    return _kib("VmHWM") / 1024 if _STATUS.exists() else None
-
-
-def _kib(name: str) -> int:
-    """A line of this process's status."""
-    lines = _STATUS.read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return process_memory.peak_mib() if process_memory.STATUS.exists() else None

@@ -37,6 +37,7 @@ from dataprep.plan.row_plan import Plan, make_plan
 from dataprep.plan.split import assign_splits
 from dataprep.samples.sample_plan import SamplePlan
 from dataprep.storage import store as storage
+from pipelines.common.process_memory import peak_mib
 from pipelines.recipes.build_recipe import BuildRecipe
 
 ROWS = 6_000_000
@@ -65,8 +66,7 @@ class Phases:
 
 def peak_gib() -> float:
     """The highest resident memory that this process ever had."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return round(int(line.split()[1]) / 2**20, 2)
+    return round(peak_mib() / 2**10, 2)
 
 
 def run(rows: int, out: Path) -> Section:

@@ -20,7 +20,7 @@ from dataprep.storage.store import FileEntry
 
 GRACE_HOURS = 24.0
 SCAN = "scan caches"
-STATISTICS = "statistics of real pictures"
+STATISTICS, STATISTICS_FOLDER = "statistics of real pictures", "statistics"
 
 # What a path below the corpus is, in the order in which kinds are deleted. Anything else is not ours to touch.
 KINDS = {
@@ -31,7 +31,7 @@ KINDS = {
     "plan files": re.compile(r"plan/.+"),
     SCAN: re.compile(r"scan/.+\.parquet"),
     # of real pictures, as evaluations keep them; their names begin with the digest of their snapshot
-    STATISTICS: re.compile(r"statistics/[0-9a-f]{12}-[0-9a-f]+\.npz"),
+    STATISTICS: re.compile(rf"{STATISTICS_FOLDER}/[0-9a-f]{{12}}-[0-9a-f]+\.npz"),
 }
 UNFINISHED = "unfinished writes"
 _OWN_PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")  # as dataprep.storage names them; others are somebody else's
@@ -149,7 +149,7 @@ def _unnamed(
     for entry in entries:
         path = entry.uri.removeprefix(base)
         kind = next((kind for kind, pattern in KINDS.items() if pattern.fullmatch(path)), None)
-        if kind == STATISTICS and path.removeprefix("statistics/").partition("-")[0] in digests:
+        if kind == STATISTICS and path.removeprefix(f"{STATISTICS_FOLDER}/").partition("-")[0] in digests:
             continue
         if kind is not None and path not in named and (kind != "snapshots" or path in going):
             found[kind].append(entry)

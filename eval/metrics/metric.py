@@ -145,6 +145,12 @@ class Metric:
     collector: Callable[[], Collector] = WholeColumns
 
     @property
+    def given(self) -> tuple[str, ...]:
+        """What it needs of a pair, by name, whether as it is or as a network sees it."""
+        names = (*self.needs, *self.vectors)
+        return tuple(dict.fromkeys(part for name in names for part in given_names(name)))
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """The feature networks that it reads, by the names of model.feature_networks.table."""
         views = (parse(name) for name in (*self.needs, *self.vectors))
@@ -152,8 +158,7 @@ class Metric:
 
     def refusal(self, protocol: str, gives: Collection[str], width: int, height: int) -> str:
         """Why pairs of this protocol, at this size in pixels, cannot be measured; empty where they can."""
-        needed = dict.fromkeys(part for name in (*self.needs, *self.vectors) for part in given_names(name))
-        absent = [need for need in needed if need not in (*ALWAYS_GIVEN, *gives)]
+        absent = [need for need in self.given if need not in (*ALWAYS_GIVEN, *gives)]
         if absent:
             return f"{self.name} needs {', '.join(absent)}, which pairs of {protocol} do not have"
         if min(width, height) < self.smallest_side:
@@ -170,6 +175,17 @@ class Metric:
         return f"{title}, too few pairs" if title and score.endswith(SMALL) else title or score
 
 
+def score_names(scores: Mapping[str, Any]) -> list[str]:
+    """Of saved scores (name -> value, the bounds beside it) the names of the scores themselves."""
+    return [name for name in scores if not name.endswith((LOWER, UPPER))]
+
+
+def bounds_of(scores: Mapping[str, float | None], name: str) -> tuple[float, float] | None:
+    """The bounds that saved scores have of one of them; None where it has none."""
+    lower, upper = scores.get(name + LOWER), scores.get(name + UPPER)
+    return None if lower is None or upper is None else (lower, upper)
+
+
 def mean_score(name: str, values: npt.NDArray[np.float64], reason: str = "no pair has a value") -> Score:
     """The mean over the pairs that have a value, with its bounds; `reason` where none has."""
     present = values[~np.isnan(values)]
@@ -180,6 +196,11 @@ def mean_score(name: str, values: npt.NDArray[np.float64], reason: str = "no pai
 def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     """Bootstrap bounds of a mean over pairs; None of fewer than two values, or where one is infinite."""
     return bootstrap_mean(values, SEED) if len(values) > 1 and np.isfinite(values).all() else None
+
+
+def too_few(name: str, pairs: int) -> list[Score]:
+    """What a distance between sets has to say of so few pairs that there is none."""
+    return [Score(name, None, pairs, reason="a distance needs two pictures of each set")]
 
 
 def means(reason: str = "no pair has a value") -> Callable[[Columns], list[Score]]:

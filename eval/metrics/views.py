@@ -17,6 +17,11 @@ class View(NamedTuple):
     network: str
 
 
+def of_both(network: str) -> tuple[str, str]:
+    """The views of a distance between sets: results and the sketches' own pictures, as one network sees them."""
+    return f"result{SEEN_BY}{network}", f"original{SEEN_BY}{network}"
+
+
 def parse(name: str) -> View | None:
     """The view of this name; None for the name of what a pair gives itself."""
     of, seen_by, network = name.partition(SEEN_BY)

@@ -14,9 +14,9 @@ from jobs.settings_options import GivenSettings, settings_options
 from jobs.sizes import parse_size
 from model.diffusion.sampling_settings import SAMPLING, SamplingSettings
 from pipelines.colorization.picture_settings import PictureSettings, sampling_settings
-from pipelines.common.overrides import parse_assignments
+from pipelines.common.overrides import SettingsError, parse_assignments
+from pipelines.evaluation.sampling import DEFAULT_SAMPLING, evaluation_sampling
 
-DEFAULTS = SamplingSettings(guidance_scale=2.0)
 PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.settings]
 OURS = [name for name in PROTOCOLS if name not in PUBLISHED]
 
@@ -31,7 +31,7 @@ class Resize(StrEnum):
 
 
 @settings_options(
-    DEFAULTS, PictureSettings(), only=("steps", "guidance_scale", "ema"), panel=SAMPLING, panels=(SAMPLING,)
+    DEFAULT_SAMPLING, PictureSettings(), only=("steps", "guidance_scale", "ema"), panel=SAMPLING, panels=(SAMPLING,)
 )
 def command(
     corpus: Annotated[str, typer.Option(parser=place, help="The corpus whose validation rows are used.")],
@@ -123,14 +123,13 @@ def command(
 ) -> None:
     """Score a checkpoint by a protocol: the scores, then all that decided them, in OUT/scores.json too."""
     from pipelines.common.addresses import check_buckets
-    from pipelines.common.overrides import SettingsError
     from pipelines.evaluation.lookup import find_protocol
     from pipelines.execution.capacity import checked_device
 
     find_protocol(protocol)
     wanted = checked_device(device)
     words = dict(given[SamplingSettings]) | parse_assignments(set_)
-    sampling_settings(words, DEFAULTS)  # wrong ones are refused at once
+    sampling_settings(words, DEFAULT_SAMPLING)  # wrong ones are refused at once
     wanted_size = parse_size(size)
     if reuse is not None and keep_features:
         raise SettingsError("--keep-features: --reuse colours nothing, and what it scores is kept already")
@@ -138,7 +137,7 @@ def command(
         raise SettingsError("--pictures takes the place of --checkpoint: give one of them")
     check_buckets(checkpoint, corpus, out, *(address for address in (pairs, reuse, pictures, write_pairs) if address))
     from pipelines.evaluation.evaluate import evaluate, finished
-    from pipelines.evaluation.plan import evaluation_sampling, plan_evaluation
+    from pipelines.evaluation.plan import plan_evaluation
     from pipelines.evaluation.summary import scores_text, settings_of
 
     plan = plan_evaluation(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from torch import Tensor, nn
+from torch import Tensor
 
 _HERE = "model.feature_networks."
 EFFICIENTNET_LITE0 = "efficientnet_lite0_320"
@@ -18,7 +18,8 @@ EFFICIENTNET_LITE0 = "efficientnet_lite0_320"
 class Features:
     """One way to see pictures.
 
-    networks: of the weight store, by their names in the catalogue; none where a package of pip brings the weights.
+    networks: of the weight store, by their names in the catalogue; none for efficientnet, whose weights a package of
+    pip brings.
     function: "module:function" of this package, (networks, then pictures or texts) -> (B, dims).
     """
 
@@ -55,12 +56,3 @@ FEATURES: dict[str, Features] = {
     "lpips_alex": Features(("lpips",), 1, "lpips:alex_distance", "at the pictures' own size"),
     "lpips_vgg": Features(("lpips",), 1, "lpips:vgg_distance", "at the pictures' own size"),
 }
-
-
-def package_network(name: str) -> tuple[nn.Module, str]:
-    """The network whose weights a package of pip brings, on the CPU, and their sha256."""
-    if name != EFFICIENTNET_LITE0:
-        raise KeyError(name)
-    from model.feature_networks.efficientnet import load
-
-    return load()

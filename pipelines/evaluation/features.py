@@ -6,7 +6,7 @@ Another evaluation of the same pairs scores other distances of them (`--reuse`),
 
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -35,11 +35,10 @@ def read_results(out: str) -> list[dict[str, Any]]:
     return pq.read_table(BytesIO(read_bytes(join(out, RESULTS)))).to_pylist()
 
 
-def read_columns(out: str, names: Collection[str]) -> list[dict[str, Any]]:
-    """Of each row of a finished evaluation those of the named columns that it has."""
+def read_numbers(out: str) -> pa.Table:
+    """The same rows without pictures."""
     data = BytesIO(read_bytes(join(out, RESULTS)))
-    there = [name for name in pq.read_schema(data).names if name in names]
-    return pq.read_table(data, columns=there).to_pylist()
+    return pq.read_table(data, columns=[name for name in pq.read_schema(data).names if not name.endswith("_png")])
 
 
 def read_features(out: str) -> Columns:

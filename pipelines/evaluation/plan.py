@@ -20,7 +20,6 @@ from eval.protocols.user_pairs import USER_PAIRS, read_pairs
 from model.checkpoint import CheckpointMetadata, expected_sha256
 from model.diffusion.sampling_settings import SamplingSettings
 from model.families.registry import family
-from pipelines.colorization.picture_settings import sampling_settings
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError, nearest
@@ -36,14 +35,9 @@ from pipelines.weights.store import command_to_get, store_address
 
 SPLIT, SKETCH, SETTINGS = "validation", "sketch_", "evaluation.json"
 Resize = Literal["cover", "squash"]
-OF_MODELS = {
-    "unreferenced",
-    "denoiser_divergence",
-    "seconds",
-    "memory_mib",
-}  # what only a model that colours here gives
+# What only a model that colours here gives.
+OF_MODELS = {"unreferenced", "denoiser_divergence", "seconds", "memory_mib"}
 MASKS = {"sketch_mask", "reference_mask"}
-DEFAULT_SAMPLING = SamplingSettings(guidance_scale=2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +139,7 @@ class EvaluatePlan:
     @cached_property
     def needed(self) -> frozenset[str]:
         """The names of what metrics take of a pair, whether as it is or as a network sees it."""
-        names = (*(need for metric in self.measured() for need in metric.needs), *self.views)
+        names = (*(need for metric in self.measured() for need in metric.needs), *self.vectors)
         return frozenset(part for name in names for part in given_names(name))
 
     @property
@@ -165,7 +159,7 @@ class EvaluatePlan:
     def _refusal(self, metric: Metric) -> str:
         protocol = find_protocol(self.protocol)
         refusal = metric.refusal(protocol.name, protocol.gives, self.width, self.height)
-        if self.pictures and (own := OF_MODELS & set(part for need in metric.needs for part in given_names(need))):
+        if self.pictures and (own := OF_MODELS.intersection(metric.given)):
             return f"{metric.name} needs {', '.join(sorted(own))}, which another system's pictures do not have"
         return refusal or self.absent.get(metric.name, "")
 
@@ -173,16 +167,6 @@ class EvaluatePlan:
 def reads_masks(metadata: CheckpointMetadata, sampling: SamplingSettings) -> bool:
     """Whether a checkpoint's network, so sampled, parts figure from ground."""
     return "sketch_mask" in family(metadata.family).reads(sampling.mode, metadata.network)
-
-
-def evaluation_sampling(checkpoint: str, protocol: str, words: Mapping[str, Any]) -> SamplingSettings:
-    """How an evaluation samples: as a call says, else as a published protocol states, else as the checkpoint's own.
-
-    Raises SettingsError for words that are no settings.
-    """
-    stated = find_protocol(protocol).settings
-    own = metadata_at(absolute_checkpoint(checkpoint)).own_sampling(DEFAULT_SAMPLING)
-    return sampling_settings({**(stated.sampling if stated else {}), **words}, own)
 
 
 def plan_evaluation(
@@ -220,13 +204,13 @@ def plan_evaluation(
     # what is asked for exists
     chosen = find_protocol(protocol)
     reported = tuple(chosen.metrics if metrics is None else metrics)
-    needed = {name: find_metric(name).networks for name in reported}
+    asked = {name: find_metric(name) for name in reported}
     corpus, out, store = absolute(corpus), absolute(out), store_address()
     check_reachable(out)
-    lacking = {name: weights for name, networks in needed.items() if (weights := absent(networks, store))}
+    lacking = {name: weights for name, metric in asked.items() if (weights := absent(metric.networks, store))}
     if metrics is not None:
         for name in lacking:
-            weights_of(needed[name], store)  # says what is lacking, and how to get it
+            weights_of(asked[name].networks, store)  # says what is lacking, and how to get it
 
     # the model, or the results of another
     stated = chosen.settings or PublishedSettings(None, None, "cover", {})
@@ -259,7 +243,7 @@ def plan_evaluation(
         what = f"mask, by which a {metadata.family} network parts figure from ground"
         mend = "build it with --set learned.mask=isnetis, or score with --set mode=vanilla"
         _check_column(corpus, snapshot.number, "mask", what, mend)
-    by_masks = [name for name in reported if MASKS & set(find_metric(name).needs)]
+    by_masks = [name for name, metric in asked.items() if MASKS.intersection(metric.given)]
     if by_masks and not masks:
         columns = (*columns, "mask")
         what = f"mask, by which {', '.join(by_masks)} tells figure from ground"

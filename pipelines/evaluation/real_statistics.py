@@ -14,17 +14,16 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from dataprep.corpus_tools.garbage import STATISTICS_FOLDER
 from dataprep.errors import DataError
 from dataprep.storage.store import exists, join, read_bytes, write_whole
 from eval.metrics.sets.frechet import FrechetStatistics
-
-FOLDER = "statistics"  # as dataprep.corpus_tools.garbage names it
 
 
 def address(corpus: str, digest: str, what: object) -> str:
     """Where statistics lie; what: everything that decides them besides the snapshot, as JSON can say it."""
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-    return join(corpus, FOLDER, f"{digest[:12]}-{key[:16]}.npz")
+    return join(corpus, STATISTICS_FOLDER, f"{digest[:12]}-{key[:16]}.npz")
 
 
 def read(uri: str) -> FrechetStatistics:

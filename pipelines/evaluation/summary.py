@@ -6,7 +6,7 @@ Made of the document that is saved as scores.json, so an earlier one reads the s
 from collections.abc import Mapping
 from typing import Any
 
-from eval.metrics.metric import LOWER, UPPER, Metric
+from eval.metrics.metric import Metric, bounds_of, score_names
 from eval.metrics.table import metric_of
 
 # What stands above, or is said in words.
@@ -15,7 +15,7 @@ SCORES = ("protocol", "scores", "reasons", "samples", "scored_pairs")
 
 def scores_text(document: Mapping[str, Any]) -> str:
     """The scores as a table of at most 80 columns: name, value, bounds at 95 %, the exact name as `--json` has it."""
-    scores = {name: value for name, value in document["scores"].items() if not name.endswith((LOWER, UPPER))}
+    scores = {name: document["scores"][name] for name in score_names(document["scores"])}
     rows = [_row(name, document) for name, value in scores.items() if value is not None]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = [f"{document['protocol']}, {document['samples']:,} pairs"]
@@ -36,8 +36,7 @@ def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _row(name: str, document: Mapping[str, Any]) -> tuple[str, str, str, str]:
     scores, metric = document["scores"], metric_of(name)
-    lower, upper = scores.get(name + LOWER), scores.get(name + UPPER)
-    bounds = "" if lower is None or upper is None else f"{_number(lower)} to {_number(upper)}"
+    bounds = " to ".join(map(_number, bounds_of(scores, name) or ()))
     title = name if metric is None else metric.title_of(name)
     return title, f"{_number(scores[name])}{_unit(metric)}", bounds, name
 

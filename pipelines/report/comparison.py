@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.metrics.metric import SMALL
-from eval.metrics.table import metric_of
+from eval.metrics.table import METRICS
 from eval.protocols.published_figures import PublishedTable, table_of
 from eval.protocols.table import PROTOCOLS
 from eval.report.page import ReportSheet, SheetRow
 from eval.report.tables import ReportTable, TableRow
+from pipelines.common.overrides import flatten
 from pipelines.evaluation.features import read_results
-from pipelines.sweep.leaderboard import Entry, Ranking, labels, rankings, scored, short_names
+from pipelines.sweep.leaderboard import Entry, Ranking, differing, labels, rankings, scored, short_names
 
 MOST_MODELS, MOST_PAIRS = 8, 8
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -87,7 +88,7 @@ def _published(table: PublishedTable, found: Sequence[Ranking], every: Sequence[
     rows += [
         TableRow(label, tuple(figures.get(column, "") for column in table.columns)) for label, figures in ours.items()
     ]
-    columns = tuple(f"{column} {ARROWS[_better(score)]}" for column, (_, score) in table.columns.items())
+    columns = tuple(f"{column} {ARROWS[METRICS[score].better]}" for column, (_, score) in table.columns.items())
     return ReportTable(table.title, columns, tuple(rows), NOTE)
 
 
@@ -107,11 +108,6 @@ def _deviations(ranking: Ranking) -> str:
     if ranking.score.endswith(SMALL):
         found.append("too few pairs")
     return f" ({', '.join(found)})" if found else ""
-
-
-def _better(score: str) -> str:
-    metric = metric_of(score)
-    return metric.better if metric else "higher"
 
 
 def _fits(column: str, entry: Entry) -> bool:
@@ -166,11 +162,9 @@ def _name(
     uris: Sequence[str],
 ) -> str:
     """The model, and the settings of its sampling that not all of these evaluations share."""
-    sampling = document["sampling"]
-    others = [cells[uri]["sampling"] for uri in uris]
-    differing = [name for name in sampling if any(other.get(name) != sampling[name] for other in others)]
+    settings = differing(flatten(document["sampling"]), [flatten(cells[uri]["sampling"]) for uri in uris])
     seeds = [f"seed={document['seed']}"] if len({cells[uri]["seed"] for uri in uris}) > 1 else []
     alike = [cells[uri] for uri in uris if scored(cells[uri]) == scored(document)]
     hashes = {other["checkpoint_weights"] for other in alike}
     weights = [f"({document['checkpoint_weights'][:8]})"] if len(hashes) > 1 and not document.get("pictures") else []
-    return " ".join([names[scored(document)], *(f"{name}={sampling[name]}" for name in differing), *seeds, *weights])
+    return " ".join([names[scored(document)], *settings, *seeds, *weights])

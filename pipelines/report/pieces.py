@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.storage.store import exists, join, list_files, read_bytes
-from eval.metrics.metric import LOWER, UPPER, Metric
+from eval.metrics.metric import Metric, bounds_of, score_names
 from eval.metrics.table import METRICS, metric_of
 from eval.report.page import (
     LineageStep,
     LossCurve,
-    Pairs,
     ReportScore,
     ReportSheet,
     ReportStrip,
@@ -32,14 +31,12 @@ _TYPES = ("figure, figure", "figure, other", "other, figure", "other, other")
 
 def scores(evaluation: str, document: Mapping[str, Any], names: Collection[str] | None = None) -> list[ReportScore]:
     """One row for each score of an evaluation, or of those named; bounds belong to the score they bound."""
-    values: Mapping[str, float | None] = document["scores"]
-    own = [name for name in values if not name.endswith((LOWER, UPPER))]
-    return [_score(name, metric_of(name), evaluation, document) for name in own if names is None or name in names]
+    own = [name for name in score_names(document["scores"]) if names is None or name in names]
+    return [_score(name, metric_of(name), evaluation, document) for name in own]
 
 
 def _score(name: str, metric: Metric | None, evaluation: str, document: Mapping[str, Any]) -> ReportScore:
     values = document["scores"]
-    bounds = (values.get(name + LOWER), values.get(name + UPPER))
     return ReportScore(
         name=name,
         value=values[name],
@@ -49,7 +46,7 @@ def _score(name: str, metric: Metric | None, evaluation: str, document: Mapping[
         samples=document["samples"],
         protocol=evaluation,
         feature_network=(document.get("feature_network") or "") if metric and metric.networks else "",
-        interval=bounds if None not in bounds else None,
+        interval=bounds_of(values, name),
     )
 
 
@@ -147,8 +144,4 @@ def lineage_steps(outputs: Sequence[str]) -> list[LineageStep]:
     chain = lineage.EMPTY
     for out in outputs:
         chain = chain.joined(lineage.find_chain(out))
-    return [LineageStep(node.kind, node.name, _facts(node.id)) for node in chain.nodes]
-
-
-def _facts(address: str) -> Pairs:
-    return (("where", address),)
+    return [LineageStep(node.kind, node.name, (("where", node.id),)) for node in chain.nodes]

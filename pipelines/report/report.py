@@ -7,7 +7,7 @@ from typing import Any
 from dataprep.documents import read_document
 from dataprep.storage.store import exists, join, write_whole
 from dataprep.visible import visible
-from eval.report.page import LossCurve, Report, ReportScore, ReportSheet, ReportStrip, render_report
+from eval.report.page import Report, ReportScore, ReportSheet, ReportStrip, render_report
 from eval.report.tables import as_csv, latex, markdown
 from pipelines.common.addresses import absolute
 from pipelines.common.errors import PipelineError
@@ -16,6 +16,7 @@ from pipelines.report.comparison import side_by_side, tables
 from pipelines.report.pieces import curve, lineage_steps, scores, sheets, strips
 from pipelines.sweep.leaderboard import failures, read_cells, scored, short_names
 from pipelines.sweep.run import SWEEP
+from pipelines.tracking.outbox import LINEAGE
 from pipelines.training.state.history import HISTORY
 
 PAGE, TABLES = "report.html", "tables"
@@ -27,57 +28,57 @@ def write_report(runs: Sequence[str], out: str) -> str:
 
     Raises PipelineError for an address where nothing finished lies.
     """
-    cells, trainings = dict[str, dict[str, Any]](), dict[str, str]()
-    for run in map(absolute, runs):
+    runs, out = [absolute(run) for run in runs], absolute(out)
+    cells, trainings = dict[str, dict[str, Any]](), list[str]()
+    for run in runs:
         if exists(join(run, SWEEP)):
             cells |= read_cells(run)
         elif exists(join(run, SCORES)):
             cells[run] = read_document(join(run, SCORES), dict[str, Any])
         elif exists(join(run, HISTORY)):
-            trainings[run] = run
+            trainings.append(run)
         else:
             raise PipelineError(
                 f"{run}: neither a training nor a finished evaluation or sweep lies here, so there is nothing to report"
             )
     if not cells and not trainings:
-        why = "; ".join(f"{label}: {reason}" for run in map(absolute, runs) for label, reason in failures(run).items())
+        why = "; ".join(f"{label}: {reason}" for run in runs for label, reason in failures(run).items())
         raise PipelineError(f"no cell is scored yet, so there is nothing to report{f' ({why})' if why else ''}")
     names = short_names((*cells, *trainings))
     made = tables(cells)
     report = Report(
         title=_title(cells, trainings, names),
         summary=_summary(cells, trainings),
-        sheets=tuple([*side_by_side(cells), *_own_sheets(cells, names)]),
+        sheets=(*side_by_side(cells), *_own_sheets(cells)),
         tables=tuple(made),
         strips=tuple(_strips(trainings, names)),
         scores=tuple(_scores(cells, names)),
-        curves=tuple(_curves(trainings, names)),
-        lineage=tuple(lineage_steps([run for run in map(absolute, runs) if exists(join(run, "lineage.json"))])),
+        curves=tuple(curve(names[run], run) for run in trainings),
+        lineage=tuple(lineage_steps([run for run in runs if exists(join(run, LINEAGE))])),
         commands=tuple(
-            (f"the chain of {names[run] if run in names else Path(run).name}", f"irodori lineage {run}")
-            for run in map(absolute, runs)
+            (f"the chain of {names[run] if run in names else Path(run).name}", f"irodori lineage {run}") for run in runs
         ),
     )
-    page = join(absolute(out), PAGE)
+    page = join(out, PAGE)
     write_whole(page, visible(render_report(report)).encode())
     if made:
-        write_whole(join(absolute(out), f"{TABLES}.md"), "\n".join(map(markdown, made)).encode())
-        write_whole(join(absolute(out), f"{TABLES}.tex"), "\n".join(map(latex, made)).encode())
-        write_whole(join(absolute(out), f"{TABLES}.csv"), as_csv(made).encode())
+        write_whole(join(out, f"{TABLES}.md"), "\n".join(map(markdown, made)).encode())
+        write_whole(join(out, f"{TABLES}.tex"), "\n".join(map(latex, made)).encode())
+        write_whole(join(out, f"{TABLES}.csv"), as_csv(made).encode())
     return page
 
 
-def _title(cells: Mapping[str, Any], trainings: Mapping[str, str], names: Mapping[str, str]) -> str:
+def _title(cells: Mapping[str, Any], trainings: Sequence[str], names: Mapping[str, str]) -> str:
     if len(cells) + len(trainings) > 1:
         return "Irodori: a comparison"
     if trainings:
-        return f"Irodori: {names[next(iter(trainings))]}"
+        return f"Irodori: {names[trainings[0]]}"
     (document,) = cells.values()
     what = scored(document)
     return f"Irodori: {short_names([what])[what]} by {document['protocol']}"
 
 
-def _summary(cells: Mapping[str, Mapping[str, Any]], trainings: Mapping[str, str]) -> str:
+def _summary(cells: Mapping[str, Mapping[str, Any]], trainings: Sequence[str]) -> str:
     said = []
     if cells:
         protocols = ", ".join(sorted({document["protocol"] for document in cells.values()}))
@@ -92,7 +93,7 @@ def _count(number: int, what: str) -> str:
     return f"One {what}" if number == 1 else f"{number} {what}s"
 
 
-def _own_sheets(cells: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> list[ReportSheet]:
+def _own_sheets(cells: Mapping[str, Mapping[str, Any]]) -> list[ReportSheet]:
     """Of one evaluation alone all its sheets; of several they would be one page of thousands of pictures."""
     if len(cells) != 1:
         return []
@@ -110,13 +111,9 @@ def _scores(cells: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) ->
     ]
 
 
-def _strips(trainings: Mapping[str, str], names: Mapping[str, str]) -> list[ReportStrip]:
+def _strips(trainings: Sequence[str], names: Mapping[str, str]) -> list[ReportStrip]:
     return [
         strip
         for run in trainings
         for strip in strips({names[run]: run}, f", {names[run]}" if len(trainings) > 1 else "")
     ]
-
-
-def _curves(trainings: Mapping[str, str], names: Mapping[str, str]) -> list[LossCurve]:
-    return [curve(names[run], run) for run in trainings]

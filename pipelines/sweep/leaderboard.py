@@ -8,21 +8,24 @@ bounds of each seed, as of independent draws. Fewer than three seeds are marked.
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from dataprep.documents import read_document
 from dataprep.storage.store import exists, join, list_folder
 from eval.metrics.intervals import bootstrap_mean
-from eval.metrics.metric import LOWER, UPPER
+from eval.metrics.metric import bounds_of, score_names
 from eval.metrics.table import METRICS, metric_of
 from eval.protocols.user_pairs import USER_PAIRS
 from pipelines.common.errors import PipelineError
+from pipelines.common.overrides import flatten
 from pipelines.evaluation.evaluate import SCORES
-from pipelines.evaluation.features import read_columns
+from pipelines.evaluation.features import read_numbers
 from pipelines.sweep.recipe import LEAST_SEEDS
 from pipelines.sweep.run import CELLS, SWEEP
 from pipelines.weights.checkpoints import BY_NAME
@@ -85,17 +88,19 @@ def rankings(cells: Mapping[str, Mapping[str, Any]]) -> list[Ranking]:
     """Of the documents of evaluations, every score that at least one of them has."""
     groups: dict[str, dict[str, list[str]]] = {}
     for uri, document in cells.items():
-        for score, value in document["scores"].items():
-            if value is not None and not score.endswith((LOWER, UPPER)):
+        for score in score_names(document["scores"]):
+            if document["scores"][score] is not None:
                 group = groups.setdefault(json.dumps([_common(document), score, _network(document, score)]), {})
                 group.setdefault(json.dumps(_row(document)), []).append(uri)
+    numbers = cache(read_numbers)  # the same evaluation is in a ranking of each of its scores
     found = []
     for key, rows in groups.items():
         what, score, network = json.loads(key)
         metric = metric_of(score)
+        settings = [_settings(cells[uris[0]]) for uris in rows.values()]
         entries = [
-            _entry(score, uris, cells, json.loads(row)["weights"] or "", _differing(rows, row))
-            for row, uris in rows.items()
+            _entry(score, {uri: cells[uri] for uri in uris}, " ".join(differing(own, settings)), numbers)
+            for uris, own in zip(rows.values(), settings, strict=True)
         ]
         better = metric.better if metric else "higher"
         entries.sort(key=lambda entry: entry.value, reverse=better == "higher")
@@ -121,15 +126,20 @@ def _network(document: Mapping[str, Any], score: str) -> str:
     return ", ".join(identity for identity in named if identity.partition("@")[0] in networks)
 
 
-def _row(document: Mapping[str, Any]) -> dict[str, Any]:
+def _row(document: Mapping[str, Any]) -> list[Any]:
     """What is compared: weights, or another system's pictures, and how they were sampled, but for the seed."""
-    theirs = bool(document.get("pictures"))
+    return [scored(document), _weights(document), _settings(document)]
+
+
+def _weights(document: Mapping[str, Any]) -> str:
+    """Their hash; empty of another system's pictures, of which each seed has its own."""
+    return "" if document.get("pictures") else str(document["checkpoint_weights"])
+
+
+def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    sampling = {} if document.get("pictures") else document["sampling"]
     pairs = {"pairing": document.get("pairing")} if document["protocol"] == USER_PAIRS.name else {}
-    return {
-        "scored": scored(document),
-        "weights": None if theirs else document["checkpoint_weights"],
-        "settings": {"ema": document["ema"], **({} if theirs else document["sampling"]), **pairs},
-    }
+    return flatten({"ema": document["ema"], **sampling, **pairs})
 
 
 def scored(document: Mapping[str, Any]) -> str:
@@ -137,26 +147,17 @@ def scored(document: Mapping[str, Any]) -> str:
     return str(document.get("system") or document.get("pictures") or document["checkpoint"])
 
 
-def _differing(rows: Iterable[str], row: str) -> str:
-    """The settings of a row that not all rows of its ranking share."""
-    every = [_flat(json.loads(other)["settings"]) for other in rows]
-    own = _flat(json.loads(row)["settings"])
-    differing = [name for name in own if any(other.get(name, own[name]) != own[name] for other in every)]
-    return " ".join(f"{name}={own[name]}" for name in differing)
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-    return flat
+def differing(own: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of flat settings those that not all share, "name=value"."""
+    return [f"{name}={value}" for name, value in own.items() if any(other.get(name, value) != value for other in every)]
 
 
 def _entry(
-    score: str, uris: Sequence[str], cells: Mapping[str, Mapping[str, Any]], weights: str, settings: str
+    score: str, cells: Mapping[str, Mapping[str, Any]], settings: str, numbers: Callable[[str], pa.Table]
 ) -> Entry:
+    """cells: address -> document of what is one row; numbers: address -> what was measured of each pair."""
     # A seed that was scored twice, with other metrics, is one repetition.
-    by_seed = {cells[uri]["seed"]: uri for uri in uris}
+    by_seed = {document["seed"]: uri for uri, document in cells.items()}
     outputs = [by_seed[seed] for seed in sorted(by_seed)]
     documents = [cells[uri] for uri in outputs]
     first = documents[0]
@@ -164,25 +165,28 @@ def _entry(
         scored=scored(first),
         settings=settings,
         value=float(np.mean([float(document["scores"][score]) for document in documents])),
-        interval=_interval(score, outputs, documents),
+        interval=_interval(score, documents, map(numbers, outputs)),
         seeds=tuple(sorted(by_seed)),
         outputs=tuple(outputs),
-        weights=weights,
+        weights=_weights(first),
         guidance_scale=None if first.get("pictures") else first["sampling"].get("guidance_scale"),
     )
 
 
-def _interval(score: str, uris: Sequence[str], documents: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+def _interval(
+    score: str, documents: Sequence[Mapping[str, Any]], measured: Iterable[pa.Table]
+) -> tuple[float, float] | None:
     by_sketch: dict[str, list[float]] = {}
-    for uri in uris:
-        for row in read_columns(uri, ("sketch_id", score)):
-            if row.get(score) is not None:
-                by_sketch.setdefault(row["sketch_id"], []).append(row[score])
+    for table in measured:
+        if score in table.column_names:
+            for sketch, value in zip(table["sketch_id"].to_pylist(), table[score].to_pylist(), strict=True):
+                if value is not None:
+                    by_sketch.setdefault(sketch, []).append(value)
     means = [float(np.nanmean(values)) for values in by_sketch.values() if np.isfinite(values).any()]
     if len(means) > 1 and np.isfinite(means).all():
         return bootstrap_mean(means, SEED)
-    bounds = [(document["scores"].get(score + LOWER), document["scores"].get(score + UPPER)) for document in documents]
-    if any(bound is None for pair in bounds for bound in pair):
+    bounds = [found for document in documents if (found := bounds_of(document["scores"], score))]
+    if len(bounds) < len(documents):
         return None
     values = np.array([document["scores"][score] for document in documents], float)
     lower, upper = np.array(bounds, float).T
@@ -253,7 +257,6 @@ def _wrapped(line: str, indent: int) -> list[str]:
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
-        drop_whitespace=True,
     )
 
 

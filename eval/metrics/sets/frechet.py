@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eval.errors import EvalError
-from eval.metrics.metric import Columns, Metric, Score
+from eval.metrics.metric import Columns, Metric, Score, too_few
 from eval.metrics.sets.vector_file import VectorFile
+from eval.metrics.views import of_both
 
 Array = NDArray[np.float64]
 
@@ -120,7 +121,7 @@ class BothSets:
     """
 
     def __init__(self, network: str) -> None:
-        self.views = f"result@{network}", f"original@{network}"
+        self.views = of_both(network)
         self.made: FrechetStatistics | None = None
         self.real: FrechetStatistics | None = None
         self.vectors = VectorFile()
@@ -149,9 +150,7 @@ class BothSets:
 def _summarize(sets: BothSets, name: str) -> list[Score]:
     made, real = sets.made, sets.real
     if made is None or real is None or min(made.count, real.count) < 2:
-        return [
-            Score(name, None, 0 if made is None else made.count, reason="a distance needs two pictures of each set")
-        ]
+        return too_few(name, made.count if made else 0)
     distance = Frechet(made, real)
     # of two equal sets rounding makes a little less than nothing
     return [Score(name, max(0.0, distance.value), made.count, distance.bounds(sets.vectors))]
@@ -161,7 +160,7 @@ def _distance(name: str, title: str, network: str, dims: int, meaning: str, sour
     return Metric(
         name=name,
         title=title,
-        vectors=(f"result@{network}", f"original@{network}"),
+        vectors=of_both(network),
         collector=partial(BothSets, network),
         summarize=partial(_summarize, name=name),
         fewest=dims + 1,

@@ -14,8 +14,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.metrics.metric import Columns, Metric, Score
+from eval.metrics.metric import Columns, Metric, Score, too_few
 from eval.metrics.sets.vector_file import VectorFile
+from eval.metrics.views import of_both
 
 Array = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class Blocks:
     """Features of results and originals, made into a value for each block of BLOCK pairs or more."""
 
     def __init__(self, network: str) -> None:
-        self.views = f"result@{network}", f"original@{network}"
+        self.views = of_both(network)
         self.pairs = 0
         self._held: list[tuple[Array, Array]] = []
         self._found: list[tuple[float, float]] = []
@@ -71,7 +72,7 @@ class Blocks:
 def _mean_of_blocks(whole: tuple[int, list[tuple[float, float]]], name: str) -> list[Score]:
     pairs, blocks = whole
     if not blocks:
-        return [Score(name, None, pairs, reason="a distance needs two pictures of each set")]
+        return too_few(name, pairs)
     value = float(np.mean([value for value, _ in blocks]))
     reach = _Z * float(np.sqrt(sum(variance for _, variance in blocks))) / len(blocks)
     return [Score(name, value, pairs, (value - reach, value + reach))]
@@ -81,7 +82,7 @@ class UnitVectors:
     """Features of results and originals, normalised to length one."""
 
     def __init__(self, network: str) -> None:
-        self.views = f"result@{network}", f"original@{network}"
+        self.views = of_both(network)
         self.made, self.real = VectorFile(), VectorFile()
 
     def add(self, columns: Columns) -> None:
@@ -117,7 +118,7 @@ def gaussian_discrepancy(made: VectorFile, real: VectorFile) -> tuple[float, flo
 
 def _of_unit_vectors(sets: UnitVectors, name: str) -> list[Score]:
     if len(sets.made) < 2:
-        return [Score(name, None, len(sets.made), reason="a distance needs two pictures of each set")]
+        return too_few(name, len(sets.made))
     value, variance = gaussian_discrepancy(sets.made, sets.real)
     reach = _Z * float(np.sqrt(variance))
     return [Score(name, value, len(sets.made), (max(0.0, value - reach), value + reach))]
@@ -126,7 +127,7 @@ def _of_unit_vectors(sets: UnitVectors, name: str) -> list[Score]:
 KID = Metric(
     name="kid",
     title="KID",
-    vectors=("result@inception_2048", "original@inception_2048"),
+    vectors=of_both("inception_2048"),
     collector=partial(Blocks, "inception_2048"),
     summarize=partial(_mean_of_blocks, name="kid"),
     fewest=BLOCK,
@@ -138,7 +139,7 @@ KID = Metric(
 CMMD = Metric(
     name="cmmd",
     title="CMMD",
-    vectors=("result@clip_vitl14_336", "original@clip_vitl14_336"),
+    vectors=of_both("clip_vitl14_336"),
     collector=partial(UnitVectors, "clip_vitl14_336"),
     summarize=partial(_of_unit_vectors, name="cmmd"),
     fewest=2,

@@ -29,12 +29,12 @@ from eval.protocols.pairing import Pair
 from eval.protocols.protocol import REFERENCE, Bytes, PreparedPair, Regions
 from model.diffusion.separation import Separation
 from pipelines.common.errors import PipelineError
+from pipelines.common.process_memory import peak_mib, reset_peak
 from pipelines.evaluation.lookup import find_protocol
 from pipelines.evaluation.plan import MASKS, SKETCH, SPLIT, EvaluatePlan
 from pipelines.evaluation.scoring.colorist import CheckpointColorist
 from pipelines.evaluation.scoring.corpus_pairs import PairCorpus
 from pipelines.evaluation.scoring.hand_over import name_of, pictures_in, read_picture
-from pipelines.evaluation.scoring.memory import peak_mib, reset_peak
 from pipelines.evaluation.scoring.views import Viewer
 from pipelines.execution.capacity import no_cuda
 
@@ -143,6 +143,7 @@ class PairScorer:
         if device == "cuda" and not torch.cuda.is_available():
             raise no_cuda(socket.gethostname())
         self.plan, self.metrics = plan, plan.measured()
+        self.ranked = not all(metric.vectors for metric in self.metrics)  # some pairs may be the best or the worst
         self.device = torch.device(device)
         self.colorist, self.theirs = None, dict[str, str]()
         if plan.pictures:
@@ -168,7 +169,7 @@ class PairScorer:
                 {name: given[name][i].numpy() for name in self.plan.vectors},
                 ready[i].style,
                 ready[i].pair_type,
-                _thumbnails(ready[i], results[i]),
+                _thumbnails(ready[i], results[i]) if self.ranked else {},
             )
             for i, keep in enumerate(shown)
         ]
@@ -184,18 +185,11 @@ class PairScorer:
             return [read_picture(self.theirs[name], self.plan.width, self.plan.height) for name in names]
         return self.color(ready, [pair.seed for pair in pairs])
 
-    def _inputs(self, ready: Sequence[ReadyPair]) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
-        """Sketches and references of a batch as the model takes them."""
-        sketches = torch.from_numpy(np.stack([item.sketch for item in ready]))
-        return sketches, _by_role([item.references for item in ready])
-
     def color(self, ready: Sequence[ReadyPair], seeds: Sequence[int], alone: bool = False) -> list[Bytes]:
         """The results of a batch that is coloured here, with one seed each; alone: without a reference."""
         assert self.colorist is not None
-        sketches, references = self._inputs(ready)
-        if alone or self.plan.without_reference:
-            references = {}
-        made = self.colorist(sketches, references, seeds, self.plan.sampling, _separation(ready))
+        references = {} if alone or self.plan.without_reference else _by_role(ready)
+        made = self.colorist(_sketches(ready), references, seeds, self.plan.sampling, _separation(ready))
         return [from_model_image(picture) for picture in made.cpu().numpy()]
 
     def given(
@@ -212,7 +206,7 @@ class PairScorer:
         if "denoiser_divergence" in needed:
             assert self.colorist is not None
             given["denoiser_divergence"] = self.colorist.divergence(
-                *self._inputs(ready), seeds, self.plan.sampling, _separation(ready)
+                _sketches(ready), _by_role(ready), seeds, self.plan.sampling, _separation(ready)
             )
         given |= {name: _collated([item.given[name] for item in ready]) for name in needed if name not in given}
         if isinstance(given.get("reference"), torch.Tensor):
@@ -302,9 +296,17 @@ def _collated(values: Sequence[Any]) -> Any:
     return unit(values) if first.ndim == 3 else torch.from_numpy(np.stack(values))
 
 
-def _by_role(references: Sequence[Mapping[str, Bytes]]) -> dict[str, list[torch.Tensor]]:
+def _sketches(ready: Sequence[ReadyPair]) -> torch.Tensor:
+    """The sketches of a batch as a model takes them."""
+    return torch.from_numpy(np.stack([item.sketch for item in ready]))
+
+
+def _by_role(ready: Sequence[ReadyPair]) -> dict[str, list[torch.Tensor]]:
     """Role -> the references of all pairs as a model takes them."""
-    return {role: [torch.from_numpy(reference_picture(own[role])) for own in references] for role in references[0]}
+    return {
+        role: [torch.from_numpy(reference_picture(item.references[role])) for item in ready]
+        for role in ready[0].references
+    }
 
 
 def _lines(result: Bytes) -> np.ndarray:

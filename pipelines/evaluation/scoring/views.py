@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from eval.metrics.views import parse
-from model.feature_networks.efficientnet import WEIGHTS_SHA256
-from model.feature_networks.table import EFFICIENTNET_LITE0, FEATURES, package_network
+from model.feature_networks import efficientnet
+from model.feature_networks.table import FEATURES
 from pipelines.weights.store import find_stored, load_network, stored
 
 
@@ -17,19 +17,22 @@ def weights_of(networks: Iterable[str], store: str) -> dict[str, str]:
 
     Raises PipelineError, with the command that brings them, where the store lacks some.
     """
-    needed = dict.fromkeys(weights for network in networks for weights in FEATURES[network].networks)
-    return {weights: stored(weights, store).sha256 for weights in needed}
+    return {weights: stored(weights, store).sha256 for weights in _taken(networks)}
 
 
 def absent(networks: Iterable[str], store: str) -> list[str]:
     """Names in the catalogue of the weights that these feature networks take and the store lacks."""
-    needed = dict.fromkeys(weights for network in networks for weights in FEATURES[network].networks)
-    return [weights for weights in needed if find_stored(weights, store) is None]
+    return [weights for weights in _taken(networks) if find_stored(weights, store) is None]
+
+
+def _taken(networks: Iterable[str]) -> list[str]:
+    """Names in the catalogue of all weights that feature networks take, each once."""
+    return list(dict.fromkeys(weights for network in networks for weights in FEATURES[network].networks))
 
 
 def identity(network: str, weights: Mapping[str, str]) -> str:
     """What a score quotes of a feature network: its name and the first 12 digits of its weights' sha256."""
-    hashes = [weights[name] for name in FEATURES[network].networks] or [WEIGHTS_SHA256]
+    hashes = [weights[name] for name in FEATURES[network].networks] or [efficientnet.WEIGHTS_SHA256]
     return f"{network}@{'+'.join(digest[:12] for digest in hashes)}"
 
 
@@ -43,10 +46,9 @@ class Viewer:
         self._views = {name: view for name in views if (view := parse(name))}
         self._networks = {
             network: [load_network(name, weights[name], store, device) for name in FEATURES[network].networks]
+            or [efficientnet.load()[0].to(device)]  # the one whose weights come with a package
             for network in dict.fromkeys(view.network for view in self._views.values())
         }
-        if EFFICIENTNET_LITE0 in self._networks:
-            self._networks[EFFICIENTNET_LITE0] = [package_network(EFFICIENTNET_LITE0)[0].to(device)]
 
     @torch.inference_mode()
     def __call__(self, given: Mapping[str, Any]) -> dict[str, Tensor]:

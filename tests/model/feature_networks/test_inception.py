@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.evaluation.made_up_inception import published_inception
 from model.errors import ModelError
 from model.feature_networks.inception import FidInception, clean_features, features, published_layout
 from model.weights.reading import load_strictly
-from tests.model.feature_networks.published import published_inception
 
 
 @pytest.fixture(scope="module")

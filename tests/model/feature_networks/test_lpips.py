@@ -1,6 +1,5 @@
 """LPIPS against torchmetrics' with one set of weights, and the package's pickles, which run nothing."""
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from torchmetrics.functional.image.lpips import _LPIPS
 from model.errors import ModelError
 from model.feature_networks.lpips import Lpips, alex_distance, from_package, vgg_distance
 from model.weights.numpy_pickles import read_arrays
+from tests.model.weights.unpickled import Runs
 
 DISTANCES = {"alex": alex_distance, "vgg": vgg_distance}
 
@@ -85,16 +85,6 @@ def test_the_package_gives_its_weights_under_our_keys(network: Lpips, tmp_path: 
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(ModelError, match=r"alexnet.ckpt: it has no 'NetLinLayer_3'"):
         from_package(tmp_path)
-
-
-class Runs:
-    """Unpickling this would make a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.folder,)
 
 
 @pytest.mark.parametrize("content", ["code", "objects", "a text", "half"])

@@ -3,6 +3,7 @@
 import open_clip.model as open_clip
 import pytest
 import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
 
@@ -37,21 +38,9 @@ def test_the_image_tower_is_the_whole_models(whole: open_clip.CLIP) -> None:
     tower = clip.clip_vitl14_336(width=32, layers=1, heads=2).eval()
     tower.load_state_dict(used_tensors(CATALOGUE["clip_vitl14_336"], whole.state_dict()))
     (picture,) = pictures((336, 336))
-    mean, std = (torch.tensor(values)[:, None, None] for values in (open_clip_mean(), open_clip_std()))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     expected = whole.encode_image((picture[None] - mean) / std)
     torch.testing.assert_close(clip.image_features(tower, picture[None]), expected, atol=1e-5, rtol=1e-5)
-
-
-def open_clip_mean() -> tuple[float, ...]:
-    from open_clip.constants import OPENAI_DATASET_MEAN
-
-    return tuple(OPENAI_DATASET_MEAN)
-
-
-def open_clip_std() -> tuple[float, ...]:
-    from open_clip.constants import OPENAI_DATASET_STD
-
-    return tuple(OPENAI_DATASET_STD)
 
 
 @torch.inference_mode()

@@ -1,10 +1,8 @@
 """Files of others are hostile: only tensors are read, and what is damaged or odd is one ModelError."""
 
 import json
-import os
 import pickle
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,18 +11,9 @@ from safetensors.torch import save_file
 
 from model.errors import ModelError
 from model.weights.foreign_files import open_weights, precisions, read_published
+from tests.model.weights.unpickled import Runs
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.float16)}
-
-
-class Runs:
-    """Pickled, it makes a file when it is loaded."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, (str(self.path),)
 
 
 def safetensors(path: Path, header: bytes, data: bytes = b"", length: int | None = None) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.evaluation.made_up_inception import published_inception
 from dataprep.pictures.decode import decode_png
 from eval.errors import EvalError
 from eval.metrics.metric import ALWAYS_GIVEN, LOWER, SMALL, UPPER
@@ -24,12 +25,12 @@ from model.feature_networks.table import EFFICIENTNET_LITE0
 from pipelines.common.errors import PipelineError
 from pipelines.common.overrides import SettingsError
 from pipelines.evaluation.parts import measured, part_table
-from pipelines.evaluation.plan import EvaluatePlan, evaluation_sampling, plan_evaluation
+from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
+from pipelines.evaluation.sampling import evaluation_sampling
 from pipelines.evaluation.scores import collect, describe, score
 from pipelines.evaluation.scoring.pair_scorer import PairScorer, unit
 from pipelines.weights.intake import add
 from pipelines.weights.store import load_network
-from tests.model.feature_networks.published import published_inception
 from tests.pipelines.training.untrained import write_checkpoint, write_parted_checkpoint
 
 PAIRS = 4

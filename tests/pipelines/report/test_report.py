@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from model.diffusion.sampling_settings import SamplingSettings
@@ -124,7 +125,7 @@ def test_published_figures_stand_beside_ours_and_are_marked() -> None:
     from pipelines.sweep import leaderboard
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaderboard, "read_columns", lambda uri, names: [])
+        patch.setattr(leaderboard, "read_numbers", lambda uri: pa.table({}))
         (table,) = tables({"a": document, "b": other, "c": document | {"samples": 3_000}})
     assert table.columns == ("GS-3 ↓", "GS-5 ↓")
     published = {row.label: row.cells for row in table.rows if row.published}

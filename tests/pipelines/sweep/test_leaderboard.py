@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipelines.common.errors import PipelineError
@@ -33,7 +34,7 @@ def cell(scores: dict[str, float | None], **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaderboard, "read_columns", lambda uri, names: [])
+    monkeypatch.setattr(leaderboard, "read_numbers", lambda uri: pa.table({}))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from pipelines import lineage
 from pipelines.common.errors import PipelineError
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.features import read_results
-from pipelines.evaluation.plan import DEFAULT_SAMPLING, plan_evaluation
+from pipelines.evaluation.plan import EvaluatePlan, plan_evaluation
+from pipelines.evaluation.sampling import DEFAULT_SAMPLING
 from pipelines.evaluation.scoring.hand_over import checked_pictures, name_of, pictures_in
 from pipelines.evaluation.scoring.write_pairs import write_pairs
 from pipelines.sweep.leaderboard import failures, rankings, read_cells, text
@@ -38,21 +40,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('sweep-store') / 'runs.db'}"
 
 
+def theirs(corpus: str, folder: Path, **choices: Any) -> EvaluatePlan:
+    """An evaluation of a few pairs, coloured by others or for them."""
+    fixed: dict[str, Any] = {"sampling": DEFAULT_SAMPLING, "limit": PAIRS, "size": (64, 64)}
+    return plan_evaluation("starter", corpus, "self", str(folder / "out"), **fixed, **choices)
+
+
 @pytest.fixture(scope="module")
 def others(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What another system made: the reference itself, at twice the size."""
     folder, results = tmp_path_factory.mktemp("handed-over"), tmp_path_factory.mktemp("others")
     for seed in (0, 1):
-        plan = plan_evaluation(
-            "starter",
-            corpus,
-            "self",
-            str(folder / "none"),
-            sampling=DEFAULT_SAMPLING,
-            limit=PAIRS,
-            size=(64, 64),
-            seed=seed,
-        )
+        plan = theirs(corpus, folder, seed=seed)
         write_pairs(plan, str(folder))
         for pair in plan.pairs:
             reference = folder / f"{name_of(pair)}-reference.png"
@@ -123,16 +122,7 @@ def test_a_sweep_scores_every_cell_once_and_a_failed_one_costs_its_cell(
 def test_pictures_of_another_system_are_found_by_the_names_of_their_pairs(
     corpus: str, others: Path, tmp_path: Path
 ) -> None:
-    plan = plan_evaluation(
-        "starter",
-        corpus,
-        "self",
-        str(tmp_path / "out"),
-        sampling=DEFAULT_SAMPLING,
-        limit=PAIRS,
-        size=(64, 64),
-        pictures=str(others),
-    )
+    plan = theirs(corpus, tmp_path, pictures=str(others))
     assert (plan.checkpoint, plan.metadata) == ("", None)
     found = pictures_in(str(others))
     assert plan.weights_sha256 == checked_pictures(str(others), plan.pairs)
@@ -149,17 +139,7 @@ def test_they_are_scored_as_results_are(
     ray_engine: None, corpus: str, others: Path, store: str, tmp_path: Path
 ) -> None:
     """The reference is the original here, at another size: squashed, both are the same."""
-    plan = plan_evaluation(
-        "starter",
-        corpus,
-        "self",
-        str(tmp_path / "out"),
-        sampling=DEFAULT_SAMPLING,
-        limit=PAIRS,
-        size=(64, 64),
-        resize="squash",
-        pictures=str(others),
-    )
+    plan = theirs(corpus, tmp_path, pictures=str(others), resize="squash")
     document = evaluate(plan, log_file=tmp_path / "log", tracking_uri=store)
     assert document["reasons"]["psnr"] == "a result equals its truth"
     assert document["scores"]["ssim"] == pytest.approx(1, abs=1e-4)

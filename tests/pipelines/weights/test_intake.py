@@ -1,6 +1,5 @@
 """Published weight files: what of them goes into the store, and what is refused before anything does."""
 
-import os
 import pickle
 import random
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from pipelines.weights.intake import _check_known, add, conformed, get, used_ten
 from pipelines.weights.locate import Found
 from pipelines.weights.store import find_stored, load_network
 from tests.model.golden import golden, off
+from tests.model.weights.unpickled import Runs
 from tests.pipelines.weights.weight_helpers import HEAD, TAGGER, head_file, head_tensors, tagger_folder
 
 NESTED = {"epoch": 3, "state_dict": head_tensors()}
@@ -125,16 +125,6 @@ def test_reading_frees_what_it_has_copied() -> None:
     given = dict(nn.Linear(2, 1).half().state_dict())
     conformed(expected, given, "here")
     assert given == {}
-
-
-class Runs:
-    """Unpickling this would make a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.folder,)
 
 
 @pytest.mark.parametrize("kind", ["code", "code beside tensors", "whole network", "plain pickle"])
